@@ -1,0 +1,244 @@
+"""What a run leaves on disk: one folder per stage and key, written whole or not at all.
+
+    RUN/run.json                     which recipe this folder belongs to
+    RUN/STAGE/KEY/manifest.json      key, settings, counts, drops by reason, file hashes, versions, seconds
+    RUN/STAGE/KEY/*.parquet, ...     the stage's result
+    RUN/items.sqlite                 finished items of long stages: a kill loses at most one batch
+
+A stage is reused when its key is the same: the hash of its name, its version, its settings and the keys of what it
+reads. Old results stay beside new ones; delete the folder to be rid of them.
+"""
+
+import dataclasses
+import hashlib
+import json
+import platform
+import shutil
+import sqlite3
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tamis.errors import RunError
+from tamis.records import Dropped
+
+Record = TypeVar("Record")
+
+VERSIONS_OF = ("tamis", "torch", "transformers", "numpy", "bm25s", "ir-measures", "pyarrow")
+"""Packages whose versions are written into each manifest."""
+
+
+def stage_key(name: str, stage_version: int, settings: object, reads: Mapping[str, str]) -> str:
+    """Key of a stage's result: 12 hex digits.
+
+    Args:
+        name: Name of the stage.
+        stage_version: Raised whenever the stage's code changes its result.
+        settings: JSON-like; only what changes the result, never batch sizes or devices.
+        reads: Keys of the stages it reads, and hashes of the input files.
+    """
+    content = json.dumps([name, stage_version, settings, dict(reads)], sort_keys=True, default=str)
+    return hashlib.sha256(content.encode()).hexdigest()[:12]
+
+
+def file_hash(path: Path) -> str:
+    """sha256 of a file, or of all files below a folder with their relative names; hex."""
+    digest = hashlib.sha256()
+    for file in [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file()):
+        digest.update(str(file.relative_to(path)).encode() + b"\0")
+        with file.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+class RunFolder:
+    """The folder of one recipe's runs."""
+
+    def __init__(self, root: Path, recipe_name: str) -> None:
+        """Open or make the folder.
+
+        Raises:
+            RunError: it belongs to another recipe, holds something else, or cannot be written.
+        """
+        self.root = root
+        marker = root / "run.json"
+        with writing(root):
+            if marker.exists():
+                owner = json.loads(marker.read_text(encoding="utf-8")).get("recipe")
+                if owner != recipe_name:
+                    raise RunError(
+                        f"{root}: this folder holds runs of the recipe {owner!r}, not of {recipe_name!r}; "
+                        "choose another one with --out"
+                    )
+            elif root.exists() and (not root.is_dir() or any(root.iterdir())):
+                raise RunError(f"{root}: not empty and not a run folder; choose another one with --out")
+            else:
+                root.mkdir(parents=True, exist_ok=True)
+                write_json(marker, {"recipe": recipe_name})
+
+    def folder(self, stage: str, key: str) -> Path:
+        """Where the result of a stage lies or will lie."""
+        return self.root / stage / key
+
+    def finished(self, stage: str, key: str) -> bool:
+        """Whether that result is there, whole."""
+        return (self.folder(stage, key) / "manifest.json").exists()
+
+    def build(self, stage: str, key: str, facts: Mapping[str, Any], fill: Callable[[Path], Mapping[str, Any]]) -> Path:
+        """Fill a temporary folder, write its manifest, rename it into place.
+
+        Args:
+            stage: Name of the stage.
+            key: Key of the result.
+            facts: Settings and keys, for the manifest.
+            fill: Writes the files and returns counts and whatever else the manifest should say.
+
+        Raises:
+            RunError: the disk is full or the folder cannot be written.
+        """
+        final = self.folder(stage, key)
+        temporary = final.with_name(f".{key}.part")
+        with writing(final):
+            shutil.rmtree(temporary, ignore_errors=True)
+            temporary.mkdir(parents=True)
+            start = time.monotonic()
+            found = fill(temporary)
+            files = {str(p.relative_to(temporary)): file_hash(p) for p in sorted(temporary.rglob("*")) if p.is_file()}
+            manifest = {
+                "stage": stage,
+                "key": key,
+                **facts,
+                **found,
+                "files": files,
+                "versions": versions(),
+                "seconds": round(time.monotonic() - start, 2),
+            }
+            write_json(temporary / "manifest.json", manifest)
+            temporary.rename(final)
+        return final
+
+
+class writing:  # reads as a phrase: with writing(path)
+    """Turns a failing disk into one clear line; nothing that was finished before is lost."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __enter__(self) -> None:
+        """Nothing to do."""
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        """Name the folder and what to do."""
+        if isinstance(error, OSError | sqlite3.OperationalError) and not isinstance(error, FileNotFoundError):
+            reason = getattr(error, "strerror", None) or str(error)
+            raise RunError(
+                f"{self.path}: cannot be written: {reason}; finished stages are kept, "
+                "make room or choose another --out and run the same command again"
+            ) from None
+
+
+class ItemStore:
+    """Finished items of long stages by content key, in a sqlite file that survives a kill."""
+
+    def __init__(self, path: Path) -> None:
+        """Open or make the file."""
+        with writing(path):
+            self._connection = sqlite3.connect(path, timeout=60)
+            self._connection.execute("PRAGMA journal_mode=WAL")
+            self._connection.execute(
+                "CREATE TABLE IF NOT EXISTS items (key TEXT PRIMARY KEY, value BLOB) WITHOUT ROWID"
+            )
+        self.path = path
+
+    def get(self, keys: Sequence[str]) -> dict[str, bytes]:
+        """The items that are there, by key."""
+        found: dict[str, bytes] = {}
+        for start in range(0, len(keys), 500):
+            part = keys[start : start + 500]
+            marks = ",".join("?" * len(part))
+            found.update(self._connection.execute(f"SELECT key, value FROM items WHERE key IN ({marks})", part))
+        return found
+
+    def put(self, items: Iterable[tuple[str, bytes]]) -> None:
+        """Keep a batch of items, all or none."""
+        with writing(self.path), self._connection:
+            self._connection.executemany("INSERT OR REPLACE INTO items VALUES (?, ?)", items)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+
+def item_key(*parts: object) -> str:
+    """Key of an item: hash of everything that determines it."""
+    return hashlib.sha256(json.dumps([str(part) for part in parts]).encode()).hexdigest()[:32]
+
+
+def write_records(path: Path, records: Sequence[Any], kind: type) -> None:
+    """Write records of one dataclass as Parquet, one column per field."""
+    names = [field.name for field in dataclasses.fields(kind)]
+    columns = {name: [getattr(record, name) for record in records] for name in names}
+    pq.write_table(pa.table({name: _column(values) for name, values in columns.items()}), path, compression="zstd")
+
+
+def _column(values: list[Any]) -> Any:
+    if values and isinstance(values[0], tuple):
+        return pa.array([list(value) for value in values])
+    return pa.array(values) if values else pa.array([], pa.string())
+
+
+def read_records(path: Path, kind: type[Record]) -> list[Record]:
+    """Read what `write_records` wrote."""
+    rows = pq.read_table(path).to_pylist()
+    return [kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in row.items()}) for row in rows]
+
+
+def split_dropped(records: Iterable[Record | Dropped]) -> tuple[list[Record], list[Dropped]]:
+    """Separate what a stage kept from what it dropped."""
+    kept: list[Record] = []
+    dropped: list[Dropped] = []
+    for record in records:
+        if isinstance(record, Dropped):
+            dropped.append(record)
+        else:
+            kept.append(record)
+    return kept, dropped
+
+
+def drop_counts(dropped: Iterable[Dropped]) -> dict[str, int]:
+    """How many were dropped for each reason, most frequent first."""
+    return dict(Counter(record.reason for record in dropped).most_common())
+
+
+def write_json(path: Path, content: object) -> None:
+    """Readable JSON in UTF-8."""
+    path.write_text(json.dumps(content, ensure_ascii=False, indent=2, default=str) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> Any:
+    """Content of a JSON file of this run."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that shape the results."""
+    found = {"python": platform.python_version()}
+    for package in VERSIONS_OF:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def manifests(root: Path) -> Iterator[dict[str, Any]]:
+    """All manifests of a run folder."""
+    for path in sorted(root.glob("*/*/manifest.json")):
+        yield read_json(path)

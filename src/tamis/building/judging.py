@@ -1,0 +1,266 @@
+"""Evaluate and report: from models to figures that people can trust."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from safetensors.torch import load_file
+
+from tamis.artifacts import (
+    read_json,
+    write_json,
+)
+from tamis.building.mining import input_hashes
+from tamis.building.training import score_pairs
+from tamis.building.workshop import Workshop, texts_of
+from tamis.formulas.ranking import tied_at_top
+from tamis.progress import track
+from tamis.records import Query, TrainingList
+from tamis.settings import Recipe
+from tamis.stages.candidates import rank_candidates
+from tamis.stages.evaluate import (
+    RERANKED,
+    Pool,
+    Question,
+    Run,
+    compare,
+    macro_mean,
+    measure,
+    pairs_to_score,
+    read_questions,
+    rerank,
+    systems_of,
+)
+from tamis.stages.report.page import ReportData, write_report
+
+Facts = dict[str, Any]
+
+
+def evaluate_settings(recipe: Recipe) -> object:
+    """Settings of the evaluation, and the hashes of its questions and judgements."""
+    settings = recipe.evaluate
+    if settings is None:
+        return None
+    files = input_hashes([settings.queries, settings.qrels])
+    return [settings.model_dump(mode="json", exclude={"queries", "qrels"}), files, recipe.seed]
+
+
+def build_evaluate(shop: Workshop, folder: Path) -> Facts:
+    """Rank every judged question by every system, and compare."""
+    recipe = shop.recipe
+    settings = recipe.evaluate
+    assert settings is not None, "the stage is skipped without judged questions"
+    target = {d.doc_id: d for d in shop.documents.values() if d.origin == "target"}
+    questions = read_questions(settings.queries, settings.qrels, {d.doc_id: d.language for d in target.values()})
+    pools = _pools(shop, questions)
+    shop.prepare({q.query_id: q.text for q in questions}, texts_of(target))
+    runs, ties = _runs(shop, pools, settings.depth)
+    systems = [system for system in systems_of(specialists=True) if system.name in runs]
+    per_query = measure(runs, questions)
+    with track("testing differences", sum(s.baseline is not None for s in systems)) as advance:
+        comparisons = compare(per_query, systems, questions, settings.rounds, recipe.seed, advance)
+    means = {name: macro_mean(values, questions) for name, values in per_query.items()}
+    results = {
+        "recipe": recipe.name,
+        "seed": recipe.seed,
+        "depth": settings.depth,
+        "adapted_to_corpus": True,
+        "languages": sorted({q.language for q in questions}),
+        "questions": dict(sorted(Counter(q.language for q in questions).items())),
+        "systems": [asdict(system) for system in systems],
+        "mean_ndcg10": {name: found["mean"] for name, found in means.items()},
+        "ndcg10": {name: {k: v for k, v in found.items() if k != "mean"} for name, found in means.items()},
+        "tie_rate": ties,
+        "comparisons": comparisons,
+        "p_value": _headline_p(comparisons),
+        "targets": _targets(means, comparisons, per_query, questions, recipe),
+    }
+    write_json(folder / "results.json", results)
+    _write_questions(folder, questions, per_query)
+    _write_runs(folder, runs)
+    return {"counts": {"in": len(questions), "kept": len(questions), "dropped": {}}}
+
+
+def _pools(shop: Workshop, questions: Sequence[Question]) -> list[Pool]:
+    """What every first stage and the teacher find for every question."""
+    texts = {question.query_id: question.text for question in questions}
+    vectors = shop.vectors("query", "dense", texts)
+    teach = shop.teacher(texts)
+    depth = shop.recipe.candidates.depth
+    pools = []
+    for question in questions:
+        shelf = shop.shelves["target", question.language]
+        found = shelf.search(question.text, vectors[question.query_id])
+        ranked = {n: rank_candidates(question.query_id, shelf.doc_ids, s, depth) for n, s in found.items()}
+        asked = Query(question.query_id, question.text, question.language, "target", "", "question")
+        hybrid = ranked["hybrid"].doc_ids
+        ranked["teacher"] = rank_candidates(question.query_id, hybrid, teach(asked, hybrid), depth)
+        pools.append(
+            Pool(
+                question,
+                {name: list(candidates.doc_ids) for name, candidates in ranked.items()},
+                {name: np.array(candidates.scores) for name, candidates in ranked.items()},
+            )
+        )
+    return pools
+
+
+def _runs(shop: Workshop, pools: Sequence[Pool], depth: int) -> tuple[dict[str, Run], dict[str, float]]:
+    """The ranking of every system for every question, and the share of questions whose best score is shared."""
+    runs: dict[str, Run] = {}
+    ties: dict[str, float] = {}
+    for name in ("bm25", "dense", "hybrid", "teacher"):
+        runs[name] = {pool.question.query_id: pool.rankings[name] for pool in pools}
+        ties[name] = float(np.mean([tied_at_top(pool.scores[name]) for pool in pools]))
+    weights = read_json(shop.folders["merge"] / "path.json")["first_stage_weights"]
+    for student, logits in _student_logits(shop, pools, depth).items():
+        for first_stage in RERANKED:
+            for sign, weight in (("@", 0.0), ("+", weights[first_stage])):
+                reranked = {}
+                for pool in pools:
+                    head = pool.rankings[first_stage][:depth]
+                    values = np.array([logits[pool.question.query_id, doc_id] for doc_id in head])
+                    reranked[pool.question.query_id] = rerank(pool, first_stage, values, weight)
+                system = f"{student}{sign}{first_stage}"
+                runs[system] = {query_id: ranking for query_id, (ranking, _) in reranked.items()}
+                ties[system] = float(np.mean([tied for _, tied in reranked.values()]))
+    return runs, ties
+
+
+def _student_logits(shop: Workshop, pools: Sequence[Pool], depth: int) -> dict[str, dict[tuple[str, str], float]]:
+    """Logits of every pair by the untrained student, by each language's own specialist, and by the merged student."""
+    student = shop.untrained_student()
+    train = shop.folders["train"]
+    domain_of = {lang: name for name, languages in shop.recipe.lists.domains.items() for lang in languages}
+
+    def logits_of(path: Path, some: Sequence[Pool], label: str) -> dict[tuple[str, str], float]:
+        student.load_trained(load_file(path))
+        return score_pairs(shop, student, pairs_to_score(some, depth), label)
+
+    specialists: dict[tuple[str, str], float] = {}
+    for domain in sorted({domain_of[pool.question.language] for pool in pools}):
+        own = [pool for pool in pools if domain_of[pool.question.language] == domain]
+        specialists |= logits_of(train / f"{domain}.safetensors", own, f"scoring with {domain}")
+    return {
+        "untrained": logits_of(train / "untrained.safetensors", pools, "scoring with untrained"),
+        "specialists": specialists,
+        "merged": logits_of(shop.folders["merge"] / "merged.safetensors", pools, "scoring with merged"),
+    }
+
+
+def _headline_p(comparisons: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Corrected p-value of the deployed system over each reranked first stage."""
+    p = {entry["system"]: entry["p_holm"] for entry in comparisons}
+    return {"bm25": p["merged@bm25"], "hybrid": p["merged+hybrid"]}
+
+
+def _targets(
+    means: Mapping[str, Mapping[str, float]],
+    comparisons: Sequence[Mapping[str, Any]],
+    per_query: Mapping[str, Mapping[str, float]],
+    questions: Sequence[Question],
+    recipe: Recipe,
+) -> list[Facts]:
+    """What the merged student should reach, in nDCG@10 points (hundredths), and whether it does."""
+    of = {entry["system"]: entry for entry in comparisons}
+    over_bm25, over_hybrid = of["merged@bm25"], of["merged+hybrid"]
+    worst = min(found["difference"] for found in over_bm25["per_language"].values())
+    untrained = 100 * (means["merged+hybrid"]["mean"] - means["untrained+hybrid"]["mean"])
+    domain_of = {lang: name for name, languages in recipe.lists.domains.items() for lang in languages}
+    gaps = {}
+    for domain in {domain_of[q.language] for q in questions}:
+        own = [q for q in questions if domain_of[q.language] == domain]
+        merged, specialist = (macro_mean(per_query[n], own)["mean"] for n in ("merged@hybrid", "specialists@hybrid"))
+        gaps[domain] = 100 * (merged - specialist)
+    worst_domain = min(gaps, key=lambda name: gaps[name])
+    rows = [
+        ("merged student over BM25, points", 100 * over_bm25["difference"], ">= 5"),
+        ("merged student over BM25, p (Holm)", over_bm25["p_holm"], "< 0.01"),
+        ("merged student over BM25, worst language, points", 100 * worst, ">= -1"),
+        ("merged student + hybrid over hybrid, points", 100 * over_hybrid["difference"], ">= 3"),
+        ("merged student + hybrid over hybrid, p (Holm)", over_hybrid["p_holm"], "< 0.01"),
+        ("merged student + hybrid over untrained student + hybrid, points", untrained, "> 0"),
+        (
+            f"merged student against each specialist at home, worst ({worst_domain}), points",
+            gaps[worst_domain],
+            ">= -0.5",
+        ),
+    ]
+    return [{"name": n, "value": round(v, 6), "bound": b, "met": _met(v, b)} for n, v, b in rows]
+
+
+def _met(value: float, bound: str) -> bool:
+    sign, number = bound.split()
+    return {">=": value >= float(number), ">": value > float(number), "<": value < float(number)}[sign]
+
+
+def _write_questions(folder: Path, questions: Sequence[Question], per_query: Mapping[str, Mapping[str, float]]) -> None:
+    columns: dict[str, list[Any]] = {
+        "query_id": [q.query_id for q in questions],
+        "language": [q.language for q in questions],
+        "text": [q.text for q in questions],
+        "relevant": [sorted(d for d, grade in q.relevant.items() if grade > 0) for q in questions],
+    }
+    columns |= {name: [values[q.query_id] for q in questions] for name, values in per_query.items()}
+    pq.write_table(pa.table(columns), folder / "questions.parquet", compression="zstd")
+
+
+def _write_runs(folder: Path, runs: Mapping[str, Run]) -> None:
+    """TREC run files; the score is the negative rank, so that every tool keeps our order."""
+    (folder / "runs").mkdir()
+    for name, run in runs.items():
+        with (folder / "runs" / f"{name}.trec").open("w", encoding="utf-8") as file:
+            for query_id, ranked in run.items():
+                file.writelines(
+                    f"{query_id} Q0 {doc_id} {rank} {-rank} {name}\n" for rank, doc_id in enumerate(ranked, 1)
+                )
+
+
+def build_report(shop: Workshop, folder: Path) -> Facts:
+    """Put everything on one page."""
+    evaluated = shop.folders.get("evaluate")
+    table = pq.read_table(evaluated / "questions.parquet").to_pydict() if evaluated else {}
+    ids = table.get("query_id", [])
+    results = read_json(evaluated / "results.json") if evaluated else {}
+    manifests = [read_json(path / "manifest.json") for path in shop.folders.values()]
+    data = ReportData(
+        title=shop.recipe.name,
+        results=results,
+        merge_path=read_json(shop.folders["merge"] / "path.json"),
+        curves=read_json(shop.folders["train"] / "curves.json"),
+        manifests=manifests,
+        costs=costs(manifests),
+        documents=shop.documents,
+        queries=shop.queries,
+        lists=shop.read("lists", TrainingList),
+        questions=dict(zip(ids, table.get("text", []), strict=True)),
+        question_languages=dict(zip(ids, table.get("language", []), strict=True)),
+        relevant={i: set(r) for i, r in zip(ids, table.get("relevant", []), strict=True)},
+        per_query={s["name"]: dict(zip(ids, table[s["name"]], strict=True)) for s in results.get("systems", [])},
+        runs={s["name"]: _read_run(evaluated, s["name"]) for s in results.get("systems", [])} if evaluated else {},
+    )
+    write_report(data, folder / "report.html")
+    return {"counts": {"in": len(manifests), "kept": len(manifests), "dropped": {}}}
+
+
+def _read_run(folder: Path, name: str, depth: int = 10) -> dict[str, list[str]]:
+    run: dict[str, list[str]] = {}
+    for line in (folder / "runs" / f"{name}.trec").read_text(encoding="utf-8").splitlines():
+        query_id, _, doc_id, rank, _, _ = line.split(" ")
+        if int(rank) <= depth:
+            run.setdefault(query_id, []).append(doc_id)
+    return run
+
+
+def costs(manifests: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+    """What the stages took, whenever they ran: seconds in sum, and the most memory any of them held."""
+    found = list(manifests)
+    return {
+        "seconds": round(sum(manifest["seconds"] for manifest in found), 1),
+        "peak_memory_bytes": max(manifest["peak_memory_bytes"] for manifest in found),
+    }

@@ -1,0 +1,229 @@
+"""Corpus, queries, candidates, scores, lists: from documents to what a student learns from."""
+
+import itertools
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tamis.artifacts import (
+    ItemStore,
+    drop_counts,
+    file_hash,
+    item_key,
+    split_dropped,
+    write_records,
+)
+from tamis.building.workshop import Workshop, model_identity, resolve_precision, texts_of
+from tamis.errors import InputError, MissingPartError
+from tamis.generators.extractive import ExtractiveGenerator, inverse_document_frequencies
+from tamis.progress import track
+from tamis.records import Candidates, Document, Dropped, Query, ScoredCandidates, TrainingList
+from tamis.settings import Recipe
+from tamis.stages.candidates import find_candidates
+from tamis.stages.corpus import clean, identify_languages, language_identifier, read_documents, read_given_queries
+from tamis.stages.lists import draw_lists
+from tamis.stages.queries import Generate, filter_queries, given_queries, write_queries
+from tamis.stages.scores import score_candidates
+
+Facts = dict[str, Any]
+
+
+def corpus_settings(recipe: Recipe) -> object:
+    """Settings and hashes of the files that are read: of the target its documents only, never its questions."""
+    corpus = recipe.corpus
+    hashes = [input_hashes(_document_files(corpus.target))]
+    for folder in corpus.general:
+        hashes.append(input_hashes(_document_files(folder)))
+        hashes.append(input_hashes([folder / "queries.jsonl", folder / "qrels" / "test.tsv"]))
+    return [corpus.model_dump(mode="json", exclude={"target", "general"}), hashes]
+
+
+def _document_files(path: Path) -> list[Path]:
+    return [path / "corpus.jsonl"] if (path / "corpus.jsonl").exists() else [path]
+
+
+def input_hashes(paths: Iterable[Path]) -> list[str]:
+    """sha256 of each input file or folder.
+
+    Raises:
+        InputError: one of them does not exist.
+    """
+    for path in paths:
+        if not path.exists():
+            raise InputError(
+                f"{path}: not found; the recipe's corpus names it. Give a BEIR folder, a .jsonl file or a folder of "
+                ".txt files, or run `make demo` to fetch the demo's data"
+            )
+    return [file_hash(path) for path in paths]
+
+
+def build_corpus(shop: Workshop, folder: Path) -> Facts:
+    """Read, clean and name the language of the documents."""
+    settings = shop.recipe.corpus
+    raw = itertools.chain(
+        read_documents(settings.target, "target"),
+        *(_general_documents(path, settings.general_limit) for path in settings.general),
+    )
+    kept, dropped = split_dropped(clean(raw, settings.max_chars))
+    documents = list(identify_languages(kept, settings.languages or None))
+    if not any(document.origin == "target" for document in documents):
+        raise InputError(f"{settings.target}: no usable document ({_reasons(dropped)})")
+    return _write(folder, "corpus", documents, Document, dropped)
+
+
+def _general_documents(path: Path, limit: int) -> Iterator[Document]:
+    """Documents of a general corpus, ids made unique by the folder's name, at most `limit` per language."""
+    seen: Counter[str] = Counter()
+    for document in read_documents(path, "general"):
+        seen[document.language] += 1
+        if not limit or seen[document.language] <= limit:
+            yield Document(f"{path.name}:{document.doc_id}", document.text, document.language, "general")
+
+
+def _reasons(dropped: Sequence[Dropped]) -> str:
+    return ", ".join(f"{count} {reason}" for reason, count in drop_counts(dropped).items()) or "the corpus is empty"
+
+
+def queries_settings(recipe: Recipe) -> object:
+    """Settings of the queries, and the hash of the language model."""
+    settings = recipe.queries
+    model = file_hash(settings.model) if settings.model and settings.model.exists() else str(settings.model)
+    return [settings.model_dump(mode="json", exclude={"model"}), recipe.seed, model if settings.model else None]
+
+
+def build_queries(shop: Workshop, folder: Path) -> Facts:
+    """Write queries from the target documents, take the given ones of the general documents, filter both."""
+    settings = shop.recipe.queries
+    documents = shop.documents
+    languages = sorted({document.language for document in documents.values()})
+    written: list[Query | Dropped] = []
+    shots: frozenset[str] = frozenset()
+    if settings.generator in ("extractive", "both"):
+        target = [d for d in documents.values() if d.origin == "target"]
+        generate = ExtractiveGenerator(inverse_document_frequencies(target))
+        written += write_queries(target, generate, settings.per_document, shop.recipe.seed)
+    if settings.generator in ("llama", "both"):
+        from tamis.generators.llama import shot_queries
+
+        shots = shot_queries()
+        written += _write_with_llama(shop)
+    rows = [
+        (query_id, text, f"{path.name}:{doc_id}")
+        for path in shop.recipe.corpus.general
+        for query_id, text, doc_id in read_given_queries(path)
+        if f"{path.name}:{doc_id}" in documents
+    ]
+    given = given_queries(rows, documents)
+    identify = language_identifier([*languages, "en"])
+    came = itertools.chain(written, given)
+    queries, dropped = split_dropped(_filter(came, documents, identify, shots))
+    return _write(folder, "queries", queries, Query, dropped)
+
+
+def _filter(
+    came: Iterable[Query | Dropped],
+    documents: Mapping[str, Document],
+    identify: Callable[[str], str],
+    shots: frozenset[str],
+) -> Iterator[Query | Dropped]:
+    """Filter the queries among what came, pass on what was dropped before."""
+    queries, dropped = split_dropped(came)
+    yield from dropped
+    yield from filter_queries(queries, documents, identify, shots)
+
+
+def _write_with_llama(shop: Workshop) -> list[Query]:
+    """Queries by the language model; finished ones come from the item store, so none is paid for twice."""
+    from tamis.generators.llama import LlamaGenerator
+
+    settings = shop.recipe.queries
+    assert settings.model is not None, "checked when the recipe was read"
+    if not settings.model.exists():
+        raise MissingPartError(f"queries.model: {settings.model} not found; `tamis fetch qwen-0.5b {settings.model}`")
+    documents = _spread([d for d in shop.documents.values() if d.origin == "target"], settings.llama_documents)
+    total = len(documents) * settings.per_document
+    with (
+        LlamaGenerator(settings.model, shop.recipe.machine.threads) as model,
+        track(f"writing queries ({model.name})", total) as advance,
+    ):
+        remembered = _Remembered(model, shop.items, advance)
+        return list(write_queries(documents, remembered, settings.per_document, shop.recipe.seed))
+
+
+class _Remembered:
+    """A generator that keeps every finished query in the item store."""
+
+    def __init__(self, generate: Generate, items: ItemStore, advance: Callable[[int], None]) -> None:
+        self.name = generate.name
+        self.prompt = generate.prompt
+        self._generate, self._items, self._advance = generate, items, advance
+
+    def __call__(self, document: Document, seed: int) -> str:
+        key = item_key("query", self.name, self.prompt, seed, document.language, document.text)
+        known = self._items.get([key])
+        if key not in known:
+            known[key] = self._generate(document, seed).encode()
+            self._items.put([(key, known[key])])
+        self._advance(1)
+        return known[key].decode()
+
+
+def _spread(documents: Sequence[Document], limit: int) -> list[Document]:
+    """At most `limit` documents, evenly over languages and over each language's place in the corpus; 0 is all."""
+    if not limit or limit >= len(documents):
+        return list(documents)
+    by_language: dict[str, list[Document]] = {}
+    for document in documents:
+        by_language.setdefault(document.language, []).append(document)
+    share = -(-limit // len(by_language))
+    picked = []
+    for group in by_language.values():
+        places = np.linspace(0, len(group) - 1, min(share, len(group))).round().astype(int)
+        picked += [group[place] for place in dict.fromkeys(places.tolist())]
+    return picked[:limit]
+
+
+def encoder_settings(recipe: Recipe) -> object:
+    """Settings of the first stages, and the hash of the encoder."""
+    candidates = recipe.candidates
+    return [
+        candidates.model_dump(mode="json", exclude={"dense": {"path"}}),
+        model_identity(candidates.dense.path),
+        resolve_precision(recipe),
+    ]
+
+
+def build_candidates(shop: Workshop, folder: Path) -> Facts:
+    """Search every query."""
+    vectors = shop.vectors("query", "dense", texts_of(shop.queries))
+    depth = shop.recipe.candidates.depth
+    found, dropped = split_dropped(find_candidates(shop.queries.values(), vectors, shop.shelves, depth))
+    return _write(folder, "candidates", found, Candidates, dropped)
+
+
+def build_scores(shop: Workshop, folder: Path) -> Facts:
+    """Ask the teacher about every candidate."""
+    candidates = shop.read("candidates", Candidates)
+    queries = {found.query_id: shop.queries[found.query_id] for found in candidates}
+    scored = list(score_candidates(candidates, queries, shop.teacher(texts_of(queries))))
+    return _write(folder, "scores", scored, ScoredCandidates, [])
+
+
+def build_lists(shop: Workshop, folder: Path) -> Facts:
+    """Draw the training lists."""
+    recipe = shop.recipe
+    scored = shop.read("scores", ScoredCandidates)
+    drawn = draw_lists(scored, shop.queries, recipe.lists, recipe.scores.seed_bonus, recipe.seed)
+    lists, dropped = split_dropped(drawn)
+    facts = _write(folder, "lists", lists, TrainingList, dropped)
+    domains = Counter((one.domain, one.split) for one in lists)
+    return {**facts, "lists": {f"{domain}, {split}": count for (domain, split), count in sorted(domains.items())}}
+
+
+def _write(folder: Path, stage: str, kept: Sequence[Any], kind: type, dropped: Sequence[Dropped]) -> Facts:
+    write_records(folder / f"{stage}.parquet", kept, kind)
+    write_records(folder / "dropped.parquet", dropped, Dropped)
+    return {"counts": {"in": len(kept) + len(dropped), "kept": len(kept), "dropped": drop_counts(dropped)}}

@@ -1,0 +1,248 @@
+"""Train and merge: from lists to one model."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.torch import load as load_tensors
+from safetensors.torch import load_file, save_file
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from tamis.artifacts import (
+    item_key,
+    versions,
+    write_json,
+)
+from tamis.building.workshop import Workshop, resolve_precision, texts_of
+from tamis.formulas.ranking import agreement, z_scores
+from tamis.models.reranker import Deployment, Student, save_student, score_prepared
+from tamis.progress import track
+from tamis.records import Query, ScoredCandidates, TrainingList
+from tamis.settings import Recipe
+from tamis.stages.candidates import rank_candidates
+from tamis.stages.evaluate import (
+    RERANKED,
+)
+from tamis.stages.lists import GENERAL
+from tamis.stages.merge import judgements, merge_specialists
+from tamis.stages.train import Curve, Texts, mean_agreement, train_student
+
+Facts = dict[str, Any]
+Tensors = Mapping[str, Tensor]
+
+
+def _training_texts(shop: Workshop) -> tuple[list[TrainingList], Texts]:
+    """All lists, and the texts they speak of, prepared: every target document, and the general ones that occur."""
+    lists = shop.read("lists", TrainingList)
+    used = {doc_id for one in lists for doc_id in one.doc_ids}
+    queries = {one.query_id: shop.queries[one.query_id].text for one in lists}
+    target = {d.doc_id: d.text for d in shop.documents.values() if d.origin == "target"}
+    general = {d.doc_id: d.text for d in shop.documents.values() if d.origin == "general" and d.doc_id in used}
+    shop.prepare(queries, target)
+    shop.prepare({}, general)
+    return lists, Texts(shop.prepared, queries, {**target, **general})
+
+
+def _domains(lists: Sequence[TrainingList]) -> list[str]:
+    return sorted({one.domain for one in lists} - {GENERAL})
+
+
+def held_out_lists(lists: Sequence[TrainingList], domain: str, most: int) -> list[TrainingList]:
+    """The first `most` held-out lists of a domain."""
+    return [one for one in lists if one.domain == domain and one.split == "held-out"][:most]
+
+
+def train_settings(recipe: Recipe) -> object:
+    """Settings of the training."""
+    return [recipe.train.model_dump(mode="json"), recipe.merge.held_out, recipe.seed, resolve_precision(recipe)]
+
+
+def build_train(shop: Workshop, folder: Path) -> Facts:
+    """Train the general student on all lists, then one specialist per domain from it."""
+    recipe = shop.recipe
+    lists, texts = _training_texts(shop)
+    domains = _domains(lists)
+    student = shop.untrained_student()
+    start = student.trained()
+    save_file(dict(start), folder / "untrained.safetensors")
+    curves: dict[str, Curve] = {}
+    judged = [one for domain in domains for one in held_out_lists(lists, domain, recipe.merge.held_out)]
+
+    def unit(name: str, parent: Tensors, held_out: Sequence[TrainingList], steps: int, wanted: set[str]) -> Tensors:
+        train_lists = [one for one in lists if one.domain in wanted and one.split == "train"]
+        tensors, curves[name] = _train_unit(shop, name, student, parent, train_lists, held_out, texts, steps)
+        save_file(dict(tensors), folder / f"{name}.safetensors")
+        return tensors
+
+    general = unit(GENERAL, start, judged, recipe.train.general_steps, {GENERAL, *domains})
+    for domain in domains:
+        held_out = held_out_lists(lists, domain, recipe.merge.held_out)
+        unit(domain, general, held_out, recipe.train.specialist_steps, {domain})
+    write_json(folder / "curves.json", {name: asdict(curve) for name, curve in curves.items()})
+    return {"counts": {"in": len(lists), "kept": len(lists), "dropped": {}}}
+
+
+def _train_unit(
+    shop: Workshop,
+    name: str,
+    student: Student,
+    parent: Tensors,
+    lists: Sequence[TrainingList],
+    held_out: Sequence[TrainingList],
+    texts: Texts,
+    steps: int,
+) -> tuple[Tensors, Curve]:
+    """Train one student, or take it from the item store if a killed run had finished it."""
+    settings, seed = shop.recipe.train, shop.recipe.seed
+    facts = [shop.folders["lists"].name, train_settings(shop.recipe), name, file_digest(parent)]
+    keys = [item_key("trained", *facts), item_key("curve", *facts)]
+    known = shop.items.get(keys)
+    if len(known) < len(keys):
+        student.load_trained(parent)
+        with track(f"training {name}", steps) as advance:
+            curve = train_student(
+                student, lists, held_out, texts, settings, steps, seed, shop.recipe.machine.token_budget, advance
+            )
+        known = dict(
+            zip(keys, (save_tensors(dict(student.trained())), json.dumps(asdict(curve)).encode()), strict=True)
+        )
+        shop.items.put(known.items())
+    return load_tensors(known[keys[0]]), Curve(**json.loads(known[keys[1]]))
+
+
+def file_digest(tensors: Tensors) -> str:
+    """Hash of a set of tensors."""
+    return item_key(save_tensors(dict(tensors)).hex())
+
+
+def build_merge(shop: Workshop, folder: Path) -> Facts:
+    """Merge the specialists, choose the first-stage weights, write the model."""
+    recipe = shop.recipe
+    lists, texts = _training_texts(shop)
+    domains = _domains(lists)
+    held_out = {domain: held_out_lists(lists, domain, recipe.merge.held_out) for domain in domains}
+    student = shop.untrained_student()
+
+    def judge(tensors: Tensors) -> dict[str, float]:
+        student.load_trained(tensors)
+        budget = recipe.machine.token_budget
+        return {domain: mean_agreement(student, held_out[domain], texts, budget) for domain in domains}
+
+    trained = {path.stem: load_file(path) for path in shop.folders["train"].glob("*.safetensors")}
+    specialists = {domain: trained[domain] for domain in domains}
+    with track("judging merges", judgements(len(domains), len(recipe.merge.t))) as advance:
+        model, path = merge_specialists(specialists, trained[GENERAL], judge, recipe.merge, advance)
+    path.agreement = {"untrained": judge(trained["untrained"]), **path.agreement}
+    student.load_trained(model)
+    weights, curves = _first_stage_weights(shop, student)
+    steps = [_step_facts(asdict(step)) for step in path.steps]
+    facts = {
+        "domains": domains,
+        "agreement": path.agreement,
+        "steps": steps,
+        "order": path.order,
+        "first_stage_weights": weights,
+        "weight_curves": curves,
+    }
+    write_json(folder / "path.json", facts)
+    save_file(dict(model), folder / "merged.safetensors")
+    lineage = {
+        "recipe": recipe.name,
+        "seed": recipe.seed,
+        "start": str(recipe.candidates.dense.path),
+        "parents": path.order,
+        "stages": {name: shop.folders[name].name for name in ("corpus", "queries", "scores", "lists", "train")},
+        "agreement": path.agreement["merged"],
+        "versions": versions(),
+    }
+    save_student(student, folder / "model", Deployment(weights, lineage))
+    tried = len(path.steps)
+    refused = Counter("a domain falls" if step.reason else "another step was better" for step in path.steps)
+    refused.pop("another step was better", None)
+    return {"counts": {"in": tried, "kept": tried - sum(refused.values()), "dropped": dict(refused)}}
+
+
+def _step_facts(step: Facts) -> Facts:
+    statistics = step.pop("statistics")
+    return {
+        "merged": list(step["merged"]),
+        "with": step["other"],
+        "t": step["t"],
+        "agreement": step["agreement"],
+        "accepted": step["accepted"],
+        "reason": step["reason"],
+        "linear": statistics["linear"],
+        "tensors": statistics["tensors"],
+        "mean_angle": statistics["mean_angle"],
+    }
+
+
+def _first_stage_weights(shop: Workshop, student: Student) -> tuple[dict[str, float], dict[str, list[list[float]]]]:
+    """For each reranked first stage, the weight of its score beside the student's that agrees best with the teacher.
+
+    Judged on whole candidate lists, down to the depth at which the model will be used, of held-out synthetic queries.
+    """
+    recipe = shop.recipe
+    depth = recipe.evaluate.depth if recipe.evaluate else 20
+    chosen = {
+        one.query_id
+        for domain in recipe.lists.domains
+        for one in held_out_lists(shop.read("lists", TrainingList), domain, recipe.merge.held_out)
+    }
+    scored = [found for found in shop.read("scores", ScoredCandidates) if found.query_id in chosen]
+    grades = {
+        found.query_id: _grades(found, shop.queries[found.query_id], recipe.scores.seed_bonus) for found in scored
+    }
+    vectors = shop.vectors("query", "dense", texts_of(shop.queries))
+    weights: dict[str, float] = {}
+    curves: dict[str, list[list[float]]] = {}
+    for first_stage in RERANKED:
+        heads = {}
+        for found in scored:
+            query = shop.queries[found.query_id]
+            shelf = shop.shelves[query.origin, query.language]
+            scores = shelf.search(query.text, vectors[query.query_id])[first_stage]
+            head = rank_candidates(query.query_id, shelf.doc_ids, scores, depth)
+            known = [i for i, doc_id in enumerate(head.doc_ids) if doc_id in grades[query.query_id]]
+            heads[query.query_id] = ([head.doc_ids[i] for i in known], np.array([head.scores[i] for i in known]))
+        pairs = [(query_id, doc_id) for query_id, (doc_ids, _) in heads.items() for doc_id in doc_ids]
+        logits = score_pairs(shop, student, pairs, f"weighing {first_stage}")
+        curves[first_stage] = [
+            [weight, float(np.mean([
+                agreement(
+                    z_scores(np.array([logits[query_id, d] for d in doc_ids])) + weight * z_scores(first),
+                    np.array([grades[query_id][d] for d in doc_ids]),
+                )
+                for query_id, (doc_ids, first) in heads.items()
+            ]))]
+            for weight in recipe.merge.first_stage_weights
+        ]  # fmt: skip
+        weights[first_stage] = max(curves[first_stage], key=lambda point: point[1])[0]
+    return weights, curves
+
+
+def _grades(found: ScoredCandidates, query: Query, seed_bonus: float) -> dict[str, float]:
+    """The teacher's grades with the seed document's bonus, by document."""
+    grades = dict(zip(found.doc_ids, z_scores(np.asarray(found.teacher)).tolist(), strict=True))
+    if query.document_id in grades:
+        grades[query.document_id] += seed_bonus
+    return grades
+
+
+def score_pairs(
+    shop: Workshop, student: Student, pairs: Sequence[tuple[str, str]], label: str
+) -> dict[tuple[str, str], float]:
+    """Logits of (query id, document id) pairs whose texts are prepared."""
+    queries = shop.prepared.queries([query_id for query_id, _ in pairs], {})
+    documents = shop.prepared.documents([doc_id for _, doc_id in pairs], {})
+    logits: dict[tuple[str, str], float] = {}
+    with track(label, len(pairs)) as advance:
+        for batch, values in score_prepared(student, queries, documents, shop.recipe.machine.token_budget):
+            logits.update({pairs[i]: float(value) for i, value in zip(batch, values, strict=True)})
+            advance(len(batch))
+    return logits

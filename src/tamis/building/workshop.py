@@ -1,0 +1,196 @@
+"""What each stage is given: texts, vectors, models and earlier results, loaded once and only when asked for."""
+
+import resource
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from tamis.artifacts import ItemStore, file_hash, item_key, read_records
+from tamis.models.encoder import Encoder
+from tamis.models.precision import Precision, fastest_precision
+from tamis.models.prepared import Prepared
+from tamis.models.reranker import Student
+from tamis.models.serializer import Serializer
+from tamis.models.stock import StockCrossEncoder
+from tamis.models.warm import WarmCrossEncoder
+from tamis.progress import track
+from tamis.records import Document, Query
+from tamis.retrievers.shelf import Shelf, ShelfKey, fill_shelves
+from tamis.settings import Recipe
+from tamis.stages.scores import Teach
+from tamis.teachers.fusion import FusionTeacher
+from tamis.teachers.use import UniversalSentenceEncoder
+
+Record = TypeVar("Record")
+Vectors = dict[str, np.ndarray]
+
+BLOCK = 256
+"""Texts embedded between two writes: what a kill can lose."""
+
+
+class Workshop:
+    """The tools of one run.
+
+    Attributes:
+        recipe: What to do.
+        folders: Folder of every finished stage, by name; filled as the run goes on.
+        items: Finished items of long stages.
+    """
+
+    def __init__(self, recipe: Recipe, items: ItemStore) -> None:
+        """Prepare, load nothing yet."""
+        self.recipe = recipe
+        self.folders: dict[str, Path] = {}
+        self.items = items
+        self._vectors: dict[str, Vectors] = {}
+
+    def read(self, stage: str, kind: type[Record]) -> list[Record]:
+        """Records that a finished stage kept."""
+        return read_records(self.folders[stage] / f"{stage}.parquet", kind)
+
+    @cached_property
+    def documents(self) -> dict[str, Document]:
+        """All documents by id."""
+        return {document.doc_id: document for document in self.read("corpus", Document)}
+
+    @cached_property
+    def queries(self) -> dict[str, Query]:
+        """All written and given queries by id."""
+        return {query.query_id: query for query in self.read("queries", Query)}
+
+    @cached_property
+    def precision(self) -> Precision:
+        """Number format of the matrix products, resolved for this machine."""
+        return resolve_precision(self.recipe)
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        """The bi-encoder that retrieves, teaches and is the student's start."""
+        return Encoder.load(self.recipe.candidates.dense.path, self.precision, self.recipe.machine.token_budget)
+
+    @cached_property
+    def encoder_identity(self) -> str:
+        """Hash of the encoder's files, or its hub name."""
+        return model_identity(self.recipe.candidates.dense.path)
+
+    @cached_property
+    def _use(self) -> UniversalSentenceEncoder:
+        return UniversalSentenceEncoder(self.recipe.machine.threads)
+
+    def vectors(self, kind: str, by: str, texts: Mapping[str, str]) -> Vectors:
+        """Embeddings of texts by id, from the item store where they are known.
+
+        Args:
+            kind: `query` or `document`.
+            by: `dense` or `use`.
+            texts: Texts by id.
+        """
+        identity, embed = self._embedder(kind, by)
+        known = self._vectors.setdefault(f"{by}/{kind}", {})
+        new = {text_id: text for text_id, text in texts.items() if text_id not in known}
+        known.update(_embed_missing(new, identity, embed, self.items, f"embedding {kind} texts ({by})"))
+        return known
+
+    def _embedder(self, kind: str, by: str) -> tuple[str, Callable[[Sequence[str]], np.ndarray]]:
+        if by == "use":
+            return "use-multilingual-3", lambda texts: self._use.embed(texts)
+        dense = self.recipe.candidates.dense
+        prefix = dense.query_prefix if kind == "query" else dense.document_prefix
+        identity = item_key(self.encoder_identity, prefix, dense.max_length, self.precision)
+        return identity, lambda texts: self.encoder.embed(texts, prefix, dense.max_length)
+
+    def document_vectors(self, by: str) -> Vectors:
+        """Embeddings of all documents."""
+        return self.vectors("document", by, {d.doc_id: d.text for d in self.documents.values()})
+
+    @cached_property
+    def shelves(self) -> dict[ShelfKey, Shelf]:
+        """All documents by origin and language, searchable."""
+        bm25 = self.recipe.candidates.bm25
+        return fill_shelves(list(self.documents.values()), self.document_vectors("dense"), bm25.k1, bm25.b)
+
+    def teacher(self, query_texts: Mapping[str, str]) -> Teach:
+        """The fusion teacher, ready for these queries."""
+        weights = self.recipe.scores
+        embeddings = [
+            (weight, self.vectors("query", by, query_texts), self.document_vectors(by))
+            for by, weight in (("dense", weights.dense), ("use", weights.use))
+            if weight
+        ]
+        return FusionTeacher(self.shelves, weights.bm25, embeddings)
+
+    def untrained_student(self) -> Student:
+        """A new student on the encoder's body."""
+        train, dense = self.recipe.train, self.recipe.candidates.dense
+        if train.head == "stock":
+            serializer = Serializer("", "", train.query_tokens, train.document_tokens)
+            return StockCrossEncoder.start(self.encoder, serializer, self.recipe.seed)
+        serializer = Serializer(dense.query_prefix, dense.document_prefix, train.query_tokens, train.document_tokens)
+        # e5 cosines of a question and its answer lie around 0.85: there the published score starts at one half.
+        bias = -0.85 * train.scale
+        joint = WarmCrossEncoder(self.encoder, serializer, train.joint_layers, train.cross_bias, train.scale, bias)
+        return joint.eval()
+
+    @cached_property
+    def prepared(self) -> Prepared:
+        """Prepared texts, shared by training, merging and evaluation."""
+        return Prepared(self.untrained_student())
+
+    def prepare(self, queries: Mapping[str, str], documents: Mapping[str, str]) -> None:
+        """Prepare whole groups of texts.
+
+        Groups are always prepared whole and in the same order: the last bit of a bfloat16 product depends on what
+        else is in the batch, and a run that was killed and resumed must end with the same bits.
+        """
+        with track("preparing queries", len(queries)) as advance:
+            self.prepared.queries(sorted(queries), queries, advance)
+        with track("preparing documents", len(documents)) as advance:
+            self.prepared.documents(sorted(documents), documents, advance)
+
+
+def _embed_missing(
+    texts: Mapping[str, str],
+    identity: str,
+    embed: Callable[[Sequence[str]], np.ndarray],
+    items: ItemStore,
+    label: str,
+) -> Vectors:
+    """Embed in fixed blocks of similar length; a block that is known whole is not computed again."""
+    unique = sorted(set(texts.values()), key=lambda text: (len(text), text))
+    keys = {text: item_key("vector", identity, text) for text in unique}
+    stored = items.get(list(keys.values()))
+    blocks = [unique[start : start + BLOCK] for start in range(0, len(unique), BLOCK)]
+    open_blocks = [block for block in blocks if any(keys[text] not in stored for text in block)]
+    with track(label, sum(map(len, open_blocks))) as advance:
+        for block in open_blocks:
+            vectors = embed(block)
+            fresh = [(keys[text], vector.tobytes()) for text, vector in zip(block, vectors, strict=True)]
+            items.put(fresh)
+            stored.update(fresh)
+            advance(len(block))
+    return {text_id: np.frombuffer(stored[keys[text]], np.float32) for text_id, text in texts.items()}
+
+
+def resolve_precision(recipe: Recipe) -> Precision:
+    """The recipe's precision, `auto` resolved for this machine."""
+    return fastest_precision() if recipe.precision == "auto" else recipe.precision
+
+
+def model_identity(path: Path) -> str:
+    """Hash of a model folder's files; a hub name stands for itself."""
+    return file_hash(path) if path.is_dir() else str(path)
+
+
+def peak_memory() -> int:
+    """Most memory this process has held so far, in bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def texts_of(records: Mapping[str, Any]) -> dict[str, str]:
+    """Text of each record by id."""
+    return {record_id: record.text for record_id, record in records.items()}

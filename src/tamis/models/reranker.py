@@ -1,0 +1,302 @@
+"""The deployed reranker: load a checkpoint folder, score pairs, rank documents, save."""
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypedDict
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tamis.errors import InputError, ModelError
+from tamis.formulas.ranking import rank_order, tie_key, z_scores
+from tamis.models.batching import token_batches
+from tamis.models.encoder import Encoder, check_folder
+from tamis.models.precision import Precision
+from tamis.models.serializer import Serializer
+from tamis.models.stock import StockCrossEncoder
+from tamis.models.warm import WarmCrossEncoder
+
+FORMAT = 1
+"""Version of `tamis.json`."""
+
+Student = WarmCrossEncoder | StockCrossEncoder
+
+
+class Ranked(TypedDict, total=False):
+    """One ranked document, as sentence-transformers' `CrossEncoder.rank` returns it, with the ranking logit beside."""
+
+    corpus_id: int
+    score: float
+    logit: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """What a checkpoint says about its use.
+
+    Attributes:
+        first_stage_weights: Weight of the first stage's z-score beside the student's, by first stage; chosen on
+            synthetic queries.
+        lineage: Where the checkpoint came from: parents, data, settings.
+    """
+
+    first_stage_weights: Mapping[str, float]
+    lineage: Mapping[str, Any]
+
+
+def score_prepared(
+    student: Student, queries: Sequence[Tensor], documents: Sequence[Tensor], token_budget: int
+) -> Iterator[tuple[list[int], np.ndarray]]:
+    """Score prepared pairs, batch by batch, the longest first.
+
+    Args:
+        student: The model.
+        queries: The prepared query of each pair.
+        documents: The prepared document of each pair.
+        token_budget: Most tokens per forward pass, padding included.
+
+    Yields:
+        Indices of the pairs of a batch and their logits, float32.
+    """
+    lengths = [len(query) + len(document) for query, document in zip(queries, documents, strict=True)]
+    for batch in token_batches(lengths, token_budget):
+        with torch.inference_mode():
+            logits = student([queries[i] for i in batch], [documents[i] for i in batch])
+        yield batch, logits.float().cpu().numpy()
+
+
+class Reranker:
+    """Scores how well documents answer a query.
+
+    Example:
+        >>> reranker = Reranker("demo/model")  # doctest: +SKIP
+        >>> reranker.rank("Wie installiere ich ein Paket?", documents, top_k=3)  # doctest: +SKIP
+    """
+
+    def __init__(self, path: str | Path, precision: Precision = "float32", token_budget: int = 8192) -> None:
+        """Load a folder that tamis saved.
+
+        Args:
+            path: The folder.
+            precision: Number format of the matrix products; scores are float32 either way.
+            token_budget: Most tokens per forward pass, padding included.
+
+        Raises:
+            ModelError: no such folder, no score head, broken or non-finite weights.
+        """
+        self.path = Path(path)
+        self.token_budget = token_budget
+        self.student, self.deployment = load_student(self.path, precision, token_budget)
+        self._probe()
+
+    def _probe(self) -> None:
+        """Refuse a checkpoint whose scores are not finite or all the same."""
+        logits = self._logits(
+            [("a cat sleeps", "The cat is asleep."), ("a cat sleeps", "Interest rates rose."), ("1", "2")]
+        )
+        if not np.isfinite(logits).all():
+            raise ModelError(f"{self.path}: scores are not finite; the weights are broken")
+        if np.ptp(logits) == 0:
+            raise ModelError(f"{self.path}: every pair gets the same score; the score head is missing or untrained")
+
+    def predict(self, pairs: Sequence[tuple[str, str]] | tuple[str, str], show_logits: bool = False) -> np.ndarray:
+        """Score pairs, as sentence-transformers' `CrossEncoder.predict`.
+
+        Args:
+            pairs: (query, document) pairs, or a single pair.
+            show_logits: Return the unbounded logit that ranks instead of its sigmoid.
+
+        Returns:
+            float32 [pairs] in input order, in [0, 1]; a scalar for a single pair.
+        """
+        single = len(pairs) == 2 and isinstance(pairs[0], str) and isinstance(pairs[1], str)
+        several = [pairs] if single else list(pairs)
+        logits = self._logits(several)  # type: ignore[arg-type]  # told apart above
+        scores = logits if show_logits else _sigmoid(logits)
+        return scores[0] if single else scores
+
+    def rank(
+        self,
+        query: str,
+        documents: Sequence[str],
+        top_k: int | None = None,
+        return_documents: bool = False,
+        first_stage: tuple[str, Sequence[float]] | None = None,
+    ) -> list[Ranked]:
+        """Order documents by relevance, as sentence-transformers' `CrossEncoder.rank`.
+
+        Args:
+            query: The query.
+            documents: The candidates.
+            top_k: How many to return; None for all.
+            return_documents: Put each document's text beside its score.
+            first_stage: Name of the first stage (`bm25`, `hybrid`) and its score of each document: its z-score is
+                added with the weight that the checkpoint learnt on synthetic queries.
+
+        Returns:
+            Best first, `corpus_id` being the index into `documents`; equal logits are ordered by content.
+        """
+        if not documents:
+            return []
+        logits = self._logits([(query, document) for document in documents])
+        ranking: np.ndarray = logits.astype(np.float64)
+        if first_stage is not None:
+            ranking = self._fuse(ranking, *first_stage)
+        scores = _sigmoid(logits)
+        ranked: list[Ranked] = []
+        for index in rank_order(ranking, [tie_key(query, document) for document in documents])[:top_k]:
+            entry: Ranked = {
+                "corpus_id": int(index),
+                "score": float(scores[index]),
+                "logit": float(logits[index]),
+            }
+            if return_documents:
+                entry["text"] = documents[index]
+            ranked.append(entry)
+        return ranked
+
+    def _fuse(self, logits: np.ndarray, name: str, scores: Sequence[float]) -> np.ndarray:
+        weights = self.deployment.first_stage_weights
+        if name not in weights:
+            known = ", ".join(sorted(weights)) or "none"
+            raise InputError(f"first stage {name!r}: this model has no weight for it; it knows {known}")
+        if len(scores) != len(logits):
+            raise InputError(f"first stage {name!r}: {len(scores)} scores for {len(logits)} documents")
+        return z_scores(logits) + weights[name] * z_scores(np.asarray(scores, dtype=np.float64))
+
+    def score(self, query: str, documents: Iterable[str], chunk: int = 1024) -> Iterator[float]:
+        """Logits of a stream of documents, in order, holding at most `chunk` of them in memory."""
+        stream = iter(documents)
+        while part := list(islice(stream, chunk)):
+            yield from self._logits([(query, document) for document in part]).tolist()
+
+    def _logits(self, pairs: Sequence[tuple[str, str]]) -> np.ndarray:
+        _check_texts(pairs)
+        queries = {text: i for i, text in enumerate(dict.fromkeys(query for query, _ in pairs))}
+        documents = {text: i for i, text in enumerate(dict.fromkeys(document for _, document in pairs))}
+        prepared_queries = self.student.prepare_queries(list(queries))
+        prepared_documents = self.student.prepare_documents(list(documents))
+        logits = np.empty(len(pairs), np.float32)
+        for batch, values in score_prepared(
+            self.student,
+            [prepared_queries[queries[query]] for query, _ in pairs],
+            [prepared_documents[documents[document]] for _, document in pairs],
+            self.token_budget,
+        ):
+            logits[batch] = values
+        return logits
+
+
+def save_student(student: Student, folder: Path, deployment: Deployment) -> None:
+    """Write an ordinary Hugging Face folder: safetensors, tokenizer, `tamis.json`; the folder must be empty or new."""
+    folder.mkdir(parents=True, exist_ok=True)
+    facts: dict[str, Any] = {
+        "format": FORMAT,
+        "head": student.head,
+        "serializer": asdict(student.serializer),
+        "first_stage_weights": dict(deployment.first_stage_weights),
+        "lineage": dict(deployment.lineage),
+    }
+    if isinstance(student, WarmCrossEncoder):
+        student.whole_body().save_pretrained(folder)
+        facts |= {
+            "joint_layers": student.joint_layers,
+            "cross_bias": student.cross_bias,
+            "scale": student.scale.item(),
+            "bias": student.bias.item(),
+        }
+        # sentence-transformers finds the head through this list; it asks for trust_remote_code=True to import it.
+        _write_json(folder / "modules.json", [{"idx": 0, "name": "0", "path": "", "type": ST_MODULE}])
+        _write_json(
+            folder / "config_sentence_transformers.json",
+            {"model_type": "CrossEncoder", "activation_fn": "torch.nn.modules.activation.Sigmoid"},
+        )
+    else:
+        student.classifier.save_pretrained(folder)
+        student.tokenizer.model_max_length = student.serializer.query_tokens + student.serializer.document_tokens
+    student.encoder.tokenizer.save_pretrained(folder)
+    _write_json(folder / "tamis.json", facts)
+
+
+ST_MODULE = "tamis.models.sentence_transformers_module.WarmModule"
+"""Import path of the module through which sentence-transformers scores a warm folder."""
+
+
+def load_student(path: Path, precision: Precision, token_budget: int) -> tuple[Student, Deployment]:
+    """Load what `save_student` wrote.
+
+    Raises:
+        ModelError: see `Reranker`.
+    """
+    facts = read_facts(path)
+    serializer = Serializer(**facts["serializer"])
+    deployment = Deployment(facts["first_stage_weights"], facts["lineage"])
+    if facts["head"] == "stock":
+        return _load_stock(path, serializer, precision, token_budget), deployment
+    encoder = Encoder.load(path, precision, token_budget)
+    student = WarmCrossEncoder(
+        encoder, serializer, facts["joint_layers"], facts["cross_bias"], facts["scale"], facts["bias"]
+    )
+    return student.eval(), deployment
+
+
+def _load_stock(path: Path, serializer: Serializer, precision: Precision, token_budget: int) -> StockCrossEncoder:
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    classifier, report = AutoModelForSequenceClassification.from_pretrained(
+        path, use_safetensors=True, output_loading_info=True, dtype=torch.float32
+    )
+    if report["missing_keys"]:
+        raise ModelError(
+            f"{path}: the checkpoint lacks {sorted(report['missing_keys'])[0]!r}; its head would be random"
+        )
+    tokenizer = AutoTokenizer.from_pretrained(path)
+    encoder = Encoder(classifier.base_model, tokenizer, precision, token_budget)
+    return StockCrossEncoder(classifier, tokenizer, serializer, encoder).eval()
+
+
+def read_facts(path: Path) -> dict[str, Any]:
+    """`tamis.json` of a checkpoint folder, checked.
+
+    Raises:
+        ModelError: no such folder, no `tamis.json`, or one that this version does not understand.
+    """
+    check_folder(path)
+    try:
+        facts = json.loads((path / "tamis.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ModelError(
+            f"{path}: no tamis.json here; expected a folder that `tamis run` or `tamis merge` wrote"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path / 'tamis.json'}: cannot be read: {error}") from None
+    if not isinstance(facts, dict) or facts.get("format") != FORMAT or facts.get("head") not in ("warm", "stock"):
+        raise ModelError(f"{path / 'tamis.json'}: expected format {FORMAT} with head warm or stock")
+    numbers = [facts[name] for name in ("scale", "bias") if name in facts]
+    if not all(math.isfinite(number) for number in numbers):
+        raise ModelError(f"{path / 'tamis.json'}: the head is not finite")
+    return facts
+
+
+def _check_texts(pairs: Sequence[tuple[str, str]]) -> None:
+    for number, (query, document) in enumerate(pairs):
+        if not isinstance(query, str) or not isinstance(document, str):
+            kinds = f"{type(query).__name__} and {type(document).__name__}"
+            raise InputError(f"pair {number}: expected two strings, got {kinds}")
+        if not query.strip():
+            raise InputError(f"pair {number}: the query is empty")
+
+
+def _sigmoid(logits: np.ndarray) -> np.ndarray:
+    scores: np.ndarray = 1 / (1 + np.exp(-logits.astype(np.float64)))
+    return scores.astype(np.float32)
+
+
+def _write_json(path: Path, content: object) -> None:
+    path.write_text(json.dumps(content, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")

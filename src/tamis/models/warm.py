@@ -1,0 +1,136 @@
+"""The warm cross-encoder: it starts as its bi-encoder and opens the view between query and document gently.
+
+Query and document keep their own prefix, special tokens and positions. The lower layers read each alone, so their
+work is done once per text and shared by all pairs. In the last `joint_layers` every token sees both texts, with
+`cross_bias` added to the attention between them: at -inf it is the bi-encoder, at 0 plain joint attention, which
+without training mixes the two means until they say nothing (docs/log.md). The score is
+
+    logit = scale * cosine(mean of the query's states, mean of the document's states) + bias        in float32
+"""
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tamis.errors import ModelError
+from tamis.models.encoder import Encoder, run_layer
+from tamis.models.precision import autocast
+from tamis.models.serializer import Serializer
+
+
+class WarmCrossEncoder(nn.Module):
+    """Cosine of the two mean vectors of a gently joint encoding, times a learnt scale.
+
+    Attributes:
+        encoder: The frozen body; its last `joint_layers` are replaced by the trained copies in `joint`.
+        joint: The trained layers.
+        scale: Learnt factor of the cosine.
+        bias: Learnt offset; does not change the order, sets where the published score is 0.5.
+    """
+
+    head = "warm"
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        serializer: Serializer,
+        joint_layers: int,
+        cross_bias: float,
+        scale: float = 40.0,
+        bias: float = -34.0,
+    ) -> None:
+        super().__init__()
+        if not 1 <= joint_layers <= encoder.layers:
+            raise ModelError(f"joint_layers is {joint_layers}, expected 1 to {encoder.layers} for this encoder")
+        self.encoder = encoder
+        self.serializer = serializer
+        self.joint_layers = joint_layers
+        self.cross_bias = cross_bias
+        lower = encoder.layers - joint_layers
+        self.joint = nn.ModuleList(copy.deepcopy(layer) for layer in encoder.body.encoder.layer[lower:])
+        self.joint.requires_grad_(True)
+        self.scale = nn.Parameter(torch.tensor(scale))
+        self.bias = nn.Parameter(torch.tensor(bias))
+
+    def prepare_queries(self, texts: Sequence[str], progress: Callable[[int], None] | None = None) -> list[Tensor]:
+        """States of each query below the joint layers: [tokens, hidden] each."""
+        ids = self.encoder.tokenise(texts, self.serializer.query_prefix, self.serializer.query_tokens)
+        return self.encoder.states(ids, self.encoder.layers - self.joint_layers, progress)
+
+    def prepare_documents(self, texts: Sequence[str], progress: Callable[[int], None] | None = None) -> list[Tensor]:
+        """States of each document below the joint layers: [tokens, hidden] each."""
+        ids = self.encoder.tokenise(texts, self.serializer.document_prefix, self.serializer.document_tokens)
+        return self.encoder.states(ids, self.encoder.layers - self.joint_layers, progress)
+
+    def forward(self, queries: Sequence[Tensor], documents: Sequence[Tensor]) -> Tensor:
+        """Logits of pairs of prepared texts.
+
+        Args:
+            queries: What `prepare_queries` gave for the query of each pair.
+            documents: What `prepare_documents` gave for the document of each pair.
+
+        Returns:
+            float32 [pairs], unbounded.
+        """
+        hidden, in_query, in_document = _pack(queries, documents)
+        with autocast(hidden.device, self.encoder.precision):
+            bias = self._bias(in_query, in_document, hidden.dtype)
+            for layer in self.joint:
+                hidden = run_layer(layer, hidden, bias)
+        hidden = hidden.float()
+        cosine = torch.cosine_similarity(_mean(hidden, in_query), _mean(hidden, in_document))
+        return cosine * self.scale + self.bias
+
+    def _bias(self, in_query: Tensor, in_document: Tensor, dtype: torch.dtype) -> Tensor:
+        """Additive attention bias [pairs, 1, tokens, tokens]: padding hidden, the other text dimmed."""
+        other = in_query[:, :, None] != in_query[:, None, :]
+        bias = torch.zeros(other.shape, dtype=dtype, device=other.device).masked_fill_(other, self.cross_bias)
+        return bias.masked_fill_(~(in_query | in_document)[:, None, :], -1e9)[:, None]
+
+    def trained(self) -> dict[str, Tensor]:
+        """The tensors that training changes, by the names they have in the saved body, and the two of the head."""
+        lower = self.encoder.layers - self.joint_layers
+        tensors = {"scale": self.scale, "bias": self.bias}
+        for number, layer in enumerate(self.joint):
+            for name, tensor in layer.state_dict(keep_vars=True).items():
+                tensors[f"encoder.layer.{lower + number}.{name}"] = tensor
+        return {name: tensor.detach().clone() for name, tensor in tensors.items()}
+
+    @torch.no_grad()
+    def load_trained(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take over what `trained` gave, or a merge of such."""
+        lower = self.encoder.layers - self.joint_layers
+        own = {"scale": self.scale, "bias": self.bias}
+        for number, layer in enumerate(self.joint):
+            own.update({f"encoder.layer.{lower + number}.{n}": t for n, t in layer.state_dict(keep_vars=True).items()})
+        if own.keys() != tensors.keys():
+            raise ModelError(f"trained tensors do not fit this model: {sorted(own.keys() ^ tensors.keys())[0]!r}")
+        for name, tensor in tensors.items():
+            own[name].copy_(tensor)
+
+    def whole_body(self) -> Any:
+        """A copy of the body with the trained layers in their places, for saving."""
+        body = copy.deepcopy(self.encoder.body)
+        lower = self.encoder.layers - self.joint_layers
+        for number, layer in enumerate(self.joint):
+            body.encoder.layer[lower + number].load_state_dict(layer.state_dict())
+        return body
+
+
+def _pack(queries: Sequence[Tensor], documents: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    """Query then document then padding, per row: states [pairs, tokens, hidden] and two masks [pairs, tokens]."""
+    rows = [torch.cat(pair) for pair in zip(queries, documents, strict=True)]
+    hidden = nn.utils.rnn.pad_sequence(rows, batch_first=True)
+    place = torch.arange(hidden.shape[1], device=hidden.device)
+    query_end = torch.tensor([len(query) for query in queries], device=hidden.device)[:, None]
+    end = torch.tensor([len(row) for row in rows], device=hidden.device)[:, None]
+    in_query = place < query_end
+    return hidden, in_query, (place < end) & ~in_query
+
+
+def _mean(hidden: Tensor, mask: Tensor) -> Tensor:
+    weights = mask.float()[:, :, None]
+    return (hidden * weights).sum(1) / weights.sum(1)

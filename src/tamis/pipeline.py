@@ -1,0 +1,131 @@
+"""The stages, in their order: what each reads, which settings are its own, and what fills its folder."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tamis.artifacts import (
+    ItemStore,
+    RunFolder,
+    read_records,
+    stage_key,
+)
+from tamis.building.judging import build_evaluate, build_report, evaluate_settings
+from tamis.building.mining import (
+    build_candidates,
+    build_corpus,
+    build_lists,
+    build_queries,
+    build_scores,
+    corpus_settings,
+    encoder_settings,
+    queries_settings,
+)
+from tamis.building.training import build_merge, build_train, train_settings
+from tamis.building.workshop import Workshop, peak_memory
+from tamis.errors import SettingsError
+from tamis.settings import Recipe, Section
+
+Facts = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One arrow of the pipeline.
+
+    Attributes:
+        name: One word, everywhere the same.
+        reads: Stages whose results it reads; their keys are part of its own.
+        version: Raised when its code changes its result.
+        settings: The part of the recipe that changes its result, JSON-like.
+        run: Fills the folder; returns counts and other facts for the manifest.
+    """
+
+    name: str
+    reads: tuple[str, ...]
+    version: int
+    settings: Callable[[Recipe], object]
+    run: Callable[[Workshop, Path], Facts]
+
+
+def _section(name: str) -> Callable[[Recipe], object]:
+    def settings(recipe: Recipe) -> object:
+        section: Section = getattr(recipe, name)
+        return [section.model_dump(mode="json"), recipe.seed]
+
+    return settings
+
+
+STAGES = (
+    Stage("corpus", (), 1, corpus_settings, build_corpus),
+    Stage("queries", ("corpus",), 1, queries_settings, build_queries),
+    Stage("candidates", ("corpus", "queries"), 1, encoder_settings, build_candidates),
+    Stage("scores", ("corpus", "queries", "candidates"), 1, _section("scores"), build_scores),
+    Stage("lists", ("queries", "scores"), 1, _section("lists"), build_lists),
+    Stage("train", ("corpus", "queries", "lists"), 1, train_settings, build_train),
+    Stage("merge", ("corpus", "queries", "scores", "lists", "train"), 1, _section("merge"), build_merge),
+    Stage("evaluate", ("corpus", "train", "merge"), 1, evaluate_settings, build_evaluate),
+    Stage("report", ("corpus", "queries", "lists", "train", "merge", "evaluate"), 1, _section("corpus"), build_report),
+)
+"""The whole pipeline, in the order in which it runs."""
+
+NAMES = tuple(stage.name for stage in STAGES)
+
+
+def run_recipe(
+    recipe: Recipe, root: Path, until: str = "report", announce: Callable[[str, Path, bool], None] | None = None
+) -> dict[str, Path]:
+    """Run a recipe, reusing every stage whose key is already there.
+
+    Args:
+        recipe: What to do.
+        root: The run folder; made if it is not there.
+        until: Last stage to run.
+        announce: Called after each stage with its name, its folder, and whether it was reused.
+
+    Returns:
+        Folder of each stage by name.
+
+    Raises:
+        TamisError: whatever the user can mend; finished stages and items are kept.
+    """
+    if until not in NAMES:
+        raise SettingsError(f"no stage {until!r}; the stages are {', '.join(NAMES)}")
+    import torch
+
+    torch.set_num_threads(recipe.machine.threads)
+    run = RunFolder(root, recipe.name)
+    items = ItemStore(root / "items.sqlite")
+    shop = Workshop(recipe, items)
+    try:
+        for stage in STAGES[: NAMES.index(until) + 1]:
+            if stage.name == "evaluate" and recipe.evaluate is None:
+                continue
+            _run_stage(stage, shop, run, announce)
+    finally:
+        items.close()
+    return shop.folders
+
+
+def _run_stage(
+    stage: Stage, shop: Workshop, run: RunFolder, announce: Callable[[str, Path, bool], None] | None
+) -> None:
+    reads = {name: shop.folders[name].name for name in stage.reads if name in shop.folders}
+    settings = stage.settings(shop.recipe)
+    key = stage_key(stage.name, stage.version, settings, reads)
+    reused = run.finished(stage.name, key)
+    if not reused:
+
+        def fill(folder: Path) -> Facts:
+            return {**stage.run(shop, folder), "peak_memory_bytes": peak_memory()}
+
+        run.build(stage.name, key, {"version": stage.version, "settings": settings, "reads": reads}, fill)
+    shop.folders[stage.name] = run.folder(stage.name, key)
+    if announce:
+        announce(stage.name, shop.folders[stage.name], reused)
+
+
+def read_kept(folder: Path, stage: str, kind: type) -> list[Any]:
+    """Records of a finished stage, for those who look at a run from outside."""
+    return read_records(folder / f"{stage}.parquet", kind)

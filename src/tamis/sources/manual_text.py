@@ -1,0 +1,44 @@
+"""What the text of manuals needs before it becomes documents and queries, in many scripts."""
+
+import re
+
+# No space is written between these: ideographs, kana, and their punctuation.
+_UNSPACED = "[\u3000-\u303f\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff00-\uffef]"
+_SPACE_BETWEEN_UNSPACED = re.compile(f"(?<={_UNSPACED}) (?={_UNSPACED})")
+_OWN_SCRIPT = {
+    "ja": re.compile("[\u3040-\u30ff\u4e00-\u9fff]"),
+    "zh": re.compile("[\u4e00-\u9fff]"),
+    "ko": re.compile("[\uac00-\ud7a3]"),
+    "ru": re.compile("[\u0430-\u044f]", re.IGNORECASE),
+}
+
+
+def tidy(text: str) -> str:
+    """Join lines and runs of spaces; line ends inside Chinese and Japanese sentences vanish."""
+    return _SPACE_BETWEEN_UNSPACED.sub("", re.sub(r"\s+", " ", text).strip())
+
+
+def is_dense_script(language: str) -> bool:
+    """Whether one letter of this language says about as much as two or three Latin letters (Chinese, Japanese, Korean).
+
+    Args:
+        language: Language tag, `zh-cn`.
+    """
+    return language.split("-")[0] in {"ja", "ko", "zh"}
+
+
+def uses_own_script(text: str, language: str) -> bool:
+    """Whether a text holds a letter of its language's own script; true for languages that Latin letters may write.
+
+    A heading of a Russian or Chinese manual without one was left in English.
+    """
+    script = _OWN_SCRIPT.get(language.split("-")[0])
+    return script is None or script.search(text) is not None
+
+
+def cut_at_paragraph(text: str, limit: int) -> str:
+    """Shorten a text to at most `limit` characters, at a line end where one lies in the second half."""
+    if len(text) <= limit:
+        return text
+    line_end = text.rfind("\n", 0, limit)
+    return text[: line_end if line_end > limit // 2 else limit].rstrip()

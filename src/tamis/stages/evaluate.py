@@ -1,0 +1,255 @@
+"""Evaluate: judged questions that no other stage has seen, paired tests, ties broken independently of input order."""
+
+import csv
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tamis.errors import InputError
+from tamis.formulas.ranking import rank_order, tie_key, tied_at_top, z_scores
+from tamis.formulas.significance import bootstrap_interval, holm, paired_randomisation
+
+Run = dict[str, list[str]]
+"""Ranked document ids by question, best first."""
+
+RERANKED = ("bm25", "hybrid")
+"""First stages whose candidates the students rerank."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A judged question.
+
+    Attributes:
+        query_id: Its id.
+        text: Its text.
+        language: Language of the shelf it searches.
+        relevant: Grade of each judged document, above 0 is relevant.
+    """
+
+    query_id: str
+    text: str
+    language: str
+    relevant: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Pool:
+    """What the first stages found for one question.
+
+    Attributes:
+        question: The question.
+        rankings: Ranked document ids by first stage, and the teacher's, up to the candidates' depth.
+        scores: Score of each ranked document, same shape.
+    """
+
+    question: Question
+    rankings: Mapping[str, list[str]]
+    scores: Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class System:
+    """A column of the table.
+
+    Attributes:
+        name: `bm25`, `merged@bm25` (student alone on BM25's candidates), `merged+hybrid` (plus first-stage score).
+        title: For people.
+        group: `first stage`, `teacher`, `student alone` or `student + first stage`.
+        baseline: The system it is compared with, None for the first stages themselves.
+    """
+
+    name: str
+    title: str
+    group: str
+    baseline: str | None
+
+
+def read_questions(queries: Path, qrels: Path, language_of: Mapping[str, str]) -> list[Question]:
+    """Read judged questions that have a relevant document in their own language.
+
+    Args:
+        queries: BEIR queries.jsonl.
+        qrels: BEIR qrels file: a header line, then query-id, corpus-id and score, separated by tabs.
+        language_of: Language of every document of the corpus by id.
+
+    Raises:
+        InputError: a missing file or a broken line, named by number.
+    """
+    grades = _read_qrels(qrels)
+    questions = []
+    for number, line in enumerate(_lines(queries), 1):
+        try:
+            entry = json.loads(line)
+            query_id, text = entry["_id"], entry["text"]
+        except (ValueError, KeyError, TypeError):
+            raise InputError(
+                f'{queries}, line {number}: expected {{"_id": ..., "text": ...}}, got {line[:60]!r}'
+            ) from None
+        judged = {doc_id: grade for doc_id, grade in grades.get(query_id, {}).items() if doc_id in language_of}
+        languages = {language_of[doc_id] for doc_id, grade in judged.items() if grade > 0}
+        own = (entry.get("metadata") or {}).get("lang")
+        language = own if own in languages else min(languages, default=None)
+        if language is not None:
+            relevant = {doc_id: grade for doc_id, grade in judged.items() if language_of[doc_id] == language}
+            questions.append(Question(query_id, text, language, relevant))
+    if not questions:
+        raise InputError(
+            f"{qrels}: no judged question has a relevant document in the corpus; do the ids belong together?"
+        )
+    return questions
+
+
+def _read_qrels(path: Path) -> dict[str, dict[str, int]]:
+    grades: dict[str, dict[str, int]] = {}
+    for number, row in enumerate(csv.reader(_lines(path), delimiter="\t", quoting=csv.QUOTE_NONE), 1):
+        if number == 1 and row[-1:] == ["score"]:
+            continue
+        try:
+            query_id, doc_id, grade = row
+            grades.setdefault(query_id, {})[doc_id] = int(grade)
+        except ValueError:
+            raise InputError(
+                f"{path}, line {number}: expected query-id, corpus-id and a whole number between tabs, got {row!r:.80}"
+            ) from None
+    return grades
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 at byte {error.start}") from None
+
+
+def pairs_to_score(pools: Sequence[Pool], depth: int) -> list[tuple[str, str]]:
+    """(question id, document id) of all that a student has to score: the best `depth` of each reranked first stage."""
+    return [
+        (pool.question.query_id, doc_id)
+        for pool in pools
+        for doc_id in dict.fromkeys(d for name in RERANKED for d in pool.rankings[name][:depth])
+    ]
+
+
+def rerank(pool: Pool, first_stage: str, logits: np.ndarray, weight: float) -> tuple[list[str], bool]:
+    """Reorder the head of a first stage's ranking by the student; the tail keeps its order.
+
+    Args:
+        pool: What the first stages found.
+        first_stage: One of `RERANKED`.
+        logits: The student's logit of each document of the head, [depth].
+        weight: Of the first stage's z-score beside the student's; 0 is the student alone.
+
+    Returns:
+        The new ranking, and whether its best score was shared.
+    """
+    head = pool.rankings[first_stage][: len(logits)]
+    scores = logits.astype(np.float64)
+    if weight:
+        scores = z_scores(scores) + weight * z_scores(pool.scores[first_stage][: len(logits)])
+    keys = [tie_key(pool.question.query_id, doc_id) for doc_id in head]
+    order = [head[i] for i in rank_order(scores, keys)]
+    return order + pool.rankings[first_stage][len(logits) :], tied_at_top(scores)
+
+
+def measure(runs: Mapping[str, Run], questions: Sequence[Question]) -> dict[str, dict[str, float]]:
+    """nDCG@10 of every question in every run, by ir-measures; a question without results counts as 0.
+
+    Scores handed over are the ranks, so that no tool breaks a tie its own way.
+    """
+    import ir_measures
+
+    qrels = [ir_measures.Qrel(q.query_id, d, grade) for q in questions for d, grade in q.relevant.items()]
+    evaluator = ir_measures.evaluator([ir_measures.nDCG @ 10], qrels)
+    results: dict[str, dict[str, float]] = {}
+    for name, run in runs.items():
+        scored = (
+            ir_measures.ScoredDoc(query_id, doc_id, float(-rank))
+            for query_id, ranked in run.items()
+            for rank, doc_id in enumerate(ranked)
+        )
+        found = {metric.query_id: float(metric.value) for metric in evaluator.iter_calc(scored)}
+        results[name] = {question.query_id: found.get(question.query_id, 0.0) for question in questions}
+    return results
+
+
+def macro_mean(values: Mapping[str, float], questions: Sequence[Question]) -> dict[str, float]:
+    """Mean per language, and under `mean` the mean of the languages."""
+    by_language: dict[str, list[float]] = {}
+    for question in questions:
+        by_language.setdefault(question.language, []).append(values[question.query_id])
+    means = {language: float(np.mean(found)) for language, found in sorted(by_language.items())}
+    return {**means, "mean": float(np.mean(list(means.values())))}
+
+
+def compare(
+    per_query: Mapping[str, Mapping[str, float]],
+    systems: Sequence[System],
+    questions: Sequence[Question],
+    rounds: int,
+    seed: int,
+    progress: Callable[[int], None],
+) -> list[dict[str, object]]:
+    """Compare every system with its baseline, question by question.
+
+    The difference is that of the means over languages; its test weighs each question by one over the number of
+    questions of its language, so that test and table speak of the same figure. p-values are corrected by Holm over
+    all systems, and within a system over its languages.
+
+    Returns:
+        One entry per compared system; see docs/results.md.
+    """
+    sizes = {q.language: sum(o.language == q.language for o in questions) for q in questions}
+    languages = sorted(sizes)
+    weights = np.array([len(questions) / (len(sizes) * sizes[q.language]) for q in questions])
+    entries: list[dict[str, object]] = []
+    compared = [(system, system.baseline) for system in systems if system.baseline is not None]
+    for number, (system, baseline) in enumerate(compared):
+        ours, theirs = per_query[system.name], per_query[baseline]
+        differences = np.array([ours[q.query_id] - theirs[q.query_id] for q in questions])
+        rng = np.random.default_rng([seed, number])
+        of_language = {language: differences[[q.language == language for q in questions]] for language in languages}
+        language_p = [paired_randomisation(d, rng, min(rounds, 10_000)) for d in of_language.values()]
+        entries.append(
+            {
+                "system": system.name,
+                "baseline": baseline,
+                "difference": float((weights * differences).mean()),
+                "interval": list(bootstrap_interval(weights * differences, rng)),
+                "p_value": paired_randomisation(weights * differences, rng, rounds),
+                "wins": int((differences > 0).sum()),
+                "ties": int((differences == 0).sum()),
+                "losses": int((differences < 0).sum()),
+                "per_language": {
+                    language: {"difference": float(of_language[language].mean()), "p_holm": p}
+                    for language, p in zip(languages, holm(language_p), strict=True)
+                },
+            }
+        )
+        progress(1)
+    corrected = holm([float(str(entry["p_value"])) for entry in entries])
+    return [{**entry, "p_holm": p} for entry, p in zip(entries, corrected, strict=True)]
+
+
+def systems_of(specialists: bool) -> list[System]:
+    """The columns of the table, in their order."""
+    systems = [
+        System("bm25", "BM25", "first stage", None),
+        System("dense", "dense", "first stage", None),
+        System("hybrid", "hybrid", "first stage", None),
+        System("teacher", "teacher", "teacher", "hybrid"),
+    ]
+    students = [("untrained", "untrained student"), ("specialists", "specialists"), ("merged", "merged student")]
+    for first_stage in RERANKED:
+        for sign, group in (("@", "student alone"), ("+", "student + first stage")):
+            systems += [
+                System(f"{name}{sign}{first_stage}", f"{title} {sign} {first_stage}", group, first_stage)
+                for name, title in students
+                if specialists or name != "specialists"
+            ]
+    return systems

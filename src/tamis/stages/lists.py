@@ -1,0 +1,86 @@
+"""Lists: from scored candidates to a few documents per query, drawn over the teacher's score bins."""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+
+import numpy as np
+
+from tamis.errors import SettingsError
+from tamis.formulas.ranking import z_scores
+from tamis.formulas.sampling import assign_bins, bin_edges, rescale, stratified_draw
+from tamis.records import Dropped, Query, ScoredCandidates, TrainingList
+from tamis.settings import ListsSettings
+
+GENERAL = "general"
+"""Domain of the lists of general documents: the paper's stage 1."""
+
+
+def draw_lists(
+    scored: Iterable[ScoredCandidates],
+    queries: Mapping[str, Query],
+    settings: ListsSettings,
+    seed_bonus: float,
+    seed: int,
+) -> Iterator[TrainingList | Dropped]:
+    """Draw one list per query.
+
+    A query whose seed document the teacher does not rank among its best `round_trip` is dropped: the query does not
+    ask for what its document says (or the teacher cannot see it). The seed document then gets `seed_bonus` standard
+    deviations on top, as evidence the teacher lacks; it need not become the best of the list.
+
+    Args:
+        scored: Candidates with teacher scores.
+        queries: Queries by id.
+        settings: Bins, list length, filters, split, domains.
+        seed_bonus: In standard deviations of the teacher's scores over the candidates.
+        seed: Of the draws; each query draws from its own generator, so order and number of queries do not matter.
+    """
+    domain_of = {language: name for name, languages in settings.domains.items() for language in languages}
+    for found in scored:
+        query = queries[found.query_id]
+        reason = _refuse(found, query, settings.round_trip)
+        if reason:
+            yield Dropped(query.query_id, reason, query.language, query.text)
+            continue
+        domain = GENERAL if query.origin == "general" else domain_of.get(query.language)
+        if domain is None:
+            raise SettingsError(
+                f"lists.domains: no domain for language {query.language!r} of the corpus; add it to one of "
+                f"{', '.join(settings.domains)}"
+            )
+        yield _draw(found, query, domain, settings, seed_bonus, seed)
+
+
+def _refuse(found: ScoredCandidates, query: Query, round_trip: int) -> str | None:
+    if query.document_id not in found.doc_ids:
+        return "seed document not among the candidates"
+    teacher = np.asarray(found.teacher)
+    seed_score = teacher[found.doc_ids.index(query.document_id)]
+    if int((teacher > seed_score).sum()) >= round_trip:
+        return "seed document not among the teacher's best"
+    return None
+
+
+def _draw(
+    found: ScoredCandidates, query: Query, domain: str, settings: ListsSettings, seed_bonus: float, seed: int
+) -> TrainingList:
+    scores = z_scores(np.asarray(found.teacher))
+    place = found.doc_ids.index(query.document_id)
+    scores[place] += seed_bonus
+    bins = assign_bins(scores, bin_edges(scores, settings.bins, settings.anchors))
+    rng = np.random.default_rng([seed, _number(query.query_id)])
+    drawn = stratified_draw(bins, settings.documents, rng, first=place)
+    labels = rescale(scores, settings.rescale)[drawn]
+    return TrainingList(
+        query.query_id,
+        domain,
+        "held-out" if _number(query.document_id) % 10_000 < settings.held_out * 10_000 else "train",
+        tuple(found.doc_ids[i] for i in drawn),
+        tuple(float(label) for label in labels),
+        tuple(int(b) for b in bins[drawn]),
+        tuple(found.first_stage[i] for i in drawn),
+    )
+
+
+def _number(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=6).digest(), "big")

@@ -1,0 +1,144 @@
+"""The answer that opens the page, made from the comparisons and nothing else."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+from tamis.stages.report.wording import LEVEL, Direction, direction, p_value, points
+
+HEADLINE: Final = (("merged@bm25", "bm25"), ("merged+hybrid", "hybrid"))
+"""What the answer compares: the student alone with the plainest first stage, and at its best with the best one."""
+
+
+class LanguageChange(NamedTuple):
+    """How one language fared.
+
+    Attributes:
+        language: Its tag.
+        before: nDCG@10 of the first stage, in [0, 1].
+        after: nDCG@10 with the student.
+        difference: After minus before.
+        direction: Of the difference, once rounded.
+        beyond_chance: Whether the corrected p-value is below 0.05.
+    """
+
+    language: str
+    before: float
+    after: float
+    difference: float
+    direction: Direction
+    beyond_chance: bool
+
+
+@dataclass(frozen=True)
+class Change:
+    """The merged student against one first stage.
+
+    Attributes:
+        system: Name of the student's run.
+        baseline: Name of the first stage.
+        title: Title of the first stage.
+        with_first_stage: Whether the first-stage score is part of the student's run.
+        before: Mean nDCG@10 of the first stage, in [0, 1].
+        after: Mean nDCG@10 of the student.
+        difference: After minus before.
+        interval: 95 % interval of the difference.
+        p: Corrected for the number of comparisons.
+        questions: How many questions rose, stayed and fell.
+        languages: Each language, in the order of the results.
+    """
+
+    system: str
+    baseline: str
+    title: str
+    with_first_stage: bool
+    before: float
+    after: float
+    difference: float
+    interval: tuple[float, float]
+    p: float
+    questions: tuple[int, int, int]
+    languages: tuple[LanguageChange, ...]
+
+    def going(self, way: Direction) -> list[LanguageChange]:
+        """The languages that went this way, largest change first."""
+        chosen = [change for change in self.languages if change.direction == way]
+        return sorted(chosen, key=lambda change: -abs(change.difference))
+
+
+class Part(NamedTuple):
+    """A piece of the answer's sentence; `way` colours a figure, None is plain text."""
+
+    text: str
+    way: Direction | None = None
+
+
+def headline_changes(results: Mapping[str, Any]) -> list[Change]:
+    """The comparisons of `HEADLINE` that were made."""
+    found = {(one["system"], one["baseline"]): one for one in results.get("comparisons", [])}
+    return [_change(results, found[pair]) for pair in HEADLINE if pair in found]
+
+
+def sentence(changes: list[Change]) -> list[Part]:
+    """By how much the merged student raises or lowers mean nDCG@10, one clause per comparison.
+
+    Args:
+        changes: At least one.
+
+    Returns:
+        Pieces that read as one sentence when joined.
+    """
+    parts = [Part("The merged student ")]
+    for number, change in enumerate(changes):
+        if number:
+            same = direction(change.difference) == direction(changes[number - 1].difference)
+            parts.append(Part(" and" if same else " but"))
+            parts.append(Part(", with the first-stage score added, " if change.with_first_stage else " "))
+        parts += _clause(change, "it" if number else "mean nDCG@10")
+    return [*parts, Part(".")]
+
+
+def _clause(change: Change, measure: str) -> list[Part]:
+    way = direction(change.difference)
+    chance = "" if change.p < LEVEL else ", which may be chance"
+    figures = f" ({points(change.before)} → {points(change.after)}, {p_value(change.p)}{chance})"
+    if way == "same":
+        return [Part(f"leaves {measure} where {change.title} had it{figures}")]
+    verb, against = ("raises", "over") if way == "gain" else ("lowers", "below")
+    amount = points(abs(change.difference))
+    return [
+        Part(f"{verb} {measure} by "),
+        Part(f"{amount} point{'' if amount == '1.0' else 's'}", way),
+        Part(f" {against} {change.title}{figures}"),
+    ]
+
+
+def _change(results: Mapping[str, Any], comparison: Mapping[str, Any]) -> Change:
+    system, baseline = comparison["system"], comparison["baseline"]
+    titles = {one["name"]: one["title"] for one in results["systems"]}
+    ndcg = results["ndcg10"]
+    per_language = comparison["per_language"]
+    return Change(
+        system=system,
+        baseline=baseline,
+        title=titles.get(baseline, baseline),
+        with_first_stage="+" in system,
+        before=results["mean_ndcg10"][baseline],
+        after=results["mean_ndcg10"][system],
+        difference=comparison["difference"],
+        interval=(comparison["interval"][0], comparison["interval"][1]),
+        p=comparison["p_holm"],
+        questions=(comparison["wins"], comparison["ties"], comparison["losses"]),
+        languages=tuple(
+            LanguageChange(
+                language,
+                ndcg[baseline][language],
+                ndcg[system][language],
+                per_language[language]["difference"],
+                direction(per_language[language]["difference"]),
+                per_language[language]["p_holm"] < LEVEL,
+            )
+            for language in results["languages"]
+            if language in per_language
+        ),
+    )

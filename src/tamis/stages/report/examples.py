@@ -1,0 +1,132 @@
+"""Examples to read: queries with the documents they were written from, and questions where the student mattered most."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from tamis.records import Document, Query
+from tamis.stages.report.data import ReportData
+from tamis.text import clip
+
+PER_LANGUAGE: Final = 3
+CASES: Final = 10
+_CLIPPED: Final = 220
+_GIVEN: Final = "given"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A written query and its document, clipped."""
+
+    query: str
+    document: str
+    language: str
+    generator: str
+
+
+@dataclass(frozen=True)
+class Top:
+    """The document at rank 1, clipped, and whether it is relevant."""
+
+    text: str
+    language: str
+    relevant: bool
+
+
+@dataclass(frozen=True)
+class Case:
+    """One test question before and after.
+
+    Attributes:
+        question: Its text.
+        language: Its language.
+        before: nDCG@10 before, in [0, 1].
+        after: nDCG@10 after.
+        rank_before: Best rank of a relevant document among the first ten, from 1; None below.
+        rank_after: The same after.
+        top_before: What stood first; None for an empty run.
+        top_after: What stands first now.
+    """
+
+    question: str
+    language: str
+    before: float
+    after: float
+    rank_before: int | None
+    rank_after: int | None
+    top_before: Top | None
+    top_after: Top | None
+
+
+def sample_queries(queries: Iterable[Query], documents: Mapping[str, Document]) -> dict[str, list[Sample]]:
+    """Three written queries per language, spread evenly over their ids; queries that came with the corpus are left out."""
+    by_language: dict[str, list[Query]] = {}
+    for query in sorted(queries, key=lambda query: query.query_id):
+        if query.generator != _GIVEN and query.document_id in documents:
+            by_language.setdefault(query.language, []).append(query)
+    return {
+        language: [_sample(query, documents) for query in _spread(found)]
+        for language, found in sorted(by_language.items())
+    }
+
+
+def _spread(queries: Sequence[Query]) -> list[Query]:
+    chosen = min(PER_LANGUAGE, len(queries))
+    return [queries[number * len(queries) // chosen] for number in range(chosen)]
+
+
+def _sample(query: Query, documents: Mapping[str, Document]) -> Sample:
+    document = documents[query.document_id]
+    return Sample(clip(query.text, _CLIPPED), clip(document.text, _CLIPPED), query.language, query.generator)
+
+
+def changed_questions(data: ReportData, system: str, baseline: str) -> tuple[list[Case], list[Case]]:
+    """The questions whose nDCG@10 rose most and fell most, at most ten each; unchanged ones are in neither.
+
+    Args:
+        data: `per_query` and `runs` must hold both systems, else both lists are empty.
+        system: After.
+        baseline: Before.
+    """
+    if not {system, baseline} <= data.per_query.keys() & data.runs.keys():
+        return [], []
+    before, after = data.per_query[baseline], data.per_query[system]
+    shared = before.keys() & after.keys() & data.questions.keys()
+    # By id among equals, so that the page does not depend on the order of a dictionary.
+    rising = sorted(shared, key=lambda question: (before[question] - after[question], question))
+    falling = sorted(shared, key=lambda question: (after[question] - before[question], question))
+    helped = [question for question in rising if after[question] > before[question]][:CASES]
+    hurt = [question for question in falling if after[question] < before[question]][:CASES]
+    return (
+        [_case(data, system, baseline, question) for question in helped],
+        [_case(data, system, baseline, question) for question in hurt],
+    )
+
+
+def _case(data: ReportData, system: str, baseline: str, question: str) -> Case:
+    return Case(
+        question=clip(data.questions[question], _CLIPPED),
+        language=data.question_languages.get(question, "und"),
+        before=data.per_query[baseline][question],
+        after=data.per_query[system][question],
+        rank_before=_rank(data, baseline, question),
+        rank_after=_rank(data, system, question),
+        top_before=_top(data, baseline, question),
+        top_after=_top(data, system, question),
+    )
+
+
+def _rank(data: ReportData, system: str, question: str) -> int | None:
+    relevant = data.relevant.get(question, set())
+    ranked = data.runs[system].get(question, ())[:10]
+    return next((rank for rank, doc_id in enumerate(ranked, start=1) if doc_id in relevant), None)
+
+
+def _top(data: ReportData, system: str, question: str) -> Top | None:
+    ranked = data.runs[system].get(question, ())
+    if not ranked:
+        return None
+    document = data.documents.get(ranked[0])
+    text = clip(document.text, _CLIPPED) if document else f"(text of {ranked[0]} not at hand)"
+    language = document.language if document else "und"
+    return Top(text, language, ranked[0] in data.relevant.get(question, set()))

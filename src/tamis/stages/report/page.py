@@ -1,0 +1,117 @@
+"""The page: what stands in which section, and the one file that comes of it."""
+
+import json
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Final
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from tamis.stages.report import plots, wording
+from tamis.stages.report.answer import HEADLINE, headline_changes, sentence
+from tamis.stages.report.data import ReportData
+from tamis.stages.report.examples import changed_questions, sample_queries
+from tamis.stages.report.tables import agreement_rows, flows, package_versions, result_tables, stage_costs
+
+__all__ = ["ReportData", "write_report"]
+
+_SECTIONS: Final = {
+    "results": "Results",
+    "languages": "Language by language",
+    "labels": "What the teacher gave",
+    "training": "How the students learnt",
+    "merging": "How they were merged",
+    "weights": "Weight of the first stage",
+    "flow": "What was kept and what was dropped",
+    "samples": "Queries it wrote",
+    "questions": "Where it helped and where it hurt",
+    "cost": "What each stage cost",
+    "details": "Versions, seed and settings",
+}
+
+
+def write_report(data: ReportData, path: Path) -> None:
+    """Write the report: one HTML file that needs no other file and no network.
+
+    The same data gives the same bytes. Every text from outside is escaped.
+
+    Args:
+        data: What to show; parts that are empty leave their section out.
+        path: The file; its folder must be there.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    path.write_text(_render(data), encoding="utf-8")
+
+
+def _render(data: ReportData) -> str:
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+    )
+    environment.filters |= {
+        "points": wording.points,
+        "signed": wording.signed,
+        "direction": wording.direction,
+        "p_value": wording.p_value,
+        "duration": wording.duration,
+        "size": wording.size,
+        "number": wording.number,
+        "json": _json,
+    }
+    source = files("tamis.stages.report").joinpath("page.html.j2").read_text(encoding="utf-8")
+    views = _views(data)
+    shown = {name: title for name, title in _SECTIONS.items() if views[name]}
+    return environment.from_string(source).render(data=data, sections=shown, **views)
+
+
+def _views(data: ReportData) -> dict[str, Any]:
+    """What each section shows, by its name; empty where there is nothing to show."""
+    changes = headline_changes(data.results)
+    helped, hurt = changed_questions(data, *HEADLINE[-1])
+    return {
+        "answer": sentence(changes) if changes else [],
+        "changes": changes,
+        "results": data.results,
+        "tables": result_tables(data.results),
+        "titles": {system["name"]: system["title"] for system in data.results.get("systems", [])},
+        "languages": [
+            (change, Markup(plots.language_changes(change, f"change-{number}")))
+            for number, change in enumerate(changes)
+        ],
+        "labels": _label_plots(data),
+        "training": {
+            name: Markup(plots.training_curve(curve, f"curve-{number}"))
+            for number, (name, curve) in enumerate(data.curves.items())
+        },
+        "merging": agreement_rows(data.merge_path),
+        "weights": _weight_plot(data.merge_path),
+        "flow": flows(data.manifests),
+        "samples": sample_queries(data.queries.values(), data.documents),
+        "questions": {"helped": helped, "hurt": hurt} if helped or hurt else {},
+        "cost": stage_costs(data.manifests),
+        "details": data.manifests,
+        "versions": package_versions(data.manifests),
+    }
+
+
+def _label_plots(data: ReportData) -> dict[str, Markup]:
+    if not data.lists:
+        return {}
+    return {
+        "Teacher’s labels of all drawn documents": Markup(plots.label_histogram(data.lists, "labels")),
+        "Documents drawn from each score bin": Markup(plots.documents_per_bin(data.lists, "bins")),
+    }
+
+
+def _weight_plot(merge_path: Mapping[str, Any]) -> Markup:
+    curves = merge_path.get("weight_curves", {})
+    if not curves:
+        return Markup()
+    return Markup(plots.weight_curves(curves, merge_path.get("first_stage_weights", {}), "weights-plot"))
+
+
+def _json(content: object) -> str:
+    return json.dumps(content, ensure_ascii=False, indent=2, default=str)

@@ -1,0 +1,221 @@
+"""The tables of the page as rows and cells; the template only sets them."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from tamis.stages.report.wording import LEVEL
+
+
+class Cell(NamedTuple):
+    """One figure of the results table.
+
+    Attributes:
+        value: nDCG@10 in [0, 1], None where it was not measured.
+        difference: To the column's first stage, None for columns without one.
+        beyond_chance: Whether that difference has a corrected p-value below 0.05.
+        best: Whether no other column of the row is higher.
+    """
+
+    value: float | None
+    difference: float | None
+    beyond_chance: bool
+    best: bool
+
+
+class Row(NamedTuple):
+    """One language, or the mean of all."""
+
+    label: str
+    questions: int
+    cells: list[Cell]
+
+
+class Column(NamedTuple):
+    """One system.
+
+    Attributes:
+        name: As in the results.
+        title: Short, to stand below its group.
+        tie_rate: Share of queries with a tie at the top, None where it was not measured.
+        comparison: With its first stage, None where there is none.
+    """
+
+    name: str
+    title: str
+    tie_rate: float | None
+    comparison: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True)
+class ResultTable:
+    """First stages, teacher, and one of the two ways to use the students.
+
+    Attributes:
+        title: Which way.
+        groups: (title, number of columns) over the columns.
+        columns: Systems from left to right.
+        rows: Languages.
+        mean: Mean over languages.
+    """
+
+    title: str
+    groups: list[tuple[str, int]]
+    columns: list[Column]
+    rows: list[Row]
+    mean: Row
+
+
+def result_tables(results: Mapping[str, Any]) -> list[ResultTable]:
+    """One table per way to use the students; the first stages and the teacher stand in each.
+
+    Args:
+        results: See `ReportData.results`; empty gives no table.
+    """
+    systems = results.get("systems", [])
+    ways = list(dict.fromkeys(one["group"] for one in systems if one["baseline"]))
+    fixed = [one for one in systems if not one["baseline"]]
+    return [_table(results, fixed, [one for one in systems if one["group"] == way], way) for way in ways]
+
+
+def _table(
+    results: Mapping[str, Any], fixed: list[dict[str, Any]], students: list[dict[str, Any]], way: str
+) -> ResultTable:
+    titles = {one["name"]: one["title"] for one in results["systems"]}
+    students = sorted(students, key=lambda one: list(titles).index(one["baseline"]))
+    grouped = [(one, one["group"].capitalize()) for one in fixed]
+    grouped += [
+        (one, f"{'Added to' if '+' in one['name'] else 'Reordering'} {titles[one['baseline']]}") for one in students
+    ]
+    groups: dict[str, int] = {}
+    for _, group in grouped:
+        groups[group] = groups.get(group, 0) + 1
+    columns = [_column(results, one) for one, _ in grouped]
+    rows = [
+        Row(language, results["questions"].get(language, 0), _cells(results, columns, language))
+        for language in results["languages"]
+    ]
+    mean = Row("Mean", sum(results["questions"].values()), _cells(results, columns, None))
+    return ResultTable(way[:1].upper() + way[1:], list(groups.items()), columns, rows, mean)
+
+
+def _column(results: Mapping[str, Any], system: Mapping[str, Any]) -> Column:
+    name = system["name"]
+    comparison = next(
+        (
+            one
+            for one in results["comparisons"]
+            if system["baseline"] and (one["system"], one["baseline"]) == (name, system["baseline"])
+        ),
+        None,
+    )
+    title = re.split(r"[@+]", name)[0] if system["baseline"] else system["title"]
+    return Column(name, title, results["tie_rate"].get(name), comparison)
+
+
+def _cells(results: Mapping[str, Any], columns: Sequence[Column], language: str | None) -> list[Cell]:
+    """Cells of one language, or of the mean."""
+    values = [
+        results["mean_ndcg10"].get(column.name)
+        if language is None
+        else results["ndcg10"].get(column.name, {}).get(language)
+        for column in columns
+    ]
+    highest = max((round(value, 3) for value in values if value is not None), default=None)
+    cells = []
+    for column, value in zip(columns, values, strict=True):
+        found = column.comparison
+        if found is not None and language is not None:
+            found = found["per_language"].get(language)
+        cells.append(
+            Cell(
+                value,
+                found["difference"] if found else None,
+                bool(found and found["p_holm"] < LEVEL),
+                value is not None and round(value, 3) == highest,
+            )
+        )
+    return cells
+
+
+class Flow(NamedTuple):
+    """What went into a stage and what became of it.
+
+    Attributes:
+        stage: Its name.
+        entered: Records that came in.
+        kept: Records that it kept.
+        dropped: (reason, number), most frequent first.
+        adds_up: Whether kept and dropped are what came in.
+        languages: (language, records kept).
+    """
+
+    stage: str
+    entered: int
+    kept: int
+    dropped: list[tuple[str, int]]
+    adds_up: bool
+    languages: list[tuple[str, int]]
+
+
+def flows(manifests: Sequence[Mapping[str, Any]]) -> list[Flow]:
+    """One row per stage that counted what came in; see `ReportData.manifests`."""
+    return [_flow(manifest) for manifest in manifests if "in" in (manifest.get("counts") or {})]
+
+
+def _flow(manifest: Mapping[str, Any]) -> Flow:
+    counts = manifest["counts"]
+    dropped = sorted(counts.get("dropped", {}).items(), key=lambda item: (-item[1], item[0]))
+    total = counts["kept"] + sum(number for _, number in dropped)
+    languages = sorted(manifest.get("languages", {}).items())
+    return Flow(manifest["stage"], counts["in"], counts["kept"], dropped, total == counts["in"], languages)
+
+
+class StageCost(NamedTuple):
+    """Seconds of a stage, and their share of the dearest stage's in percent."""
+
+    stage: str
+    seconds: float
+    share: float
+
+
+def stage_costs(manifests: Sequence[Mapping[str, Any]]) -> list[StageCost]:
+    """One row per stage that was timed."""
+    timed = [(manifest["stage"], float(manifest["seconds"])) for manifest in manifests if "seconds" in manifest]
+    dearest = max((seconds for _, seconds in timed), default=0.0) or 1.0
+    return [StageCost(stage, seconds, round(100 * seconds / dearest, 1)) for stage, seconds in timed]
+
+
+class Agreements(NamedTuple):
+    """Agreement with the teacher of one model by domain; `best` marks the highest of each domain."""
+
+    model: str
+    values: list[float | None]
+    best: list[bool]
+    mean: float | None
+
+
+def agreement_rows(merge_path: Mapping[str, Any]) -> list[Agreements]:
+    """One row per model: untrained, general, the specialists, merged; see `ReportData.merge_path`."""
+    domains = merge_path.get("domains", [])
+    table = {
+        model: [values.get(domain) for domain in domains] for model, values in merge_path.get("agreement", {}).items()
+    }
+    columns = zip(*table.values(), strict=True)
+    highest = [max((value for value in column if value is not None), default=None) for column in columns]
+    rows = []
+    for model, values in table.items():
+        known = [value for value in values if value is not None]
+        best = [value is not None and value == top for value, top in zip(values, highest, strict=True)]
+        rows.append(Agreements(model, values, best, sum(known) / len(known) if known else None))
+    return rows
+
+
+def package_versions(manifests: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Packages and their versions; a package that changed between stages shows all it had."""
+    found: dict[str, dict[str, None]] = {}
+    for manifest in manifests:
+        for package, version in manifest.get("versions", {}).items():
+            found.setdefault(package, {})[str(version)] = None
+    return [(package, ", ".join(versions)) for package, versions in sorted(found.items())]

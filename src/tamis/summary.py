@@ -1,0 +1,93 @@
+"""What a run says on the terminal and in `results.json` when it is done."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from tamis.artifacts import read_json, write_json
+from tamis.building.judging import costs
+from tamis.pipeline import NAMES
+
+COLUMNS = (
+    ("bm25", "BM25"),
+    ("dense", "dense"),
+    ("hybrid", "hybrid"),
+    ("teacher", "teacher"),
+    ("untrained@bm25", "untrained"),
+    ("specialists@bm25", "specialists"),
+    ("merged@bm25", "merged"),
+    ("untrained+hybrid", "untrained"),
+    ("specialists+hybrid", "specialists"),
+    ("merged+hybrid", "merged"),
+)
+"""System and heading of each column; the last six in two groups of three."""
+
+
+class Announcer:
+    """Prints a line after each stage."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True, highlight=False)
+
+    def __call__(self, stage: str, folder: Path, reused: bool) -> None:
+        """Say what a stage kept and dropped, and how long it took."""
+        manifest = read_json(folder / "manifest.json")
+        counts = manifest["counts"]
+        dropped = ", ".join(f"{count:,} {reason}" for reason, count in counts["dropped"].items())
+        took = "reused" if reused else f"{manifest['seconds']:,.1f} s"
+        place = f"[{NAMES.index(stage) + 1}/{len(NAMES)}]"
+        kept = f"{counts['kept']:,} kept of {counts['in']:,}" + (f" (dropped: {dropped})" if dropped else "")
+        self._console.print(f"{place} [bold]{stage:<10}[/] {took:>9}  {kept}", markup=True, soft_wrap=True)
+
+
+def write_results(folders: Mapping[str, Path], path: Path) -> None:
+    """Write the evaluation's results with the seconds and the memory of all stages."""
+    manifests = [read_json(folder / "manifest.json") for folder in folders.values()]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    found = {
+        **read_json(folders["evaluate"] / "results.json"),
+        **costs(manifests),
+        "stage_seconds": {manifest["stage"]: manifest["seconds"] for manifest in manifests},
+        "versions": manifests[0]["versions"],
+    }
+    write_json(path, found)
+
+
+def print_results(folders: Mapping[str, Path]) -> None:
+    """Print the table: a row per language and the mean, then differences, p-values, tie rates and targets."""
+    results = read_json(folders["evaluate"] / "results.json")
+    spent = costs([read_json(folder / "manifest.json") for folder in folders.values()])
+    console = Console(highlight=False, width=max(Console().width, 118))
+    console.print(_table(results))
+    for target in results["targets"]:
+        verdict = "[green]met   [/]" if target["met"] else "[red]MISSED[/]"
+        console.print(f"{verdict} {target['name']}: {target['value']:.4g} (target {target['bound']})")
+    console.print(
+        f"{spent['seconds']:,.0f} s in all stages, at most {spent['peak_memory_bytes'] / 2**30:.1f} GiB of memory. "
+        "The corpus's documents were adapted to; its questions were not seen."
+    )
+
+
+def _table(results: Mapping[str, Any]) -> Table:
+    depth = results["depth"]
+    table = Table(
+        title=f"nDCG@10 on {sum(results['questions'].values()):,} unseen questions; students rerank the best {depth}",
+        caption="BM25 columns: the student alone reorders BM25's candidates. Hybrid columns: student + hybrid score.",
+        show_footer=False,
+    )
+    table.add_column("")
+    for number, (_, heading) in enumerate(COLUMNS):
+        group = "\n[dim]on BM25[/]" if 4 <= number < 7 else "\n[dim]+ hybrid[/]" if number >= 7 else ""
+        table.add_column(heading + group, justify="right")
+    for language in results["languages"]:
+        table.add_row(language, *(f"{results['ndcg10'][system][language]:.3f}" for system, _ in COLUMNS))
+    table.add_section()
+    table.add_row("mean", *(f"[bold]{results['mean_ndcg10'][system]:.3f}[/]" for system, _ in COLUMNS))
+    of = {entry["system"]: entry for entry in results["comparisons"]}
+    table.add_row("difference", *(f"{100 * of[s]['difference']:+.1f}" if s in of else "" for s, _ in COLUMNS))
+    table.add_row("p (Holm)", *(f"{of[s]['p_holm']:.4f}" if s in of else "" for s, _ in COLUMNS))
+    table.add_row("tie rate", *(f"{results['tie_rate'][system]:.3f}" for system, _ in COLUMNS))
+    return table

@@ -1,0 +1,1 @@
+"""What scores a query and a document for the student to learn from."""

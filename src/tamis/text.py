@@ -1,0 +1,148 @@
+"""Words, sentences and clean comparisons of text in any script. Pure functions on strings."""
+
+import re
+import unicodedata
+from operator import add
+from typing import Final
+
+# Scripts whose words are not set apart by spaces. Ranges as the inside of a character class.
+_SPACELESS: Final = (
+    "\u0e01-\u0e3a\u0e40-\u0e4e"  # Thai
+    "\u0e81-\u0ece\u0edc-\u0edf"  # Lao
+    "\u1000-\u103f\u1050-\u108f\u109a-\u109d\ua9e0-\ua9ef\uaa60-\uaa7f"  # Myanmar
+    "\u1780-\u17d3\u17d7\u17dc\u17dd"  # Khmer
+    "\u3005-\u3007\u3021-\u3029\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"  # Han
+    "\u3041-\u3096\u3099\u309a\u309d-\u309f\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff"  # Hiragana, Katakana
+)
+# Korean has spaces, but its particles are glued to the words: pairs match where whole words would not.
+_HANGUL: Final = "\u1100-\u11ff\u3131-\u318e\ua960-\ua97c\uac00-\ud7a3\ud7b0-\ud7fb"
+_PAIRED: Final = _SPACELESS + _HANGUL
+# Combining marks and vowel signs. They are part of a word, yet `\w` leaves them out.
+_MARKS: Final = (
+    "\u0300-\u036f\u0483-\u0489"  # Latin, Greek, Cyrillic
+    "\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7"  # Hebrew
+    "\u0610-\u061a\u064b-\u065f\u0670\u06d6-\u06dc\u06df-\u06e4\u06e7\u06e8\u06ea-\u06ed"  # Arabic
+    "\u0859-\u085b\u0898-\u089f\u08ca-\u08ff"  # Mandaic, more Arabic
+    "\u0711\u0730-\u074a\u07a6-\u07b0\u07eb-\u07f3\u07fd"  # Syriac, Thaana, N'Ko
+    "\u0816-\u0819\u081b-\u0823\u0825-\u0827\u0829-\u082d"  # Samaritan
+    # Indic blocks, Devanagari to Sinhala: the marks of all of them lie at the same places in their blocks
+    "\u0900-\u0903\u093a-\u094f\u0951-\u0957\u0962\u0963\u0981-\u0983\u09bc-\u09cd\u09d7\u09e2\u09e3\u09fe"
+    "\u0a01-\u0a03\u0a3c-\u0a51\u0a70\u0a71\u0a75\u0a81-\u0a83\u0abc-\u0acd\u0ae2\u0ae3\u0afa-\u0aff"
+    "\u0b01-\u0b03\u0b3c-\u0b57\u0b62\u0b63\u0b82\u0bbe-\u0bcd\u0bd7"
+    "\u0c00-\u0c04\u0c3c-\u0c56\u0c62\u0c63\u0c81-\u0c83\u0cbc-\u0cd6\u0ce2\u0ce3"
+    "\u0d00-\u0d03\u0d3b-\u0d4d\u0d57\u0d62\u0d63\u0d81-\u0d83\u0dca-\u0ddf\u0df2\u0df3"
+    "\u0f18\u0f19\u0f35\u0f37\u0f39\u0f3e\u0f3f\u0f71-\u0f84\u0f86\u0f87\u0f8d-\u0fbc\u0fc6"  # Tibetan
+    "\u0e31\u0e34-\u0e3a\u0e47-\u0e4e\u0eb1\u0eb4-\u0ebc\u0ec8-\u0ece"  # Thai, Lao
+    "\u102b-\u103e\u1056-\u1059\u1062-\u1064\u109a-\u109d\u17b4-\u17d3\u17dd"  # Myanmar, Khmer
+    "\u1dc0-\u1dff\u20d0-\u20f0\u3099\u309a\ufe20-\ufe2f"
+)
+
+_WORD: Final = re.compile(rf"([{_PAIRED}]+)|([^\W_{_PAIRED}]+(?:[{_MARKS}]+[^\W_{_PAIRED}]*)*)")
+_NOT_WORD: Final = re.compile(rf"(?:[^\w{_MARKS}]|_)+")
+_ONE_SPACELESS: Final = re.compile(f"[{_SPACELESS}]")
+# Soft hyphen, tatweel, zero-width non-joiner and joiner change how a word looks, not which word it is.
+_INVISIBLE: Final = re.compile("[\u00ad\u0640\u200c\u200d]")
+
+_CLOSING: Final = "\"'”’»›)\\]」』】》）"
+# Full-width stops end a sentence anywhere, the others only before white space or the end of the line.
+_SENTENCE_END: Final = re.compile(
+    rf"[。！？｡]+[{_CLOSING}]*\s*|[.!?…؟۔।॥։።။។]+[{_CLOSING}]*(?:\s+|$)", flags=re.MULTILINE
+)
+# A dot after these is part of a shortened word: initials, ordinals and list numbers, and a few titles.
+_SHORTENED: Final = re.compile(
+    r"(?:^|[\s(.])(?:[^\W\d_]|\d{1,2}|mr|mrs|dr|prof|st|vs|nr|ca|bzw|vgl|cf|approx|sra?|mme|гг|ул|см)$",
+    flags=re.IGNORECASE,
+)
+
+
+def words(text: str) -> list[str]:
+    """Split text into the terms of a lexical index, in order, with repetitions.
+
+    Args:
+        text: Any text.
+
+    Returns:
+        NFKC case-folded runs of letters and digits. Runs of Han, Kana, Thai, Lao, Khmer, Myanmar and Hangul become
+        overlapping pairs of characters; a run of one character stays as it is.
+    """
+    terms: list[str] = []
+    for paired, word in _WORD.findall(_INVISIBLE.sub("", _fold(text))):
+        if word:
+            terms.append(word)
+        elif len(paired) == 1:
+            terms.append(paired)
+        else:
+            terms.extend(map(add, paired, paired[1:]))
+    return terms
+
+
+def sentences(text: str) -> list[str]:
+    """Split text into sentences; a line break ends a sentence too.
+
+    Nothing but white space is lost. A dot ends no sentence before a small letter, after a single letter, after a
+    number of one or two digits (`3. Mai`, `2. Click`) or after a few common shortened words.
+
+    Args:
+        text: Any text.
+
+    Returns:
+        Stripped, non-empty sentences in order, each with its closing mark.
+    """
+    return [sentence for line in text.splitlines() for sentence in _sentences_of_line(line.strip())]
+
+
+def _sentences_of_line(line: str) -> list[str]:
+    found: list[str] = []
+    start = 0
+    for end in _SENTENCE_END.finditer(line):
+        if end[0].startswith(".") and end.end() < len(line):
+            before = line[max(start, end.start() - 12) : end.start()]
+            if line[end.end()].islower() or _SHORTENED.search(before):
+                continue
+        found.append(line[start : end.end()].strip())
+        start = end.end()
+    found.append(line[start:].strip())
+    return [sentence for sentence in found if sentence]
+
+
+def normalise(text: str) -> str:
+    """Bring text into the form in which copies are compared.
+
+    Args:
+        text: Any text.
+
+    Returns:
+        NFKC case-folded words with one space for everything between them; empty for text without words.
+    """
+    return _NOT_WORD.sub(" ", _INVISIBLE.sub("", _fold(text))).strip()
+
+
+def letters(text: str) -> int:
+    """Count the letters of any script; digits, marks and punctuation do not count."""
+    return sum(map(str.isalpha, text))
+
+
+def without_spaces(text: str) -> bool:
+    """Say whether most letters of the text belong to scripts written without spaces (Hangul does not)."""
+    return 2 * len(_ONE_SPACELESS.findall(text)) > letters(text)
+
+
+def clip(text: str, n: int) -> str:
+    """Cut text to one line of at most `n` characters for display, with an ellipsis where something was cut.
+
+    Args:
+        text: Any text; runs of white space become one space.
+        n: Most characters of the result, the ellipsis counted, at least 1.
+
+    Returns:
+        The line.
+    """
+    line = " ".join(text.split())
+    return line if len(line) <= n else line[: n - 1].rstrip() + "…"
+
+
+def _fold(text: str) -> str:
+    """NFKC and case folding; the second NFKC puts together what folding took apart."""
+    if text.isascii():
+        return text.lower()
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())

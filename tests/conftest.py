@@ -1,0 +1,144 @@
+"""Small real things that tests are made of: an encoder, a corpus, a recipe. Nothing is downloaded."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import settings
+
+settings.register_profile("tamis", deadline=None, derandomize=True)
+settings.load_profile("tamis")
+
+TOPICS = {
+    "en": [
+        ("How do I install a package?", "Install a package with the package manager. It fetches all dependencies."),
+        ("Where are kernel modules kept?", "Kernel modules live below the library folder. Load them with modprobe."),
+        ("How can I print a document?", "Printing needs a spooler daemon. Send a document with the print command."),
+        ("Which desktop should I choose?", "Several desktop environments exist. Choose a light one for old hardware."),
+        ("How do I set the clock?", "The system clock runs in universal time. Set the clock with the date command."),
+        ("How do I add a user?", "Add a user with the adduser script. It asks for a password and a home folder."),
+        ("How do I upgrade the system?", "Upgrade the whole system after reading release notes. Back up your data."),
+        ("Where do log files go?", "Log files are written by a daemon. Rotate the log files every week."),
+        ("How do I configure the network?", "Configure the network interface in a file. Restart the network service."),
+        ("What is the root account for?", "The root account may change everything. Use the root account with care."),
+    ],
+    "de": [
+        ("Wie installiere ich ein Paket?", "Ein Paket wird mit der Paketverwaltung installiert. Sie holt Abhängigkeiten."),
+        ("Wo liegen die Kernelmodule?", "Kernelmodule liegen unter dem Bibliotheksordner. Lade sie mit modprobe."),
+        ("Wie drucke ich ein Dokument?", "Zum Drucken braucht es einen Dienst. Das Dokument geht an den Drucker."),
+        ("Welche Oberfläche soll ich wählen?", "Es gibt mehrere Arbeitsumgebungen. Für alte Rechner eine leichte wählen."),
+        ("Wie stelle ich die Uhr?", "Die Systemuhr läuft in Weltzeit. Die Uhr wird mit einem Befehl gestellt."),
+        ("Wie lege ich einen Benutzer an?", "Ein Benutzer wird mit einem Skript angelegt. Es fragt nach dem Passwort."),
+        ("Wie aktualisiere ich das System?", "Das ganze System nach den Hinweisen aktualisieren. Vorher Daten sichern."),
+        ("Wohin gehen Protokolle?", "Protokolle schreibt ein Dienst im Hintergrund. Sie werden wöchentlich rotiert."),
+        ("Wie richte ich das Netz ein?", "Das Netz wird in einer Datei eingerichtet. Danach den Netzdienst neu starten."),
+        ("Wozu dient das Konto root?", "Das Konto root darf alles ändern. Es ist mit Vorsicht zu benutzen."),
+    ],
+}  # fmt: skip
+"""Question and answer, by language."""
+
+
+@pytest.fixture(autouse=True)
+def _quiet_and_offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("TOKENIZERS_PARALLELISM", "false")
+    torch.set_num_threads(1)
+
+
+def build_tiny_encoder(folder: Path, hidden: int = 32, layers: int = 3) -> Path:
+    """A BERT of a few thousand weights with a word tokenizer over the texts above."""
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+    texts = [text for topics in TOPICS.values() for pair in topics for text in pair]
+    words = sorted({w.lower() for text in texts for w in text.replace("?", " ").replace(".", " ").split()})
+    specials = ["<s>", "<pad>", "</s>", "<unk>"]
+    tokenizer = Tokenizer(models.WordLevel({w: i for i, w in enumerate([*specials, *words])}, unk_token="<unk>"))
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
+    )
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        cls_token="<s>",
+        bos_token="<s>",
+        pad_token="<pad>",
+        sep_token="</s>",
+        eos_token="</s>",
+        unk_token="<unk>",
+        model_max_length=128,
+        model_input_names=["input_ids", "attention_mask"],
+    )
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(specials) + len(words),
+        hidden_size=hidden,
+        num_hidden_layers=layers,
+        num_attention_heads=4,
+        intermediate_size=2 * hidden,
+        max_position_embeddings=128,
+        pad_token_id=1,
+    )
+    body = BertModel(config, add_pooling_layer=False)
+    with torch.no_grad():
+        for parameter in body.parameters():
+            if parameter.dim() > 1:
+                parameter.mul_(8)  # the usual start is so small that all texts look alike
+    body.save_pretrained(folder)
+    fast.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_tiny_encoder(tmp_path_factory.mktemp("models") / "tiny-encoder")
+
+
+def write_beir(folder: Path, prefix: str = "", languages: tuple[str, ...] = ("en", "de")) -> Path:
+    """A BEIR folder of the texts above."""
+    (folder / "qrels").mkdir(parents=True)
+    corpus, queries, qrels = [], [], ["query-id\tcorpus-id\tscore"]
+    for language in languages:
+        for number, (question, answer) in enumerate(TOPICS[language]):
+            doc_id = f"{prefix}{language}/{number}"
+            corpus.append({"_id": doc_id, "title": "", "text": answer, "metadata": {"lang": language}})
+            queries.append({"_id": f"q/{doc_id}", "text": question, "metadata": {"lang": language}})
+            qrels.append(f"q/{doc_id}\t{doc_id}\t1")
+    for name, rows in (("corpus", corpus), ("queries", queries)):
+        lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        (folder / f"{name}.jsonl").write_text(lines, encoding="utf-8")
+    (folder / "qrels" / "test.tsv").write_text("\n".join(qrels) + "\n", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    return write_beir(tmp_path / "corpus")
+
+
+@pytest.fixture
+def recipe(tmp_path: Path, corpus: Path, tiny_encoder: Path) -> Iterator[dict[str, Any]]:
+    """A recipe that runs the whole chain in seconds, as the YAML would be read."""
+    yield {
+        "name": "tiny",
+        "seed": 3,
+        "precision": "float32",
+        "corpus": {"target": str(corpus), "general": [str(write_beir(tmp_path / "general", "g-"))]},
+        "queries": {"per_document": 2},
+        "candidates": {"depth": 10, "dense": {"path": str(tiny_encoder), "max_length": 64}},
+        "scores": {"use": 0.0},
+        "lists": {"documents": 4, "held_out": 0.3, "domains": {"english": ["en"], "german": ["de"]}},
+        "train": {"general_steps": 4, "specialist_steps": 3, "checkpoints": 2, "lists_per_step": 2, "joint_layers": 1},
+        "merge": {"held_out": 10},
+        "evaluate": {
+            "queries": str(corpus / "queries.jsonl"),
+            "qrels": str(corpus / "qrels" / "test.tsv"),
+            "depth": 5,
+            "rounds": 500,
+        },
+        "machine": {"threads": 1},
+    }

@@ -1,0 +1,47 @@
+import pytest
+
+from tamis.errors import InputError, RunError
+from tamis.sources.whole_folder import whole_folder
+
+
+def test_the_folder_appears_when_the_block_ends(tmp_path):
+    out = tmp_path / "deep" / "out"
+    with whole_folder(out) as folder:
+        (folder / "a").write_text("a")
+        assert not out.exists()
+    assert [path.name for path in out.parent.iterdir()] == ["out"]
+    assert (out / "a").read_text() == "a"
+
+
+def test_an_error_inside_leaves_nothing(tmp_path):
+    with pytest.raises(KeyError), whole_folder(tmp_path / "out"):
+        raise KeyError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_run_left_is_not_taken_over(tmp_path):
+    left = tmp_path / ".out.partial"
+    left.mkdir()
+    (left / "half").touch()
+    with whole_folder(tmp_path / "out") as folder:
+        (folder / "a").touch()
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a"]
+
+
+def test_an_empty_folder_is_filled(tmp_path):
+    with whole_folder(tmp_path) as folder:
+        (folder / "a").touch()
+    assert (tmp_path / "a").exists()
+
+
+def test_a_folder_or_file_with_content_is_never_replaced(tmp_path):
+    (tmp_path / "mine").touch()
+    for out in (tmp_path, tmp_path / "mine"):
+        with pytest.raises(InputError, match="already holds something else"), whole_folder(out):
+            pass
+
+
+def test_a_disk_that_cannot_be_written_is_one_line(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(RunError, match="out: cannot be written"), whole_folder(tmp_path / "file" / "out"):
+        pass

@@ -1,0 +1,427 @@
+"""The report page: what stands on it, that hostile text stays text, and that it needs nothing but itself."""
+
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+
+from tamis.records import Document, Query, TrainingList
+from tamis.stages.report.page import ReportData, write_report
+from tamis.stages.report.wording import duration, p_value, signed, size
+
+LANGUAGES = ["de", "ja", "ar"]
+STUDENTS = ("untrained", "specialists", "merged")
+VOID = {"meta", "br", "hr", "img", "input", "link"}
+HOSTILE = "<script>alert('x')</script>"
+
+
+class Page(HTMLParser):
+    """Text, tables, ids and attributes of a page; fails on tags that do not nest."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str, str]] = []
+        self.tables: dict[str, list[list[str]]] = {}
+        self.headings: list[str] = []
+        self.text = ""
+        self._open: list[str] = []
+        self._rows: list[list[str]] = []
+        self._caption = ""
+        self.feed(source)
+        assert self._open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+        if tag == "table":
+            self._rows, self._caption = [], ""
+        if tag == "tr":
+            self._rows.append([])
+        if tag in {"td", "th"}:
+            self._rows[-1].append("")
+        if tag == "h2":
+            self.headings.append("")
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+
+    def handle_endtag(self, tag):
+        assert self._open.pop() == tag
+        if tag == "table":
+            self.tables[self._caption] = self._rows
+
+    def handle_data(self, data):
+        if {"style", "script"} & set(self._open):
+            return
+        self.text += data
+        if "caption" in self._open:
+            self._caption += data
+        if {"td", "th"} & set(self._open):
+            self._rows[-1][-1] += data
+        if "h2" in self._open:
+            self.headings[-1] += data
+
+    def table(self, start: str) -> list[list[str]]:
+        """Rows of the one table whose caption starts so, white space put in order."""
+        (rows,) = [rows for caption, rows in self.tables.items() if caption.startswith(start)]
+        return [[" ".join(cell.split()) for cell in row] for row in rows]
+
+
+def made_results():
+    ndcg = {"bm25": 0.40, "dense": 0.45, "hybrid": 0.50, "teacher": 0.58}
+    systems = [
+        {"name": name, "title": title, "group": "teacher" if name == "teacher" else "first stage", "baseline": None}
+        for name, title in (("bm25", "BM25"), ("dense", "Dense"), ("hybrid", "Hybrid"), ("teacher", "Teacher"))
+    ]
+    for sign, group in (("@", "student alone"), ("+", "student + first stage")):
+        for first_stage in ("bm25", "hybrid"):
+            for gain, student in zip((-0.05, 0.06, 0.081), STUDENTS, strict=True):
+                name = f"{student}{sign}{first_stage}"
+                systems.append({"name": name, "title": name, "group": group, "baseline": first_stage})
+                ndcg[name] = ndcg[first_stage] + gain / (1 if first_stage == "bm25" else 5)
+    shifts = dict(zip(LANGUAGES, (0.02, -0.03, 0.01), strict=True))
+    per_language = {
+        name: {lang: value + shift * ("@" in name or "+" in name) for lang, shift in shifts.items()}
+        for name, value in ndcg.items()
+    }
+    comparisons = [
+        {
+            "system": one["name"],
+            "baseline": one["baseline"],
+            "difference": ndcg[one["name"]] - ndcg[one["baseline"]],
+            "interval": [
+                ndcg[one["name"]] - ndcg[one["baseline"]] - 0.01,
+                ndcg[one["name"]] - ndcg[one["baseline"]] + 0.01,
+            ],
+            "p_value": 0.00001,
+            "p_holm": 0.0002 if one["baseline"] == "bm25" else 0.21,
+            "wins": 31,
+            "ties": 20,
+            "losses": 9,
+            "per_language": {
+                lang: {
+                    "difference": per_language[one["name"]][lang] - per_language[one["baseline"]][lang],
+                    "p_holm": 0.01 if lang == "de" else 0.4,
+                }
+                for lang in LANGUAGES
+            },
+        }
+        for one in systems
+        if one["baseline"]
+    ]
+    return {
+        "recipe": "demo",
+        "seed": 7,
+        "depth": 20,
+        "adapted_to_corpus": True,
+        "languages": LANGUAGES,
+        "questions": dict.fromkeys(LANGUAGES, 20),
+        "systems": systems,
+        "ndcg10": per_language,
+        "mean_ndcg10": ndcg,
+        "tie_rate": dict.fromkeys(ndcg, 0.0) | {"bm25": 0.125},
+        "comparisons": comparisons,
+        "targets": [
+            {"name": "gain over BM25", "value": 0.081, "bound": 0.05, "met": True},
+            {"name": "gain over hybrid", "value": 0.0162, "bound": 0.02, "met": False},
+        ],
+    }
+
+
+def made_step(other, accepted, reason):
+    return {
+        "merged": ["latin"],
+        "with": other,
+        "t": 0.3,
+        "agreement": {"latin": 0.61, "cjk": 0.52},
+        "accepted": accepted,
+        "reason": reason,
+        "linear": 2,
+        "tensors": 40,
+        "mean_angle": 81.25,
+    }
+
+
+def made_data():
+    documents = {
+        f"d{number}": Document(
+            f"d{number}", f"Text of document {number}. " + "More of it. " * 40, LANGUAGES[number % 3]
+        )
+        for number in range(12)
+    }
+    queries = {
+        f"q{number}": Query(
+            f"q{number}", f"query {number}", f"{LANGUAGES[number % 3]}", "target", f"d{number}", "extractive"
+        )
+        for number in range(12)
+    }
+    questions = {f"t{number}": f"Question {number}?" for number in range(30)}
+    ranked = [f"d{number}" for number in range(10)]
+    return ReportData(
+        title="A demo corpus",
+        results=made_results(),
+        merge_path={
+            "domains": ["latin", "cjk"],
+            "agreement": {
+                "untrained": {"latin": 0.4, "cjk": 0.3},
+                "general": {"latin": 0.5, "cjk": 0.45},
+                "latin": {"latin": 0.6, "cjk": 0.44},
+                "cjk": {"latin": 0.47, "cjk": 0.55},
+                "merged": {"latin": 0.61, "cjk": 0.52},
+            },
+            "steps": [
+                made_step("cjk", False, "latin falls by 0.0123, more than 0.005"),
+                made_step("cjk", False, ""),
+                made_step("cjk", True, ""),
+            ],
+            "order": ["latin", "cjk"],
+            "first_stage_weights": {"bm25": 0.5, "hybrid": 1.0},
+            "weight_curves": {
+                "bm25": [[0.0, 0.5], [0.5, 0.6], [1.0, 0.55]],
+                "hybrid": [[0.0, 0.5], [0.5, 0.6], [1.0, 0.65]],
+            },
+        },
+        curves={
+            name: {
+                "loss": [[step, 2 / (step + 1)] for step in range(1, 60)],
+                "agreement": [[0, 0.3], [30, 0.5], [59, 0.45]],
+                "chosen": 30,
+            }
+            for name in ("general", "latin", "cjk")
+        },
+        manifests=[
+            {
+                "stage": "corpus",
+                "key": "0123456789ab",
+                "counts": {"in": 15, "kept": 12, "dropped": {"too short": 1, "copy": 2}},
+                "languages": {"de": 4, "ja": 4, "ar": 4},
+                "seconds": 2.5,
+                "versions": {"python": "3.11.2", "numpy": "2.4.6"},
+                "settings": {"max_chars": 1000},
+            },
+            {"stage": "queries", "counts": {"in": 24, "kept": 20, "dropped": {"copied": 3}}, "seconds": 75.0},
+            {"stage": "merge"},
+        ],
+        costs={"seconds": 11520.0, "peak_memory_bytes": 5.5 * 2**30},
+        documents=documents,
+        queries=queries,
+        lists=[TrainingList("q0", "latin", "train", ("d0", "d1"), (1.0, -0.5), (15, 3), (2.0, 1.0))],
+        questions=questions,
+        question_languages={question: LANGUAGES[number % 3] for number, question in enumerate(questions)},
+        relevant={question: {"d1"} for question in questions},
+        per_query={
+            "hybrid": dict.fromkeys(questions, 0.5),
+            "merged+hybrid": {question: 0.5 + (number - 15) / 40 for number, question in enumerate(questions)},
+        },
+        runs={
+            "hybrid": dict.fromkeys(questions, ranked),
+            "merged+hybrid": dict.fromkeys(questions, ["d1", *ranked[2:]]),
+        },
+    )
+
+
+def written(data, folder):
+    path = folder / "report.html"
+    write_report(data, path)
+    return path.read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    return written(made_data(), tmp_path_factory.mktemp("report"))
+
+
+@pytest.fixture(scope="module")
+def page(source):
+    return Page(source)
+
+
+def test_the_answer_comes_first_and_says_points_p_values_and_cost(page):
+    before_the_results = page.text.split("Language by language")[0]
+    assert (
+        "The merged student raises mean nDCG@10 by 8.1 points over BM25 (40.0 → 48.1, p < 0.001) and, with the first-stage "
+        "score added, raises it by 1.6 points over Hybrid (50.0 → 51.6, p = 0.210, which may be chance)."
+    ) in before_the_results
+    assert "3 h 12 min" in before_the_results
+    assert "5.5 GiB" in before_the_results
+
+
+def test_languages_that_lost_are_named_in_the_answer(page):
+    text = " ".join(page.text.split())
+    assert "1 of 3 languages lost: ja −1.7." in text
+    assert "0 of 3 languages lost." in text
+
+
+def test_missed_targets_are_said_as_plainly_as_met_ones(page):
+    text = " ".join(page.text.split())
+    assert "Targets: 1 of 2 met" in text
+    assert "✓ met gain over BM25: 0.081 (bound 0.05)" in text
+    assert "✗ missed gain over hybrid: 0.0162 (bound 0.02)" in text
+
+
+def test_the_page_says_that_the_documents_were_adapted_to(page, tmp_path):
+    assert "Transductive." in page.text
+    inductive = replace(made_data(), results=made_results() | {"adapted_to_corpus": False})
+    assert "Transductive." not in Page(written(inductive, tmp_path)).text
+
+
+@pytest.mark.parametrize(("caption", "sign"), [("Student alone", "@"), ("Student + first stage", "+")])
+def test_the_results_table_holds_every_language_and_every_figure(page, caption, sign):
+    results = made_results()
+    names = ["bm25", "dense", "hybrid", "teacher"]
+    names += [f"{student}{sign}{first}" for first in ("bm25", "hybrid") for student in STUDENTS]
+    rows = {row[0]: row for row in page.table(caption)}
+    for label, figures in [(lang, {n: results["ndcg10"][n][lang] for n in names}) for lang in LANGUAGES] + [
+        ("Mean", results["mean_ndcg10"])
+    ]:
+        assert [cell.split()[0] for cell in rows[label][2:]] == [f"{100 * figures[name]:.1f}" for name in names]
+    assert rows["p (Holm)"][2:] == [""] * 4 + ["< 0.001"] * 3 + ["0.210"] * 3
+    assert rows["Tie rate"][2] == "12.5 %"
+
+
+def test_gains_and_losses_have_a_sign_and_a_shape_not_only_a_colour(page, source):
+    rows = {row[0]: row for row in page.table("Student + first stage")}
+    assert rows["de"][6:9] == ["37.0 ▼ −3.0*", "48.0 ▲ +8.0*", "50.1 ▲ +10.1*"]
+    assert 'class="delta loss"' in source
+    assert 'class="delta gain"' in source
+
+
+def test_refused_steps_are_shown_with_their_reason(page):
+    outcomes = [row[4] for row in page.table("Every merge")[1:]]
+    assert outcomes == ["✗ refused: latin falls by 0.0123, more than 0.005", "not the best", "✓ accepted"]
+
+
+def test_drops_are_counted_by_reason_and_a_sum_that_fails_is_marked(page):
+    corpus, queries = page.table("Records at each stage")[1:]
+    assert corpus == ["corpus", "15", "12", "3", "copy 2, too short 1", "ar 4, de 4, ja 4"]
+    assert queries == ["queries", "24", "20", "3", "copied 3 ✗ does not add up", ""]
+
+
+def test_three_written_queries_per_language_and_no_given_ones(tmp_path):
+    data = made_data()
+    given = Query("g", "a given query", "de", "general", "d0", "given")
+    text = Page(written(replace(data, queries={**data.queries, "g": given}), tmp_path)).text
+    assert len(re.findall(r"query \d+", text)) == 9
+    assert "a given query" not in text
+
+
+def test_ten_questions_helped_and_ten_hurt_are_shown_with_ranks(page):
+    helped, hurt = page.text.split("Helped most")[1].split("Hurt most")
+    assert re.findall(r"Question (\d+)\?", helped) == [str(number) for number in range(29, 19, -1)]
+    assert re.findall(r"Question (\d+)\?", hurt)[:10] == [str(number) for number in range(10)]
+    assert "Question 15?" not in page.text
+    assert "nDCG@10 50.0 → 85.0" in helped
+    assert "relevant document: rank 2 → rank 1" in helped
+
+
+def test_hostile_text_stays_text(tmp_path):
+    data = made_data()
+    hostile = replace(
+        data,
+        title=HOSTILE,
+        documents={k: replace(v, text=HOSTILE, language='"><script>') for k, v in data.documents.items()},
+        queries={k: replace(v, text=HOSTILE) for k, v in data.queries.items()},
+        questions=dict.fromkeys(data.questions, HOSTILE),
+        curves={HOSTILE: data.curves["general"]},
+        manifests=[
+            {"stage": HOSTILE, "counts": {"in": 1, "kept": 0, "dropped": {HOSTILE: 1}}, "settings": {"a": HOSTILE}}
+        ],
+        merge_path=data.merge_path
+        | {"weight_curves": {"日本 $x$ " + HOSTILE: [[0, 1], [1, 2]]}, "first_stage_weights": {}},
+        results=data.results | {"recipe": HOSTILE},
+    )
+    page = Page(written(hostile, tmp_path))
+    assert page.tags.count("script") == 1
+    assert page.text.count(HOSTILE) > 20
+    assert "日本 $x$" in page.text
+
+
+def test_the_page_needs_nothing_from_outside(page, source):
+    assert not re.search(r"https?:|@import|url\((?!#)", source)
+    links = {value for _, name, value in page.attributes if name in {"src", "href"}}
+    assert links
+    assert all(link.startswith("#") for link in links)
+
+
+def test_ids_are_unique_and_every_reference_has_its_target(page, source):
+    ids = [value for _, name, value in page.attributes if name == "id"]
+    assert len(ids) == len(set(ids))
+    references = re.findall(r'(?:url\(|href=")#([^)"]+)', source)
+    assert set(references) <= set(ids)
+
+
+def test_tables_have_captions_and_headers_scopes(page, source):
+    assert source.count("<caption>") == source.count("<table") == len(page.tables)
+    assert re.search(r"<th(?![^>]*scope=)[^e]", source) is None
+
+
+def test_the_same_data_gives_the_same_bytes(source, tmp_path):
+    assert written(made_data(), tmp_path) == source
+
+
+def test_matplotlib_leaves_no_colour_of_its_own(source):
+    svg = "".join(re.findall(r'<svg class="plot".*?</svg>', source, flags=re.DOTALL))
+    assert svg.count("<svg") == 8
+    assert set(re.findall(r"(?:fill|stroke): ([^;\"]+)", svg)) - {"none"} <= {
+        f"var(--{name})" for name in ("ink", "muted", "line", "gain", "loss", "second", "paper")
+    }
+
+
+def test_a_run_without_an_evaluation_still_has_a_report(tmp_path):
+    bare = replace(
+        made_data(),
+        results={},
+        per_query={},
+        runs={},
+        questions={},
+        question_languages={},
+        relevant={},
+        merge_path={},
+        lists=[],
+    )
+    page = Page(written(bare, tmp_path))
+    assert "This run was not evaluated" in page.text
+    assert [heading for heading in page.headings if heading != "What it cost"] == [
+        "How the students learnt",
+        "What was kept and what was dropped",
+        "Queries it wrote",
+        "What each stage cost",
+        "Versions, seed and settings",
+    ]
+
+
+def test_a_run_with_nothing_at_all_still_has_a_page(tmp_path):
+    nothing = ReportData("Nothing", {}, {}, {}, [], {}, {}, {}, [], {}, {}, {}, {}, {})
+    assert Page(written(nothing, tmp_path)).headings == []
+
+
+@pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
+def test_text_has_enough_contrast_in_both_themes(source, theme):
+    variables = dict(re.findall(r"--(\w+): (#[0-9a-f]{6})", source.split(":root {")[theme + 1].split("}")[0]))
+
+    def luminance(colour):
+        parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+        red, green, blue = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+    for text in ("ink", "muted", "gain", "loss", "second"):
+        for ground in ("paper", "card"):
+            light, dark = sorted((luminance(variables[text]), luminance(variables[ground])), reverse=True)
+            assert (light + 0.05) / (dark + 0.05) >= 4.5, (text, ground)
+
+
+@pytest.mark.parametrize(
+    ("difference", "shown"), [(0.081, "+8.1"), (-0.0064, "−0.6"), (0.0004, "0.0"), (-0.0004, "0.0"), (0.0, "0.0")]
+)
+def test_a_difference_has_a_sign_unless_it_rounds_to_nothing(difference, shown):
+    assert signed(difference) == shown
+
+
+def test_durations_sizes_and_p_values_read_as_words():
+    assert [duration(s) for s in (0.44, 42, 725, 11520)] == ["0.4 s", "42 s", "12 min 5 s", "3 h 12 min"]
+    assert [size(b) for b in (512 * 2**20, 5.25 * 2**30)] == ["512 MiB", "5.2 GiB"]
+    assert [p_value(p) for p in (0.0004, 0.0341)] == ["p < 0.001", "p = 0.034"]

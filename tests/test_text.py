@@ -1,0 +1,143 @@
+"""Words, sentences and comparisons in many scripts."""
+
+import time
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tamis.text import clip, letters, normalise, sentences, without_spaces, words
+
+PASSAGES = {
+    "de": "Größe: Die Straße ist 3,5 km lang.",
+    "ru": "Озеро Байкал — самое глубокое озеро в мире.",
+    "ja": "富士山は日本で最も高い山です。標高は3776メートルです。",
+    "zh-cn": "长城主要修建于明朝。用于抵御入侵！",
+    "ko": "설치 방법을 확인합니다.",
+    "th": "แมวกำลังนอนหลับ",
+    "hi": "क्रांतिकारी किताबें पढ़ना अच्छा है। यह सच है।",
+    "ar": "كم عدد الكتب؟ الكتابُ في المكتبة.",
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Größe der STRASSE, 3 km", ["grösse", "der", "strasse", "3", "km"]),
+        ("Озеро Байкал — самое", ["озеро", "байкал", "самое"]),
+        ("富士山は高い", ["富士", "士山", "山は", "は高", "高い"]),
+        ("安装 Debian 的方法", ["安装", "debian", "的方", "方法"]),
+        ("猫 cat", ["猫", "cat"]),
+        ("설치 방법", ["설치", "방법"]),
+        ("แมวดี", ["แม", "มว", "วด", "ดี"]),
+        ("क्रांतिकारी किताबें", ["क्रांतिकारी", "किताबें"]),
+        ("الكتابُ في", ["الكتابُ", "في"]),
+        ("ＡＰＴ２ ﾃﾞｰﾀ", ["apt2", "デー", "ータ"]),
+        ("apt_get non-free", ["apt", "get", "non", "free"]),
+        ("", []),
+        ("… — !", []),
+    ],
+)
+def test_words_are_runs_of_letters_or_pairs_of_characters(text, expected):
+    assert words(text) == expected
+
+
+def test_composed_and_decomposed_letters_give_the_same_words():
+    for text in PASSAGES.values():
+        assert words(unicodedata.normalize("NFD", text)) == words(unicodedata.normalize("NFC", text))
+
+
+def test_invisible_joiners_and_soft_hyphens_do_not_split_words():
+    assert words("می\u200cخواهم Zeit\u00adung") == ["میخواهم", "zeitung"]
+
+
+def test_no_mark_of_a_living_script_splits_a_word():
+    marks = [chr(c) for c in range(0x300, 0x1000) if unicodedata.category(chr(c)) in ("Mn", "Mc")]
+    split = [f"U+{ord(mark):04X}" for mark in marks if len(normalise(f"x{mark}x").split()) > 1]
+    assert split == []
+
+
+@given(st.text())
+def test_words_hold_no_space_and_no_capitals(text):
+    for word in words(text):
+        assert word.split() == [word]
+        assert word == word.lower() or word.lower() != word.upper()
+
+
+def test_words_reads_a_megabyte_in_about_a_second():
+    text = " ".join(PASSAGES.values())
+    text *= 300_000 // len(text.encode())
+    start = time.process_time()
+    words(text)
+    assert time.process_time() - start < 1.0  # a third of a megabyte, on a slow and busy machine
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("One. Two! Three? Four", ["One.", "Two!", "Three?", "Four"]),
+        ("富士山は高い。標高は？知らない！", ["富士山は高い。", "標高は？", "知らない！"]),
+        ("他说：“好。”然后走了。", ["他说：“好。”", "然后走了。"]),
+        ("यह सच है। वह नहीं।", ["यह सच है।", "वह नहीं।"]),
+        ("كم عدد الكتب؟ لا أعرف.", ["كم عدد الكتب؟", "لا أعرف."]),
+        ("Heading\nBody text", ["Heading", "Body text"]),
+        (
+            "Am 3. Mai kam Dr. Weber, z. B. mit J. S. Bach. Gut.",
+            ["Am 3. Mai kam Dr. Weber, z. B. mit J. S. Bach.", "Gut."],
+        ),
+        ("Use e.g. apt. It works.", ["Use e.g. apt.", "It works."]),
+        ("see /etc/apt.conf, version 2.11 now", ["see /etc/apt.conf, version 2.11 now"]),
+        (" \n ", []),
+    ],
+)
+def test_sentences_end_at_stops_and_line_breaks(text, expected):
+    assert sentences(text) == expected
+
+
+@given(st.text(alphabet=st.sampled_from('ab Z3.!?。？।\n"” 高い')))
+def test_sentences_lose_nothing_but_white_space(text):
+    assert "".join("".join(sentences(text)).split()) == "".join(text.split())
+
+
+@given(st.text())
+def test_normalising_twice_changes_nothing(text):
+    once = normalise(text)
+    assert normalise(once) == once
+    assert once == " ".join(once.split())
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Wie groß ist es?", "WIE GROSS  IST ES"),
+        ("１２月の「予定」", "12月の 予定"),
+        ("किताबें, पढ़ना", "किताबें पढ़ना"),
+        ("snake_case", "snake case"),
+    ],
+)
+def test_copies_are_equal_when_normalised(one, other):
+    assert normalise(one) == normalise(other)
+
+
+def test_letters_counts_letters_only():
+    assert letters("Nr. 42, ça va?") == 6
+    assert letters("富士山 3776") == 3
+    assert letters("12:30 — ✓") == 0
+
+
+def test_scripts_without_spaces_are_recognised():
+    spaceless = {language for language, passage in PASSAGES.items() if without_spaces(passage)}
+    assert spaceless == {"ja", "zh-cn", "th"}
+    assert not without_spaces("")
+    assert not without_spaces("apt install 猫")
+
+
+def test_clip_leaves_short_text_and_marks_a_cut():
+    assert clip("a\n b", 3) == "a b"
+    assert clip("abcdef", 4) == "abc…"
+
+
+@given(st.text(), st.integers(1, 30))
+def test_a_clipped_text_is_never_longer_than_asked(text, n):
+    assert len(clip(text, n)) <= n
