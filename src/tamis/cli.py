@@ -25,7 +25,9 @@ def run(
     recipe: RecipePath,
     out: OutPath = None,
     until: Annotated[str, typer.Option(help="Last stage to run")] = "report",
-    seed: Annotated[int | None, typer.Option(help="Replaces the recipe's seed")] = None,
+    change: Annotated[
+        list[str] | None, typer.Option("--set", help="Replace a setting: --set seed=3 --set train.loss=gap-hinge")
+    ] = None,
     results: Annotated[
         Path | None, typer.Option(help="Also write figures, seconds and memory to this JSON file")
     ] = None,
@@ -37,9 +39,7 @@ def run(
     from tamis.summary import Announcer, print_results, write_results
 
     _quiet_libraries()
-    settings = read_recipe(recipe)
-    if seed is not None:
-        settings = settings.model_copy(update={"seed": seed})
+    settings = read_recipe(recipe, change or ())
     folders = run_recipe(settings, out or Path("runs") / settings.name, until, Announcer())
     if results and "evaluate" in folders:
         write_results(folders, results)

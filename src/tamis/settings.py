@@ -1,7 +1,7 @@
 """A recipe: one frozen section per stage, read from YAML; an unknown key is an error that names the nearest one."""
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -176,10 +176,14 @@ class Recipe(Section):
         return self
 
 
-def read_recipe(path: Path) -> Recipe:
+def read_recipe(path: Path, changes: Sequence[str] = ()) -> Recipe:
     """Read a YAML recipe.
 
     Relative paths inside it are relative to the working directory, as on a command line.
+
+    Args:
+        path: The file.
+        changes: `section.key=value` each, value in YAML; they replace what the file says.
 
     Raises:
         SettingsError: no such file, not YAML, an unknown key, or a value out of range; one line names the field.
@@ -194,7 +198,22 @@ def read_recipe(path: Path) -> Recipe:
         raise SettingsError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
         raise SettingsError(f"{path}: expected a recipe with sections, got {type(content).__name__}")
+    for change in changes:
+        _apply(content, change)
     return recipe_from(content, str(path))
+
+
+def _apply(content: dict[str, Any], change: str) -> None:
+    """Put `section.key=value` into a recipe's content."""
+    name, equals, value = change.partition("=")
+    if not equals:
+        raise SettingsError(f"--set {change}: expected KEY=VALUE, for instance train.loss=gap-hinge")
+    *sections, key = name.split(".")
+    for section in sections:
+        content = content.setdefault(section, {})
+        if not isinstance(content, dict):
+            raise SettingsError(f"--set {change}: {section!r} is not a section of the recipe")
+    content[key] = yaml.safe_load(value)
 
 
 def recipe_from(content: Mapping[str, Any], name: str) -> Recipe:

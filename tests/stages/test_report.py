@@ -219,7 +219,7 @@ def made_data():
         },
         runs={
             "hybrid": dict.fromkeys(questions, ranked),
-            "merged+hybrid": dict.fromkeys(questions, ["d1", *ranked[2:]]),
+            "merged+hybrid": {question: ["d1", *ranked[2:]] for question in questions},
         },
     )
 
@@ -241,10 +241,10 @@ def page(source):
 
 
 def test_the_answer_comes_first_and_says_points_p_values_and_cost(page):
-    before_the_results = page.text.split("Language by language")[0]
+    before_the_results = page.text.split("Language by language")[0].replace("\N{NO-BREAK SPACE}", " ")
     assert (
-        "The merged student raises mean nDCG@10 by 8.1 points over BM25 (40.0 → 48.1, p < 0.001) and, with the first-stage "
-        "score added, raises it by 1.6 points over Hybrid (50.0 → 51.6, p = 0.210, which may be chance)."
+        "The merged student raises mean nDCG@10 by 8.1 points over BM25 (40.0 → 48.1, p < 0.001) and, with the "
+        "first-stage score added, raises it by 1.6 points over Hybrid (50.0 → 51.6, p = 0.210, which may be chance)."
     ) in before_the_results
     assert "3 h 12 min" in before_the_results
     assert "5.5 GiB" in before_the_results
@@ -252,7 +252,7 @@ def test_the_answer_comes_first_and_says_points_p_values_and_cost(page):
 
 def test_languages_that_lost_are_named_in_the_answer(page):
     text = " ".join(page.text.split())
-    assert "1 of 3 languages lost: ja −1.7." in text
+    assert "1 of 3 languages lost: ja −1.4." in text
     assert "0 of 3 languages lost." in text
 
 
@@ -297,8 +297,8 @@ def test_refused_steps_are_shown_with_their_reason(page):
 
 def test_drops_are_counted_by_reason_and_a_sum_that_fails_is_marked(page):
     corpus, queries = page.table("Records at each stage")[1:]
-    assert corpus == ["corpus", "15", "12", "3", "copy 2, too short 1", "ar 4, de 4, ja 4"]
-    assert queries == ["queries", "24", "20", "3", "copied 3 ✗ does not add up", ""]
+    assert corpus == ["corpus", "15", "12", "3", "2 copy; 1 too short", "ar 4, de 4, ja 4"]
+    assert queries == ["queries", "24", "20", "3", "3 copied ✗ does not add up", ""]
 
 
 def test_three_written_queries_per_language_and_no_given_ones(tmp_path):
@@ -315,7 +315,7 @@ def test_ten_questions_helped_and_ten_hurt_are_shown_with_ranks(page):
     assert re.findall(r"Question (\d+)\?", hurt)[:10] == [str(number) for number in range(10)]
     assert "Question 15?" not in page.text
     assert "nDCG@10 50.0 → 85.0" in helped
-    assert "relevant document: rank 2 → rank 1" in helped
+    assert "Relevant document: rank 2 → rank 1" in helped
 
 
 def test_hostile_text_stays_text(tmp_path):
@@ -424,4 +424,4 @@ def test_a_difference_has_a_sign_unless_it_rounds_to_nothing(difference, shown):
 def test_durations_sizes_and_p_values_read_as_words():
     assert [duration(s) for s in (0.44, 42, 725, 11520)] == ["0.4 s", "42 s", "12 min 5 s", "3 h 12 min"]
     assert [size(b) for b in (512 * 2**20, 5.25 * 2**30)] == ["512 MiB", "5.2 GiB"]
-    assert [p_value(p) for p in (0.0004, 0.0341)] == ["p < 0.001", "p = 0.034"]
+    assert [p_value(p).split() for p in (0.0004, 0.0341)] == [["p", "<", "0.001"], ["p", "=", "0.034"]]

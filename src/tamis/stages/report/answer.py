@@ -101,7 +101,8 @@ def sentence(changes: list[Change]) -> list[Part]:
 def _clause(change: Change, measure: str) -> list[Part]:
     way = direction(change.difference)
     chance = "" if change.p < LEVEL else ", which may be chance"
-    figures = f" ({points(change.before)} → {points(change.after)}, {p_value(change.p)}{chance})"
+    move = f"{points(change.before)} → {points(change.after)}".replace(" ", "\N{NO-BREAK SPACE}")
+    figures = f" ({move}, {p_value(change.p)}{chance})"
     if way == "same":
         return [Part(f"leaves {measure} where {change.title} had it{figures}")]
     verb, against = ("raises", "over") if way == "gain" else ("lowers", "below")

@@ -1,4 +1,4 @@
-"""Examples to read: queries with the documents they were written from, and questions where the student mattered most."""
+"""Examples to read: queries with the documents they came from, and questions where the student mattered most."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,8 @@ from tamis.text import clip
 
 PER_LANGUAGE: Final = 3
 CASES: Final = 10
-_CLIPPED: Final = 220
+_QUERY_CLIPPED: Final = 220
+_DOCUMENT_CLIPPED: Final = 140
 _GIVEN: Final = "given"
 
 
@@ -59,7 +60,7 @@ class Case:
 
 
 def sample_queries(queries: Iterable[Query], documents: Mapping[str, Document]) -> dict[str, list[Sample]]:
-    """Three written queries per language, spread evenly over their ids; queries that came with the corpus are left out."""
+    """Three written queries per language, spread evenly over their ids; given queries are left out."""
     by_language: dict[str, list[Query]] = {}
     for query in sorted(queries, key=lambda query: query.query_id):
         if query.generator != _GIVEN and query.document_id in documents:
@@ -77,7 +78,9 @@ def _spread(queries: Sequence[Query]) -> list[Query]:
 
 def _sample(query: Query, documents: Mapping[str, Document]) -> Sample:
     document = documents[query.document_id]
-    return Sample(clip(query.text, _CLIPPED), clip(document.text, _CLIPPED), query.language, query.generator)
+    return Sample(
+        clip(query.text, _QUERY_CLIPPED), clip(document.text, _DOCUMENT_CLIPPED), query.language, query.generator
+    )
 
 
 def changed_questions(data: ReportData, system: str, baseline: str) -> tuple[list[Case], list[Case]]:
@@ -105,7 +108,7 @@ def changed_questions(data: ReportData, system: str, baseline: str) -> tuple[lis
 
 def _case(data: ReportData, system: str, baseline: str, question: str) -> Case:
     return Case(
-        question=clip(data.questions[question], _CLIPPED),
+        question=clip(data.questions[question], _QUERY_CLIPPED),
         language=data.question_languages.get(question, "und"),
         before=data.per_query[baseline][question],
         after=data.per_query[system][question],
@@ -127,6 +130,6 @@ def _top(data: ReportData, system: str, question: str) -> Top | None:
     if not ranked:
         return None
     document = data.documents.get(ranked[0])
-    text = clip(document.text, _CLIPPED) if document else f"(text of {ranked[0]} not at hand)"
+    text = clip(document.text, _DOCUMENT_CLIPPED) if document else f"(text of {ranked[0]} not at hand)"
     language = document.language if document else "und"
     return Top(text, language, ranked[0] in data.relevant.get(question, set()))

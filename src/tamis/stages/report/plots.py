@@ -113,7 +113,8 @@ def _arrow(axes: Any, place: int, row: LanguageChange) -> None:
             "mutation_scale": 9,
         },
     )
-    axes.plot(before, place, "o", markersize=5.5, markerfacecolor=_PAPER, markeredgecolor=_MUTED, markeredgewidth=1.4)
+    ring = {"markersize": 5.5, "markerfacecolor": _PAPER, "markeredgecolor": _MUTED, "markeredgewidth": 1.4}
+    axes.plot(before, place, "o", zorder=5, **ring)  # over the arrow's line
     axes.plot(after, place, "o", markersize=0, color=colour)  # lets the axis reach as far as the arrow
     axes.text(
         1.01,
@@ -134,6 +135,7 @@ def label_histogram(lists: Sequence[TrainingList], name: str) -> str:
         figure, axes = _axes(380, 200)
         axes.bar(edges[:-1], counts, width=np.diff(edges) * 0.86, align="edge", color=_GAIN)
         _count_axis(axes, "teacher's label, −1 to 1")
+        axes.set_xticks([-1, -0.5, 0, 0.5, 1])
         axes.set_xlim(-1.02, 1.02)
         return _svg(figure, name, f"Histogram of {len(labels)} teacher labels from -1 to 1")
 
@@ -154,6 +156,7 @@ def documents_per_bin(lists: Sequence[TrainingList], name: str) -> str:
 
 def _count_axis(axes: Any, label: str) -> None:
     axes.grid(axis="x", visible=False)
+    axes.tick_params(pad=6)
     axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
     axes.yaxis.set_major_formatter("{x:,.0f}")
     axes.set_xlabel(label)
@@ -209,6 +212,7 @@ def weight_curves(curves: Mapping[str, Sequence[Sequence[float]]], chosen: Mappi
             for weight, value in curve:
                 if weight == chosen.get(first_stage):
                     axes.plot(weight, value, "o", markersize=10, markerfacecolor="none", markeredgecolor=_INK)
+        axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.set_xlabel("weight of the first-stage score")
         axes.set_ylabel("agreement")
         axes.margins(y=0.15)

@@ -38,12 +38,14 @@ class Column(NamedTuple):
     Attributes:
         name: As in the results.
         title: Short, to stand below its group.
+        opens_group: Whether it is the first of its group.
         tie_rate: Share of queries with a tie at the top, None where it was not measured.
         comparison: With its first stage, None where there is none.
     """
 
     name: str
     title: str
+    opens_group: bool
     tie_rate: float | None
     comparison: Mapping[str, Any] | None
 
@@ -91,7 +93,8 @@ def _table(
     groups: dict[str, int] = {}
     for _, group in grouped:
         groups[group] = groups.get(group, 0) + 1
-    columns = [_column(results, one) for one, _ in grouped]
+    before = [None, *(group for _, group in grouped)]
+    columns = [_column(results, one, group != last) for (one, group), last in zip(grouped, before, strict=False)]
     rows = [
         Row(language, results["questions"].get(language, 0), _cells(results, columns, language))
         for language in results["languages"]
@@ -100,7 +103,7 @@ def _table(
     return ResultTable(way[:1].upper() + way[1:], list(groups.items()), columns, rows, mean)
 
 
-def _column(results: Mapping[str, Any], system: Mapping[str, Any]) -> Column:
+def _column(results: Mapping[str, Any], system: Mapping[str, Any], opens_group: bool) -> Column:
     name = system["name"]
     comparison = next(
         (
@@ -111,7 +114,7 @@ def _column(results: Mapping[str, Any], system: Mapping[str, Any]) -> Column:
         None,
     )
     title = re.split(r"[@+]", name)[0] if system["baseline"] else system["title"]
-    return Column(name, title, results["tie_rate"].get(name), comparison)
+    return Column(name, title, opens_group, results["tie_rate"].get(name), comparison)
 
 
 def _cells(results: Mapping[str, Any], columns: Sequence[Column], language: str | None) -> list[Cell]:

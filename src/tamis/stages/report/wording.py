@@ -26,8 +26,8 @@ def signed(difference: float) -> str:
 
 
 def p_value(p: float) -> str:
-    """`p < 0.001` or `p = 0.034`."""
-    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+    """`p < 0.001` or `p = 0.034`, with spaces at which no line breaks."""
+    return ("p < 0.001" if p < 0.001 else f"p = {p:.3f}").replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def duration(seconds: float) -> str:

@@ -1,0 +1,64 @@
+# Two commands set everything up on a fresh machine: `make demo` runs the main job on real data, `make test` the tests.
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO := demo
+TAMIS := $(BIN)/tamis
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: help demo demo-data test check format clean
+help:  ## Show what can be made
+	@awk -F ':.*## ' '/^[a-z-]+[a-z%-]*:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(VENV)/installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) --upgrade pip
+	$(PIP) '$(TORCH)'
+	$(PIP) --editable '.[demo]'
+	touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed
+	$(PIP) --editable '.[demo,dev]'
+	touch $@
+
+$(VENV)/installed-llm: $(VENV)/installed
+	$(PIP) --editable '.[demo,llm]'
+	touch $@
+
+demo-data: $(VENV)/installed  ## Fetch the demo's corpus, the general documents and the encoder
+	$(TAMIS) fetch debian-faq $(DEMO)/data/debian-faq
+	$(TAMIS) fetch debian-reference $(DEMO)/data/debian-reference
+	$(TAMIS) fetch gnome-help $(DEMO)/data/gnome-help
+	$(TAMIS) fetch e5-small $(DEMO)/models/e5-small
+
+ifdef LLM
+demo: $(VENV)/installed-llm
+LLM_SETTINGS := --set queries.generator=llama --set queries.model=$(DEMO)/models/qwen-0.5b.gguf
+endif
+
+demo: demo-data  ## Adapt a reranker to the Debian FAQ and measure it; LLM=1 lets a language model write the queries
+ifdef LLM
+	$(TAMIS) fetch qwen-0.5b $(DEMO)/models/qwen-0.5b.gguf
+endif
+	$(TAMIS) run recipes/demo.yaml --out $(DEMO)/run $(LLM_SETTINGS) \
+		--results $(DEMO)/results.json --report $(DEMO)/report.html
+
+test: check  ## Make the environment and run every check
+
+check: $(VENV)/installed-dev
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest
+
+format: $(VENV)/installed-dev  ## Format the code
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+bench-%: $(VENV)/installed-dev demo-data  ## Run benchmarks/NAME.py and write benchmarks/results/NAME.json
+	$(BIN)/python benchmarks/$*.py
+
+clean:  ## Remove the environment and the caches; keeps the demo's data and results
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
