@@ -100,7 +100,7 @@ class TrainingList:
 
     Attributes:
         query_id: The query.
-        domain: Name of the specialist this list belongs to, or `general`.
+        domain: The specialist that speaks the query's language, or `general` where none does.
         split: `train` or `held-out` (never trained on; chooses checkpoints, merge steps and weights).
         doc_ids: Documents of the list.
         labels: Soft label of each document in [-1, 1], higher is more relevant.

@@ -1,7 +1,8 @@
 """A query writer without a model: what people would type, taken from the document in its own words.
 
-It picks one of three kinds of text, all of them contiguous, none across the border of a sentence: a question that the
-document asks, a heading, or a phrase around one of the document's most telling words.
+It picks one of four kinds of text: a question that the document asks, a heading, the words that tell most about the
+document as a keyword search, or a phrase around one of them; all but the keywords are contiguous and lie within one
+sentence. A word tells much if it is rare in the corpus and frequent in the document.
 """
 
 import math
@@ -20,11 +21,13 @@ from tamis.text import letters, sentences, without_spaces, words
 # stands in more than every tenth of them.
 _FUNCTION_WORD: Final = 0.4
 # A phrase is drawn this many times and the most telling one is kept.
-_DRAWS: Final = 3
+_DRAWS: Final = 6
 # How often each kind of query is drawn where the document has it.
-_WEIGHTS: Final = {"question": 4, "heading": 2, "phrase": 3}
+_WEIGHTS: Final = {"question": 4, "heading": 2, "keywords": 3, "phrase": 3}
 _MAX_QUESTION: Final = 150  # characters
 _PHRASE_WORDS: Final = (2, 8)
+_KEYWORDS: Final = (2, 5)
+_KEYWORD_LETTERS: Final = 3
 _SPACELESS_CHARACTERS: Final = (6, 20)
 
 _QUESTION_MARKS: Final = ("?", "？", "؟")
@@ -81,15 +84,17 @@ def inverse_document_frequencies(documents: Iterable[Document]) -> dict[str, dic
 
 @dataclass(frozen=True, slots=True)
 class _Weights:
-    """How telling the words of one language are.
+    """How telling the words of one document are.
 
     Attributes:
-        idf: Word -> inverse document frequency.
+        idf: Word -> inverse document frequency in its language.
         rarest: Weight of a word of a single document, also given to unknown words.
+        counts: Word -> how often the document holds it.
     """
 
     idf: Mapping[str, float]
     rarest: float
+    counts: Mapping[str, int]
 
     def of(self, token: str) -> float:
         """Weight of the most telling word in the token; 0 for a token without words (a dash, a bullet)."""
@@ -98,12 +103,19 @@ class _Weights:
     def is_function_word(self, token: str) -> bool:
         return self.of(token) < _FUNCTION_WORD * self.rarest
 
+    def salience(self, token: str) -> float:
+        """Weight of the token's most salient word: rare in the corpus, frequent in the document."""
+        return max(map(self._word_salience, words(token)), default=0.0)
+
+    def _word_salience(self, word: str) -> float:
+        return self.idf.get(word, self.rarest) * (1 + math.log(max(self.counts.get(word, 1), 1)))
+
     def of_phrase(self, phrase: str) -> float:
-        """Mean weight of the two most telling tokens, or of all character pairs where there are no spaces."""
+        """Mean salience of the two most salient tokens, or of all character pairs where there are no spaces."""
         if without_spaces(phrase):
-            pairs = [self.idf.get(pair, self.rarest) for pair in words(phrase)]
+            pairs = list(map(self._word_salience, words(phrase)))
             return sum(pairs) / len(pairs)
-        return sum(sorted(map(self.of, phrase.split()), reverse=True)[:2]) / 2
+        return sum(sorted(map(self.salience, phrase.split()), reverse=True)[:2]) / 2
 
 
 class ExtractiveGenerator:
@@ -119,18 +131,19 @@ class ExtractiveGenerator:
 
     def __init__(self, idf: Mapping[str, Mapping[str, float]]) -> None:
         """Keep the word weights of `inverse_document_frequencies`; words they lack count as the rarest."""
-        self._weights = {
-            language: _Weights(weights, max(weights.values(), default=1.0)) for language, weights in idf.items()
-        }
+        self._idf = idf
+        self._rarest = {language: max(weights.values(), default=1.0) for language, weights in idf.items()}
 
     def __call__(self, document: Document, seed: int) -> str:
         """Take one query out of the document; empty if it holds nothing that could be one."""
         rng = random.Random(seed)
-        weights = self._weights.get(document.language, _Weights({}, rarest=1.0))
+        language = document.language
+        weights = _Weights(self._idf.get(language, {}), self._rarest.get(language, 1.0), Counter(words(document.text)))
         parts = sentences(document.text)
         kinds = {
             "question": [part for part in parts if _is_question(part)],
             "heading": [heading for part in parts if (heading := _heading(part))],
+            "keywords": _keywords(document.text, weights),
             "phrase": [clause for part in parts for clause in _clauses(part)],
         }
         present = [kind for kind in kinds if kinds[kind]]
@@ -140,6 +153,8 @@ class ExtractiveGenerator:
         if kind == "phrase":
             phrases = [_phrase(rng.choice(kinds[kind]), weights, rng) for _ in range(_DRAWS)]
             return max(phrases, key=weights.of_phrase)
+        if kind == "keywords":
+            return " ".join(_first_in_text(kinds[kind], rng.randint(*_KEYWORDS), document.text))
         chosen = rng.choice(kinds[kind])
         return _without_frame(chosen, weights) if kind == "question" and rng.random() < 0.5 else chosen
 
@@ -147,6 +162,22 @@ class ExtractiveGenerator:
 def _is_question(sentence: str) -> bool:
     long_enough = letters(sentence) >= (_SPACELESS_CHARACTERS[0] if without_spaces(sentence) else 10)
     return sentence.endswith(_QUESTION_MARKS) and long_enough and len(sentence) <= _MAX_QUESTION
+
+
+def _keywords(text: str, weights: _Weights) -> list[str]:
+    """The most salient words of a text, most salient first; none for a script without spaces or too few words."""
+    if without_spaces(text):
+        return []
+    stripped = (token.strip(_EDGES + '()[]<>„“”«»"') for token in text.split())
+    fit = {token for token in stripped if letters(token) >= _KEYWORD_LETTERS and len(words(token)) == 1}
+    distinct = {token.casefold(): token for token in sorted(fit)}.values()
+    found = sorted(distinct, key=lambda token: (-weights.salience(token), token))[: _KEYWORDS[1]]
+    return found if len(found) >= _KEYWORDS[0] else []
+
+
+def _first_in_text(keywords: list[str], count: int, text: str) -> list[str]:
+    """The best `count` keywords, in the order in which the text brings them."""
+    return sorted(keywords[:count], key=text.find)
 
 
 def _heading(sentence: str) -> str:

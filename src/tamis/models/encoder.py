@@ -1,7 +1,7 @@
 """The bi-encoder: a BERT-like body read from an ordinary Hugging Face folder, run layer by layer."""
 
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ class Encoder:
         layers: Number of transformer layers.
         precision: Number format of the matrix products.
         token_budget: Most tokens per forward pass, padding included.
+        positions: Most tokens of one text that the body has positions for.
     """
 
     def __init__(self, body: Any, tokenizer: Any, precision: Precision = "float32", token_budget: int = 8192) -> None:
@@ -34,6 +35,11 @@ class Encoder:
         self.layers = len(body.encoder.layer)
         self.precision: Precision = precision
         self.token_budget = token_budget
+        positions = body.embeddings.position_embeddings
+        # RoBERTa counts positions from the one after padding's own.
+        self.positions: int = positions.num_embeddings - (
+            0 if positions.padding_idx is None else positions.padding_idx + 1
+        )
 
     @classmethod
     def load(cls, path: str | Path, precision: Precision = "float32", token_budget: int = 8192) -> "Encoder":
@@ -45,16 +51,20 @@ class Encoder:
         from transformers import AutoConfig, AutoModel, AutoTokenizer
 
         check_folder(path)
-        try:
+        with loading(path, "an encoder"):
             config = AutoConfig.from_pretrained(path)
             if config.model_type not in BODIES:
                 raise ModelError(f"{path}: model type {config.model_type!r} is not one of {', '.join(BODIES)}")
-            body = AutoModel.from_pretrained(
-                path, add_pooling_layer=False, use_safetensors=True, attn_implementation="sdpa", dtype=torch.float32
+            body, report = AutoModel.from_pretrained(
+                path,
+                add_pooling_layer=False,
+                use_safetensors=True,
+                attn_implementation="sdpa",
+                dtype=torch.float32,
+                output_loading_info=True,
             )
+            refuse_missing(path, report["missing_keys"])
             tokenizer = AutoTokenizer.from_pretrained(path)
-        except (OSError, ValueError, RuntimeError, json.JSONDecodeError) as error:
-            raise ModelError(f"{path}: cannot be loaded as an encoder: {' '.join(str(error).split())[:300]}") from None
         return cls(body, tokenizer, precision, token_budget)
 
     @property
@@ -64,10 +74,11 @@ class Encoder:
         return device
 
     def tokenise(self, texts: Sequence[str], prefix: str, max_tokens: int) -> list[list[int]]:
-        """Token ids of each text, special tokens included, cut at the end to `max_tokens`."""
+        """Token ids of each text, special tokens included, cut at the end to `max_tokens` or `positions`."""
         if not texts:
             return []
-        encoded = self.tokenizer([prefix + text for text in texts], truncation=True, max_length=max_tokens)
+        limit = min(max_tokens, self.positions)
+        encoded = self.tokenizer([prefix + text for text in texts], truncation=True, max_length=limit)
         ids: list[list[int]] = encoded["input_ids"]
         return ids
 
@@ -141,6 +152,27 @@ def run_layer(layer: Any, hidden: Tensor, bias: Tensor | None) -> Tensor:
     output = layer(hidden, attention_mask=bias)
     states: Tensor = output[0] if isinstance(output, tuple) else output
     return states
+
+
+@contextmanager
+def loading(path: str | Path, what: str) -> Iterator[None]:
+    """Turn whatever a loader raises into a `ModelError` of one line that names the folder."""
+    try:
+        yield
+    except ModelError:
+        raise
+    except Exception as error:  # transformers, tokenizers and safetensors: each has errors of its own, some plain ones
+        raise ModelError(f"{path}: cannot be loaded as {what}: {' '.join(str(error).split())[:300]}") from None
+
+
+def refuse_missing(path: str | Path, missing: Iterable[str]) -> None:
+    """Refuse weights that transformers would make up at random.
+
+    Raises:
+        ModelError: names the first of the missing tensors.
+    """
+    for name in sorted(missing):
+        raise ModelError(f"{path}: the checkpoint lacks the tensor {name!r}; it would be random")
 
 
 def check_folder(path: str | Path) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor
 from tamis.errors import InputError, ModelError
 from tamis.formulas.ranking import rank_order, tie_key, z_scores
 from tamis.models.batching import token_batches
-from tamis.models.encoder import Encoder, check_folder
+from tamis.models.encoder import Encoder, check_folder, loading, refuse_missing
 from tamis.models.precision import Precision
 from tamis.models.serializer import Serializer
 from tamis.models.stock import StockCrossEncoder
@@ -115,7 +115,7 @@ class Reranker:
         Returns:
             float32 [pairs] in input order, in [0, 1]; a scalar for a single pair.
         """
-        single = len(pairs) == 2 and isinstance(pairs[0], str) and isinstance(pairs[1], str)
+        single = len(pairs) == 2 and all(isinstance(text, str) for text in pairs)
         several = [pairs] if single else list(pairs)
         logits = self._logits(several)  # type: ignore[arg-type]  # told apart above
         scores = logits if show_logits else _sigmoid(logits)
@@ -134,14 +134,21 @@ class Reranker:
         Args:
             query: The query.
             documents: The candidates.
-            top_k: How many to return; None for all.
+            top_k: How many to return, at least 1; None for all.
             return_documents: Put each document's text beside its score.
             first_stage: Name of the first stage (`bm25`, `hybrid`) and its score of each document: its z-score is
                 added with the weight that the checkpoint learnt on synthetic queries.
 
         Returns:
             Best first, `corpus_id` being the index into `documents`; equal logits are ordered by content.
+
+        Raises:
+            InputError: texts that are none, a first stage the model has no weight for, or scores that do not fit.
         """
+        if isinstance(documents, str):
+            raise InputError("documents: expected a list of strings, got a single string")
+        if top_k is not None and top_k < 1:
+            raise InputError(f"top_k is {top_k}, expected at least 1")
         if not documents:
             return []
         logits = self._logits([(query, document) for document in documents])
@@ -168,7 +175,10 @@ class Reranker:
             raise InputError(f"first stage {name!r}: this model has no weight for it; it knows {known}")
         if len(scores) != len(logits):
             raise InputError(f"first stage {name!r}: {len(scores)} scores for {len(logits)} documents")
-        return z_scores(logits) + weights[name] * z_scores(np.asarray(scores, dtype=np.float64))
+        given = np.asarray(scores, dtype=np.float64)
+        if not np.isfinite(given).all():
+            raise InputError(f"first stage {name!r}: score {int(np.argmin(np.isfinite(given)))} is not finite")
+        return z_scores(logits) + weights[name] * z_scores(given)
 
     def score(self, query: str, documents: Iterable[str], chunk: int = 1024) -> Iterator[float]:
         """Logits of a stream of documents, in order, holding at most `chunk` of them in memory."""
@@ -178,19 +188,21 @@ class Reranker:
 
     def _logits(self, pairs: Sequence[tuple[str, str]]) -> np.ndarray:
         _check_texts(pairs)
-        queries = {text: i for i, text in enumerate(dict.fromkeys(query for query, _ in pairs))}
-        documents = {text: i for i, text in enumerate(dict.fromkeys(document for _, document in pairs))}
-        prepared_queries = self.student.prepare_queries(list(queries))
-        prepared_documents = self.student.prepare_documents(list(documents))
-        logits = np.empty(len(pairs), np.float32)
+        # Each pair once, in the order of its content: batches, and so the last bit of a score, do not depend on the
+        # order in which pairs come in, and copies of a document share one score.
+        unique = sorted({(query, document) for query, document in pairs})
+        queries, documents = sorted({query for query, _ in unique}), sorted({document for _, document in unique})
+        query_of = dict(zip(queries, self.student.prepare_queries(queries), strict=True))
+        document_of = dict(zip(documents, self.student.prepare_documents(documents), strict=True))
+        logit_of: dict[tuple[str, str], float] = {}
         for batch, values in score_prepared(
             self.student,
-            [prepared_queries[queries[query]] for query, _ in pairs],
-            [prepared_documents[documents[document]] for _, document in pairs],
+            [query_of[query] for query, _ in unique],
+            [document_of[document] for _, document in unique],
             self.token_budget,
         ):
-            logits[batch] = values
-        return logits
+            logit_of.update(zip((unique[i] for i in batch), values, strict=True))
+        return np.array([logit_of[query, document] for query, document in pairs], np.float32)
 
 
 def save_student(student: Student, folder: Path, deployment: Deployment) -> None:
@@ -235,28 +247,32 @@ def load_student(path: Path, precision: Precision, token_budget: int) -> tuple[S
         ModelError: see `Reranker`.
     """
     facts = read_facts(path)
-    serializer = Serializer(**facts["serializer"])
-    deployment = Deployment(facts["first_stage_weights"], facts["lineage"])
-    if facts["head"] == "stock":
+    try:
+        serializer = Serializer(**facts["serializer"])
+        weights = {name: float(weight) for name, weight in facts["first_stage_weights"].items()}
+        deployment = Deployment(weights, facts["lineage"])
+        warm = facts["head"] == "warm"
+        joint_layers = int(facts["joint_layers"]) if warm else 0
+        numbers = [float(facts[name]) for name in ("cross_bias", "scale", "bias")] if warm else []
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ModelError(f"{path / 'tamis.json'}: a field is missing or of the wrong kind: {error}") from None
+    if not all(map(math.isfinite, numbers)):
+        raise ModelError(f"{path / 'tamis.json'}: the head is not finite")
+    if not warm:
         return _load_stock(path, serializer, precision, token_budget), deployment
     encoder = Encoder.load(path, precision, token_budget)
-    student = WarmCrossEncoder(
-        encoder, serializer, facts["joint_layers"], facts["cross_bias"], facts["scale"], facts["bias"]
-    )
-    return student.eval(), deployment
+    return WarmCrossEncoder(encoder, serializer, joint_layers, *numbers).eval(), deployment
 
 
 def _load_stock(path: Path, serializer: Serializer, precision: Precision, token_budget: int) -> StockCrossEncoder:
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-    classifier, report = AutoModelForSequenceClassification.from_pretrained(
-        path, use_safetensors=True, output_loading_info=True, dtype=torch.float32
-    )
-    if report["missing_keys"]:
-        raise ModelError(
-            f"{path}: the checkpoint lacks {sorted(report['missing_keys'])[0]!r}; its head would be random"
+    with loading(path, "a classifier"):
+        classifier, report = AutoModelForSequenceClassification.from_pretrained(
+            path, use_safetensors=True, output_loading_info=True, dtype=torch.float32
         )
-    tokenizer = AutoTokenizer.from_pretrained(path)
+        refuse_missing(path, report["missing_keys"])
+        tokenizer = AutoTokenizer.from_pretrained(path)
     encoder = Encoder(classifier.base_model, tokenizer, precision, token_budget)
     return StockCrossEncoder(classifier, tokenizer, serializer, encoder).eval()
 
@@ -278,19 +294,31 @@ def read_facts(path: Path) -> dict[str, Any]:
         raise ModelError(f"{path / 'tamis.json'}: cannot be read: {error}") from None
     if not isinstance(facts, dict) or facts.get("format") != FORMAT or facts.get("head") not in ("warm", "stock"):
         raise ModelError(f"{path / 'tamis.json'}: expected format {FORMAT} with head warm or stock")
-    numbers = [facts[name] for name in ("scale", "bias") if name in facts]
-    if not all(math.isfinite(number) for number in numbers):
-        raise ModelError(f"{path / 'tamis.json'}: the head is not finite")
     return facts
 
 
 def _check_texts(pairs: Sequence[tuple[str, str]]) -> None:
-    for number, (query, document) in enumerate(pairs):
-        if not isinstance(query, str) or not isinstance(document, str):
-            kinds = f"{type(query).__name__} and {type(document).__name__}"
+    for number, pair in enumerate(pairs):
+        texts = list(pair) if isinstance(pair, Iterable) and not isinstance(pair, str) else [pair]
+        if len(texts) != 2 or not all(isinstance(text, str) for text in texts):
+            kinds = " and ".join(type(text).__name__ for text in texts) or "nothing"
             raise InputError(f"pair {number}: expected two strings, got {kinds}")
+        query, document = texts
         if not query.strip():
             raise InputError(f"pair {number}: the query is empty")
+        for name, text in (("query", query), ("document", document)):
+            _check_unicode(number, name, text)
+
+
+def _check_unicode(number: int, name: str, text: str) -> None:
+    """Refuse halves of surrogate pairs: no file or tokenizer can hold them."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"pair {number}: the {name} holds half of a surrogate pair at character {error.start}; "
+            "decode the text anew, or replace it"
+        ) from None
 
 
 def _sigmoid(logits: np.ndarray) -> np.ndarray:

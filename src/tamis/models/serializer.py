@@ -11,7 +11,8 @@ class Serializer:
         query_prefix: Put before each query.
         document_prefix: Put before each document.
         query_tokens: Most tokens of a query, special tokens included; the rest is cut.
-        document_tokens: Most tokens of a document, special tokens included; the rest is cut.
+        document_tokens: Most tokens of a document, special tokens included; the rest is cut. The stock cross-encoder
+            knows the sum of both limits only.
     """
 
     query_prefix: str = ""

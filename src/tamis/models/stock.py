@@ -7,14 +7,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tamis.errors import ModelError
 from tamis.models.encoder import Encoder
 from tamis.models.precision import autocast
 from tamis.models.serializer import Serializer
+from tamis.models.trained import take_over
 
 
 class StockCrossEncoder(nn.Module):
-    """An `AutoModelForSequenceClassification` with one label; embeddings stay frozen."""
+    """An `AutoModelForSequenceClassification` with one label; embeddings stay frozen.
+
+    Other engines know one limit for the whole pair and cut the longer text. So does this class, or their scores of long
+    documents would differ: the limit is the sum of the serializer's two.
+
+    Attributes:
+        room: Most tokens of both texts together, without special tokens.
+    """
 
     head = "stock"
 
@@ -26,7 +33,9 @@ class StockCrossEncoder(nn.Module):
         self.tokenizer = tokenizer
         self.serializer = serializer
         self.encoder = encoder
-        special = tokenizer("", "")["input_ids"]  # what the tokenizer puts around and between two texts
+        # What the tokenizer puts around and between two texts. In a list: a bare "" as second text counts as none.
+        special = tokenizer([("", "")])["input_ids"][0]
+        self.room = serializer.query_tokens + serializer.document_tokens - len(special)
         self.opening = torch.tensor(special[:1])
         self.between = torch.tensor(special[1:-1])
         self.closing = torch.tensor(special[-1:])
@@ -47,19 +56,21 @@ class StockCrossEncoder(nn.Module):
 
     def prepare_queries(self, texts: Sequence[str], progress: Callable[[int], None] | None = None) -> list[Tensor]:
         """Token ids of each query without special tokens: int64 [tokens] each."""
-        return self._ids(texts, self.serializer.query_prefix, self.serializer.query_tokens, progress)
+        return self._ids(texts, self.serializer.query_prefix, progress)
 
     def prepare_documents(self, texts: Sequence[str], progress: Callable[[int], None] | None = None) -> list[Tensor]:
         """Token ids of each document without special tokens: int64 [tokens] each."""
-        return self._ids(texts, self.serializer.document_prefix, self.serializer.document_tokens, progress)
+        return self._ids(texts, self.serializer.document_prefix, progress)
 
-    def _ids(
-        self, texts: Sequence[str], prefix: str, limit: int, progress: Callable[[int], None] | None
-    ) -> list[Tensor]:
-        encoded = self.tokenizer([prefix + text for text in texts], add_special_tokens=False)["input_ids"]
+    def _ids(self, texts: Sequence[str], prefix: str, progress: Callable[[int], None] | None) -> list[Tensor]:
+        if not texts:
+            return []
+        encoded = self.tokenizer(
+            [prefix + text for text in texts], add_special_tokens=False, truncation=True, max_length=self.room
+        )["input_ids"]
         if progress:
             progress(len(texts))
-        return [torch.tensor(ids[: limit - 2], dtype=torch.long) for ids in encoded]
+        return [torch.tensor(ids, dtype=torch.long) for ids in encoded]
 
     def forward(self, queries: Sequence[Tensor], documents: Sequence[Tensor]) -> Tensor:
         """Logits of pairs of prepared texts: float32 [pairs]."""
@@ -72,8 +83,9 @@ class StockCrossEncoder(nn.Module):
         """Pairs with the tokenizer's own special tokens, padded on the right: each [pairs, tokens]."""
         rows, types = [], []
         for query, document in zip(queries, documents, strict=True):
-            first = torch.cat([self.opening, query, self.between])
-            second = torch.cat([document, self.closing])
+            of_query, of_document = longest_first(len(query), len(document), self.room)
+            first = torch.cat([self.opening, query[:of_query], self.between])
+            second = torch.cat([document[:of_document], self.closing])
             rows.append(torch.cat([first, second]))
             types.append(torch.cat([torch.zeros_like(first), torch.ones_like(second)]))
         pad = nn.utils.rnn.pad_sequence
@@ -90,11 +102,18 @@ class StockCrossEncoder(nn.Module):
         """The tensors that training changes, by their names in the saved classifier."""
         return {n: p.detach().clone() for n, p in self.classifier.named_parameters() if p.requires_grad}
 
-    @torch.no_grad()
     def load_trained(self, tensors: Mapping[str, Tensor]) -> None:
         """Take over what `trained` gave, or a merge of such."""
-        own = {n: p for n, p in self.classifier.named_parameters() if p.requires_grad}
-        if own.keys() != tensors.keys():
-            raise ModelError(f"trained tensors do not fit this model: {sorted(own.keys() ^ tensors.keys())[0]!r}")
-        for name, tensor in tensors.items():
-            own[name].copy_(tensor)
+        take_over({n: p for n, p in self.classifier.named_parameters() if p.requires_grad}, tensors)
+
+
+def longest_first(first: int, second: int, room: int) -> tuple[int, int]:
+    """How many tokens of two texts are kept so that both fit into `room`: the longer one is cut, then both evenly.
+
+    The rule of the tokenizers library, `truncation="longest_first"`.
+    """
+    shorter = min(first, second)
+    longer = min(max(first, second), max(shorter, room - shorter))
+    if shorter + longer > room:
+        shorter, longer = room // 2, room - room // 2
+    return (shorter, longer) if first <= second else (longer, shorter)

@@ -19,6 +19,7 @@ from tamis.errors import ModelError
 from tamis.models.encoder import Encoder, run_layer
 from tamis.models.precision import autocast
 from tamis.models.serializer import Serializer
+from tamis.models.trained import take_over
 
 
 class WarmCrossEncoder(nn.Module):
@@ -99,17 +100,13 @@ class WarmCrossEncoder(nn.Module):
                 tensors[f"encoder.layer.{lower + number}.{name}"] = tensor
         return {name: tensor.detach().clone() for name, tensor in tensors.items()}
 
-    @torch.no_grad()
     def load_trained(self, tensors: Mapping[str, Tensor]) -> None:
         """Take over what `trained` gave, or a merge of such."""
         lower = self.encoder.layers - self.joint_layers
         own = {"scale": self.scale, "bias": self.bias}
         for number, layer in enumerate(self.joint):
             own.update({f"encoder.layer.{lower + number}.{n}": t for n, t in layer.state_dict(keep_vars=True).items()})
-        if own.keys() != tensors.keys():
-            raise ModelError(f"trained tensors do not fit this model: {sorted(own.keys() ^ tensors.keys())[0]!r}")
-        for name, tensor in tensors.items():
-            own[name].copy_(tensor)
+        take_over(own, tensors)
 
     def whole_body(self) -> Any:
         """A copy of the body with the trained layers in their places, for saving."""

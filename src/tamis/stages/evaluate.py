@@ -1,8 +1,7 @@
 """Evaluate: judged questions that no other stage has seen, paired tests, ties broken independently of input order."""
 
-import csv
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,17 +80,9 @@ def read_questions(queries: Path, qrels: Path, language_of: Mapping[str, str]) -
     """
     grades = _read_qrels(qrels)
     questions = []
-    for number, line in enumerate(_lines(queries), 1):
-        try:
-            entry = json.loads(line)
-            query_id, text = entry["_id"], entry["text"]
-        except (ValueError, KeyError, TypeError):
-            raise InputError(
-                f'{queries}, line {number}: expected {{"_id": ..., "text": ...}}, got {line[:60]!r}'
-            ) from None
+    for query_id, text, own in _read_queries(queries):
         judged = {doc_id: grade for doc_id, grade in grades.get(query_id, {}).items() if doc_id in language_of}
         languages = {language_of[doc_id] for doc_id, grade in judged.items() if grade > 0}
-        own = (entry.get("metadata") or {}).get("lang")
         language = own if own in languages else min(languages, default=None)
         if language is not None:
             relevant = {doc_id: grade for doc_id, grade in judged.items() if language_of[doc_id] == language}
@@ -103,10 +94,35 @@ def read_questions(queries: Path, qrels: Path, language_of: Mapping[str, str]) -
     return questions
 
 
+def _read_queries(path: Path) -> Iterator[tuple[str, str, str]]:
+    """Id, text and language (empty where none is given) of each question."""
+    seen: dict[str, int] = {}
+    for number, line in _lines(path):
+        try:
+            entry = json.loads(line)
+            query_id, text, metadata = str(entry["_id"]), entry["text"], entry.get("metadata") or {}
+            language = str(metadata.get("lang") or "").lower().replace("_", "-")
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise _not_a_question(path, number, line) from None
+        if not isinstance(text, str) or not text.strip():
+            raise _not_a_question(path, number, line)
+        if query_id in seen:
+            raise InputError(
+                f"{path}: id {query_id!r} stands on line {seen[query_id]} and on line {number}; remove one of them"
+            )
+        seen[query_id] = number
+        yield query_id, text, language
+
+
+def _not_a_question(path: Path, number: int, line: str) -> InputError:
+    return InputError(f'{path}, line {number}: expected {{"_id": ..., "text": ...}}, got {line[:60]!r}')
+
+
 def _read_qrels(path: Path) -> dict[str, dict[str, int]]:
     grades: dict[str, dict[str, int]] = {}
-    for number, row in enumerate(csv.reader(_lines(path), delimiter="\t", quoting=csv.QUOTE_NONE), 1):
-        if number == 1 and row[-1:] == ["score"]:
+    for number, line in _lines(path):
+        row = line.split("\t")
+        if number == 1 and row[-1] == "score":
             continue
         try:
             query_id, doc_id, grade = row
@@ -118,13 +134,15 @@ def _read_qrels(path: Path) -> dict[str, dict[str, int]]:
     return grades
 
 
-def _lines(path: Path) -> list[str]:
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Numbered lines that are not blank. Only a line feed ends one: JSON may hold U+2028 and its like as they are."""
     try:
-        return path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 at byte {error.start}") from None
+    yield from ((number, line) for number, line in enumerate(lines, 1) if line.strip())
 
 
 def pairs_to_score(pools: Sequence[Pool], depth: int) -> list[tuple[str, str]]:

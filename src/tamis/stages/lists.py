@@ -12,7 +12,7 @@ from tamis.records import Dropped, Query, ScoredCandidates, TrainingList
 from tamis.settings import ListsSettings
 
 GENERAL = "general"
-"""Domain of the lists of general documents: the paper's stage 1."""
+"""Domain of lists in languages that no specialist speaks; they serve the general step only."""
 
 
 def draw_lists(
@@ -42,8 +42,8 @@ def draw_lists(
         if reason:
             yield Dropped(query.query_id, reason, query.language, query.text)
             continue
-        domain = GENERAL if query.origin == "general" else domain_of.get(query.language)
-        if domain is None:
+        domain = domain_of.get(query.language, GENERAL)
+        if domain == GENERAL and query.origin == "target":
             raise SettingsError(
                 f"lists.domains: no domain for language {query.language!r} of the corpus; add it to one of "
                 f"{', '.join(settings.domains)}"

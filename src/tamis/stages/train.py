@@ -137,10 +137,15 @@ def mean_agreement(student: Student, lists: Sequence[TrainingList], texts: Texts
     """Mean agreement of the student's order with the teacher's labels over lists; in [0, 1], 0 without lists."""
     if not lists:
         return 0.0
-    queries, documents, _ = texts.pairs(lists)
+    queries, documents, index = texts.pairs(lists)
     logits = np.empty(len(queries))
     for batch, values in score_prepared(student, queries, documents, token_budget):
         logits[batch] = values
+    if not np.isfinite(logits).all():
+        raise ModelError(
+            f"scores of query {lists[int(index[np.argmin(np.isfinite(logits))])].query_id} are not finite; "
+            "the weights are broken, lower train.learning_rate"
+        )
     ends = np.cumsum([len(one.doc_ids) for one in lists])[:-1]
     parts = np.split(logits, ends)
     return float(np.mean([agreement(part, np.array(one.labels)) for part, one in zip(parts, lists, strict=True)]))
