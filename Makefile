@@ -42,7 +42,7 @@ ifdef LLM
 	$(TAMIS) fetch qwen-0.5b $(DEMO)/models/qwen-0.5b.gguf
 endif
 	$(TAMIS) run recipes/demo.yaml --out $(DEMO)/run $(LLM_SETTINGS) \
-		--results $(DEMO)/results.json --report $(DEMO)/report.html
+		--results $(DEMO)/results.json --report $(DEMO)/report.html --model $(DEMO)/model
 
 test: check  ## Make the environment and run every check
 

@@ -165,7 +165,17 @@ def main() -> None:
     results = ROOT / "results"
     (results / f"{chosen.name}.json").write_text(json.dumps(content, ensure_ascii=False, indent=2) + "\n", "utf-8")
     (results / f"{chosen.name}.md").write_text(table, "utf-8")
+    if chosen.name == "adaptation":
+        show_in_readme(table)
     print(table)
+
+
+def show_in_readme(table: str) -> None:
+    """Put the table between the marks in README.md."""
+    path = ROOT.parent / "README.md"
+    opening, closing = "<!-- adaptation: written by benchmarks/adaptation.py -->", "<!-- /adaptation -->"
+    before, rest = path.read_text("utf-8").split(opening)
+    path.write_text(f"{before}{opening}\n{table}{rest[rest.index(closing) :]}", "utf-8")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """Small real things that tests are made of: an encoder, a corpus, a recipe. Nothing is downloaded."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -121,15 +120,19 @@ def corpus(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def recipe(tmp_path: Path, corpus: Path, tiny_encoder: Path) -> Iterator[dict[str, Any]]:
+def recipe(tmp_path: Path, corpus: Path, tiny_encoder: Path) -> dict[str, Any]:
+    return tiny_recipe(corpus, write_beir(tmp_path / "general", "g-"), tiny_encoder)
+
+
+def tiny_recipe(corpus: Path, general: Path, encoder: Path) -> dict[str, Any]:
     """A recipe that runs the whole chain in seconds, as the YAML would be read."""
-    yield {
+    return {
         "name": "tiny",
         "seed": 3,
         "precision": "float32",
-        "corpus": {"target": str(corpus), "general": [str(write_beir(tmp_path / "general", "g-"))]},
+        "corpus": {"target": str(corpus), "general": [str(general)]},
         "queries": {"per_document": 2},
-        "candidates": {"depth": 10, "dense": {"path": str(tiny_encoder), "max_length": 64}},
+        "candidates": {"depth": 10, "dense": {"path": str(encoder), "max_length": 64}},
         "scores": {"use": 0.0},
         "lists": {"documents": 4, "held_out": 0.3, "domains": {"english": ["en"], "german": ["de"]}},
         "train": {"general_steps": 4, "specialist_steps": 3, "checkpoints": 2, "lists_per_step": 2, "joint_layers": 1},

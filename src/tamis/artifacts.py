@@ -24,6 +24,7 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from safetensors import SafetensorError
 
 from tamis.errors import RunError
 from tamis.records import Dropped
@@ -68,20 +69,23 @@ class RunFolder:
             RunError: it belongs to another recipe, holds something else, or cannot be written.
         """
         self.root = root
-        marker = root / "run.json"
+        marker, unfinished = root / "run.json", root / ".run.json.part"
         with writing(root):
             if marker.exists():
-                owner = json.loads(marker.read_text(encoding="utf-8")).get("recipe")
+                owner = _owner(marker)
                 if owner != recipe_name:
                     raise RunError(
                         f"{root}: this folder holds runs of the recipe {owner!r}, not of {recipe_name!r}; "
                         "choose another one with --out"
                     )
-            elif root.exists() and (not root.is_dir() or any(root.iterdir())):
+            elif root.exists() and not root.is_dir():
+                raise RunError(f"{root}: a file, not a run folder; choose another one with --out")
+            elif root.exists() and any(path != unfinished for path in root.iterdir()):
                 raise RunError(f"{root}: not empty and not a run folder; choose another one with --out")
             else:
                 root.mkdir(parents=True, exist_ok=True)
-                write_json(marker, {"recipe": recipe_name})
+                write_json(unfinished, {"recipe": recipe_name})
+                unfinished.rename(marker)
 
     def folder(self, stage: str, key: str) -> Path:
         """Where the result of a stage lies or will lie."""
@@ -125,6 +129,14 @@ class RunFolder:
         return final
 
 
+def _owner(marker: Path) -> str:
+    """Name of the recipe that a run folder belongs to."""
+    try:
+        return str(read_json(marker)["recipe"])
+    except (ValueError, KeyError, TypeError):
+        raise RunError(f"{marker}: not written by tamis; choose another folder with --out") from None
+
+
 class writing:  # reads as a phrase: with writing(path)
     """Turns a failing disk into one clear line; nothing that was finished before is lost."""
 
@@ -136,12 +148,15 @@ class writing:  # reads as a phrase: with writing(path)
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         """Name the folder and what to do."""
-        if isinstance(error, OSError | sqlite3.OperationalError) and not isinstance(error, FileNotFoundError):
-            reason = getattr(error, "strerror", None) or str(error)
+        failures = (OSError, sqlite3.OperationalError, SafetensorError)
+        if isinstance(error, failures) and not isinstance(error, FileNotFoundError):
+            reason = " ".join((getattr(error, "strerror", None) or str(error)).split())
             raise RunError(
                 f"{self.path}: cannot be written: {reason}; finished stages are kept, "
                 "make room or choose another --out and run the same command again"
             ) from None
+        if isinstance(error, sqlite3.DatabaseError):
+            raise RunError(f"{self.path}: damaged ({error}); delete it, finished stages are kept") from None
 
 
 class ItemStore:
@@ -163,7 +178,8 @@ class ItemStore:
         for start in range(0, len(keys), 500):
             part = keys[start : start + 500]
             marks = ",".join("?" * len(part))
-            found.update(self._connection.execute(f"SELECT key, value FROM items WHERE key IN ({marks})", part))
+            with writing(self.path):
+                found.update(self._connection.execute(f"SELECT key, value FROM items WHERE key IN ({marks})", part))
         return found
 
     def put(self, items: Iterable[tuple[str, bytes]]) -> None:

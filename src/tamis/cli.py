@@ -16,6 +16,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+INTERRUPTED = 130
+"""Exit status after Ctrl-C, which typer catches and turns into it."""
+
 RecipePath = Annotated[Path, typer.Argument(help="YAML recipe, see recipes/demo.yaml")]
 OutPath = Annotated[Path | None, typer.Option("--out", help="Run folder; default runs/NAME")]
 
@@ -32,14 +35,19 @@ def run(
         Path | None, typer.Option(help="Also write figures, seconds and memory to this JSON file")
     ] = None,
     report: Annotated[Path | None, typer.Option(help="Also copy the HTML report to this file")] = None,
+    model: Annotated[Path | None, typer.Option(help="Also link the merged model's folder to this path")] = None,
 ) -> None:
     """Run a recipe from documents to report; finished stages are reused."""
+    from tamis.artifacts import writing
+    from tamis.errors import SettingsError
     from tamis.pipeline import run_recipe
     from tamis.settings import read_recipe
-    from tamis.summary import Announcer, print_results, write_results
+    from tamis.summary import Announcer, link_folder, print_results, write_results
 
     _quiet_libraries()
     settings = read_recipe(recipe, change or ())
+    if results and (settings.evaluate is None or until not in ("evaluate", "report")):
+        raise SettingsError(f"--results {results}: nothing is measured without the stage evaluate and its section")
     folders = run_recipe(settings, out or Path("runs") / settings.name, until, Announcer())
     if results and "evaluate" in folders:
         write_results(folders, results)
@@ -48,11 +56,15 @@ def run(
     if "report" in folders:
         page = folders["report"] / "report.html"
         if report:
-            report.parent.mkdir(parents=True, exist_ok=True)
-            report.write_bytes(page.read_bytes())
+            with writing(report):
+                report.parent.mkdir(parents=True, exist_ok=True)
+                report.write_bytes(page.read_bytes())
         typer.echo(f"report: {report or page}")
     if "merge" in folders:
-        typer.echo(f"model:  {folders['merge'] / 'model'}")
+        merged = folders["merge"] / "model"
+        if model:
+            link_folder(merged, model)
+        typer.echo(f"model:  {model or merged}")
 
 
 def _stage_command(name: str, help_text: str) -> None:
@@ -125,19 +137,15 @@ def _quiet_libraries() -> None:
 def main() -> None:
     """Run the command line; what the user can mend ends with one line and status 2."""
     try:
-        app(standalone_mode=False)
+        status = app(standalone_mode=False) or 0
     except TamisError as error:
         typer.echo(f"tamis: {error}", err=True)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        typer.echo("tamis: stopped; what was finished is kept, run the same command again to go on", err=True)
-        sys.exit(130)
-    except typer.Exit as stop:
-        sys.exit(stop.exit_code)
-    except (typer.Abort, EOFError):
-        sys.exit(130)
+        status = 2
     except Exception as error:
-        if hasattr(error, "show") and hasattr(error, "exit_code"):  # a usage error of the command line itself
-            error.show()
-            sys.exit(error.exit_code)
-        raise
+        if not (hasattr(error, "show") and hasattr(error, "exit_code")):
+            raise
+        error.show()  # a usage error of the command line itself
+        status = error.exit_code
+    if status == INTERRUPTED:
+        typer.echo("tamis: stopped; what was finished is kept, run the same command again to go on", err=True)
+    sys.exit(status)

@@ -1,6 +1,6 @@
 """The stages, in their order: what each reads, which settings are its own, and what fills its folder."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,9 @@ from tamis.building.mining import (
     encoder_settings,
     queries_settings,
 )
-from tamis.building.training import build_merge, build_train, train_settings
+from tamis.building.training import build_merge, build_train, merge_settings, train_settings
 from tamis.building.workshop import Workshop, peak_memory
-from tamis.errors import SettingsError
+from tamis.errors import InputError, SettingsError
 from tamis.settings import Recipe, Section
 
 Facts = dict[str, Any]
@@ -64,7 +64,7 @@ STAGES = (
     Stage("scores", ("corpus", "queries", "candidates"), 1, _section("scores"), build_scores),
     Stage("lists", ("queries", "scores"), 1, _section("lists"), build_lists),
     Stage("train", ("corpus", "queries", "lists"), 1, train_settings, build_train),
-    Stage("merge", ("corpus", "queries", "scores", "lists", "train"), 1, _section("merge"), build_merge),
+    Stage("merge", ("corpus", "queries", "scores", "lists", "train"), 1, merge_settings, build_merge),
     Stage("evaluate", ("corpus", "train", "merge"), 1, evaluate_settings, build_evaluate),
     Stage("report", ("corpus", "queries", "lists", "train", "merge", "evaluate"), 1, _section("corpus"), build_report),
 )
@@ -92,6 +92,7 @@ def run_recipe(
     """
     if until not in NAMES:
         raise SettingsError(f"no stage {until!r}; the stages are {', '.join(NAMES)}")
+    _check_files(recipe, NAMES[: NAMES.index(until) + 1])
     import torch
 
     torch.set_num_threads(recipe.machine.threads)
@@ -106,6 +107,20 @@ def run_recipe(
     finally:
         items.close()
     return shop.folders
+
+
+def _check_files(recipe: Recipe, stages: Sequence[str]) -> None:
+    """Name what late stages would miss before hours of work, not after; nothing is opened."""
+    from tamis.models.encoder import check_folder
+
+    if "candidates" in stages:
+        check_folder(recipe.candidates.dense.path)
+    if "evaluate" in stages and recipe.evaluate:
+        for path in (recipe.evaluate.queries, recipe.evaluate.qrels):
+            if not path.is_file():
+                raise InputError(
+                    f"{path}: not found; the recipe's evaluate section names it, use --until merge without it"
+                )
 
 
 def _run_stage(

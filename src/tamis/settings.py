@@ -1,14 +1,22 @@
 """A recipe: one frozen section per stage, read from YAML; an unknown key is an error that names the nearest one."""
 
 import difflib
+import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from tamis.errors import SettingsError
+
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+"""Names that become file names."""
+
+RESERVED = ("general", "untrained", "merged")
+"""Students beside the specialists: no specialist may have such a name."""
 
 
 class Section(BaseModel):
@@ -26,7 +34,7 @@ class CorpusSettings(Section):
     )
     general_limit: int = Field(default=0, ge=0, description="most general documents per language and folder, 0 for all")
     languages: tuple[str, ...] = Field(
-        default=(), description="languages that may occur; empty: whatever the documents say"
+        default=(), description="to tell apart, and to take general documents of; empty: all"
     )
     max_chars: int = Field(default=1_000_000, ge=1, description="a longer document is dropped and counted")
 
@@ -98,7 +106,22 @@ class ListsSettings(Section):
     held_out: float = Field(
         default=0.15, gt=0, lt=1, description="share of seed documents whose queries are never trained on"
     )
-    domains: dict[str, tuple[str, ...]] = Field(description="specialist name: its languages")
+    domains: dict[str, tuple[str, ...]] = Field(min_length=1, description="specialist name: its languages")
+
+    @field_validator("domains")
+    @classmethod
+    def _names_and_languages_are_told_apart(cls, domains: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        for name in domains:
+            if name in RESERVED or not re.match(NAME, name):
+                raise ValueError(
+                    f"a domain cannot be called {name!r}; use letters, digits, '.', '_' and '-', "
+                    f"and none of {', '.join(RESERVED)}"
+                )
+        counts = Counter(language for languages in domains.values() for language in languages)
+        for language, count in counts.items():
+            if count > 1:
+                raise ValueError(f"language {language!r} stands {count} times; give it to one domain")
+        return domains
 
 
 class TrainSettings(Section):
@@ -128,11 +151,15 @@ class TrainSettings(Section):
 class MergeSettings(Section):
     """Sequential SLERP with a gate."""
 
-    t: tuple[float, ...] = Field(default=(0.3, 0.5, 0.7), description="fractions tried at each step")
+    t: tuple[Annotated[float, Field(ge=0, le=1)], ...] = Field(
+        default=(0.3, 0.5, 0.7), min_length=1, description="fractions tried at each step"
+    )
     on: Literal["differences", "weights"] = Field(default="differences", description="what SLERP turns")
     tolerance: float = Field(default=0.005, ge=0, description="most agreement a domain may lose in a step")
     held_out: int = Field(default=60, ge=1, description="held-out lists per domain that judge a step")
-    first_stage_weights: tuple[float, ...] = (0.0, 0.25, 0.5, 1.0, 2.0)
+    first_stage_weights: tuple[Annotated[float, Field(ge=0)], ...] = Field(
+        default=(0.0, 0.25, 0.5, 1.0, 2.0), min_length=1, description="tried; the best one is written into the model"
+    )
 
 
 class EvaluateSettings(Section):
@@ -141,6 +168,7 @@ class EvaluateSettings(Section):
     queries: Path
     qrels: Path
     depth: int = Field(default=20, ge=1, description="how many candidates of each first stage are reranked")
+    questions: int = Field(default=0, ge=0, description="most questions per language, drawn by hash; 0 for all")
     rounds: int = Field(default=100_000, ge=100, description="sign flips of the paired randomisation test")
 
 
@@ -148,14 +176,14 @@ class MachineSettings(Section):
     """What changes speed but not results; never part of a key."""
 
     threads: int = Field(default=2, ge=1)
-    token_budget: int = Field(default=8192, ge=64, description="tokens per forward pass")
+    token_budget: int = Field(default=4096, ge=64, description="tokens per forward pass")
 
 
 class Recipe(Section):
     """Everything a run needs."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9._-]+$")
-    seed: int = 0
+    name: str = Field(pattern=NAME)
+    seed: int = Field(default=0, ge=0)
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         default="auto", description="of matrix products; scores: float32"
     )
@@ -189,15 +217,14 @@ def read_recipe(path: Path, changes: Sequence[str] = ()) -> Recipe:
         SettingsError: no such file, not YAML, an unknown key, or a value out of range; one line names the field.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise SettingsError(f"{path}: no such recipe") from None
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: cannot be read as a recipe: {error}") from None
-    except yaml.YAMLError as error:
-        raise SettingsError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    content = _parse(text, str(path))
     if not isinstance(content, dict):
-        raise SettingsError(f"{path}: expected a recipe with sections, got {type(content).__name__}")
+        raise SettingsError(f"{path}: expected a recipe with sections, got {_shown(content)}")
     for change in changes:
         _apply(content, change)
     return recipe_from(content, str(path))
@@ -213,7 +240,15 @@ def _apply(content: dict[str, Any], change: str) -> None:
         content = content.setdefault(section, {})
         if not isinstance(content, dict):
             raise SettingsError(f"--set {change}: {section!r} is not a section of the recipe")
-    content[key] = yaml.safe_load(value)
+    content[key] = _parse(value, f"--set {change}")
+
+
+def _parse(text: str, where: str) -> Any:
+    """Content of a YAML text. PyYAML's own errors, and what it lets through: impossible dates, bottomless nesting."""
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise SettingsError(f"{where}: not YAML: {' '.join(str(error).split())}") from None
 
 
 def recipe_from(content: Mapping[str, Any], name: str) -> Recipe:
@@ -229,7 +264,18 @@ def recipe_from(content: Mapping[str, Any], name: str) -> Recipe:
         field = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
             raise SettingsError(f"{name}: unknown key {field!r}{_nearest(first['loc'])}") from None
-        raise SettingsError(f"{name}: {field or 'recipe'}: {first['msg']}, got {first['input']!r:.80}") from None
+        if first["type"] == "missing":
+            raise SettingsError(f"{name}: {field} is missing; add it") from None
+        if first["type"] == "value_error":  # our own words
+            where = f"{name}: {field}" if field else name
+            raise SettingsError(f"{where}: {first['ctx']['error']}") from None
+        expected = "expected a section with keys" if first["type"] == "model_type" else first["msg"]
+        raise SettingsError(f"{name}: {field}: {expected}, got {_shown(first['input'])}") from None
+
+
+def _shown(value: object, most: int = 80) -> str:
+    text = repr(value)
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def _nearest(location: tuple[int | str, ...]) -> str:

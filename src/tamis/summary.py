@@ -4,11 +4,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from tamis.artifacts import read_json, write_json
+from tamis.artifacts import read_json, write_json, writing
 from tamis.building.judging import costs
+from tamis.errors import RunError
 from tamis.pipeline import NAMES
 
 COLUMNS = (
@@ -46,14 +48,29 @@ class Announcer:
 def write_results(folders: Mapping[str, Path], path: Path) -> None:
     """Write the evaluation's results with the seconds and the memory of all stages."""
     manifests = [read_json(folder / "manifest.json") for folder in folders.values()]
-    path.parent.mkdir(parents=True, exist_ok=True)
     found = {
         **read_json(folders["evaluate"] / "results.json"),
         **costs(manifests),
         "stage_seconds": {manifest["stage"]: manifest["seconds"] for manifest in manifests},
         "versions": manifests[0]["versions"],
     }
-    write_json(path, found)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, found)
+
+
+def link_folder(folder: Path, link: Path) -> None:
+    """Point a symbolic link to a folder; an older link is replaced, anything else is left alone.
+
+    Raises:
+        RunError: something that is no link lies there.
+    """
+    if link.is_symlink():
+        link.unlink()
+    elif link.exists():
+        raise RunError(f"{link}: exists and is not a link; choose another --model")
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.symlink_to(folder.resolve(), target_is_directory=True)
 
 
 def print_results(folders: Mapping[str, Path]) -> None:
@@ -76,7 +93,8 @@ def _table(results: Mapping[str, Any]) -> Table:
     table = Table(
         title=f"nDCG@10 on {sum(results['questions'].values()):,} unseen questions; students rerank the best {depth}",
         caption="BM25 columns: the student alone reorders BM25's candidates. Hybrid columns: student + hybrid score.",
-        show_footer=False,
+        box=box.SIMPLE_HEAD,  # without lines between the columns all headings fit into the width
+        padding=(0, 1, 0, 0),
     )
     table.add_column("")
     for number, (_, heading) in enumerate(COLUMNS):

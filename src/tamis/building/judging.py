@@ -29,6 +29,7 @@ from tamis.stages.evaluate import (
     Question,
     Run,
     compare,
+    draw_questions,
     macro_mean,
     measure,
     pairs_to_score,
@@ -36,6 +37,7 @@ from tamis.stages.evaluate import (
     rerank,
     systems_of,
 )
+from tamis.stages.lists import GENERAL
 from tamis.stages.report.page import ReportData, write_report
 
 Facts = dict[str, Any]
@@ -46,7 +48,7 @@ def evaluate_settings(recipe: Recipe) -> object:
     settings = recipe.evaluate
     if settings is None:
         return None
-    files = input_hashes([settings.queries, settings.qrels])
+    files = input_hashes([settings.queries, settings.qrels], "evaluate")
     return [settings.model_dump(mode="json", exclude={"queries", "qrels"}), files, recipe.seed]
 
 
@@ -56,7 +58,8 @@ def build_evaluate(shop: Workshop, folder: Path) -> Facts:
     settings = recipe.evaluate
     assert settings is not None, "the stage is skipped without judged questions"
     target = {d.doc_id: d for d in shop.documents.values() if d.origin == "target"}
-    questions = read_questions(settings.queries, settings.qrels, {d.doc_id: d.language for d in target.values()})
+    judged = read_questions(settings.queries, settings.qrels, {d.doc_id: d.language for d in target.values()})
+    questions = draw_questions(judged, settings.questions)
     pools = _pools(shop, questions)
     shop.prepare({q.query_id: q.text for q in questions}, texts_of(target))
     runs, ties = _runs(shop, pools, settings.depth)
@@ -83,7 +86,10 @@ def build_evaluate(shop: Workshop, folder: Path) -> Facts:
     write_json(folder / "results.json", results)
     _write_questions(folder, questions, per_query)
     _write_runs(folder, runs)
-    return {"counts": {"in": len(questions), "kept": len(questions), "dropped": {}}}
+    asked = sum(bool(line.strip()) for line in settings.queries.read_text(encoding="utf-8").split("\n"))
+    reasons = {"no relevant document in the corpus": asked - len(judged), "not drawn": len(judged) - len(questions)}
+    dropped = {reason: count for reason, count in reasons.items() if count}
+    return {"counts": {"in": asked, "kept": len(questions), "dropped": dropped}}
 
 
 def _pools(shop: Workshop, questions: Sequence[Question]) -> list[Pool]:
@@ -145,7 +151,10 @@ def _student_logits(shop: Workshop, pools: Sequence[Pool], depth: int) -> dict[s
     specialists: dict[tuple[str, str], float] = {}
     for domain in sorted({domain_of[pool.question.language] for pool in pools}):
         own = [pool for pool in pools if domain_of[pool.question.language] == domain]
-        specialists |= logits_of(train / f"{domain}.safetensors", own, f"scoring with {domain}")
+        path = train / f"{domain}.safetensors"
+        # A domain without a single training list has no specialist of its own.
+        name = domain if path.exists() else GENERAL
+        specialists |= logits_of(train / f"{name}.safetensors", own, f"scoring with {name}")
     return {
         "untrained": logits_of(train / "untrained.safetensors", pools, "scoring with untrained"),
         "specialists": specialists,
@@ -173,7 +182,7 @@ def _targets(
     untrained = 100 * (means["merged+hybrid"]["mean"] - means["untrained+hybrid"]["mean"])
     domain_of = {lang: name for name, languages in recipe.lists.domains.items() for lang in languages}
     gaps = {}
-    for domain in {domain_of[q.language] for q in questions}:
+    for domain in sorted({domain_of[q.language] for q in questions}):
         own = [q for q in questions if domain_of[q.language] == domain]
         merged, specialist = (macro_mean(per_query[n], own)["mean"] for n in ("merged@hybrid", "specialists@hybrid"))
         gaps[domain] = 100 * (merged - specialist)
@@ -211,13 +220,16 @@ def _write_questions(folder: Path, questions: Sequence[Question], per_query: Map
 
 
 def _write_runs(folder: Path, runs: Mapping[str, Run]) -> None:
-    """TREC run files; the score is the negative rank, so that every tool keeps our order."""
+    """TREC run files; the score is the negative rank, so that every tool keeps our order.
+
+    Tabs between the fields: ids are often file names, with spaces in them.
+    """
     (folder / "runs").mkdir()
     for name, run in runs.items():
         with (folder / "runs" / f"{name}.trec").open("w", encoding="utf-8") as file:
             for query_id, ranked in run.items():
                 file.writelines(
-                    f"{query_id} Q0 {doc_id} {rank} {-rank} {name}\n" for rank, doc_id in enumerate(ranked, 1)
+                    f"{query_id}\tQ0\t{doc_id}\t{rank}\t{-rank}\t{name}\n" for rank, doc_id in enumerate(ranked, 1)
                 )
 
 
@@ -251,7 +263,7 @@ def build_report(shop: Workshop, folder: Path) -> Facts:
 def _read_run(folder: Path, name: str, depth: int = 10) -> dict[str, list[str]]:
     run: dict[str, list[str]] = {}
     for line in (folder / "runs" / f"{name}.trec").read_text(encoding="utf-8").splitlines():
-        query_id, _, doc_id, rank, _, _ = line.split(" ")
+        query_id, _, doc_id, rank, _, _ = line.split("\t")
         if int(rank) <= depth:
             run.setdefault(query_id, []).append(doc_id)
     return run

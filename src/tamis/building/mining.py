@@ -17,14 +17,14 @@ from tamis.artifacts import (
     write_records,
 )
 from tamis.building.workshop import Workshop, model_identity, resolve_precision, texts_of
-from tamis.errors import InputError, MissingPartError
+from tamis.errors import InputError, MissingPartError, SettingsError
 from tamis.generators.extractive import ExtractiveGenerator, inverse_document_frequencies
 from tamis.progress import track
 from tamis.records import Candidates, Document, Dropped, Query, ScoredCandidates, TrainingList
 from tamis.settings import Recipe
 from tamis.stages.candidates import find_candidates
 from tamis.stages.corpus import clean, identify_languages, language_identifier, read_documents, read_given_queries
-from tamis.stages.lists import draw_lists
+from tamis.stages.lists import GENERAL, draw_lists
 from tamis.stages.queries import Generate, filter_queries, given_queries, write_queries
 from tamis.stages.scores import score_candidates
 
@@ -34,30 +34,38 @@ Facts = dict[str, Any]
 def corpus_settings(recipe: Recipe) -> object:
     """Settings and hashes of the files that are read: of the target its documents only, never its questions."""
     corpus = recipe.corpus
-    hashes = [input_hashes(_document_files(corpus.target))]
+    hashes = [_documents_hash(corpus.target)]
     for folder in corpus.general:
-        hashes.append(input_hashes(_document_files(folder)))
-        hashes.append(input_hashes([folder / "queries.jsonl", folder / "qrels" / "test.tsv"]))
+        hashes.append(_documents_hash(folder))
+        hashes.append(input_hashes([folder / "queries.jsonl", folder / "qrels" / "test.tsv"], "corpus"))
     return [corpus.model_dump(mode="json", exclude={"target", "general"}), hashes]
 
 
-def _document_files(path: Path) -> list[Path]:
-    return [path / "corpus.jsonl"] if (path / "corpus.jsonl").exists() else [path]
+def _documents_hash(path: Path) -> list[str]:
+    """Hash of the documents of a corpus and of nothing beside them: questions may lie in the same folder."""
+    if path.is_dir() and not (path / "corpus.jsonl").exists():
+        return [item_key(*((text.doc_id, text.text) for text in read_documents(path, "target")))]
+    return input_hashes([path / "corpus.jsonl" if path.is_dir() else path], "corpus")
 
 
-def input_hashes(paths: Iterable[Path]) -> list[str]:
-    """sha256 of each input file or folder.
+def input_hashes(paths: Sequence[Path], section: str) -> list[str]:
+    """sha256 of each input file that a section of the recipe names.
 
     Raises:
-        InputError: one of them does not exist.
+        InputError: one of them does not exist or cannot be read.
     """
+    hashes = []
     for path in paths:
-        if not path.exists():
+        if not path.is_file():
             raise InputError(
-                f"{path}: not found; the recipe's corpus names it. Give a BEIR folder, a .jsonl file or a folder of "
-                ".txt files, or run `make demo` to fetch the demo's data"
+                f"{path}: not found; the recipe's {section} section names it. Give a BEIR folder, or for documents a "
+                ".jsonl file or a folder of .txt files, or run `make demo` to fetch the demo's data"
             )
-    return [file_hash(path) for path in paths]
+        try:
+            hashes.append(file_hash(path))
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    return hashes
 
 
 def build_corpus(shop: Workshop, folder: Path) -> Facts:
@@ -65,7 +73,7 @@ def build_corpus(shop: Workshop, folder: Path) -> Facts:
     settings = shop.recipe.corpus
     raw = itertools.chain(
         read_documents(settings.target, "target"),
-        *(_general_documents(path, settings.general_limit) for path in settings.general),
+        *(_general_documents(path, settings.general_limit, settings.languages) for path in settings.general),
     )
     kept, dropped = split_dropped(clean(raw, settings.max_chars))
     documents = list(identify_languages(kept, settings.languages or None))
@@ -74,13 +82,14 @@ def build_corpus(shop: Workshop, folder: Path) -> Facts:
     return _write(folder, "corpus", documents, Document, dropped)
 
 
-def _general_documents(path: Path, limit: int) -> Iterator[Document]:
-    """Documents of a general corpus, ids made unique by the folder's name, at most `limit` per language."""
-    seen: Counter[str] = Counter()
-    for document in read_documents(path, "general"):
-        seen[document.language] += 1
-        if not limit or seen[document.language] <= limit:
-            yield Document(f"{path.name}:{document.doc_id}", document.text, document.language, "general")
+def _general_documents(path: Path, limit: int, languages: Sequence[str]) -> Iterator[Document]:
+    """Documents of a general corpus in the wanted languages, ids made unique by the folder's name.
+
+    At most `limit` per language, spread over the folder; 0 is all. No languages: all of them.
+    """
+    wanted = [d for d in read_documents(path, "general") if not languages or d.language in (*languages, "und")]
+    for document in _spread_by_language(wanted, limit):
+        yield Document(f"{path.name}:{document.doc_id}", document.text, document.language, "general")
 
 
 def _reasons(dropped: Sequence[Dropped]) -> str:
@@ -172,18 +181,21 @@ class _Remembered:
 
 
 def _spread(documents: Sequence[Document], limit: int) -> list[Document]:
-    """At most `limit` documents, evenly over languages and over each language's place in the corpus; 0 is all."""
-    if not limit or limit >= len(documents):
-        return list(documents)
+    """At most `limit` documents in all, the languages alike, spread over each language's part of the corpus."""
+    languages = len({document.language for document in documents})
+    return _spread_by_language(documents, -(-limit // languages))[: limit or None]
+
+
+def _spread_by_language(documents: Sequence[Document], limit: int) -> list[Document]:
+    """At most `limit` documents per language, evenly spaced over the language's part of the corpus; 0 is all."""
     by_language: dict[str, list[Document]] = {}
     for document in documents:
         by_language.setdefault(document.language, []).append(document)
-    share = -(-limit // len(by_language))
-    picked = []
+    picked: list[Document] = []
     for group in by_language.values():
-        places = np.linspace(0, len(group) - 1, min(share, len(group))).round().astype(int)
+        places = np.linspace(0, len(group) - 1, min(limit or len(group), len(group))).round().astype(int)
         picked += [group[place] for place in dict.fromkeys(places.tolist())]
-    return picked[:limit]
+    return picked
 
 
 def encoder_settings(recipe: Recipe) -> object:
@@ -215,12 +227,43 @@ def build_scores(shop: Workshop, folder: Path) -> Facts:
 def build_lists(shop: Workshop, folder: Path) -> Facts:
     """Draw the training lists."""
     recipe = shop.recipe
+    _check_languages(recipe, shop.documents.values())
     scored = shop.read("scores", ScoredCandidates)
     drawn = draw_lists(scored, shop.queries, recipe.lists, recipe.scores.seed_bonus, recipe.seed)
     lists, dropped = split_dropped(drawn)
+    _check_splits(recipe, lists)
     facts = _write(folder, "lists", lists, TrainingList, dropped)
     domains = Counter((one.domain, one.split) for one in lists)
     return {**facts, "lists": {f"{domain}, {split}": count for (domain, split), count in sorted(domains.items())}}
+
+
+def _check_languages(recipe: Recipe, documents: Iterable[Document]) -> None:
+    """Every language of the target documents belongs to a domain."""
+    known = {language for languages in recipe.lists.domains.values() for language in languages}
+    strays = [d for d in documents if d.origin == "target" and d.language not in known]
+    if strays:
+        raise SettingsError(
+            f"lists.domains: no domain for language {strays[0].language!r} (document {strays[0].doc_id!r}); add it to "
+            f"one of {', '.join(recipe.lists.domains)}, or name the languages that may occur in corpus.languages"
+        )
+
+
+def _check_splits(recipe: Recipe, lists: Sequence[TrainingList]) -> None:
+    """Every domain that has lists can learn from some and be judged by others; at least one has."""
+    counts = Counter((one.domain, one.split) for one in lists)
+    domains = sorted({domain for domain, _ in counts} - {GENERAL})
+    if not domains:
+        raise InputError(
+            f"{recipe.corpus.target}: no query of its documents can be learnt from (two documents of a language are "
+            "the least there is to rank); give more documents"
+        )
+    for domain in domains:
+        train, held_out = counts[domain, "train"], counts[domain, "held-out"]
+        if not train or not held_out:
+            raise InputError(
+                f"lists: domain {domain!r} has {train} lists to learn from and {held_out} held out, needs both; give "
+                f"more documents, change lists.held_out ({recipe.lists.held_out}), or join it with another domain"
+            )
 
 
 def _write(folder: Path, stage: str, kept: Sequence[Any], kind: type, dropped: Sequence[Dropped]) -> Facts:

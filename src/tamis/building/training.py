@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from tamis.artifacts import (
     write_json,
 )
 from tamis.building.workshop import Workshop, resolve_precision, texts_of
-from tamis.formulas.ranking import agreement, z_scores
+from tamis.formulas.ranking import agreement, tie_key, z_scores
 from tamis.models.reranker import Deployment, Student, save_student, score_prepared
 from tamis.progress import track
 from tamis.records import Query, ScoredCandidates, TrainingList
@@ -53,8 +53,19 @@ def _domains(lists: Sequence[TrainingList]) -> list[str]:
 
 
 def held_out_lists(lists: Sequence[TrainingList], domain: str, most: int) -> list[TrainingList]:
-    """The first `most` held-out lists of a domain."""
-    return [one for one in lists if one.domain == domain and one.split == "held-out"][:most]
+    """At most `most` held-out lists of a domain, drawn by hash: all its languages, written and given queries alike."""
+    return _by_hash(one for one in lists if one.domain == domain and one.split == "held-out")[:most]
+
+
+def _by_hash(lists: Iterable[TrainingList]) -> list[TrainingList]:
+    return sorted(lists, key=lambda one: tie_key("list", one.query_id))
+
+
+def _balanced(lists: Sequence[TrainingList], queries: Mapping[str, Query]) -> list[TrainingList]:
+    """All lists of given queries and as many of written ones, drawn by hash; all lists where none are given."""
+    given = [one for one in lists if queries[one.query_id].origin == "general"]
+    written = _by_hash(one for one in lists if queries[one.query_id].origin == "target")
+    return given + written[: len(given) or None]
 
 
 def train_settings(recipe: Recipe) -> object:
@@ -63,7 +74,7 @@ def train_settings(recipe: Recipe) -> object:
 
 
 def build_train(shop: Workshop, folder: Path) -> Facts:
-    """Train the general student on all lists, then one specialist per domain from it."""
+    """Train the general student on given and written queries alike, then one specialist per domain from it."""
     recipe = shop.recipe
     lists, texts = _training_texts(shop)
     domains = _domains(lists)
@@ -75,6 +86,8 @@ def build_train(shop: Workshop, folder: Path) -> Facts:
 
     def unit(name: str, parent: Tensors, held_out: Sequence[TrainingList], steps: int, wanted: set[str]) -> Tensors:
         train_lists = [one for one in lists if one.domain in wanted and one.split == "train"]
+        if name == GENERAL:
+            train_lists = _balanced(train_lists, shop.queries)
         tensors, curves[name] = _train_unit(shop, name, student, parent, train_lists, held_out, texts, steps)
         save_file(dict(tensors), folder / f"{name}.safetensors")
         return tensors
@@ -118,6 +131,16 @@ def _train_unit(
 def file_digest(tensors: Tensors) -> str:
     """Hash of a set of tensors."""
     return item_key(save_tensors(dict(tensors)).hex())
+
+
+def merge_settings(recipe: Recipe) -> object:
+    """Settings of the merge, and the depth for which it weighs the first stages."""
+    return [recipe.merge.model_dump(mode="json"), rerank_depth(recipe), recipe.seed]
+
+
+def rerank_depth(recipe: Recipe) -> int:
+    """How many candidates the model will rerank; of the evaluation's settings no other is looked at before it."""
+    return recipe.evaluate.depth if recipe.evaluate else 20
 
 
 def build_merge(shop: Workshop, folder: Path) -> Facts:
@@ -188,7 +211,7 @@ def _first_stage_weights(shop: Workshop, student: Student) -> tuple[dict[str, fl
     Judged on whole candidate lists, down to the depth at which the model will be used, of held-out synthetic queries.
     """
     recipe = shop.recipe
-    depth = recipe.evaluate.depth if recipe.evaluate else 20
+    depth = rerank_depth(recipe)
     chosen = {
         one.query_id
         for domain in recipe.lists.domains

@@ -10,6 +10,7 @@ from typing import Any, TypedDict
 
 import numpy as np
 import torch
+from scipy.special import expit
 from torch import Tensor
 
 from tamis.errors import InputError, ModelError
@@ -231,7 +232,7 @@ def save_student(student: Student, folder: Path, deployment: Deployment) -> None
         )
     else:
         student.classifier.save_pretrained(folder)
-        student.tokenizer.model_max_length = student.serializer.query_tokens + student.serializer.document_tokens
+        student.tokenizer.model_max_length = student.limit
     student.encoder.tokenizer.save_pretrained(folder)
     _write_json(folder / "tamis.json", facts)
 
@@ -322,8 +323,9 @@ def _check_unicode(number: int, name: str, text: str) -> None:
 
 
 def _sigmoid(logits: np.ndarray) -> np.ndarray:
-    scores: np.ndarray = 1 / (1 + np.exp(-logits.astype(np.float64)))
-    return scores.astype(np.float32)
+    # Element by element: a vectorised sigmoid may give equal logits scores that differ in the last bit.
+    scores: np.ndarray = expit(logits.astype(np.float64)).astype(np.float32)
+    return scores
 
 
 def _write_json(path: Path, content: object) -> None:

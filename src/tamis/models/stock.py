@@ -20,6 +20,7 @@ class StockCrossEncoder(nn.Module):
     documents would differ: the limit is the sum of the serializer's two.
 
     Attributes:
+        limit: Most tokens of a pair.
         room: Most tokens of both texts together, without special tokens.
     """
 
@@ -35,7 +36,8 @@ class StockCrossEncoder(nn.Module):
         self.encoder = encoder
         # What the tokenizer puts around and between two texts. In a list: a bare "" as second text counts as none.
         special = tokenizer([("", "")])["input_ids"][0]
-        self.room = serializer.query_tokens + serializer.document_tokens - len(special)
+        self.limit = min(serializer.query_tokens + serializer.document_tokens, encoder.positions)
+        self.room = self.limit - len(special)
         self.opening = torch.tensor(special[:1])
         self.between = torch.tensor(special[1:-1])
         self.closing = torch.tensor(special[-1:])

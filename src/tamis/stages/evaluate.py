@@ -118,6 +118,17 @@ def _not_a_question(path: Path, number: int, line: str) -> InputError:
     return InputError(f'{path}, line {number}: expected {{"_id": ..., "text": ...}}, got {line[:60]!r}')
 
 
+def draw_questions(questions: Sequence[Question], most: int) -> list[Question]:
+    """At most `most` questions of each language, drawn by a hash of their ids; 0 is all. Order is kept."""
+    if not most:
+        return list(questions)
+    ranked: dict[str, list[int]] = {}
+    for question in questions:
+        ranked.setdefault(question.language, []).append(tie_key("question", question.query_id))
+    border = {language: sorted(keys)[:most][-1] for language, keys in ranked.items()}
+    return [q for q in questions if tie_key("question", q.query_id) <= border[q.language]]
+
+
 def _read_qrels(path: Path) -> dict[str, dict[str, int]]:
     grades: dict[str, dict[str, int]] = {}
     for number, line in _lines(path):

@@ -65,6 +65,8 @@ def train_student(
 ) -> Curve:
     """Train in place; the student ends with the weights of its best checkpoint, which may be the one it came with.
 
+    Without held-out lists there is nothing to choose by, and the last weights are kept.
+
     Args:
         student: What to train.
         lists: Lists to learn from, drawn from anew in shuffled passes.
@@ -105,7 +107,7 @@ def train_student(
         curve.loss.append((step, loss.item()))
         if step in marks:
             now = mean_agreement(student, held_out, texts, token_budget)
-            if now > max(value for _, value in curve.agreement):
+            if not held_out or now > max(value for _, value in curve.agreement):
                 best, curve.chosen = student.trained(), step
             curve.agreement.append((step, now))
         progress(1)

@@ -1,0 +1,119 @@
+"""The command line as tests call it: in this process, or in one of its own that can be killed."""
+
+import contextlib
+import functools
+import io
+import json
+import multiprocessing
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import yaml
+
+from tamis.cli import main
+
+SLOW_IMPORTS = (
+    "bm25s",
+    "hypothesis",
+    "ir_measures",
+    "matplotlib.pyplot",
+    "py3langid.langid",
+    "pytest",
+    "tamis.pipeline",
+    "tamis.summary",
+    "transformers.models.bert.modeling_bert",
+    "transformers.models.auto.modeling_auto",
+    "transformers.models.auto.tokenization_auto",
+)
+"""Done once in the fork server instead of in every process that it starts."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a command ended."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def complaint(self) -> str:
+        """What it said when it failed: one line, after those of finished stages."""
+        *stages, last = self.err.splitlines()
+        assert all(line.startswith("[") for line in stages), self.err
+        assert last.startswith("tamis: "), self.err
+        return last.removeprefix("tamis: ")
+
+
+def tamis(*arguments: object) -> Outcome:
+    """Run a command in this process."""
+    with (
+        contextlib.redirect_stdout(io.StringIO()) as out,
+        contextlib.redirect_stderr(io.StringIO()) as err,
+        mock.patch.object(sys, "argv", ["tamis", *map(str, arguments)]),
+        mock.patch.dict(os.environ),
+    ):
+        status = 0
+        try:
+            main()
+        except SystemExit as stop:
+            assert isinstance(stop.code, int)
+            status = stop.code
+    return Outcome(status, out.getvalue(), err.getvalue())
+
+
+def start(log: Path, *arguments: object, prepare: Callable[[], None] | None = None) -> BaseProcess:
+    """Start a command in a process of its own.
+
+    Args:
+        log: Where its standard output and error go.
+        arguments: Of the command.
+        prepare: Called in the new process before the command; must be picklable.
+    """
+    process = fork_server().Process(target=_run, args=(log, list(map(str, arguments)), prepare), daemon=True)
+    process.start()
+    return process
+
+
+@functools.cache
+def fork_server() -> Any:
+    """Starts processes that have the slow imports behind them."""
+    server = multiprocessing.get_context("forkserver")
+    server.set_forkserver_preload(list(SLOW_IMPORTS))
+    return server
+
+
+def _run(log: Path, arguments: list[str], prepare: Callable[[], None] | None) -> None:
+    with log.open("ab") as stream:
+        os.dup2(stream.fileno(), 1)
+        os.dup2(stream.fileno(), 2)
+    if prepare:
+        prepare()
+    sys.argv = ["tamis", *arguments]
+    main()
+
+
+def write_recipe(content: dict[str, Any], folder: Path) -> Path:
+    """A recipe as a file."""
+    path = folder / "recipe.yaml"
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    return path
+
+
+def manifests(root: Path) -> dict[str, dict[str, Any]]:
+    """The manifest of each stage of a run folder that holds one result per stage."""
+    paths = list(root.glob("*/*/manifest.json"))
+    found = {path.parent.parent.name: json.loads(path.read_text(encoding="utf-8")) for path in paths}
+    assert len(found) == len(paths)
+    return found
+
+
+def results_by_hash(root: Path) -> dict[str, dict[str, str]]:
+    """Hash of every file by stage. The report is left out: it shows how long the stages took."""
+    return {stage: manifest["files"] for stage, manifest in manifests(root).items() if stage != "report"}

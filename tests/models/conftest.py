@@ -1,0 +1,73 @@
+"""Rerankers that are built once: tests read them, none changes them."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from tamis.models.encoder import Encoder
+from tamis.models.reranker import Deployment, save_student
+from tamis.models.serializer import Serializer
+from tamis.models.stock import StockCrossEncoder
+from tamis.models.warm import WarmCrossEncoder
+
+SERIALIZER = Serializer("query: ", "passage: ", query_tokens=16, document_tokens=24)
+PLAIN = Serializer("", "", query_tokens=16, document_tokens=24)
+DEPLOYMENT = Deployment({"bm25": 0.5, "hybrid": 2.0}, {"recipe": "tiny", "parents": ["english", "german"]})
+
+
+@pytest.fixture(scope="session")
+def encoder(tiny_encoder: Path) -> Encoder:
+    return Encoder.load(tiny_encoder)
+
+
+def new_warm(encoder: Encoder, joint_layers: int = 2, cross_bias: float = -2.0) -> WarmCrossEncoder:
+    # A scale at which the scores of the tiny encoder spread over [0, 1].
+    return WarmCrossEncoder(encoder, SERIALIZER, joint_layers, cross_bias, scale=8.0, bias=-5.0).eval()
+
+
+def new_stock(encoder: Encoder, seed: int = 1, serializer: Serializer = PLAIN) -> StockCrossEncoder:
+    student = StockCrossEncoder.start(encoder, serializer, seed).eval()
+    with torch.no_grad():
+        student.classifier.classifier.weight.mul_(50)  # a new head is so small that all scores look alike
+    return student
+
+
+@pytest.fixture(scope="session")
+def warm_folder(encoder: Encoder, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("rerankers") / "warm"
+    save_student(new_warm(encoder), folder, DEPLOYMENT)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def stock_folder(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("rerankers") / "stock"
+    # Saving sets the tokenizer's limit, so this encoder is not the shared one.
+    save_student(new_stock(Encoder.load(tiny_encoder)), folder, DEPLOYMENT)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def bert_encoder(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny encoder with a tokenizer as BERT's: `[CLS] query [SEP] document [SEP]` and token types."""
+    from tokenizers import Tokenizer, processors
+    from transformers import PreTrainedTokenizerFast
+
+    folder = tmp_path_factory.mktemp("models") / "bert-encoder"
+    shutil.copytree(tiny_encoder, folder)
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", pair="<s>:0 $A:0 </s>:0 $B:1 </s>:1", special_tokens=[("<s>", 0), ("</s>", 2)]
+    )
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        cls_token="<s>",
+        pad_token="<pad>",
+        sep_token="</s>",
+        unk_token="<unk>",
+        model_max_length=128,
+        model_input_names=["input_ids", "token_type_ids", "attention_mask"],
+    ).save_pretrained(folder)
+    return folder

@@ -1,0 +1,443 @@
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
+from scipy.stats import zscore
+from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer
+
+from tamis.errors import InputError, ModelError
+from tamis.models.encoder import Encoder
+from tamis.models.reranker import Reranker, load_student, save_student
+from tests.conftest import TOPICS
+from tests.models.conftest import DEPLOYMENT, new_stock, new_warm
+
+PAIRS = [(question, answer) for topics in TOPICS.values() for question, answer in topics]
+QUERY = PAIRS[0][0]
+DOCUMENTS = [answer for _, answer in PAIRS]
+LONG = "install the package " * 30
+TEXT = st.text(st.characters(), max_size=50)
+MEGABYTE = "Install a package with the package manager. " * 24_000
+
+
+@pytest.fixture(scope="module")
+def warm(warm_folder):
+    return Reranker(warm_folder)
+
+
+@pytest.fixture(scope="module")
+def stock(stock_folder):
+    return Reranker(stock_folder)
+
+
+@pytest.fixture(scope="module", params=["warm", "stock"])
+def reranker(request):
+    return request.getfixturevalue(request.param)
+
+
+# Scores
+
+
+def test_a_list_of_pairs_gives_float32_scores_from_0_to_1_in_input_order(reranker):
+    scores = reranker.predict(PAIRS)
+    assert scores.dtype == np.float32
+    assert scores.shape == (len(PAIRS),)
+    assert scores.min() >= 0
+    assert scores.max() <= 1
+    assert np.ptp(scores) > 0.01
+    alone = [reranker.predict([pair])[0] for pair in PAIRS]
+    np.testing.assert_allclose(scores, alone, atol=1e-5)
+
+
+def test_a_single_pair_gives_a_single_score(reranker):
+    score = reranker.predict(PAIRS[0])
+    assert np.ndim(score) == 0
+    assert isinstance(score, np.float32)
+    assert score == pytest.approx(reranker.predict(PAIRS[:1])[0], abs=1e-6)
+    assert reranker.predict(list(PAIRS[0])) == score
+
+
+def test_two_pairs_are_not_taken_for_a_single_one(reranker):
+    assert reranker.predict(PAIRS[:2]).shape == (2,)
+    assert reranker.predict(np.array(PAIRS[:2])).shape == (2,)
+
+
+def test_no_pairs_give_no_scores(reranker):
+    assert reranker.predict([]).shape == (0,)
+
+
+def test_the_score_is_the_sigmoid_of_the_logit(reranker):
+    logits = reranker.predict(PAIRS, show_logits=True)
+    np.testing.assert_allclose(reranker.predict(PAIRS), 1 / (1 + np.exp(-logits.astype(float))), atol=1e-6)
+
+
+@pytest.mark.parametrize("budget", [1, 50, 100_000])
+def test_scores_do_not_depend_on_the_token_budget(warm_folder, warm, budget):
+    scores = Reranker(warm_folder, token_budget=budget).predict(PAIRS)
+    np.testing.assert_allclose(scores, warm.predict(PAIRS), atol=1e-5)
+
+
+@given(order=st.permutations(range(len(PAIRS))))
+@settings(max_examples=20)
+def test_the_order_of_the_pairs_only_reorders_the_scores_bit_by_bit(warm, order):
+    assert warm.predict([PAIRS[i] for i in order]).tolist() == warm.predict(PAIRS)[order].tolist()
+
+
+def test_a_stream_of_documents_is_scored_lazily_and_in_order(reranker):
+    taken = 0
+
+    def documents():
+        nonlocal taken
+        for document in DOCUMENTS:
+            taken += 1
+            yield document
+
+    scores = reranker.score(QUERY, documents(), chunk=3)
+    assert taken == 0
+    first = [next(scores), next(scores)]
+    assert taken == 3
+    expected = reranker.predict([(QUERY, document) for document in DOCUMENTS], show_logits=True)
+    np.testing.assert_allclose([*first, *scores], expected, atol=1e-5)
+    assert taken == len(DOCUMENTS)
+
+
+# Ranking
+
+
+def test_documents_are_ranked_by_their_scores(reranker):
+    expected = reranker.predict([(QUERY, document) for document in DOCUMENTS])
+    ranked = reranker.rank(QUERY, DOCUMENTS, return_documents=True)
+    assert [entry["score"] for entry in ranked] == sorted(expected.tolist(), reverse=True)
+    assert all(entry["score"] == expected[entry["corpus_id"]] for entry in ranked)
+    assert all(entry["text"] == DOCUMENTS[entry["corpus_id"]] for entry in ranked)
+    assert sorted(entry["corpus_id"] for entry in ranked) == list(range(len(DOCUMENTS)))
+    assert all(entry.keys() == {"corpus_id", "score", "logit"} for entry in reranker.rank(QUERY, DOCUMENTS))
+
+
+@pytest.mark.parametrize("top_k", [1, 3, 100])
+def test_top_k_is_the_head_of_the_ranking(warm, top_k):
+    assert warm.rank(QUERY, DOCUMENTS, top_k) == warm.rank(QUERY, DOCUMENTS)[:top_k]
+
+
+def test_no_documents_make_an_empty_ranking(reranker):
+    assert reranker.rank(QUERY, []) == []
+
+
+@given(order=st.permutations(range(8)))
+@settings(max_examples=20)
+def test_ties_are_ordered_by_content_and_not_by_input_order(warm, order):
+    # The tokenizer folds case: these score alike, and every one is there twice.
+    alike = ["Set the clock", "set the CLOCK", "SET THE CLOCK", "set the clock"]
+    documents = [alike[i % 4] for i in order]
+    ranked = warm.rank(QUERY, documents, return_documents=True)
+    assert len({entry["logit"] for entry in ranked}) == 1
+    assert [entry["text"] for entry in ranked] == [e["text"] for e in warm.rank(QUERY, alike * 2, None, True)]
+
+
+def test_copies_of_a_document_get_the_same_score_among_others(reranker):
+    ranked = reranker.rank(QUERY, [*DOCUMENTS, *DOCUMENTS[::-1]])
+    scores = {entry["corpus_id"]: entry["score"] for entry in ranked}
+    last = len(scores) - 1
+    assert all(scores[i] == scores[last - i] for i in range(len(DOCUMENTS)))
+
+
+@pytest.mark.parametrize(("name", "weight"), [("bm25", 0.5), ("hybrid", 2.0)])
+def test_the_first_stage_is_added_by_its_z_score_and_stored_weight(reranker, name, weight):
+    given = np.random.default_rng(0).normal(size=len(DOCUMENTS))
+    logits = reranker.predict([(QUERY, document) for document in DOCUMENTS], show_logits=True)
+    fused = zscore(logits.astype(float)) + weight * zscore(given)
+    ranked = reranker.rank(QUERY, DOCUMENTS, first_stage=(name, given.tolist()))
+    assert [entry["corpus_id"] for entry in ranked] == np.argsort(-fused).tolist()
+    assert [entry["logit"] for entry in ranked] == [logits[entry["corpus_id"]] for entry in ranked]
+
+
+@pytest.mark.parametrize(
+    ("first_stage", "message"),
+    [
+        (("splade", [1.0, 2.0]), "first stage 'splade': this model has no weight for it; it knows bm25, hybrid"),
+        (("bm25", [1.0]), "first stage 'bm25': 1 scores for 2 documents"),
+        (("bm25", [1.0, float("nan")]), "first stage 'bm25': score 1 is not finite"),
+    ],
+)
+def test_a_first_stage_that_cannot_be_used_is_refused(warm, first_stage, message):
+    with pytest.raises(InputError, match=message):
+        warm.rank(QUERY, DOCUMENTS[:2], first_stage=first_stage)
+
+
+# Input that is hard to read
+
+
+@pytest.mark.parametrize(
+    ("pairs", "message"),
+    [
+        ([("a", 1)], "pair 0: expected two strings, got str and int"),
+        ([("a", "b"), ("a", None)], "pair 1: expected two strings, got str and NoneType"),
+        ([("a",)], "pair 0: expected two strings, got str"),
+        ([("a", "b", "c")], "pair 0: expected two strings, got str and str and str"),
+        ([()], "pair 0: expected two strings, got nothing"),
+        ([None], "pair 0: expected two strings, got NoneType"),
+        ("text", "pair 0: expected two strings, got str"),
+        ([("", "b")], "pair 0: the query is empty"),
+        ([("a", "b"), (" \n", "b")], "pair 1: the query is empty"),
+        ([("a\ud800", "b")], "pair 0: the query holds half of a surrogate pair at character 1"),
+        ([("a", "bc\udfffd")], "pair 0: the document holds half of a surrogate pair at character 2"),
+    ],
+)
+def test_what_is_no_pair_of_texts_is_refused_by_its_number(reranker, pairs, message):
+    with pytest.raises(InputError, match=message):
+        reranker.predict(pairs)
+
+
+@pytest.mark.parametrize(
+    ("query", "documents", "top_k", "message"),
+    [
+        ("", ["b"], None, "the query is empty"),
+        (None, ["b"], None, "expected two strings, got NoneType and str"),
+        ("a", ["b", 3], None, "pair 1: expected two strings, got str and int"),
+        ("a", "bcd", None, "documents: expected a list of strings, got a single string"),
+        ("a", ["b"], 0, "top_k is 0, expected at least 1"),
+        ("a", ["b"], -1, "top_k is -1, expected at least 1"),
+    ],
+)
+def test_what_cannot_be_ranked_is_refused(reranker, query, documents, top_k, message):
+    with pytest.raises(InputError, match=message):
+        reranker.rank(query, documents, top_k)
+
+
+@pytest.mark.parametrize("text", ["", " ", "\0", "a\0b", "\u200b", "\U0001f600", "\ufffd", "\x1b[0m", MEGABYTE])
+def test_strange_documents_get_a_finite_score(reranker, text):
+    scores = reranker.predict([(QUERY, text), (QUERY, DOCUMENTS[0])])
+    assert np.isfinite(scores).all()
+
+
+def test_only_what_fits_of_a_long_text_counts(warm):
+    scores = warm.predict([(QUERY, MEGABYTE), (QUERY, MEGABYTE[:2000]), (MEGABYTE, QUERY), (MEGABYTE[:2000], QUERY)])
+    assert scores[0] == scores[1]
+    assert scores[2] == scores[3]
+
+
+@given(query=TEXT, document=TEXT)
+@settings(max_examples=50)
+def test_any_text_is_scored_unless_it_is_blank_or_broken(warm, query, document):
+    broken = any("\ud800" <= character <= "\udfff" for character in query + document)
+    if broken or not query.strip():
+        with pytest.raises(InputError, match=r"pair 0: .*(empty|surrogate)"):
+            warm.predict([(query, document)])
+    else:
+        assert 0 <= warm.predict([(query, document)])[0] <= 1
+
+
+# Saved folders
+
+
+@pytest.mark.parametrize("folder", ["warm_folder", "stock_folder"])
+def test_a_saved_folder_holds_safetensors_and_no_pickle(request, folder):
+    files = {path.name for path in request.getfixturevalue(folder).iterdir()}
+    assert {"config.json", "model.safetensors", "tokenizer.json", "tamis.json"} < files
+    assert not [name for name in files if name.endswith((".bin", ".pt", ".pth", ".pkl", ".py"))]
+
+
+@pytest.mark.parametrize("new", [new_warm, new_stock])
+def test_what_was_saved_is_loaded_with_its_scores_weights_and_lineage(tiny_encoder, tmp_path, new):
+    student = new(Encoder.load(tiny_encoder))
+    torch.manual_seed(2)
+    student.load_trained(
+        {name: tensor + 0.02 * torch.randn(tensor.shape) for name, tensor in student.trained().items()}
+    )
+    save_student(student, tmp_path / "saved", DEPLOYMENT)
+    reranker = Reranker(tmp_path / "saved")
+    with torch.no_grad():
+        queries = student.prepare_queries([query for query, _ in PAIRS])
+        expected = student(queries, student.prepare_documents(DOCUMENTS)).numpy()
+    np.testing.assert_allclose(reranker.predict(PAIRS, show_logits=True), expected, atol=1e-4)
+    assert reranker.deployment == DEPLOYMENT
+    assert reranker.student.serializer == student.serializer
+    loaded = load_student(tmp_path / "saved", "float32", 64)[0].trained()
+    assert all(torch.equal(tensor, loaded[name]) for name, tensor in student.trained().items())
+
+
+def test_a_warm_folder_is_an_ordinary_encoder_to_transformers(warm_folder, warm):
+    body, report = AutoModel.from_pretrained(warm_folder, add_pooling_layer=False, output_loading_info=True)
+    assert not report["missing_keys"]
+    assert not report["unexpected_keys"]
+    expected = warm.student.whole_body().state_dict()
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in body.state_dict().items())
+
+
+def test_a_stock_folder_is_an_ordinary_classifier_to_transformers(stock_folder, stock):
+    classifier = AutoModelForSequenceClassification.from_pretrained(stock_folder).eval()
+    tokenizer = AutoTokenizer.from_pretrained(stock_folder)
+    queries, documents = [*dict(PAIRS), "clock", LONG], [*DOCUMENTS, LONG, LONG]
+    features = tokenizer(queries, documents, padding=True, truncation=True, return_tensors="pt")
+    with torch.no_grad():
+        expected = classifier(**features).logits[:, 0].numpy()
+    ours = stock.predict(list(zip(queries, documents, strict=True)), show_logits=True)
+    np.testing.assert_allclose(ours, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("encoder_folder", ["tiny_encoder", "bert_encoder"])
+def test_a_stock_folder_scores_the_same_in_sentence_transformers_without_any_flag(request, tmp_path, encoder_folder):
+    from sentence_transformers import CrossEncoder
+
+    student = new_stock(Encoder.load(request.getfixturevalue(encoder_folder)))
+    save_student(student, tmp_path / "saved", DEPLOYMENT)
+    pairs = [*PAIRS, ("clock", LONG), (LONG, "clock"), (LONG, LONG)]
+    peer = CrossEncoder(str(tmp_path / "saved"), device="cpu").predict(pairs)
+    np.testing.assert_allclose(Reranker(tmp_path / "saved").predict(pairs), peer, atol=1e-4)
+
+
+def test_a_warm_folder_scores_and_ranks_the_same_in_sentence_transformers(warm_folder, warm):
+    from sentence_transformers import CrossEncoder
+
+    peer = CrossEncoder(str(warm_folder), trust_remote_code=True, device="cpu")
+    pairs = [*PAIRS, ("clock", LONG), (LONG, "clock"), (QUERY, "")]
+    np.testing.assert_allclose(warm.predict(pairs), peer.predict(pairs, batch_size=4), atol=1e-4)
+    ranked = [entry["corpus_id"] for entry in peer.rank(QUERY, DOCUMENTS)]
+    assert ranked == [entry["corpus_id"] for entry in warm.rank(QUERY, DOCUMENTS)]
+
+
+def test_a_warm_folder_goes_round_through_sentence_transformers(warm_folder, warm, tmp_path):
+    from sentence_transformers import CrossEncoder
+
+    CrossEncoder(str(warm_folder), trust_remote_code=True, device="cpu").save_pretrained(str(tmp_path / "again"))
+    again = Reranker(tmp_path / "again")
+    np.testing.assert_allclose(again.predict(PAIRS), warm.predict(PAIRS), atol=1e-6)
+    assert again.deployment == warm.deployment
+
+
+def test_sentence_transformers_says_what_a_warm_folder_needs(warm_folder):
+    from sentence_transformers import CrossEncoder
+
+    with pytest.raises(Exception, match="trust_remote_code=True"):
+        CrossEncoder(str(warm_folder), device="cpu")
+
+
+# Folders that cannot be used
+
+
+@pytest.fixture(params=["warm_folder", "stock_folder"])
+def copied(request, tmp_path):
+    return shutil.copytree(request.getfixturevalue(request.param), tmp_path / "copy")
+
+
+def refused(path):
+    """The one line that says why a folder is refused; it names the folder."""
+    with pytest.raises(ModelError) as caught:
+        Reranker(path)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert str(path) in message
+    return message
+
+
+def rewrite(path, **changes):
+    facts = json.loads((path / "tamis.json").read_text())
+    facts.update(changes)
+    (path / "tamis.json").write_text(json.dumps({k: v for k, v in facts.items() if v is not None}))
+
+
+def test_a_path_that_is_no_folder_is_refused(tmp_path):
+    assert "not a model folder" in refused(tmp_path / "nothing")
+    (tmp_path / "file").write_text("text")
+    assert "not a model folder" in refused(tmp_path / "file")
+    (tmp_path / "empty").mkdir()
+    assert "no .safetensors weights in this folder (found nothing)" in refused(tmp_path / "empty")
+
+
+def test_a_folder_without_tamis_json_is_refused(copied):
+    (copied / "tamis.json").unlink()
+    assert "no tamis.json here; expected a folder that `tamis run`" in refused(copied)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "cannot be read"),
+        ("[]", "expected format 1"),
+        ('{"format": 2, "head": "warm"}', "expected format 1"),
+        ('{"format": 1, "head": "cold"}', "expected format 1 with head warm or stock"),
+        ('{"format": 1, "head": "warm"}', "a field is missing or of the wrong kind: 'serializer'"),
+    ],
+)
+def test_a_tamis_json_that_is_not_understood_is_refused(copied, content, message):
+    (copied / "tamis.json").write_text(content)
+    assert message in refused(copied)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"serializer": {"query_tokens": 16, "surprise": 1}},
+        {"first_stage_weights": [0.5]},
+        {"first_stage_weights": {"bm25": "much"}},
+        {"lineage": None},
+    ],
+)
+def test_a_field_of_the_wrong_kind_is_refused(copied, changes):
+    rewrite(copied, **changes)
+    assert "a field is missing or of the wrong kind" in refused(copied)
+
+
+def test_pickled_weights_are_refused(copied):
+    (copied / "model.safetensors").rename(copied / "pytorch_model.bin")
+    assert "no .safetensors weights" in refused(copied)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.5, 0.999])
+def test_truncated_weights_are_refused(copied, share):
+    content = (copied / "model.safetensors").read_bytes()
+    (copied / "model.safetensors").write_bytes(content[: int(share * len(content))])
+    assert "cannot be loaded as" in refused(copied)
+
+
+def test_a_missing_tensor_is_refused_and_not_made_up(copied):
+    tensors = load_file(copied / "model.safetensors")
+    name = next(name for name in sorted(tensors) if name.endswith("layer.0.output.dense.weight"))
+    del tensors[name]
+    save_file(tensors, copied / "model.safetensors", metadata={"format": "pt"})
+    assert f"lacks the tensor '{name}'" in refused(copied)
+
+
+def test_weights_that_are_not_numbers_are_refused(copied):
+    tensors = load_file(copied / "model.safetensors")
+    name = next(name for name in tensors if name.endswith("layer.2.output.dense.weight"))
+    tensors[name][0, 0] = float("nan")
+    save_file(tensors, copied / "model.safetensors", metadata={"format": "pt"})
+    assert "scores are not finite; the weights are broken" in refused(copied)
+
+
+def test_a_head_without_its_tensors_is_refused(stock_folder, warm_folder, tmp_path):
+    # The body of the warm model under the stock model's name: what an encoder without a trained head looks like.
+    copy = shutil.copytree(stock_folder, tmp_path / "copy")
+    shutil.copy(warm_folder / "model.safetensors", copy / "model.safetensors")
+    assert "lacks the tensor '" in refused(copy)
+
+
+def test_a_model_that_scores_all_alike_is_refused(warm_folder, stock_folder, tmp_path):
+    warm, stock = tmp_path / "warm", tmp_path / "stock"
+    shutil.copytree(warm_folder, warm)
+    rewrite(warm, scale=0.0)
+    assert "every pair gets the same score" in refused(warm)
+    shutil.copytree(stock_folder, stock)
+    tensors = load_file(stock / "model.safetensors")
+    tensors["classifier.weight"].zero_()
+    save_file(tensors, stock / "model.safetensors", metadata={"format": "pt"})
+    assert "every pair gets the same score" in refused(stock)
+
+
+@pytest.mark.parametrize("field", ["scale", "bias", "cross_bias"])
+def test_a_head_that_is_not_a_number_is_refused(warm_folder, tmp_path, field):
+    copy = shutil.copytree(warm_folder, tmp_path / "copy")
+    rewrite(copy, **{field: float("nan")})
+    assert "the head is not finite" in refused(copy)
+
+
+def test_more_joint_layers_than_the_body_has_are_refused(warm_folder, tmp_path):
+    copy = shutil.copytree(warm_folder, tmp_path / "copy")
+    rewrite(copy, joint_layers=9)
+    with pytest.raises(ModelError, match="joint_layers is 9, expected 1 to 3"):
+        Reranker(copy)

@@ -1,0 +1,361 @@
+import json
+from collections import Counter
+
+import numpy as np
+import pytest
+import pytrec_eval
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import zscore
+
+from tamis.errors import InputError
+from tamis.stages.evaluate import (
+    Pool,
+    Question,
+    System,
+    compare,
+    draw_questions,
+    macro_mean,
+    measure,
+    pairs_to_score,
+    read_questions,
+    rerank,
+    systems_of,
+)
+
+DOC_IDS = [f"d{number}" for number in range(30)]
+SEEDS = st.integers(0, 10_000)
+
+
+def random_questions(rng, count=12, languages=("de", "en", "ja")):
+    return [
+        Question(
+            f"q{number}",
+            f"question {number}",
+            languages[int(rng.integers(len(languages))) if number >= len(languages) else number],
+            {d: int(rng.integers(0, 3)) for d in rng.choice(DOC_IDS, 5, replace=False)} | {DOC_IDS[number]: 1},
+        )
+        for number in range(count)
+    ]
+
+
+def random_run(rng, questions, depth=20):
+    return {q.query_id: rng.permutation(DOC_IDS)[: int(rng.integers(0, depth + 1))].tolist() for q in questions}
+
+
+# Measures
+
+
+@given(seed=SEEDS)
+@settings(max_examples=30)
+def test_ndcg_is_that_of_trec_eval_and_a_question_without_results_counts_0(seed):
+    rng = np.random.default_rng(seed)
+    questions = random_questions(rng)
+    runs = {"one": random_run(rng, questions), "two": random_run(rng, questions)}
+    evaluator = pytrec_eval.RelevanceEvaluator({q.query_id: dict(q.relevant) for q in questions}, {"ndcg_cut_10"})
+    measured = measure(runs, questions)
+    assert measured.keys() == runs.keys()
+    for name, run in runs.items():
+        scored = {query_id: {d: 100.0 - rank for rank, d in enumerate(ranked)} for query_id, ranked in run.items()}
+        expected = {q: found["ndcg_cut_10"] for q, found in evaluator.evaluate(scored).items()}
+        assert measured[name].keys() == {q.query_id for q in questions}
+        for query_id, value in measured[name].items():
+            assert value == pytest.approx(expected[query_id] if run[query_id] else 0.0, abs=1e-9)
+
+
+def test_a_question_that_is_missing_in_a_run_counts_0():
+    questions = [Question("q1", "one", "en", {"d1": 1}), Question("q2", "two", "en", {"d2": 1})]
+    assert measure({"run": {"q1": ["d1"]}}, questions) == {"run": {"q1": 1.0, "q2": 0.0}}
+    assert measure({"empty": {}}, questions) == {"empty": {"q1": 0.0, "q2": 0.0}}
+
+
+def test_ids_that_look_like_numbers_do_not_let_a_tool_break_ties_its_own_way():
+    questions = [Question("1", "one", "en", {"9": 1})]
+    assert measure({"run": {"1": ["10", "9", "8"]}}, questions)["run"]["1"] == pytest.approx(1 / np.log2(3))
+
+
+def test_the_mean_is_over_languages_and_not_over_questions():
+    questions = [Question(f"q{n}", "?", "en" if n < 9 else "de", {"d": 1}) for n in range(10)]
+    values = {q.query_id: 1.0 if q.language == "en" else 0.0 for q in questions}
+    assert macro_mean(values, questions) == {"de": 0.0, "en": 1.0, "mean": 0.5}
+
+
+# Reranking
+
+
+def random_pool(rng, candidates=12):
+    """A pool whose hybrid and bm25 rankings share some documents."""
+    rankings, scores = {}, {}
+    for name in ("bm25", "hybrid"):
+        rankings[name] = rng.permutation(DOC_IDS)[:candidates].tolist()
+        scores[name] = np.sort(rng.normal(size=candidates))[::-1]
+    return Pool(Question("q", "question", "en", {"d0": 1}), rankings, scores)
+
+
+@given(seed=SEEDS, depth=st.integers(1, 20), weight=st.sampled_from([0.0, 0.5, 2.0]))
+@settings(max_examples=60)
+def test_the_head_is_reordered_by_the_fused_score_and_the_tail_keeps_its_order(seed, depth, weight):
+    rng = np.random.default_rng(seed)
+    pool = random_pool(rng)
+    head, tail = pool.rankings["bm25"][:depth], pool.rankings["bm25"][depth:]
+    logits = rng.normal(size=len(head))
+    fused = logits
+    if weight and len(head) > 1:
+        fused = zscore(logits) + weight * zscore(pool.scores["bm25"][:depth])
+    ranking, tied = rerank(pool, "bm25", logits, weight)
+    assert ranking == [head[i] for i in np.argsort(-fused)] + tail
+    assert not tied
+
+
+@given(seed=SEEDS, weight=st.sampled_from([0.0, 0.5]))
+@settings(max_examples=40)
+def test_the_order_of_the_candidates_does_not_matter_even_where_scores_are_tied(seed, weight):
+    rng = np.random.default_rng(seed)
+    pool = random_pool(rng)
+    logits = rng.integers(0, 3, 12).astype(float)
+    order = rng.permutation(12)
+    shuffled = Pool(
+        pool.question,
+        {name: [ranked[i] for i in order] for name, ranked in pool.rankings.items()},
+        {name: scores[order] for name, scores in pool.scores.items()},
+    )
+    straight, tied = rerank(pool, "bm25", logits, weight)
+    again, tied_again = rerank(shuffled, "bm25", logits[order], weight)
+    assert straight == again
+    assert tied == tied_again
+    if not weight:
+        assert tied == (list(logits).count(max(logits)) > 1)
+
+
+def test_a_constant_scorer_measures_as_chance_whether_the_answers_come_in_first_or_last():
+    questions = [Question(f"q{number}", "?", "en", {"d0": 1}) for number in range(600)]
+    chance = np.mean([1 / np.log2(place + 2) for place in range(10)])
+    means = []
+    for candidates in (DOC_IDS[:10], DOC_IDS[9::-1]):
+        run = {}
+        for question in questions:
+            pool = Pool(question, {"bm25": candidates}, {"bm25": np.zeros(10)})
+            run[question.query_id], tied = rerank(pool, "bm25", np.full(10, 0.5), 0.0)
+            assert tied
+        means.append(macro_mean(measure({"constant": run}, questions)["constant"], questions)["mean"])
+    assert means[0] == means[1]
+    assert means[0] == pytest.approx(chance, abs=0.03)
+
+
+def test_only_what_the_first_stages_found_is_scored_and_a_missed_answer_stays_missed():
+    pool = Pool(
+        Question("q", "question", "en", {"missed": 1, "d3": 1}),
+        {"bm25": ["d1", "d2", "d3"], "hybrid": ["d2", "d4", "d5"], "dense": ["missed"], "teacher": ["missed"]},
+        {name: np.array([3.0, 2.0, 1.0]) for name in ("bm25", "hybrid")},
+    )
+    assert pairs_to_score([pool], 2) == [("q", "d1"), ("q", "d2"), ("q", "d4")]
+    ranking, _ = rerank(pool, "bm25", np.array([0.0, 5.0]), 1.0)
+    assert sorted(ranking) == ["d1", "d2", "d3"]
+
+
+# Comparisons
+
+SYSTEMS = [
+    System("base", "base", "first stage", None),
+    System("better", "better", "student alone", "base"),
+    System("same", "same", "student alone", "base"),
+]
+
+
+def compared(per_query, questions, systems=SYSTEMS, seed=3, rounds=2000):
+    told = []
+    entries = compare(per_query, systems, questions, rounds, seed, told.append)
+    assert len(entries) == sum(told) == sum(system.baseline is not None for system in systems)
+    return {entry["system"]: entry for entry in entries}
+
+
+@pytest.fixture(scope="module")
+def compared_example():
+    rng = np.random.default_rng(5)
+    questions = [Question(f"q{n}", "?", "en" if n < 80 else "de", {"d": 1}) for n in range(100)]
+    base = {q.query_id: float(rng.uniform(0, 0.5)) for q in questions}
+    better = {i: value + float(rng.uniform(0.2, 0.4)) for i, value in base.items()}
+    noise = rng.permutation([0.01] * 40 + [-0.01] * 40 + [0.0] * 20)
+    same = {i: value + float(change) for (i, value), change in zip(base.items(), noise, strict=True)}
+    per_query = {"base": base, "better": better, "same": same}
+    return per_query, questions, compared(per_query, questions)
+
+
+def test_the_difference_is_that_of_the_means_over_languages(compared_example):
+    per_query, questions, entries = compared_example
+    for name in ("better", "same"):
+        means = [macro_mean(per_query[system], questions) for system in (name, "base")]
+        assert entries[name]["difference"] == pytest.approx(means[0]["mean"] - means[1]["mean"], abs=1e-12)
+        for language, found in entries[name]["per_language"].items():
+            assert found["difference"] == pytest.approx(means[0][language] - means[1][language], abs=1e-12)
+        low, high = entries[name]["interval"]
+        assert low < entries[name]["difference"] < high
+
+
+def test_a_large_steady_effect_is_significant_and_none_is_not(compared_example):
+    _, _, entries = compared_example
+    assert entries["better"]["p_holm"] < 0.01
+    assert all(found["p_holm"] < 0.01 for found in entries["better"]["per_language"].values())
+    assert entries["better"]["interval"][0] > 0
+    assert entries["same"]["p_holm"] > 0.1
+    assert entries["same"]["interval"][0] < 0 < entries["same"]["interval"][1]
+
+
+def test_wins_ties_and_losses_are_counted_by_question(compared_example):
+    _, _, entries = compared_example
+    counts = {name: tuple(entries[name][key] for key in ("wins", "ties", "losses")) for name in entries}
+    assert counts == {"better": (100, 0, 0), "same": (40, 20, 40)}
+
+
+def test_p_values_are_corrected_by_holm_over_the_systems(compared_example):
+    _, _, entries = compared_example
+    low, high = sorted(entries.values(), key=lambda entry: entry["p_value"])
+    assert low["p_holm"] == pytest.approx(min(1.0, 2 * low["p_value"]))
+    assert high["p_holm"] == pytest.approx(max(high["p_value"], low["p_holm"]))
+
+
+def test_more_systems_make_the_same_effect_less_certain(compared_example):
+    per_query, questions, few = compared_example
+    many = [*SYSTEMS, *(System(f"copy{n}", "copy", "student alone", "base") for n in range(8))]
+    copies = {f"copy{n}": per_query["same"] for n in range(8)}
+    entries = compared({**per_query, **copies}, questions, many)
+    assert entries["better"]["p_value"] == few["better"]["p_value"]
+    assert entries["better"]["p_holm"] == pytest.approx(10 * few["better"]["p_value"])
+
+
+def test_a_comparison_is_the_same_every_time(compared_example):
+    per_query, questions, entries = compared_example
+    assert compared(per_query, questions) == entries
+
+
+def test_a_system_that_equals_its_baseline_differs_by_nothing():
+    questions = [Question(f"q{n}", "?", "en", {"d": 1}) for n in range(10)]
+    values = {q.query_id: 0.5 for q in questions}
+    entry = compared({"base": values, "better": values, "same": values}, questions)["same"]
+    assert entry["difference"] == 0
+    assert entry["p_value"] == entry["p_holm"] == 1.0
+
+
+def test_every_system_is_compared_with_a_first_stage_of_the_table():
+    for specialists in (True, False):
+        systems = systems_of(specialists)
+        names = [system.name for system in systems]
+        assert Counter(names).most_common(1)[0][1] == 1
+        assert {s.baseline for s in systems} - {None} <= {s.name for s in systems if s.group == "first stage"}
+        assert any(name.startswith("specialists") for name in names) == specialists
+    assert {s.name: s.baseline for s in systems_of(True)}["merged+hybrid"] == "hybrid"
+
+
+# Reading
+
+LANGUAGE_OF = {"d1": "en", "d2": "de", "d3": "zh-cn"}
+
+
+@pytest.fixture
+def files(tmp_path):
+    def write(queries, qrels):
+        (tmp_path / "queries.jsonl").write_bytes(queries if isinstance(queries, bytes) else queries.encode())
+        (tmp_path / "qrels.tsv").write_bytes(qrels if isinstance(qrels, bytes) else qrels.encode())
+        return tmp_path / "queries.jsonl", tmp_path / "qrels.tsv"
+
+    return write
+
+
+def line(query_id, text="text", language=None):
+    metadata = {"metadata": {"lang": language}} if language else {}
+    return json.dumps({"_id": query_id, "text": text, **metadata}, ensure_ascii=False) + "\n"
+
+
+def test_questions_are_read_with_the_judgements_of_their_own_language(files):
+    queries = line("q1", "one", "de") + line("q2", "two") + line("q3", "three", "ja") + line("q4", "four", "zh_CN")
+    qrels = "query-id\tcorpus-id\tscore\nq1\td1\t1\nq1\td2\t2\nq2\td1\t0\nq2\td3\t1\nq3\td1\t1\nq4\td3\t1\nq4\td1\t1\n"
+    assert read_questions(*files(queries, qrels), LANGUAGE_OF) == [
+        Question("q1", "one", "de", {"d2": 2}),
+        Question("q2", "two", "zh-cn", {"d3": 1}),
+        Question("q3", "three", "en", {"d1": 1}),
+        Question("q4", "four", "zh-cn", {"d3": 1}),
+    ]
+
+
+def test_a_question_without_a_relevant_document_in_the_corpus_is_left_out(files):
+    queries = "".join(line(f"q{number}") for number in range(4))
+    qrels = "q0\telsewhere\t1\nq1\td1\t0\nq2\td1\t1\n"  # q3 is not judged
+    assert [q.query_id for q in read_questions(*files(queries, qrels), LANGUAGE_OF)] == ["q2"]
+
+
+@given(seed=SEEDS, most=st.integers(1, 6))
+@settings(max_examples=20)
+def test_a_draw_takes_so_many_questions_of_each_language_whatever_their_order(seed, most):
+    rng = np.random.default_rng(seed)
+    questions = random_questions(rng)
+    drawn = draw_questions(questions, most)
+    counts = Counter(question.language for question in questions)
+    assert Counter(q.language for q in drawn) == {language: min(most, n) for language, n in counts.items()}
+    assert drawn == [question for question in questions if question in drawn]
+    shuffled = [questions[i] for i in rng.permutation(len(questions))]
+    assert {q.query_id for q in draw_questions(shuffled, most)} == {q.query_id for q in drawn}
+    assert draw_questions(questions, 0) == questions
+
+
+def test_only_line_feeds_end_a_line(files):
+    text = "line\u2028separator\u0085and\x0bothers"
+    found = read_questions(*files(line("q1", text) + line("q2"), "q1\td1\t1\nq2\td1\t1\n"), LANGUAGE_OF)
+    assert [q.text for q in found] == [text, "text"]
+
+
+def test_windows_line_ends_byte_order_marks_blank_lines_and_numbers_as_ids_are_read(files):
+    queries = b'\xef\xbb\xbf{"_id": 7, "text": "one"}\r\n\r\n{"_id": "q2", "text": "two"}\r\n'
+    qrels = b"\xef\xbb\xbfquery-id\tcorpus-id\tscore\r\n7\td1\t1\r\nq2\td1\t1\r\n\r\n"
+    assert [q.query_id for q in read_questions(*files(queries, qrels), LANGUAGE_OF)] == ["7", "q2"]
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "no json",
+        "[]",
+        "3",
+        '"text"',
+        "{}",
+        '{"_id": "q9"}',
+        '{"_id": "q9", "text": 3}',
+        '{"_id": "q9", "text": null}',
+        '{"_id": "q9", "text": " "}',
+        '{"_id": "q9", "text": "x", "metadata": "de"}',
+        '{"_id": "q9", "text": "x", "metadata": ["de"]}',
+    ],
+)
+def test_a_line_that_is_no_question_is_named_by_its_number(files, broken):
+    queries, qrels = files(line("q1") + "\n" + broken + "\n", "q1\td1\t1\n")
+    with pytest.raises(InputError, match=r'queries\.jsonl, line 3: expected \{"_id": \.\.\., "text": \.\.\.\}, got '):
+        read_questions(queries, qrels, LANGUAGE_OF)
+
+
+def test_an_id_that_comes_twice_is_refused_with_both_lines(files):
+    queries, qrels = files(line("q1") + line("q2") + line("q1", "other"), "q1\td1\t1\n")
+    with pytest.raises(InputError, match=r"id 'q1' stands on line 1 and on line 3"):
+        read_questions(queries, qrels, LANGUAGE_OF)
+
+
+@pytest.mark.parametrize("broken", ["q1 d1 1", "q1\t0\td1\t1", "q1\td1\thigh", "q1\td1\t0.5", "q1\td1", "a\tb\tscore"])
+def test_a_line_that_is_no_judgement_is_named_by_its_number(files, broken):
+    queries, qrels = files(line("q1"), f"query-id\tcorpus-id\tscore\nq1\td1\t1\n{broken}\n")
+    with pytest.raises(InputError, match=r"qrels\.tsv, line 3: expected query-id, corpus-id and a whole number"):
+        read_questions(queries, qrels, LANGUAGE_OF)
+
+
+def test_files_that_cannot_be_read_are_named(files, tmp_path):
+    queries, qrels = files(line("q1"), "q1\td1\t1\n")
+    with pytest.raises(InputError, match=r"none\.jsonl: cannot be read: No such file"):
+        read_questions(tmp_path / "none.jsonl", qrels, LANGUAGE_OF)
+    with pytest.raises(InputError, match=r"none\.tsv: cannot be read: No such file"):
+        read_questions(queries, tmp_path / "none.tsv", LANGUAGE_OF)
+    queries.write_bytes(line("q1").encode() + b"\xff")
+    with pytest.raises(InputError, match=r"queries\.jsonl: not UTF-8 at byte "):
+        read_questions(queries, qrels, LANGUAGE_OF)
+
+
+def test_judgements_of_another_corpus_are_refused(files):
+    queries, qrels = files(line("q1"), "q1\tother\t1\n")
+    with pytest.raises(InputError, match="do the ids belong together"):
+        read_questions(queries, qrels, LANGUAGE_OF)

@@ -1,0 +1,190 @@
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import zscore
+
+from tamis.errors import SettingsError
+from tamis.records import Dropped, Query, ScoredCandidates, TrainingList
+from tamis.settings import ListsSettings
+from tamis.stages.lists import draw_lists
+
+DOMAINS = {"west": ("en", "de"), "east": ("ja",)}
+SETTINGS = ListsSettings(documents=6, bins=4, round_trip=3, held_out=0.3, domains=DOMAINS)
+CHOICES = st.builds(
+    ListsSettings,
+    bins=st.integers(2, 20),
+    anchors=st.sampled_from(["equal-width", "quantile"]),
+    documents=st.integers(2, 12),
+    round_trip=st.integers(1, 15),
+    rescale=st.sampled_from(["none", "min-max", "rank", "quantile"]),
+    held_out=st.floats(0.01, 0.99),
+    domains=st.just(DOMAINS),
+)
+SEEDS = st.integers(0, 1000)
+
+
+def synthetic(seed, queries=40, documents=15):
+    """Queries, two to a document, and their scored candidates; the teacher's scores hold ties."""
+    rng = np.random.default_rng(seed)
+    written, scored = {}, []
+    for number in range(queries):
+        language = ("en", "de", "ja")[number % 3]
+        query = Query(f"q{number}", f"query {number}", language, "target", f"d{number // 2}", "test")
+        ids = [f"d{i}" for i in rng.choice(queries // 2 + 5, documents, replace=False)]
+        first_stage = tuple(sorted(rng.random(documents).tolist(), reverse=True))
+        teacher = tuple(rng.integers(0, 8, documents).astype(float).tolist())
+        written[query.query_id] = query
+        scored.append(ScoredCandidates(query.query_id, tuple(ids), first_stage, teacher))
+    return written, scored
+
+
+def draw(queries, scored, chosen=SETTINGS, bonus=0.5, seed=7):
+    return list(draw_lists(scored, queries, chosen, bonus, seed))
+
+
+@given(seed=SEEDS, chosen=CHOICES)
+@settings(max_examples=40)
+def test_kept_and_dropped_add_up_to_what_came_in_each_query_once_and_in_order(seed, chosen):
+    queries, scored = synthetic(seed)
+    results = draw(queries, scored, chosen)
+    ids = [r.record_id if isinstance(r, Dropped) else r.query_id for r in results]
+    assert ids == [found.query_id for found in scored]
+
+
+@given(seed=SEEDS, round_trip=st.integers(1, 15))
+@settings(max_examples=40)
+def test_exactly_the_queries_whose_seed_the_teacher_ranks_low_are_dropped(seed, round_trip):
+    queries, scored = synthetic(seed)
+    chosen = SETTINGS.model_copy(update={"round_trip": round_trip})
+    for found, result in zip(scored, draw(queries, scored, chosen), strict=True):
+        query = queries[found.query_id]
+        teacher = dict(zip(found.doc_ids, found.teacher, strict=True))
+        if query.document_id not in teacher:
+            assert result == Dropped(
+                query.query_id, "seed document not among the candidates", query.language, query.text
+            )
+        elif sum(score > teacher[query.document_id] for score in teacher.values()) >= round_trip:
+            assert result.reason == "seed document not among the teacher's best"
+        else:
+            assert isinstance(result, TrainingList)
+
+
+@given(seed=SEEDS, chosen=CHOICES, bonus=st.floats(0, 3))
+@settings(max_examples=40)
+def test_a_list_holds_its_seed_document_and_distinct_candidates_with_bins_in_range(seed, chosen, bonus):
+    queries, scored = synthetic(seed)
+    for found, result in zip(scored, draw(queries, scored, chosen, bonus), strict=True):
+        if isinstance(result, Dropped):
+            continue
+        assert queries[result.query_id].document_id in result.doc_ids
+        assert len(set(result.doc_ids)) == len(result.doc_ids) == min(chosen.documents, len(found.doc_ids))
+        assert set(result.doc_ids) <= set(found.doc_ids)
+        assert len(result.labels) == len(result.bins) == len(result.first_stage) == len(result.doc_ids)
+        assert all(0 <= b < chosen.bins for b in result.bins)
+        first_stage = dict(zip(found.doc_ids, found.first_stage, strict=True))
+        assert list(result.first_stage) == [first_stage[doc_id] for doc_id in result.doc_ids]
+        assert result.domain == ("east" if queries[result.query_id].language == "ja" else "west")
+
+
+@given(seed=SEEDS, chosen=CHOICES)
+@settings(max_examples=40)
+def test_labels_and_bins_are_in_the_order_of_the_teachers_scores(seed, chosen):
+    queries, scored = synthetic(seed)
+    for found, result in zip(scored, draw(queries, scored, chosen, bonus=0.0), strict=True):
+        if isinstance(result, Dropped):
+            continue
+        teacher = dict(zip(found.doc_ids, found.teacher, strict=True))
+        columns = [teacher[doc_id] for doc_id in result.doc_ids], result.labels, result.bins
+        rows = sorted(zip(*columns, strict=True))
+        for (low, low_label, low_bin), (high, high_label, high_bin) in pairwise(rows):
+            assert low_bin <= high_bin
+            assert low_label == high_label if low == high else low_label <= high_label
+        if chosen.rescale in ("min-max", "rank", "quantile"):
+            assert all(-1 <= label <= 1 for label in result.labels)
+
+
+@given(seed=SEEDS, bonus=st.floats(0, 3))
+@settings(max_examples=40)
+def test_without_rescaling_labels_are_z_scores_over_the_candidates_with_a_bonus_for_the_seed(seed, bonus):
+    queries, scored = synthetic(seed)
+    for found, result in zip(scored, draw(queries, scored, SETTINGS, bonus), strict=True):
+        if isinstance(result, Dropped):
+            continue
+        labels = dict(zip(found.doc_ids, zscore(found.teacher), strict=True))
+        labels[queries[result.query_id].document_id] += bonus
+        np.testing.assert_allclose(result.labels, [labels[doc_id] for doc_id in result.doc_ids], atol=1e-9)
+
+
+@given(seed=SEEDS, held_out=st.floats(0.05, 0.95))
+@settings(max_examples=30)
+def test_all_queries_of_a_document_are_on_one_side_of_the_split(seed, held_out):
+    queries, scored = synthetic(seed)
+    chosen = SETTINGS.model_copy(update={"held_out": held_out, "round_trip": 100})
+    sides: dict[str, set[str]] = {}
+    for result in draw(queries, scored, chosen):
+        if isinstance(result, TrainingList):
+            assert result.split in ("train", "held-out")
+            sides.setdefault(queries[result.query_id].document_id, set()).add(result.split)
+    assert all(len(side) == 1 for side in sides.values())
+
+
+def test_about_the_asked_share_of_documents_is_held_out():
+    found = ScoredCandidates("q", ("d", "e", "f"), (3.0, 2.0, 1.0), (3.0, 2.0, 1.0))
+    splits = []
+    for number in range(1000):
+        renamed = replace(found, doc_ids=(f"doc{number}", "e", "f"))
+        query = Query("q", "text", "en", "target", f"doc{number}", "test")
+        splits += [result.split for result in draw({"q": query}, [renamed])]
+    assert 0.25 < splits.count("held-out") / len(splits) < 0.35
+
+
+@given(seed=SEEDS, order=st.permutations(range(40)), left_out=st.integers(0, 39))
+@settings(max_examples=20)
+def test_a_draw_does_not_depend_on_the_order_or_the_number_of_the_queries(seed, order, left_out):
+    queries, scored = synthetic(seed)
+    straight = dict(zip([found.query_id for found in scored], draw(queries, scored), strict=True))
+    shuffled = [scored[i] for i in order if i != left_out]
+    again = dict(zip([found.query_id for found in shuffled], draw(queries, shuffled), strict=True))
+    assert again == {query_id: straight[query_id] for query_id in again}
+
+
+def test_another_seed_draws_other_documents_but_the_same_split():
+    queries, scored = synthetic(1)
+    chosen = SETTINGS.model_copy(update={"round_trip": 100})
+    kept = [[r for r in draw(queries, scored, chosen, seed=seed) if isinstance(r, TrainingList)] for seed in (1, 2)]
+    assert [one.split for one in kept[0]] == [one.split for one in kept[1]]
+    assert [one.doc_ids for one in kept[0]] != [one.doc_ids for one in kept[1]]
+
+
+def test_queries_with_the_same_candidates_draw_different_ones():
+    ids = tuple(f"d{number}" for number in range(40))
+    teacher = tuple(float(number) for number in range(40))[::-1]
+    queries = {f"q{n}": Query(f"q{n}", "text", "en", "target", "d0", "test") for n in range(20)}
+    drawn = draw(queries, [ScoredCandidates(query_id, ids, teacher, teacher) for query_id in queries])
+    assert len({one.doc_ids for one in drawn}) > 10
+
+
+def test_a_list_spreads_over_the_bins_instead_of_taking_the_best():
+    ids = tuple(f"d{number}" for number in range(40))
+    teacher = tuple(float(number) for number in range(40))[::-1]
+    query = Query("q", "text", "en", "target", "d0", "test")
+    chosen = SETTINGS.model_copy(update={"documents": 4})
+    (found,) = draw({"q": query}, [ScoredCandidates("q", ids, teacher, teacher)], chosen, bonus=0.0)
+    assert sorted(found.bins) == [0, 1, 2, 3]
+
+
+def test_a_language_of_the_corpus_without_a_domain_is_refused_by_name():
+    query = Query("q", "text", "ko", "target", "d0", "test")
+    scored = ScoredCandidates("q", ("d0", "d1"), (1.0, 0.5), (1.0, 0.5))
+    with pytest.raises(SettingsError, match=r"lists\.domains: no domain for language 'ko' .* add it to one of west, "):
+        draw({"q": query}, [scored])
+
+
+def test_general_documents_in_a_language_that_no_specialist_speaks_serve_the_general_step():
+    query = Query("q", "text", "ko", "general", "d0", "given")
+    (found,) = draw({"q": query}, [ScoredCandidates("q", ("d0", "d1"), (1.0, 0.5), (1.0, 0.5))])
+    assert found.domain == "general"

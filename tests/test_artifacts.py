@@ -1,0 +1,397 @@
+"""Keys, folders that are whole or not there, and the item store."""
+
+import copy
+import hashlib
+import json
+import random
+import sqlite3
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing.synchronize import Event
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tamis.artifacts import (
+    ItemStore,
+    RunFolder,
+    drop_counts,
+    file_hash,
+    item_key,
+    read_json,
+    read_records,
+    split_dropped,
+    stage_key,
+    write_records,
+    writing,
+)
+from tamis.building.mining import _Remembered
+from tamis.errors import RunError
+from tamis.records import Candidates, Document, Dropped, Query, ScoredCandidates, TrainingList
+from tamis.stages.queries import write_queries
+from tests.commands import fork_server
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | texts
+contents = st.recursive(scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3))
+many_files = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
+
+
+# Keys
+
+
+def same(a: Any, b: Any) -> bool:
+    """Whether two contents are the same; 1, 1.0 and True are not."""
+    if type(a) is not type(b):
+        return False
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[name], b[name]) for name in a)
+    if isinstance(a, list):
+        return len(a) == len(b) and all(map(same, a, b))
+    return repr(a) == repr(b)
+
+
+def reordered(content: Any) -> Any:
+    """The same content with all mappings in the opposite order."""
+    if isinstance(content, dict):
+        return {name: reordered(content[name]) for name in reversed(content)}
+    return [reordered(one) for one in content] if isinstance(content, list) else copy.copy(content)
+
+
+@given(contents, contents)
+def test_a_key_differs_exactly_where_the_settings_differ(a: Any, b: Any) -> None:
+    assert (stage_key("lists", 1, a, {}) == stage_key("lists", 1, b, {})) == same(a, b)
+
+
+@given(contents, st.dictionaries(texts, texts, max_size=3))
+def test_the_order_of_settings_and_inputs_does_not_matter(content: Any, reads: dict[str, str]) -> None:
+    assert stage_key("lists", 1, content, reads) == stage_key("lists", 1, reordered(content), reordered(reads))
+
+
+def test_name_version_and_inputs_are_part_of_a_key() -> None:
+    keys = {
+        stage_key("lists", 1, {}, {}),
+        stage_key("train", 1, {}, {}),
+        stage_key("lists", 2, {}, {}),
+        stage_key("lists", 1, {}, {"scores": "a"}),
+        stage_key("lists", 1, {}, {"scores": "b"}),
+    }
+    assert len(keys) == 5
+    assert all(len(key) == 12 and set(key) <= set("0123456789abcdef") for key in keys)
+
+
+@given(st.lists(texts, max_size=4), st.lists(texts, max_size=4))
+def test_an_item_key_differs_exactly_where_its_parts_differ(a: list[str], b: list[str]) -> None:
+    assert (item_key(*a) == item_key(*b)) == (a == b)
+
+
+@many_files
+@given(
+    files=st.lists(st.dictionaries(st.sampled_from(["a", "b", "c/d"]), st.binary(max_size=3)), min_size=2, max_size=2)
+)
+def test_the_hash_of_a_folder_differs_exactly_where_names_or_bytes_differ(
+    tmp_path_factory: pytest.TempPathFactory, files: list[dict[str, bytes]]
+) -> None:
+    hashes = []
+    for content in files:
+        folder = tmp_path_factory.mktemp("folder")
+        for name, data in content.items():
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_bytes(data)
+        hashes.append(file_hash(folder))
+    assert (hashes[0] == hashes[1]) == (files[0] == files[1])
+
+
+# Folders of stages
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunFolder:
+    return RunFolder(tmp_path / "run", "demo")
+
+
+def fill_with(content: str) -> Any:
+    def fill(folder: Path) -> dict[str, Any]:
+        (folder / "below").mkdir()
+        (folder / "below" / "file.txt").write_text(content, encoding="utf-8")
+        return {"counts": {"in": 1, "kept": 1, "dropped": {}}}
+
+    return fill
+
+
+def test_a_manifest_says_where_a_result_came_from_and_what_is_in_it(run: RunFolder) -> None:
+    folder = run.build("lists", "k1", {"settings": [1], "reads": {"scores": "k0"}}, fill_with("text"))
+    manifest = read_json(folder / "manifest.json")
+    assert folder == run.folder("lists", "k1")
+    assert manifest["stage"] == "lists"
+    assert manifest["key"] == "k1"
+    assert manifest["settings"] == [1]
+    assert manifest["reads"] == {"scores": "k0"}
+    assert manifest["counts"] == {"in": 1, "kept": 1, "dropped": {}}
+    assert manifest["files"].keys() == {"below/file.txt"}
+    assert manifest["seconds"] >= 0
+    assert {"python", "torch", "numpy"} <= manifest["versions"].keys()
+
+
+def test_the_hash_of_a_file_does_not_depend_on_where_it_lies(run: RunFolder, tmp_path: Path) -> None:
+    folder = run.build("lists", "k1", {}, fill_with("text"))
+    (tmp_path / "elsewhere").write_text("text", encoding="utf-8")
+    assert read_json(folder / "manifest.json")["files"]["below/file.txt"] == file_hash(tmp_path / "elsewhere")
+
+
+def test_a_stage_that_fails_is_not_there_and_its_leavings_do_no_harm(run: RunFolder) -> None:
+    def fail(folder: Path) -> dict[str, Any]:
+        (folder / "half.txt").write_text("half", encoding="utf-8")
+        raise RuntimeError("a bug")
+
+    with pytest.raises(RuntimeError, match="a bug"):
+        run.build("lists", "k1", {}, fail)
+    assert not run.finished("lists", "k1")
+    folder = run.build("lists", "k1", {}, fill_with("whole"))
+    assert run.finished("lists", "k1")
+    assert not (folder / "half.txt").exists()
+    assert [path.name for path in (run.root / "lists").iterdir()] == ["k1"]
+
+
+def test_a_failing_disk_is_one_line_and_other_errors_pass() -> None:
+    with pytest.raises(
+        RunError, match=r"^run/lists: cannot be written: No space left on device; finished stages are kep"
+    ):
+        with writing(Path("run/lists")):
+            raise OSError(28, "No space left on device")
+    with pytest.raises(RunError, match="^items: cannot be written: database or disk is full; "):
+        with writing(Path("items")):
+            raise sqlite3.OperationalError("database or disk is full")
+    with pytest.raises(ValueError, match="a bug"), writing(Path("run")):
+        raise ValueError("a bug")
+
+
+def test_the_folder_of_another_recipe_is_refused_by_name(run: RunFolder) -> None:
+    with pytest.raises(
+        RunError, match="holds runs of the recipe 'demo', not of 'other'; choose another one with --out"
+    ):
+        RunFolder(run.root, "other")
+    assert RunFolder(run.root, "demo").root == run.root
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"name": "other program"}'])
+def test_a_strange_run_json_is_refused_by_name(tmp_path: Path, content: str) -> None:
+    (tmp_path / "run.json").write_text(content, encoding="utf-8")
+    with pytest.raises(RunError, match=r"run\.json: not written by tamis; choose another folder with --out"):
+        RunFolder(tmp_path, "demo")
+
+
+def test_a_folder_with_other_things_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("years of work", encoding="utf-8")
+    with pytest.raises(RunError, match="not empty and not a run folder; choose another one with --out"):
+        RunFolder(tmp_path, "demo")
+    with pytest.raises(RunError, match=r"thesis\.tex: a file, not a run folder"):
+        RunFolder(tmp_path / "thesis.tex", "demo")
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_kill_while_the_folder_is_made_does_no_harm(tmp_path: Path) -> None:
+    (tmp_path / ".run.json.part").write_text("{", encoding="utf-8")
+    RunFolder(tmp_path, "demo")
+    assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
+
+
+# Records
+
+
+finite = st.floats(allow_nan=False, allow_infinity=False)
+tuples_of = {str: st.lists(texts, max_size=3).map(tuple), float: st.lists(finite, max_size=3).map(tuple)}
+records = st.one_of(
+    st.lists(st.builds(Document, texts, texts, texts, texts)),
+    st.lists(st.builds(Query, texts, texts, texts, texts, texts, texts, texts, st.integers(0, 2**31))),
+    st.lists(st.builds(Candidates, texts, tuples_of[str], tuples_of[float])),
+    st.lists(st.builds(ScoredCandidates, texts, tuples_of[str], tuples_of[float], tuples_of[float])),
+    st.lists(
+        st.builds(
+            TrainingList,
+            texts,
+            texts,
+            texts,
+            tuples_of[str],
+            tuples_of[float],
+            st.lists(st.integers(0, 15), max_size=3).map(tuple),
+            tuples_of[float],
+        )
+    ),
+)
+
+
+@many_files
+@given(written=records)
+def test_records_come_back_as_they_were_written(tmp_path: Path, written: list[Any]) -> None:
+    kind = type(written[0]) if written else Dropped
+    write_records(tmp_path / "records.parquet", written, kind)
+    assert read_records(tmp_path / "records.parquet", kind) == written
+
+
+def test_dropped_records_are_told_apart_and_counted_by_reason() -> None:
+    mixed = [
+        Document("a", "text", "en"),
+        Dropped("b", "too short", "en"),
+        Dropped("c", "too long", "en"),
+        Dropped("d", "too long", "en"),
+    ]
+    kept, dropped = split_dropped(mixed)
+    assert kept == mixed[:1]
+    assert list(drop_counts(dropped).items()) == [("too long", 2), ("too short", 1)]
+
+
+# Items
+
+
+@pytest.fixture
+def items(tmp_path: Path) -> Iterator[ItemStore]:
+    store = ItemStore(tmp_path / "items.sqlite")
+    yield store
+    store.close()
+
+
+def test_items_are_found_again_by_key_after_the_file_was_closed(tmp_path: Path) -> None:
+    content = {item_key(number): bytes([number % 256]) * number for number in range(1200)}
+    store = ItemStore(tmp_path / "items.sqlite")
+    store.put(content.items())
+    store.put([(item_key(5), b"new")])
+    store.close()
+    store = ItemStore(tmp_path / "items.sqlite")
+    assert store.get([*content, item_key("unknown")]) == {**content, item_key(5): b"new"}
+    store.close()
+
+
+def test_a_batch_is_kept_whole_or_not_at_all(items: ItemStore) -> None:
+    def batch() -> Iterator[tuple[str, bytes]]:
+        yield "first", b"1"
+        raise RuntimeError("stopped")
+
+    with pytest.raises(RuntimeError):
+        items.put(batch())
+    assert items.get(["first"]) == {}
+
+
+def put_and_get(path: Path, name: str) -> int:
+    store = ItemStore(path)
+    for number in range(50):
+        store.put([(f"{name}/{number}", name.encode()), ("shared", name.encode())])
+    found = store.get([f"{name}/{number}" for number in range(50)])
+    store.close()
+    return len(found)
+
+
+def test_several_processes_use_a_store_at_once(tmp_path: Path) -> None:
+    names = ["a", "b", "c"]
+    with ProcessPoolExecutor(len(names), mp_context=fork_server()) as pool:
+        assert list(pool.map(put_and_get, [tmp_path / "items.sqlite"] * len(names), names)) == [50] * len(names)
+
+
+def put_many(path: Path, under_way: Event) -> None:
+    store = ItemStore(path)
+    for number in range(2000):
+        store.put([(f"{number}/{part}", b"x" * 5000) for part in range(4)])
+        if number == 10:
+            under_way.set()
+
+
+def test_a_kill_leaves_whole_batches(tmp_path: Path) -> None:
+    path = tmp_path / "items.sqlite"
+    context = fork_server()
+    under_way = context.Event()
+    writer = context.Process(target=put_many, args=(path, under_way), daemon=True)
+    writer.start()
+    assert under_way.wait(30)
+    writer.kill()
+    writer.join()
+    check_batches(path, at_least=10)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_write_ahead_log_that_was_torn_anywhere_leaves_whole_batches(tmp_path: Path, seed: int) -> None:
+    store = ItemStore(tmp_path / "items.sqlite")
+    for number in range(8):
+        store.put([(f"{number}/{part}", b"x" * 5000) for part in range(4)])
+    torn = tmp_path / "torn"
+    torn.mkdir()
+    for name in ("items.sqlite", "items.sqlite-wal"):
+        (torn / name).write_bytes((tmp_path / name).read_bytes())
+    store.close()
+    log = torn / "items.sqlite-wal"
+    rng = random.Random(seed)
+    end = rng.randrange(len(log.read_bytes()))
+    log.write_bytes(log.read_bytes()[:end] + rng.randbytes(rng.randrange(100)))
+    check_batches(torn / "items.sqlite", at_least=0)
+
+
+def check_batches(path: Path, at_least: int) -> None:
+    store = ItemStore(path)
+    found = store.get([f"{number}/{part}" for number in range(2000) for part in range(4)])
+    batches = {key.split("/")[0] for key in found}
+    assert len(batches) >= at_least
+    assert len(found) == 4 * len(batches)
+    store.put([("after", b"")])
+    assert store.get(["after"]) == {"after": b""}
+    store.close()
+
+
+def test_a_damaged_store_is_named_with_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "items.sqlite"
+    path.write_bytes(random.Random(0).randbytes(5000))
+    with pytest.raises(RunError, match=r"items\.sqlite: damaged \(file is not a database\); delete it"):
+        ItemStore(path)
+
+
+# Queries of a language model
+
+
+class CountingGenerator:
+    """Writes the seed; a fake of what costs seconds a query."""
+
+    name = "fake"
+    prompt = "p1"
+
+    def __init__(self, stop_after: int = 1_000_000) -> None:
+        self.calls = 0
+        self._stop_after = stop_after
+
+    def __call__(self, document: Document, seed: int) -> str:
+        if self.calls == self._stop_after:
+            raise KeyboardInterrupt
+        self.calls += 1
+        return f"{document.text}? {seed}"
+
+
+def remember(generator: CountingGenerator, items: ItemStore, seed: int = 1) -> list[Query]:
+    documents = [Document(f"d{number}", f"text {number}", "en") for number in range(5)]
+    return list(write_queries(documents, _Remembered(generator, items, lambda _: None), 2, seed))
+
+
+def test_a_language_model_is_never_asked_twice(items: ItemStore) -> None:
+    stopped, second, third = CountingGenerator(stop_after=4), CountingGenerator(), CountingGenerator()
+    with pytest.raises(KeyboardInterrupt):
+        remember(stopped, items)
+    queries = remember(second, items)
+    assert (stopped.calls, second.calls) == (4, 6)
+    assert remember(third, items) == queries
+    assert third.calls == 0
+    assert [query.text for query in queries] == [f"{f'text {n // 2}'}? {q.seed}" for n, q in enumerate(queries)]
+
+
+@pytest.mark.parametrize(("attribute", "value"), [("name", "other"), ("prompt", "p2")])
+def test_another_model_or_prompt_is_asked_anew(items: ItemStore, attribute: str, value: str) -> None:
+    remember(CountingGenerator(), items)
+    other = CountingGenerator()
+    setattr(other, attribute, value)
+    remember(other, items)
+    assert other.calls == 10
+
+
+def test_another_seed_is_asked_anew(items: ItemStore) -> None:
+    remember(CountingGenerator(), items)
+    other = CountingGenerator()
+    remember(other, items, seed=2)
+    assert other.calls == 10

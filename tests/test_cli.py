@@ -1,0 +1,186 @@
+"""The command line, as it is typed."""
+
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.commands import Outcome, manifests, tamis, write_recipe
+from tests.conftest import tiny_recipe, write_beir
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory, tiny_encoder: Path) -> Path:
+    base = tmp_path_factory.mktemp("cli")
+    write_recipe(tiny_recipe(write_beir(base / "corpus"), write_beir(base / "general", "g-"), tiny_encoder), base)
+    return base
+
+
+@pytest.fixture(scope="module")
+def outcome(base: Path) -> Outcome:
+    wanted = ("--results", base / "new" / "results.json", "--report", base / "new" / "page.html")
+    return tamis("run", base / "recipe.yaml", "--out", base / "run", *wanted)
+
+
+@pytest.fixture(scope="module")
+def model(base: Path, outcome: Outcome) -> Path:
+    return next((base / "run" / "merge").iterdir()) / "model"
+
+
+def test_a_run_says_what_each_stage_kept_and_where_the_model_lies(outcome: Outcome, model: Path) -> None:
+    assert outcome.status == 0
+    assert [line.split()[:2] for line in outcome.err.splitlines() if line.startswith("[")] == [
+        [f"[{number}/9]", stage]
+        for number, stage in enumerate(
+            ["corpus", "queries", "candidates", "scores", "lists", "train", "merge", "evaluate", "report"], 1
+        )
+    ]
+    assert "40 kept of 40" in outcome.err
+    assert "nDCG@10 on 20 unseen questions" in outcome.out
+    assert f"model:  {model}" in outcome.out
+
+
+def test_the_results_file_holds_figures_seconds_and_memory(outcome: Outcome, base: Path) -> None:
+    results = json.loads((base / "new" / "results.json").read_text(encoding="utf-8"))
+    found = manifests(base / "run").values()
+    assert results["seconds"] == pytest.approx(sum(manifest["seconds"] for manifest in found), abs=0.1)
+    assert results["peak_memory_bytes"] == max(manifest["peak_memory_bytes"] for manifest in found)
+    assert 100 * 2**20 < results["peak_memory_bytes"] < 100 * 2**30
+    assert results["stage_seconds"].keys() == {manifest["stage"] for manifest in found}
+    assert results["mean_ndcg10"]["merged+hybrid"] == pytest.approx(
+        sum(results["ndcg10"]["merged+hybrid"].values()) / len(results["languages"])
+    )
+    assert results["p_value"].keys() == {"bm25", "hybrid"}
+
+
+def test_the_report_is_copied_where_it_is_wanted(outcome: Outcome, base: Path) -> None:
+    assert (base / "new" / "page.html").read_text(encoding="utf-8").startswith("<!doctype html>")
+    assert f"report: {base / 'new' / 'page.html'}" in outcome.out
+
+
+def test_the_table_names_every_column_in_full(outcome: Outcome) -> None:
+    assert "…" not in outcome.out
+
+
+def test_a_stage_by_its_own_name_runs_up_to_there(outcome: Outcome, base: Path) -> None:
+    found = tamis("queries", base / "recipe.yaml", "--out", base / "run")
+    assert found.status == 0
+    assert [line.split()[1:3] for line in found.err.splitlines()] == [["corpus", "reused"], ["queries", "reused"]]
+
+
+def test_a_setting_from_the_command_line_counts(base: Path, tmp_path: Path) -> None:
+    arguments = ("corpus", base / "recipe.yaml", "--out", tmp_path / "run")
+    found = tamis("run", *arguments[1:], "--until", "corpus", "--set", "corpus.max_chars=70")
+    assert found.status == 0
+    assert "too long)" in found.err
+
+
+def test_the_run_folder_has_the_name_of_the_recipe(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, outcome: Outcome
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert tamis("corpus", base / "recipe.yaml").status == 0
+    assert manifests(tmp_path / "runs" / "tiny").keys() == {"corpus"}
+
+
+def test_results_are_refused_before_the_run_where_nothing_is_measured(base: Path, tmp_path: Path) -> None:
+    arguments = ("run", base / "recipe.yaml", "--out", tmp_path / "run", "--results", "figures.json")
+    found = tamis(*arguments, "--until", "merge")
+    assert found.status == 2
+    assert found.complaint == "--results figures.json: nothing is measured without the stage evaluate and its section"
+    assert not (tmp_path / "run").exists()
+
+
+# rerank
+
+
+LINES = "Set the clock with the date command.\n\nAdd a user with the adduser script.\nPrinting needs a spooler.\n"
+
+
+def test_lines_are_ranked_best_first(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "lines.txt").write_text(LINES, encoding="utf-8")
+    found = tamis("rerank", model, tmp_path / "lines.txt", "-q", "How do I add a user?")
+    scores, lines = zip(*(line.split("\t") for line in found.out.splitlines()), strict=True)
+    assert found.status == 0
+    assert sorted(lines) == sorted(line for line in LINES.splitlines() if line)
+    assert list(map(float, scores)) == sorted(map(float, scores), reverse=True)
+
+
+def test_lines_come_from_standard_input_and_only_the_best_are_shown(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO(LINES))
+    found = tamis("rerank", model, "-", "-q", "How do I add a user?", "--top", 1)
+    assert found.status == 0
+    assert len(found.out.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (None, "lines.txt: cannot be read: No such file or directory"),
+        (b"", "lines.txt: no lines to rank"),
+        (b"a\xff", "lines.txt: not UTF-8 at byte 1"),
+    ],
+)
+def test_lines_that_cannot_be_ranked_are_named(
+    model: Path, tmp_path: Path, content: bytes | None, expected: str
+) -> None:
+    if content is not None:
+        (tmp_path / "lines.txt").write_bytes(content)
+    found = tamis("rerank", model, tmp_path / "lines.txt", "-q", "users")
+    assert found.status == 2
+    assert found.complaint.endswith(expected)
+
+
+def test_an_empty_query_and_a_folder_without_a_model_are_named(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "lines.txt").write_text(LINES, encoding="utf-8")
+    assert "the query is empty" in tamis("rerank", model, tmp_path / "lines.txt", "-q", " ").complaint
+    assert str(tmp_path) in tamis("rerank", tmp_path, tmp_path / "lines.txt", "-q", "users").complaint
+
+
+# Usage
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["run"], "Missing argument"),
+        (["rum"], "No such command 'rum'"),
+        (["run", "r.yaml", "--untill", "merge"], "No such option: --untill"),
+        (["rerank", "m", "f", "-q", "x", "--top", "many"], "Invalid value for '--top'"),
+    ],
+)
+def test_a_wrong_command_ends_with_status_2_and_a_hint(arguments: list[str], expected: str) -> None:
+    found = tamis(*arguments)
+    assert found.status == 2
+    assert expected in found.err
+    assert "Traceback" not in found.err
+
+
+def test_help_comes_without_loading_torch() -> None:
+    code = """
+import sys
+from tamis.cli import main
+sys.argv = ["tamis", "--help"]
+try:
+    main()
+finally:
+    heavy = {"torch", "transformers", "numpy", "pyarrow"} & sys.modules.keys()
+    assert not heavy, heavy
+"""
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stderr
+    for command in ("run", "rerank", "fetch"):
+        assert command in found.stdout
+
+
+def test_a_module_of_that_name_does_the_same(tmp_path: Path) -> None:
+    command: list[Any] = [sys.executable, "-m", "tamis", "rerank", tmp_path, tmp_path / "none.txt", "-q", "x"]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert found.returncode == 2
+    assert found.stderr.splitlines() == [f"tamis: {tmp_path / 'none.txt'}: cannot be read: No such file or directory"]

@@ -1,0 +1,418 @@
+"""The whole chain on a tiny corpus: what it leaves, what it reads, what it reuses, and what a kill costs."""
+
+import functools
+import json
+import os
+import random
+import shutil
+import signal
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from tamis.artifacts import read_json, stage_key
+from tamis.errors import ModelError, SettingsError, TamisError
+from tamis.models.encoder import Encoder
+from tamis.models.reranker import Reranker
+from tamis.pipeline import NAMES, STAGES, run_recipe
+from tamis.settings import Recipe, recipe_from
+from tests.commands import manifests, results_by_hash, start, write_recipe
+from tests.conftest import tiny_recipe, write_beir
+
+EARLY = NAMES[: NAMES.index("evaluate")]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A run that nothing disturbed."""
+
+    content: dict[str, Any]
+    root: Path
+    folders: dict[str, Path]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, tiny_encoder: Path) -> Finished:
+    base = tmp_path_factory.mktemp("finished")
+    content = tiny_recipe(write_beir(base / "corpus"), write_beir(base / "general", "g-"), tiny_encoder)
+    return Finished(content, base / "run", run_recipe(recipe_from(content, "tiny"), base / "run"))
+
+
+def changed(content: dict[str, Any], setting: str, value: object) -> dict[str, Any]:
+    """A copy of a recipe's content with one setting changed."""
+    copy: dict[str, Any] = json.loads(json.dumps(content))
+    *sections, key = setting.split(".")
+    functools.reduce(lambda part, name: part.setdefault(name, {}), sections, copy)[key] = value
+    return copy
+
+
+def keys(content: dict[str, Any]) -> dict[str, str]:
+    """The key of every stage, without running any."""
+    recipe = recipe_from(content, "tiny")
+    found: dict[str, str] = {}
+    for stage in STAGES:
+        reads = {name: found[name] for name in stage.reads}
+        found[stage.name] = stage_key(stage.name, stage.version, stage.settings(recipe), reads)
+    return found
+
+
+def run_and_list_reused(content: dict[str, Any], root: Path) -> list[str]:
+    reused = []
+    run_recipe(recipe_from(content, "tiny"), root, announce=lambda name, _, again: reused.append(name) if again else ())
+    return reused
+
+
+def test_every_stage_leaves_its_files(finished: Finished) -> None:
+    assert tuple(finished.folders) == NAMES
+    expected = {
+        "corpus": {"corpus.parquet", "dropped.parquet"},
+        "queries": {"queries.parquet", "dropped.parquet"},
+        "candidates": {"candidates.parquet", "dropped.parquet"},
+        "scores": {"scores.parquet", "dropped.parquet"},
+        "lists": {"lists.parquet", "dropped.parquet"},
+        "train": {"untrained.safetensors", "general.safetensors", "english.safetensors", "german.safetensors"},
+        "merge": {"path.json", "merged.safetensors", "model/model.safetensors", "model/tamis.json"},
+        "evaluate": {"results.json", "questions.parquet", "runs/bm25.trec", "runs/merged+hybrid.trec"},
+        "report": {"report.html"},
+    }
+    for stage, manifest in manifests(finished.root).items():
+        assert expected[stage] <= manifest["files"].keys()
+        assert all((finished.folders[stage] / name).is_file() for name in manifest["files"])
+
+
+def test_kept_and_dropped_add_up_to_what_came_in(finished: Finished) -> None:
+    for manifest in manifests(finished.root).values():
+        counts = manifest["counts"]
+        assert counts["kept"] + sum(counts["dropped"].values()) == counts["in"]
+        assert counts["kept"] > 0
+
+
+def test_what_a_stage_keeps_is_what_the_next_one_gets(finished: Finished) -> None:
+    counts = {stage: manifest["counts"] for stage, manifest in manifests(finished.root).items()}
+    for stage, reads in (("candidates", "queries"), ("scores", "candidates"), ("lists", "scores"), ("train", "lists")):
+        assert counts[stage]["in"] == counts[reads]["kept"]
+
+
+def test_results_name_every_system_and_language(finished: Finished) -> None:
+    results = read_json(finished.folders["evaluate"] / "results.json")
+    systems = {system["name"] for system in results["systems"]}
+    assert {"bm25", "dense", "hybrid", "teacher", "untrained@bm25", "merged@bm25", "merged+hybrid"} <= systems
+    assert results["mean_ndcg10"].keys() == results["ndcg10"].keys() == systems
+    for system, by_language in results["ndcg10"].items():
+        assert by_language.keys() == {"de", "en"}
+        assert results["mean_ndcg10"][system] == pytest.approx(np.mean(list(by_language.values())))
+    assert results["p_value"].keys() == {"bm25", "hybrid"}
+    assert all(0 < p <= 1 for p in results["p_value"].values())
+
+
+def test_the_figures_are_those_of_the_run_files(finished: Finished) -> None:
+    results = read_json(finished.folders["evaluate"] / "results.json")
+    lines = (finished.folders["evaluate"] / "runs" / "merged+hybrid.trec").read_text(encoding="utf-8").splitlines()
+    rank_of_answer = {}
+    for query_id, _, doc_id, rank, _, _ in (line.split() for line in lines):
+        if query_id == f"q/{doc_id}":  # the only relevant document of each question
+            rank_of_answer[query_id] = int(rank)
+    for language, value in results["ndcg10"]["merged+hybrid"].items():
+        ranks = [rank_of_answer.get(f"q/{language}/{number}", 11) for number in range(10)]
+        assert value == pytest.approx(np.mean([1 / np.log2(rank + 1) if rank <= 10 else 0 for rank in ranks]))
+
+
+def test_the_model_folder_loads_and_ranks(finished: Finished) -> None:
+    documents = ["The system clock runs in universal time.", "Add a user with the adduser script.", "Printing"]
+    ranked = Reranker(finished.folders["merge"] / "model").rank("How do I add a user?", documents)
+    assert sorted(entry["corpus_id"] for entry in ranked) == [0, 1, 2]
+    assert [entry["score"] for entry in ranked] == sorted((entry["score"] for entry in ranked), reverse=True)
+
+
+def test_the_report_is_one_page_with_the_name_of_the_recipe(finished: Finished) -> None:
+    page = (finished.folders["report"] / "report.html").read_text(encoding="utf-8")
+    assert "tiny" in page
+    assert "<table" in page
+
+
+def test_until_a_stage_that_is_not_there_names_those_that_are(finished: Finished, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="no stage 'merg'; the stages are corpus, queries, .*, merge, evaluate"):
+        run_recipe(recipe_from(finished.content, "tiny"), tmp_path / "run", "merg")
+
+
+# What is read
+
+
+def write_opened_files(log: Path) -> None:
+    """Append the name of every file that this process opens to a log."""
+    stream = log.open("a", encoding="utf-8")
+
+    def audit(event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "open" and isinstance(arguments[0], str | bytes | os.PathLike):
+            stream.write(f"{os.fsdecode(arguments[0])}\n")
+            stream.flush()
+
+    sys.addaudithook(audit)
+
+
+def test_no_stage_before_evaluate_opens_the_judged_questions(recipe: dict[str, Any], tmp_path: Path) -> None:
+    opened = tmp_path / "opened.txt"
+    arguments = ("run", write_recipe(recipe, tmp_path), "--out", tmp_path / "run", "--until")
+    prepare = functools.partial(write_opened_files, opened)
+    questions = {str(tmp_path / "corpus" / "queries.jsonl"), str(tmp_path / "corpus" / "qrels" / "test.tsv")}
+
+    first = start(tmp_path / "log.txt", *arguments, "merge", prepare=prepare)
+    first.join()
+    names = set(opened.read_text(encoding="utf-8").splitlines())
+    assert first.exitcode == 0
+    assert str(tmp_path / "corpus" / "corpus.jsonl") in names
+    assert str(tmp_path / "general" / "queries.jsonl") in names
+    assert not questions & names
+
+    second = start(tmp_path / "log.txt", *arguments, "evaluate", prepare=prepare)
+    second.join()
+    assert questions <= set(opened.read_text(encoding="utf-8").splitlines())
+
+
+def test_without_the_judged_questions_all_is_as_before_up_to_merge(finished: Finished, tmp_path: Path) -> None:
+    content = json.loads(json.dumps(finished.content))
+    target = shutil.copytree(content["corpus"]["target"], tmp_path / "corpus")
+    (target / "queries.jsonl").unlink()
+    shutil.rmtree(target / "qrels")
+    content["corpus"]["target"] = str(target)
+    content["evaluate"] |= {"queries": str(target / "queries.jsonl"), "qrels": str(target / "qrels" / "test.tsv")}
+    folders = run_recipe(recipe_from(content, "tiny"), tmp_path / "run", "merge")
+    assert {stage: folder.name for stage, folder in folders.items()} == {
+        stage: finished.folders[stage].name for stage in EARLY
+    }
+    assert results_by_hash(tmp_path / "run") == {
+        stage: files for stage, files in results_by_hash(finished.root).items() if stage in EARLY
+    }
+
+
+def test_missing_questions_are_named_before_any_work(recipe: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "corpus" / "qrels" / "test.tsv").unlink()
+    with pytest.raises(TamisError, match=r"qrels/test\.tsv: not found; the recipe's evaluate section names it"):
+        run_recipe(recipe_from(recipe, "tiny"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+# What is reused
+
+
+def test_a_second_run_reuses_every_stage_and_loads_no_model(
+    finished: Finished, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise ModelError("loaded")
+
+    monkeypatch.setattr(Encoder, "load", refuse)
+    assert run_and_list_reused(finished.content, finished.root) == list(NAMES)
+
+
+def test_settings_of_the_machine_rebuild_nothing(finished: Finished) -> None:
+    content = {**finished.content, "machine": {"threads": 1, "token_budget": 4096}}
+    assert run_and_list_reused(content, finished.root) == list(NAMES)
+
+
+def test_other_lists_rebuild_the_lists_and_what_follows_only(finished: Finished, tmp_path: Path) -> None:
+    root = shutil.copytree(finished.root, tmp_path / "run")
+    content = changed(finished.content, "lists.documents", 3)
+    assert run_and_list_reused(content, root) == ["corpus", "queries", "candidates", "scores"]
+    assert run_and_list_reused(finished.content, root) == list(NAMES)  # the old results still lie beside the new ones
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "first"),
+    [
+        ("corpus.max_chars", 500, "corpus"),
+        ("corpus.general", [], "corpus"),
+        ("seed", 4, "queries"),
+        ("queries.per_document", 1, "queries"),
+        ("candidates.depth", 9, "candidates"),
+        ("candidates.bm25.b", 0.3, "candidates"),
+        ("precision", "bfloat16", "candidates"),
+        ("scores.bm25", 0.4, "scores"),
+        ("scores.seed_bonus", 0.4, "scores"),
+        ("lists.domains", {"one": ["en", "de"]}, "lists"),
+        ("train.learning_rate", 1e-4, "train"),
+        ("merge.held_out", 9, "train"),
+        ("merge.tolerance", 0.1, "merge"),
+        ("evaluate.depth", 4, "merge"),
+        ("evaluate.rounds", 600, "evaluate"),
+        ("machine.threads", 2, None),
+        ("machine.token_budget", 100, None),
+    ],
+)
+def test_a_setting_changes_the_keys_from_its_stage_on(
+    finished: Finished, setting: str, value: object, first: str | None
+) -> None:
+    before, after = keys(finished.content), keys(changed(finished.content, setting, value))
+    assert before == {stage: folder.name for stage, folder in finished.folders.items()}
+    assert [stage for stage in NAMES if before[stage] != after[stage]] == list(
+        NAMES[NAMES.index(first) :] if first else ()
+    )
+
+
+@pytest.mark.parametrize(
+    ("file", "first"),
+    [
+        ("corpus/corpus.jsonl", "corpus"),
+        ("general/corpus.jsonl", "corpus"),
+        ("general/queries.jsonl", "corpus"),
+        ("general/qrels/test.tsv", "corpus"),
+        ("encoder/model.safetensors", "candidates"),
+        ("encoder/tokenizer.json", "candidates"),
+        ("corpus/queries.jsonl", "evaluate"),
+        ("corpus/qrels/test.tsv", "evaluate"),
+        ("corpus/README.txt", None),
+    ],
+)
+def test_a_changed_file_changes_the_keys_from_the_stage_that_reads_it(
+    recipe: dict[str, Any], tmp_path: Path, tiny_encoder: Path, file: str, first: str | None
+) -> None:
+    shutil.copytree(tiny_encoder, tmp_path / "encoder")
+    content = changed(recipe, "candidates.dense.path", str(tmp_path / "encoder"))
+    before = keys(content)
+    with (tmp_path / file).open("a", encoding="utf-8") as stream:
+        stream.write("\n")
+    after = keys(content)
+    assert [stage for stage in NAMES if before[stage] != after[stage]] == list(
+        NAMES[NAMES.index(first) :] if first else ()
+    )
+
+
+def test_questions_beside_text_files_are_no_part_of_the_corpus(recipe: dict[str, Any], tmp_path: Path) -> None:
+    texts = tmp_path / "texts"
+    texts.mkdir()
+    (texts / "a.txt").write_text("Log files are written by a daemon.", encoding="utf-8")
+    content = changed(recipe, "corpus.target", str(texts))
+    before = keys(content)
+    (texts / "queries.jsonl").write_text("{}\n", encoding="utf-8")
+    assert keys(content) == before
+    (texts / "a.txt").rename(texts / "b.txt")
+    assert keys(content)["corpus"] != before["corpus"]
+
+
+# Corpora and recipes at the edge of what makes sense
+
+
+def test_one_domain_needs_no_merge_and_gives_that_specialist(recipe: dict[str, Any], tmp_path: Path) -> None:
+    corpus = write_beir(tmp_path / "english", languages=("en",))
+    recipe["corpus"] = {"target": str(corpus)}
+    recipe["lists"]["domains"] = {"english": ["en"]}
+    recipe["evaluate"] |= {"queries": str(corpus / "queries.jsonl"), "qrels": str(corpus / "qrels" / "test.tsv")}
+    folders = run_recipe(recipe_from(recipe, "tiny"), tmp_path / "run")
+    merged = load_file(folders["merge"] / "merged.safetensors")
+    specialist = load_file(folders["train"] / "english.safetensors")
+    assert merged.keys() == specialist.keys()
+    assert all(np.array_equal(merged[name], specialist[name]) for name in merged)
+    assert read_json(folders["merge"] / "path.json")["steps"] == []
+    assert (folders["report"] / "report.html").is_file()
+
+
+def test_without_judged_questions_the_report_is_written_all_the_same(finished: Finished, tmp_path: Path) -> None:
+    content = {name: section for name, section in finished.content.items() if name != "evaluate"}
+    folders = run_recipe(recipe_from(content, "tiny"), tmp_path / "run")
+    assert "evaluate" not in folders
+    assert "How they were merged" in (folders["report"] / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_language_with_a_single_document_is_measured_with_the_general_student(
+    recipe: dict[str, Any], tmp_path: Path
+) -> None:
+    corpus = tmp_path / "corpus" / "corpus.jsonl"
+    lines = corpus.read_text(encoding="utf-8").splitlines(keepends=True)
+    corpus.write_text("".join(lines[:11]), encoding="utf-8")  # ten English documents and one German one
+    recipe["corpus"]["general"] = []
+    folders = run_recipe(recipe_from(recipe, "tiny"), tmp_path / "run", "evaluate")
+    assert not (folders["train"] / "german.safetensors").exists()
+    results = read_json(folders["evaluate"] / "results.json")
+    assert results["questions"] == {"de": 1, "en": 10}
+    assert read_json(folders["evaluate"] / "manifest.json")["counts"] == {
+        "in": 20,
+        "kept": 11,
+        "dropped": {"no relevant document in the corpus": 9},
+    }
+
+
+def test_ids_with_spaces_go_through(recipe: dict[str, Any], tmp_path: Path) -> None:
+    for name in ("corpus.jsonl", "queries.jsonl", "qrels/test.tsv"):
+        path = tmp_path / "corpus" / name
+        path.write_text(path.read_text(encoding="utf-8").replace("en/", "my notes/"), encoding="utf-8")
+    folders = run_recipe(recipe_from(recipe, "tiny"), tmp_path / "run")
+    assert (folders["report"] / "report.html").is_file()
+
+
+# What a kill costs
+
+
+@dataclass(frozen=True)
+class Undisturbed:
+    """A run in a process of its own that nothing stopped; its report would show seconds, so it goes up to evaluate."""
+
+    recipe: Path
+    seconds: float
+    results: dict[str, dict[str, str]]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+    base = tmp_path_factory.mktemp("undisturbed")
+    recipe = write_recipe(finished.content, base)
+    began = time.monotonic()
+    process = start(base / "log.txt", "run", recipe, "--out", base / "run", "--until", "evaluate")
+    process.join()
+    assert process.exitcode == 0, (base / "log.txt").read_text(encoding="utf-8")
+    return Undisturbed(recipe, time.monotonic() - began, results_by_hash(base / "run"))
+
+
+@pytest.mark.parametrize("moment", [*range(6), *(pytest.param(n, marks=pytest.mark.slow) for n in range(6, 26))])
+def test_a_killed_run_goes_on_and_ends_with_the_same_bits(
+    undisturbed: Undisturbed, tmp_path: Path, moment: int
+) -> None:
+    command = (tmp_path / "log.txt", "run", undisturbed.recipe, "--out", tmp_path / "run", "--until", "evaluate")
+    killed = start(*command)
+    killed.join(random.Random(moment).uniform(0, undisturbed.seconds))
+    killed.kill()
+    killed.join()
+    assert killed.exitcode in (-signal.SIGKILL, 0)
+    again = start(*command)
+    again.join()
+    assert again.exitcode == 0, (tmp_path / "log.txt").read_text(encoding="utf-8")
+    assert results_by_hash(tmp_path / "run") == undisturbed.results
+    assert not list((tmp_path / "run").glob("*/.*.part"))
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_again_and_again_still_arrives(undisturbed: Undisturbed, tmp_path: Path) -> None:
+    for _ in range(100):
+        process = start(tmp_path / "log.txt", "run", undisturbed.recipe, "--out", tmp_path / "run")
+        process.join(0.5 * undisturbed.seconds)
+        process.kill()
+        process.join()
+        if process.exitcode == 0:
+            break
+    assert results_by_hash(tmp_path / "run") == undisturbed.results
+
+
+def test_ctrl_c_ends_with_one_line_and_the_next_run_goes_on(undisturbed: Undisturbed, tmp_path: Path) -> None:
+    log = tmp_path / "log.txt"
+    command = (log, "run", undisturbed.recipe, "--out", tmp_path / "run", "--until", "evaluate")
+    stopped = start(*command)
+    while not (log.exists() and "corpus" in log.read_text(encoding="utf-8")):
+        assert stopped.is_alive()
+        time.sleep(0.01)
+    assert stopped.pid
+    os.kill(stopped.pid, signal.SIGINT)
+    stopped.join()
+    *stages, last = log.read_text(encoding="utf-8").splitlines()
+    assert stopped.exitcode == 130
+    assert last == "tamis: stopped; what was finished is kept, run the same command again to go on"
+    assert all(line.startswith("[") for line in stages)
+    again = start(*command)
+    again.join()
+    assert again.exitcode == 0
+    assert "[1/9] corpus        reused" in log.read_text(encoding="utf-8")
+    assert results_by_hash(tmp_path / "run") == undisturbed.results

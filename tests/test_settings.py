@@ -1,0 +1,204 @@
+"""Recipes: defaults, and one clear line for whatever cannot be understood."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from tamis.errors import SettingsError
+from tamis.settings import Recipe, read_recipe, recipe_from
+
+SMALLEST: dict[str, Any] = {
+    "name": "demo",
+    "corpus": {"target": "corpus"},
+    "candidates": {"dense": {"path": "encoder"}},
+    "lists": {"domains": {"germanic": ["de", "en"], "east-asian": ["ja"]}},
+}
+
+
+def with_setting(setting: str, value: object) -> dict[str, Any]:
+    content: dict[str, Any] = yaml.safe_load(yaml.safe_dump(SMALLEST))
+    *sections, key = setting.split(".")
+    part = content
+    for section in sections:
+        part = part.setdefault(section, {})
+    part[key] = value
+    return content
+
+
+def complaint(content: object) -> str:
+    with pytest.raises(SettingsError) as caught:
+        recipe_from(content, "r.yaml")  # type: ignore[arg-type]  # what a YAML file may hold
+    text = str(caught.value)
+    assert "\n" not in text
+    return text
+
+
+def test_everything_but_paths_and_domains_has_a_default() -> None:
+    recipe = recipe_from(SMALLEST, "r.yaml")
+    assert recipe.candidates.bm25.k1 == 0.9
+    assert recipe.lists.bins == 16
+    assert recipe.evaluate is None
+
+
+def test_a_recipe_cannot_be_changed_afterwards() -> None:
+    recipe = recipe_from(SMALLEST, "r.yaml")
+    with pytest.raises(ValueError, match="frozen"):
+        recipe.seed = 5  # type: ignore[misc]
+
+
+def test_what_a_recipe_says_is_a_recipe_again() -> None:
+    recipe = recipe_from(SMALLEST, "r.yaml")
+    assert recipe_from(recipe.model_dump(mode="json"), "again") == recipe
+
+
+def test_the_recipes_that_come_along_are_understood() -> None:
+    recipes = sorted((Path(__file__).parents[1] / "recipes").glob("*.yaml"))
+    assert recipes
+    for path in recipes:
+        assert isinstance(read_recipe(path), Recipe)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "expected"),
+    [
+        ("traning", {}, "r.yaml: unknown key 'traning'; did you mean 'train'?"),
+        ("train.learnrate", 1, "r.yaml: unknown key 'train.learnrate'; did you mean 'learning_rate'?"),
+        ("candidates.dense.pooling", "cls", "known here: path, query_prefix, document_prefix, max_length"),
+        ("evaluate", {"queries": "q", "qrels": "r", "dept": 5}, "unknown key 'evaluate.dept'; did you mean 'depth'?"),
+        ("seed", "three", "r.yaml: seed: Input should be a valid integer, unable to parse string as an integer, got 'three'"),
+        ("seed", -1, "r.yaml: seed: Input should be greater than or equal to 0, got -1"),
+        ("lists.bins", 1, "r.yaml: lists.bins: Input should be greater than or equal to 2, got 1"),
+        ("lists.held_out", 1.0, "r.yaml: lists.held_out: Input should be less than 1, got 1.0"),
+        ("train.learning_rate", float("nan"), "r.yaml: train.learning_rate: Input should be greater than 0, got nan"),
+        ("train.loss", "mse", "Input should be 'margin-mse', 'gap-hinge' or 'listwise', got 'mse'"),
+        ("train", [1, 2], "r.yaml: train: expected a section with keys, got [1, 2]"),
+        ("train", None, "r.yaml: train: expected a section with keys, got None"),
+        ("merge.t", [0.5, 2], "r.yaml: merge.t.1: Input should be less than or equal to 1, got 2"),
+        ("merge.t", [], "r.yaml: merge.t: "),
+        ("merge.first_stage_weights", [], "r.yaml: merge.first_stage_weights: "),
+        ("name", "../elsewhere", "r.yaml: name: String should match pattern"),
+        ("name", "..", "r.yaml: name: String should match pattern"),
+        ("lists.domains", {}, "r.yaml: lists.domains: "),
+        ("lists.domains", {"general": ["de"]}, "lists.domains: a domain cannot be called 'general'; use letters"),
+        ("lists.domains", {"a/b": ["de"]}, "lists.domains: a domain cannot be called 'a/b'; use letters"),
+        ("lists.domains", {"a": ["de"], "b": ["de"]}, "lists.domains: language 'de' stands 2 times; give it to one"),
+        ("lists.domains", {"nordic": [False]}, "lists.domains.nordic.0: Input should be a valid string, got False"),
+        ("train.loss", "gap-hinge", "r.yaml: train.loss gap-hinge compares with scores in [-1, 1]: set lists.rescale to"),
+        ("queries.generator", "llama", "r.yaml: queries: generator 'llama' needs queries.model, the path of a GGUF file"),
+    ],
+)  # fmt: skip
+def test_a_setting_that_cannot_be_used_is_named_with_what_came(setting: str, value: object, expected: str) -> None:
+    assert expected in complaint(with_setting(setting, value))
+
+
+@pytest.mark.parametrize("setting", ["name", "corpus", "candidates", "lists"])
+def test_a_missing_section_is_named(setting: str) -> None:
+    content = {name: value for name, value in SMALLEST.items() if name != setting}
+    assert complaint(content) == f"r.yaml: {setting} is missing; add it"
+
+
+def test_gap_hinge_with_bounded_labels_is_accepted() -> None:
+    content = with_setting("train.loss", "gap-hinge")
+    content["lists"]["rescale"] = "min-max"
+    assert recipe_from(content, "r.yaml").train.loss == "gap-hinge"
+
+
+def test_a_long_value_is_cut() -> None:
+    assert complaint(with_setting("seed", "x" * 10_000)).endswith("x…")
+
+
+# Files
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        (b"", "expected a recipe with sections, got None"),
+        (b"- a\n- b\n", "expected a recipe with sections, got \\['a', 'b'\\]"),
+        (b"just words", "expected a recipe with sections, got 'just words'"),
+        (b"name: [demo\nseed: 3\n", "not YAML: while parsing a flow sequence in .*line 1, column 7"),
+        (b"name: a\n\tseed: 3\n", "not YAML: .*line 2, column 1"),
+        (b"\x00\x01\x02", "not YAML: unacceptable character"),
+        (b"\xff\xfe\x00", "cannot be read as a recipe: 'utf-8' codec can't decode byte 0xff"),
+    ],
+)
+def test_a_file_that_is_no_recipe_is_named(tmp_path: Path, raw: bytes, expected: str) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_bytes(raw)
+    with pytest.raises(SettingsError, match=f"^{path}: {expected}"):
+        read_recipe(path)
+
+
+def test_a_recipe_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"r\.yaml: no such recipe"):
+        read_recipe(tmp_path / "r.yaml")
+    with pytest.raises(SettingsError, match="cannot be read as a recipe: .*Is a directory"):
+        read_recipe(tmp_path)
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5) | st.integers(), inner, max_size=3),
+    max_leaves=5,
+)
+names = st.sampled_from([*Recipe.model_fields, "lists.domains", "candidates.dense", "merge.t", "corpus.general"])
+
+
+@given(names, values)
+def test_any_value_is_accepted_or_refused_in_one_line(setting: str, value: object) -> None:
+    try:
+        recipe_from(with_setting(setting, value), "r.yaml")
+    except SettingsError as error:
+        assert len(str(error).splitlines()) == 1
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.text(max_size=30))
+@example("? - a\n: b")
+@example("{[a]: b}")
+@example("name: &a [*a]")
+@example("2020-99-99")
+@example(2000 * "[")
+def test_any_text_is_refused_in_one_line(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_bytes(text.encode("utf-8", "surrogatepass"))
+    with pytest.raises(SettingsError) as caught:
+        read_recipe(path)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+# --set
+
+
+@pytest.fixture
+def smallest(tmp_path: Path) -> Path:
+    path = tmp_path / "r.yaml"
+    path.write_text(yaml.safe_dump(SMALLEST), encoding="utf-8")
+    return path
+
+
+def test_settings_are_replaced_from_outside(smallest: Path) -> None:
+    recipe = read_recipe(smallest, ["seed=9", "train.loss=listwise", "merge.t=[0.5]", "candidates.dense.path=other"])
+    assert recipe.seed == 9
+    assert recipe.train.loss == "listwise"
+    assert recipe.merge.t == (0.5,)
+    assert recipe.candidates.dense.path == Path("other")
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ("seed", "--set seed: expected KEY=VALUE, for instance"),
+        ("name.first=demo", "--set name.first=demo: 'name' is not a section of the recipe"),
+        ("merge.t=[0.5", r"--set merge\.t=\[0\.5: not YAML: while parsing a flow sequence"),
+        ("seeds=3", r"unknown key 'seeds'; did you mean 'seed'\?"),
+        ("seed=-3", "seed: Input should be greater than or equal to 0, got -3"),
+    ],
+)
+def test_a_replacement_that_cannot_be_used_is_named(smallest: Path, change: str, expected: str) -> None:
+    with pytest.raises(SettingsError, match=expected):
+        read_recipe(smallest, [change])
