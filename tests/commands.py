@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import pytest
 import yaml
 
 from tamis.cli import main
@@ -58,14 +59,11 @@ def tamis(*arguments: object) -> Outcome:
         contextlib.redirect_stderr(io.StringIO()) as err,
         mock.patch.object(sys, "argv", ["tamis", *map(str, arguments)]),
         mock.patch.dict(os.environ),
+        pytest.raises(SystemExit) as stop,
     ):
-        status = 0
-        try:
-            main()
-        except SystemExit as stop:
-            assert isinstance(stop.code, int)
-            status = stop.code
-    return Outcome(status, out.getvalue(), err.getvalue())
+        main()
+    assert isinstance(stop.value.code, int)
+    return Outcome(stop.value.code, out.getvalue(), err.getvalue())
 
 
 def start(log: Path, *arguments: object, prepare: Callable[[], None] | None = None) -> BaseProcess:
@@ -76,7 +74,9 @@ def start(log: Path, *arguments: object, prepare: Callable[[], None] | None = No
         arguments: Of the command.
         prepare: Called in the new process before the command; must be picklable.
     """
-    process = fork_server().Process(target=_run, args=(log, list(map(str, arguments)), prepare), daemon=True)
+    process: BaseProcess = fork_server().Process(
+        target=_run, args=(log, list(map(str, arguments)), prepare), daemon=True
+    )
     process.start()
     return process
 

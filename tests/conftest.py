@@ -1,8 +1,12 @@
 """Small real things that tests are made of: an encoder, a corpus, a recipe. Nothing is downloaded."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # the hub's client reads it when it is imported
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 import pytest
 import torch
@@ -41,9 +45,7 @@ TOPICS = {
 
 
 @pytest.fixture(autouse=True)
-def _quiet_and_offline(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setenv("TOKENIZERS_PARALLELISM", "false")
+def _one_thread() -> None:
     torch.set_num_threads(1)
 
 

@@ -1,8 +1,6 @@
 """Keys, folders that are whole or not there, and the item store."""
 
 import copy
-import hashlib
-import json
 import random
 import sqlite3
 from collections.abc import Iterator
@@ -157,14 +155,14 @@ def test_a_stage_that_fails_is_not_there_and_its_leavings_do_no_harm(run: RunFol
 
 
 def test_a_failing_disk_is_one_line_and_other_errors_pass() -> None:
-    with pytest.raises(
-        RunError, match=r"^run/lists: cannot be written: No space left on device; finished stages are kep"
+    full = r"^run/lists: cannot be written: No space left on device; finished stages are kept, make room or choose"
+    with pytest.raises(RunError, match=full), writing(Path("run/lists")):
+        raise OSError(28, "No space left on device")
+    with (
+        pytest.raises(RunError, match=r"^items: cannot be written: database or disk is full; "),
+        writing(Path("items")),
     ):
-        with writing(Path("run/lists")):
-            raise OSError(28, "No space left on device")
-    with pytest.raises(RunError, match="^items: cannot be written: database or disk is full; "):
-        with writing(Path("items")):
-            raise sqlite3.OperationalError("database or disk is full")
+        raise sqlite3.OperationalError("database or disk is full")
     with pytest.raises(ValueError, match="a bug"), writing(Path("run")):
         raise ValueError("a bug")
 

@@ -8,7 +8,9 @@ import shutil
 import signal
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ from tamis.errors import ModelError, SettingsError, TamisError
 from tamis.models.encoder import Encoder
 from tamis.models.reranker import Reranker
 from tamis.pipeline import NAMES, STAGES, run_recipe
-from tamis.settings import Recipe, recipe_from
+from tamis.settings import recipe_from
 from tests.commands import manifests, results_by_hash, start, write_recipe
 from tests.conftest import tiny_recipe, write_beir
 
@@ -64,7 +66,12 @@ def keys(content: dict[str, Any]) -> dict[str, str]:
 
 def run_and_list_reused(content: dict[str, Any], root: Path) -> list[str]:
     reused = []
-    run_recipe(recipe_from(content, "tiny"), root, announce=lambda name, _, again: reused.append(name) if again else ())
+
+    def announce(stage: str, folder: Path, again: bool) -> None:
+        if again:
+            reused.append(stage)
+
+    run_recipe(recipe_from(content, "tiny"), root, announce=announce)
     return reused
 
 
@@ -137,7 +144,7 @@ def test_the_report_is_one_page_with_the_name_of_the_recipe(finished: Finished) 
 
 
 def test_until_a_stage_that_is_not_there_names_those_that_are(finished: Finished, tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="no stage 'merg'; the stages are corpus, queries, .*, merge, evaluate"):
+    with pytest.raises(SettingsError, match=r"no stage 'merg'; the stages are corpus, queries, .*, merge, evaluate"):
         run_recipe(recipe_from(finished.content, "tiny"), tmp_path / "run", "merg")
 
 
@@ -361,6 +368,7 @@ class Undisturbed:
 def undisturbed(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
     base = tmp_path_factory.mktemp("undisturbed")
     recipe = write_recipe(finished.content, base)
+    start(base / "log.txt", "--help").join()  # the first process waits for the imports of the fork server
     began = time.monotonic()
     process = start(base / "log.txt", "run", recipe, "--out", base / "run", "--until", "evaluate")
     process.join()
@@ -368,28 +376,59 @@ def undisturbed(finished: Finished, tmp_path_factory: pytest.TempPathFactory) ->
     return Undisturbed(recipe, time.monotonic() - began, results_by_hash(base / "run"))
 
 
-@pytest.mark.parametrize("moment", [*range(6), *(pytest.param(n, marks=pytest.mark.slow) for n in range(6, 26))])
-def test_a_killed_run_goes_on_and_ends_with_the_same_bits(
-    undisturbed: Undisturbed, tmp_path: Path, moment: int
+@pytest.mark.parametrize("seed", [*range(3), *(pytest.param(n, marks=pytest.mark.slow) for n in range(3, 23))])
+def test_a_run_killed_at_any_moment_goes_on_and_ends_with_the_same_bits(
+    undisturbed: Undisturbed, tmp_path: Path, seed: int
 ) -> None:
-    command = (tmp_path / "log.txt", "run", undisturbed.recipe, "--out", tmp_path / "run", "--until", "evaluate")
+    moment = random.Random(seed).uniform(0, undisturbed.seconds)
+    kill_and_go_on(undisturbed, tmp_path, lambda killed, log: killed.join(moment))
+
+
+@pytest.mark.parametrize(
+    "stage",
+    [
+        "lists",
+        "train",
+        "merge",
+        *(pytest.param(n, marks=pytest.mark.slow) for n in ("corpus", "queries", "candidates")),
+    ],
+)
+def test_a_run_killed_soon_after_a_stage_goes_on_and_ends_with_the_same_bits(
+    undisturbed: Undisturbed, tmp_path: Path, stage: str
+) -> None:
+    def wait(killed: BaseProcess, log: Path) -> None:
+        wait_for(killed, log, f"] {stage}")
+        killed.join(random.Random(stage).uniform(0, 0.1))
+
+    kill_and_go_on(undisturbed, tmp_path, wait)
+
+
+def kill_and_go_on(undisturbed: Undisturbed, tmp_path: Path, wait: Callable[[BaseProcess, Path], None]) -> None:
+    log = tmp_path / "log.txt"
+    command = (log, "run", undisturbed.recipe, "--out", tmp_path / "run", "--until", "evaluate")
     killed = start(*command)
-    killed.join(random.Random(moment).uniform(0, undisturbed.seconds))
+    wait(killed, log)
     killed.kill()
     killed.join()
     assert killed.exitcode in (-signal.SIGKILL, 0)
     again = start(*command)
     again.join()
-    assert again.exitcode == 0, (tmp_path / "log.txt").read_text(encoding="utf-8")
+    assert again.exitcode == 0, log.read_text(encoding="utf-8")
     assert results_by_hash(tmp_path / "run") == undisturbed.results
     assert not list((tmp_path / "run").glob("*/.*.part"))
 
 
+def wait_for(process: BaseProcess, log: Path, text: str) -> None:
+    """Wait until a process has written something to its log, or has ended."""
+    while process.is_alive() and not (log.exists() and text in log.read_text(encoding="utf-8")):
+        time.sleep(0.01)
+
+
 @pytest.mark.slow
 def test_a_run_that_is_killed_again_and_again_still_arrives(undisturbed: Undisturbed, tmp_path: Path) -> None:
-    for _ in range(100):
+    for attempt in range(1, 100):
         process = start(tmp_path / "log.txt", "run", undisturbed.recipe, "--out", tmp_path / "run")
-        process.join(0.5 * undisturbed.seconds)
+        process.join(0.15 * attempt * undisturbed.seconds)
         process.kill()
         process.join()
         if process.exitcode == 0:
@@ -401,9 +440,7 @@ def test_ctrl_c_ends_with_one_line_and_the_next_run_goes_on(undisturbed: Undistu
     log = tmp_path / "log.txt"
     command = (log, "run", undisturbed.recipe, "--out", tmp_path / "run", "--until", "evaluate")
     stopped = start(*command)
-    while not (log.exists() and "corpus" in log.read_text(encoding="utf-8")):
-        assert stopped.is_alive()
-        time.sleep(0.01)
+    wait_for(stopped, log, "] corpus")
     assert stopped.pid
     os.kill(stopped.pid, signal.SIGINT)
     stopped.join()

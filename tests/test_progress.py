@@ -75,6 +75,5 @@ def test_a_terminal_shows_a_bar_with_label_and_count(monkeypatch: pytest.MonkeyP
 
 
 def test_an_error_inside_passes_through() -> None:
-    with pytest.raises(KeyboardInterrupt), track("embedding", 10) as advance:
-        advance(1)
+    with pytest.raises(KeyboardInterrupt), track("embedding", 10):
         raise KeyboardInterrupt

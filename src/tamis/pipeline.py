@@ -8,7 +8,6 @@ from typing import Any
 from tamis.artifacts import (
     ItemStore,
     RunFolder,
-    read_records,
     stage_key,
 )
 from tamis.building.judging import build_evaluate, build_report, evaluate_settings
@@ -66,7 +65,13 @@ STAGES = (
     Stage("train", ("corpus", "queries", "lists"), 1, train_settings, build_train),
     Stage("merge", ("corpus", "queries", "scores", "lists", "train"), 1, merge_settings, build_merge),
     Stage("evaluate", ("corpus", "train", "merge"), 1, evaluate_settings, build_evaluate),
-    Stage("report", ("corpus", "queries", "lists", "train", "merge", "evaluate"), 1, _section("corpus"), build_report),
+    Stage(
+        "report",
+        ("corpus", "queries", "lists", "train", "merge", "evaluate"),
+        1,
+        lambda recipe: recipe.name,
+        build_report,
+    ),
 )
 """The whole pipeline, in the order in which it runs."""
 
@@ -139,8 +144,3 @@ def _run_stage(
     shop.folders[stage.name] = run.folder(stage.name, key)
     if announce:
         announce(stage.name, shop.folders[stage.name], reused)
-
-
-def read_kept(folder: Path, stage: str, kind: type) -> list[Any]:
-    """Records of a finished stage, for those who look at a run from outside."""
-    return read_records(folder / f"{stage}.parquet", kind)

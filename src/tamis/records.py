@@ -103,7 +103,7 @@ class TrainingList:
         domain: The specialist that speaks the query's language, or `general` where none does.
         split: `train` or `held-out` (never trained on; chooses checkpoints, merge steps and weights).
         doc_ids: Documents of the list.
-        labels: Soft label of each document in [-1, 1], higher is more relevant.
+        labels: Soft label of each document, higher is more relevant: z-scores, or in [-1, 1] where rescaled.
         bins: Score bin of each document, 0 (lowest) to bins - 1.
         first_stage: First-stage score of each document.
     """

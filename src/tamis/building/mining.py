@@ -269,4 +269,7 @@ def _check_splits(recipe: Recipe, lists: Sequence[TrainingList]) -> None:
 def _write(folder: Path, stage: str, kept: Sequence[Any], kind: type, dropped: Sequence[Dropped]) -> Facts:
     write_records(folder / f"{stage}.parquet", kept, kind)
     write_records(folder / "dropped.parquet", dropped, Dropped)
-    return {"counts": {"in": len(kept) + len(dropped), "kept": len(kept), "dropped": drop_counts(dropped)}}
+    facts: Facts = {"counts": {"in": len(kept) + len(dropped), "kept": len(kept), "dropped": drop_counts(dropped)}}
+    if kept and hasattr(kept[0], "language"):
+        facts["languages"] = dict(sorted(Counter(record.language for record in kept).items()))
+    return facts

@@ -29,10 +29,6 @@ class Prepared:
         """Prepared documents [tokens, hidden] each, in the order of `ids`."""
         return _remember(self._documents, ids, texts, self._student.prepare_documents, progress)
 
-    def missing_documents(self, ids: Sequence[str]) -> int:
-        """How many different documents would have to be prepared."""
-        return len(set(ids) - self._documents.keys())
-
 
 def _remember(
     known: dict[str, Tensor],

@@ -128,16 +128,14 @@ def _arrow(axes: Any, place: int, row: LanguageChange) -> None:
 
 
 def label_histogram(lists: Sequence[TrainingList], name: str) -> str:
-    """How many documents of the training lists have which soft label, in 32 steps from -1 to 1."""
+    """How many documents of the training lists have which soft label, in 32 steps from the lowest to the highest."""
     labels = [label for one in lists for label in one.labels]
-    counts, edges = np.histogram(np.clip(labels, -1, 1), bins=32, range=(-1, 1))
+    counts, edges = np.histogram(labels, bins=32)
     with rc_context({**_STYLE, "svg.hashsalt": name}):
         figure, axes = _axes(380, 200)
         axes.bar(edges[:-1], counts, width=np.diff(edges) * 0.86, align="edge", color=_GAIN)
-        _count_axis(axes, "teacher's label, −1 to 1")
-        axes.set_xticks([-1, -0.5, 0, 0.5, 1])
-        axes.set_xlim(-1.02, 1.02)
-        return _svg(figure, name, f"Histogram of {len(labels)} teacher labels from -1 to 1")
+        _count_axis(axes, "teacher's label, seed bonus included")
+        return _svg(figure, name, f"Histogram of {len(labels)} teacher labels")
 
 
 def documents_per_bin(lists: Sequence[TrainingList], name: str) -> str:
