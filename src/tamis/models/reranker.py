@@ -233,8 +233,16 @@ def save_student(student: Student, folder: Path, deployment: Deployment) -> None
     else:
         student.classifier.save_pretrained(folder)
         student.tokenizer.model_max_length = student.limit
-    student.encoder.tokenizer.save_pretrained(folder)
+    _save_tokenizer(student.encoder.tokenizer, folder)
     _write_json(folder / "tamis.json", facts)
+
+
+def _save_tokenizer(tokenizer: Any, folder: Path) -> None:
+    """Write the tokenizer as it is, not as it was last used: the same bytes whatever was tokenised before."""
+    tokenizer.backend_tokenizer.no_truncation()
+    tokenizer.backend_tokenizer.no_padding()
+    tokenizer.init_kwargs.pop("local_files_only", None)
+    tokenizer.save_pretrained(folder)
 
 
 ST_MODULE = "tamis.models.sentence_transformers_module.WarmModule"
