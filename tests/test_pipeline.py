@@ -453,3 +453,10 @@ def test_ctrl_c_ends_with_one_line_and_the_next_run_goes_on(undisturbed: Undistu
     assert again.exitcode == 0
     assert "[1/9] corpus        reused" in log.read_text(encoding="utf-8")
     assert results_by_hash(tmp_path / "run") == undisturbed.results
+
+
+def test_general_documents_outside_every_list_are_no_obstacle(recipe: dict[str, Any], tmp_path: Path):
+    recipe["lists"]["documents"] = 2
+    recipe["merge"]["held_out"] = 3
+    folders = run_recipe(recipe_from(recipe, "tiny"), tmp_path / "run")
+    assert (folders["report"] / "report.html").exists()

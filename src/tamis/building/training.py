@@ -1,5 +1,6 @@
 """Train and merge: from lists to one model."""
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -112,7 +113,7 @@ def _train_unit(
 ) -> tuple[Tensors, Curve]:
     """Train one student, or take it from the item store if a killed run had finished it."""
     settings, seed = shop.recipe.train, shop.recipe.seed
-    facts = [shop.folders["lists"].name, train_settings(shop.recipe), name, file_digest(parent)]
+    facts = [shop.folders["lists"].name, train_settings(shop.recipe), name, _digest(parent)]
     keys = [item_key("trained", *facts), item_key("curve", *facts)]
     known = shop.items.get(keys)
     if len(known) < len(keys):
@@ -128,9 +129,8 @@ def _train_unit(
     return load_tensors(known[keys[0]]), Curve(**json.loads(known[keys[1]]))
 
 
-def file_digest(tensors: Tensors) -> str:
-    """Hash of a set of tensors."""
-    return item_key(save_tensors(dict(tensors)).hex())
+def _digest(tensors: Tensors) -> str:
+    return hashlib.sha256(save_tensors(dict(tensors))).hexdigest()
 
 
 def merge_settings(recipe: Recipe) -> object:
@@ -212,11 +212,7 @@ def _first_stage_weights(shop: Workshop, student: Student) -> tuple[dict[str, fl
     """
     recipe = shop.recipe
     depth = rerank_depth(recipe)
-    chosen = {
-        one.query_id
-        for domain in recipe.lists.domains
-        for one in held_out_lists(shop.read("lists", TrainingList), domain, recipe.merge.held_out)
-    }
+    chosen = _weighed_queries(shop)
     scored = [found for found in shop.read("scores", ScoredCandidates) if found.query_id in chosen]
     grades = {
         found.query_id: _grades(found, shop.queries[found.query_id], recipe.scores.seed_bonus) for found in scored
@@ -247,6 +243,17 @@ def _first_stage_weights(shop: Workshop, student: Student) -> tuple[dict[str, fl
         ]  # fmt: skip
         weights[first_stage] = max(curves[first_stage], key=lambda point: point[1])[0]
     return weights, curves
+
+
+def _weighed_queries(shop: Workshop) -> set[str]:
+    """Ids of held-out queries of target documents, up to `merge.held_out` per domain; of any where none is held out.
+
+    Of target documents only: those are what the model will rerank, and all of them are prepared.
+    """
+    target = [one for one in shop.read("lists", TrainingList) if shop.queries[one.query_id].origin == "target"]
+    pool = [one for one in target if one.split == "held-out"] or target
+    most = shop.recipe.merge.held_out
+    return {one.query_id for domain in _domains(pool) for one in _by_hash(o for o in pool if o.domain == domain)[:most]}
 
 
 def _grades(found: ScoredCandidates, query: Query, seed_bonus: float) -> dict[str, float]:
