@@ -38,15 +38,14 @@ Tensors = Mapping[str, Tensor]
 
 
 def _training_texts(shop: Workshop) -> tuple[list[TrainingList], Texts]:
-    """All lists, and the texts they speak of, prepared: every target document, and the general ones that occur."""
+    """All lists, and the texts they speak of, prepared."""
     lists = shop.read("lists", TrainingList)
-    used = {doc_id for one in lists for doc_id in one.doc_ids}
     queries = {one.query_id: shop.queries[one.query_id].text for one in lists}
-    target = {d.doc_id: d.text for d in shop.documents.values() if d.origin == "target"}
-    general = {d.doc_id: d.text for d in shop.documents.values() if d.origin == "general" and d.doc_id in used}
-    shop.prepare(queries, target)
-    shop.prepare({}, general)
-    return lists, Texts(shop.prepared, queries, {**target, **general})
+    documents = texts_of(shop.documents)
+    origins = {doc_id: document.origin for doc_id, document in shop.documents.items()}
+    shop.prepare(queries, {doc_id: text for doc_id, text in documents.items() if origins[doc_id] == "target"})
+    shop.prepare({}, {doc_id: text for doc_id, text in documents.items() if origins[doc_id] == "general"})
+    return lists, Texts(shop.prepared, queries, documents)
 
 
 def _domains(lists: Sequence[TrainingList]) -> list[str]:
@@ -62,11 +61,10 @@ def _by_hash(lists: Iterable[TrainingList]) -> list[TrainingList]:
     return sorted(lists, key=lambda one: tie_key("list", one.query_id))
 
 
-def _balanced(lists: Sequence[TrainingList], queries: Mapping[str, Query]) -> list[TrainingList]:
-    """All lists of given queries and as many of written ones, drawn by hash; all lists where none are given."""
+def _for_general_step(lists: Sequence[TrainingList], queries: Mapping[str, Query]) -> list[TrainingList]:
+    """The lists of given queries, the paper's stage 1; where none are given, those of written ones."""
     given = [one for one in lists if queries[one.query_id].origin == "general"]
-    written = _by_hash(one for one in lists if queries[one.query_id].origin == "target")
-    return given + written[: len(given) or None]
+    return given or list(lists)
 
 
 def train_settings(recipe: Recipe) -> object:
@@ -75,7 +73,7 @@ def train_settings(recipe: Recipe) -> object:
 
 
 def build_train(shop: Workshop, folder: Path) -> Facts:
-    """Train the general student on given and written queries alike, then one specialist per domain from it."""
+    """Train the general student on given queries, then one specialist per domain from it on all of its languages."""
     recipe = shop.recipe
     lists, texts = _training_texts(shop)
     domains = _domains(lists)
@@ -88,7 +86,7 @@ def build_train(shop: Workshop, folder: Path) -> Facts:
     def unit(name: str, parent: Tensors, held_out: Sequence[TrainingList], steps: int, wanted: set[str]) -> Tensors:
         train_lists = [one for one in lists if one.domain in wanted and one.split == "train"]
         if name == GENERAL:
-            train_lists = _balanced(train_lists, shop.queries)
+            train_lists = _for_general_step(train_lists, shop.queries)
         tensors, curves[name] = _train_unit(shop, name, student, parent, train_lists, held_out, texts, steps)
         save_file(dict(tensors), folder / f"{name}.safetensors")
         return tensors
@@ -212,7 +210,9 @@ def _first_stage_weights(shop: Workshop, student: Student) -> tuple[dict[str, fl
     """
     recipe = shop.recipe
     depth = rerank_depth(recipe)
-    chosen = _weighed_queries(shop)
+    lists = shop.read("lists", TrainingList)
+    most = recipe.merge.held_out
+    chosen = {one.query_id for domain in _domains(lists) for one in held_out_lists(lists, domain, most)}
     scored = [found for found in shop.read("scores", ScoredCandidates) if found.query_id in chosen]
     grades = {
         found.query_id: _grades(found, shop.queries[found.query_id], recipe.scores.seed_bonus) for found in scored
@@ -243,17 +243,6 @@ def _first_stage_weights(shop: Workshop, student: Student) -> tuple[dict[str, fl
         ]  # fmt: skip
         weights[first_stage] = max(curves[first_stage], key=lambda point: point[1])[0]
     return weights, curves
-
-
-def _weighed_queries(shop: Workshop) -> set[str]:
-    """Ids of held-out queries of target documents, up to `merge.held_out` per domain; of any where none is held out.
-
-    Of target documents only: those are what the model will rerank, and all of them are prepared.
-    """
-    target = [one for one in shop.read("lists", TrainingList) if shop.queries[one.query_id].origin == "target"]
-    pool = [one for one in target if one.split == "held-out"] or target
-    most = shop.recipe.merge.held_out
-    return {one.query_id for domain in _domains(pool) for one in _by_hash(o for o in pool if o.domain == domain)[:most]}
 
 
 def _grades(found: ScoredCandidates, query: Query, seed_bonus: float) -> dict[str, float]:
