@@ -436,10 +436,15 @@ def test_a_run_that_is_killed_again_and_again_still_arrives(undisturbed: Undistu
     assert results_by_hash(tmp_path / "run") == undisturbed.results
 
 
+def listen_to_ctrl_c() -> None:
+    """What a terminal's process does; one started in the background is born deaf to it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def test_ctrl_c_ends_with_one_line_and_the_next_run_goes_on(undisturbed: Undisturbed, tmp_path: Path) -> None:
     log = tmp_path / "log.txt"
     command = (log, "run", undisturbed.recipe, "--out", tmp_path / "run", "--until", "evaluate")
-    stopped = start(*command)
+    stopped = start(*command, prepare=listen_to_ctrl_c)
     wait_for(stopped, log, "] corpus")
     assert stopped.pid
     os.kill(stopped.pid, signal.SIGINT)
