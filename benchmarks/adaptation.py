@@ -163,6 +163,7 @@ def main() -> None:
         **summary,
     }
     results = ROOT / "results"
+    results.mkdir(exist_ok=True)
     (results / f"{chosen.name}.json").write_text(json.dumps(content, ensure_ascii=False, indent=2) + "\n", "utf-8")
     (results / f"{chosen.name}.md").write_text(table, "utf-8")
     if chosen.name == "adaptation":

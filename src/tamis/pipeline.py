@@ -62,8 +62,8 @@ STAGES = (
     Stage("candidates", ("corpus", "queries"), 1, encoder_settings, build_candidates),
     Stage("scores", ("corpus", "queries", "candidates"), 1, _section("scores"), build_scores),
     Stage("lists", ("queries", "scores"), 1, _section("lists"), build_lists),
-    Stage("train", ("corpus", "queries", "lists"), 1, train_settings, build_train),
-    Stage("merge", ("corpus", "queries", "scores", "lists", "train"), 1, merge_settings, build_merge),
+    Stage("train", ("corpus", "queries", "lists"), 2, train_settings, build_train),
+    Stage("merge", ("corpus", "queries", "scores", "lists", "train"), 2, merge_settings, build_merge),
     Stage("evaluate", ("corpus", "train", "merge"), 1, evaluate_settings, build_evaluate),
     Stage(
         "report",

@@ -61,10 +61,11 @@ def _by_hash(lists: Iterable[TrainingList]) -> list[TrainingList]:
     return sorted(lists, key=lambda one: tie_key("list", one.query_id))
 
 
-def _for_general_step(lists: Sequence[TrainingList], queries: Mapping[str, Query]) -> list[TrainingList]:
-    """The lists of given queries, the paper's stage 1; where none are given, those of written ones."""
+def _balanced(lists: Sequence[TrainingList], queries: Mapping[str, Query]) -> list[TrainingList]:
+    """All lists of given queries and as many of written ones, drawn by hash; all lists where none are given."""
     given = [one for one in lists if queries[one.query_id].origin == "general"]
-    return given or list(lists)
+    written = _by_hash(one for one in lists if queries[one.query_id].origin == "target")
+    return given + written[: len(given) or None]
 
 
 def train_settings(recipe: Recipe) -> object:
@@ -73,7 +74,7 @@ def train_settings(recipe: Recipe) -> object:
 
 
 def build_train(shop: Workshop, folder: Path) -> Facts:
-    """Train the general student on given queries, then one specialist per domain from it on all of its languages."""
+    """Train the general student on given and written queries alike, then one specialist per domain from it."""
     recipe = shop.recipe
     lists, texts = _training_texts(shop)
     domains = _domains(lists)
@@ -86,7 +87,7 @@ def build_train(shop: Workshop, folder: Path) -> Facts:
     def unit(name: str, parent: Tensors, held_out: Sequence[TrainingList], steps: int, wanted: set[str]) -> Tensors:
         train_lists = [one for one in lists if one.domain in wanted and one.split == "train"]
         if name == GENERAL:
-            train_lists = _for_general_step(train_lists, shop.queries)
+            train_lists = _balanced(train_lists, shop.queries)
         tensors, curves[name] = _train_unit(shop, name, student, parent, train_lists, held_out, texts, steps)
         save_file(dict(tensors), folder / f"{name}.safetensors")
         return tensors
