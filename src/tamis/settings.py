@@ -123,6 +123,11 @@ class ListsSettings(Section):
                 raise ValueError(f"language {language!r} stands {count} times; give it to one domain")
         return domains
 
+    @property
+    def domain_of(self) -> dict[str, str]:
+        """The specialist that speaks each language."""
+        return {language: name for name, languages in self.domains.items() for language in languages}
+
 
 class TrainSettings(Section):
     """How the student starts and learns."""

@@ -3,11 +3,12 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from tamis.models.encoder import Encoder
-from tamis.models.reranker import Deployment, save_student
+from tamis.models.reranker import Deployment, save_student, score_prepared
 from tamis.models.serializer import Serializer
 from tamis.models.stock import StockCrossEncoder
 from tamis.models.warm import WarmCrossEncoder
@@ -32,6 +33,15 @@ def new_stock(encoder: Encoder, seed: int = 1, serializer: Serializer = PLAIN) -
     with torch.no_grad():
         student.classifier.classifier.weight.mul_(50)  # a new head is so small that all scores look alike
     return student
+
+
+def logits(student, pairs, token_budget=8192):
+    queries = student.prepare_queries([query for query, _ in pairs])
+    documents = student.prepare_documents([document for _, document in pairs])
+    values = np.empty(len(pairs))
+    for batch, found in score_prepared(student, queries, documents, token_budget):
+        values[batch] = found
+    return values
 
 
 @pytest.fixture(scope="session")

@@ -7,24 +7,14 @@ from transformers import AutoTokenizer
 
 from tamis.errors import ModelError
 from tamis.models.encoder import Encoder
-from tamis.models.reranker import score_prepared
 from tamis.models.serializer import Serializer
 from tamis.models.stock import longest_first
 from tests.conftest import TOPICS
-from tests.models.conftest import PLAIN, new_stock
+from tests.models.conftest import PLAIN, logits, new_stock
 
 PAIRS = [(question, answer) for topics in TOPICS.values() for question, answer in topics]
 LONG = "install the package " * 30
 AWKWARD = [*PAIRS[:6], (LONG, "clock"), ("clock", LONG), (LONG, LONG), (PAIRS[0][0], LONG), ("?", ""), ("root", " ")]
-
-
-def logits(student, pairs, token_budget=8192):
-    queries = student.prepare_queries([query for query, _ in pairs])
-    documents = student.prepare_documents([document for _, document in pairs])
-    values = np.empty(len(pairs))
-    for batch, found in score_prepared(student, queries, documents, token_budget):
-        values[batch] = found
-    return values
 
 
 @pytest.fixture(scope="module", params=["tiny_encoder", "bert_encoder"])

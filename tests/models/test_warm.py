@@ -7,24 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tamis.errors import ModelError
-from tamis.models.reranker import score_prepared
 from tamis.models.serializer import Serializer
 from tamis.models.warm import WarmCrossEncoder
 from tests.conftest import TOPICS
-from tests.models.conftest import SERIALIZER, new_warm
+from tests.models.conftest import SERIALIZER, logits, new_warm
 
 PAIRS = [(question, answer) for topics in TOPICS.values() for question, answer in topics]
 QUERIES = [question for question, _ in PAIRS]
 DOCUMENTS = [answer for _, answer in PAIRS]
-
-
-def logits(student, pairs, token_budget=8192):
-    queries = student.prepare_queries([query for query, _ in pairs])
-    documents = student.prepare_documents([document for _, document in pairs])
-    values = np.empty(len(pairs))
-    for batch, found in score_prepared(student, queries, documents, token_budget):
-        values[batch] = found
-    return values
 
 
 class PlainAttention:

@@ -142,7 +142,7 @@ def _student_logits(shop: Workshop, pools: Sequence[Pool], depth: int) -> dict[s
     """Logits of every pair by the untrained student, by each language's own specialist, and by the merged student."""
     student = shop.untrained_student()
     train = shop.folders["train"]
-    domain_of = {lang: name for name, languages in shop.recipe.lists.domains.items() for lang in languages}
+    domain_of = shop.recipe.lists.domain_of
 
     def logits_of(path: Path, some: Sequence[Pool], label: str) -> dict[tuple[str, str], float]:
         student.load_trained(load_file(path))
@@ -180,7 +180,7 @@ def _targets(
     over_bm25, over_hybrid = of["merged@bm25"], of["merged+hybrid"]
     worst = min(found["difference"] for found in over_bm25["per_language"].values())
     untrained = 100 * (means["merged+hybrid"]["mean"] - means["untrained+hybrid"]["mean"])
-    domain_of = {lang: name for name, languages in recipe.lists.domains.items() for lang in languages}
+    domain_of = recipe.lists.domain_of
     gaps = {}
     for domain in sorted({domain_of[q.language] for q in questions}):
         own = [q for q in questions if domain_of[q.language] == domain]

@@ -239,7 +239,7 @@ def build_lists(shop: Workshop, folder: Path) -> Facts:
 
 def _check_languages(recipe: Recipe, documents: Iterable[Document]) -> None:
     """Every language of the target documents belongs to a domain."""
-    known = {language for languages in recipe.lists.domains.values() for language in languages}
+    known = recipe.lists.domain_of
     strays = [d for d in documents if d.origin == "target" and d.language not in known]
     if strays:
         raise SettingsError(

@@ -161,7 +161,7 @@ def build_merge(shop: Workshop, folder: Path) -> Facts:
         model, path = merge_specialists(specialists, trained[GENERAL], judge, recipe.merge, advance)
     path.agreement = {"untrained": judge(trained["untrained"]), **path.agreement}
     student.load_trained(model)
-    weights, curves = _first_stage_weights(shop, student)
+    weights, curves = _first_stage_weights(shop, student, lists)
     steps = [_step_facts(asdict(step)) for step in path.steps]
     facts = {
         "domains": domains,
@@ -204,14 +204,15 @@ def _step_facts(step: Facts) -> Facts:
     }
 
 
-def _first_stage_weights(shop: Workshop, student: Student) -> tuple[dict[str, float], dict[str, list[list[float]]]]:
+def _first_stage_weights(
+    shop: Workshop, student: Student, lists: Sequence[TrainingList]
+) -> tuple[dict[str, float], dict[str, list[list[float]]]]:
     """For each reranked first stage, the weight of its score beside the student's that agrees best with the teacher.
 
     Judged on whole candidate lists, down to the depth at which the model will be used, of held-out synthetic queries.
     """
     recipe = shop.recipe
     depth = rerank_depth(recipe)
-    lists = shop.read("lists", TrainingList)
     most = recipe.merge.held_out
     chosen = {one.query_id for domain in _domains(lists) for one in held_out_lists(lists, domain, most)}
     scored = [found for found in shop.read("scores", ScoredCandidates) if found.query_id in chosen]

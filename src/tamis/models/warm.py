@@ -93,20 +93,19 @@ class WarmCrossEncoder(nn.Module):
 
     def trained(self) -> dict[str, Tensor]:
         """The tensors that training changes, by the names they have in the saved body, and the two of the head."""
-        lower = self.encoder.layers - self.joint_layers
-        tensors = {"scale": self.scale, "bias": self.bias}
-        for number, layer in enumerate(self.joint):
-            for name, tensor in layer.state_dict(keep_vars=True).items():
-                tensors[f"encoder.layer.{lower + number}.{name}"] = tensor
-        return {name: tensor.detach().clone() for name, tensor in tensors.items()}
+        return {name: tensor.detach().clone() for name, tensor in self._own().items()}
 
     def load_trained(self, tensors: Mapping[str, Tensor]) -> None:
         """Take over what `trained` gave, or a merge of such."""
+        take_over(self._own(), tensors)
+
+    def _own(self) -> dict[str, Tensor]:
         lower = self.encoder.layers - self.joint_layers
-        own = {"scale": self.scale, "bias": self.bias}
+        tensors: dict[str, Tensor] = {"scale": self.scale, "bias": self.bias}
         for number, layer in enumerate(self.joint):
-            own.update({f"encoder.layer.{lower + number}.{n}": t for n, t in layer.state_dict(keep_vars=True).items()})
-        take_over(own, tensors)
+            for name, tensor in layer.state_dict(keep_vars=True).items():
+                tensors[f"encoder.layer.{lower + number}.{name}"] = tensor
+        return tensors
 
     def whole_body(self) -> Any:
         """A copy of the body with the trained layers in their places, for saving."""

@@ -35,7 +35,7 @@ def draw_lists(
         seed_bonus: In standard deviations of the teacher's scores over the candidates.
         seed: Of the draws; each query draws from its own generator, so order and number of queries do not matter.
     """
-    domain_of = {language: name for name, languages in settings.domains.items() for language in languages}
+    domain_of = settings.domain_of
     for found in scored:
         query = queries[found.query_id]
         reason = _refuse(found, query, settings.round_trip)
