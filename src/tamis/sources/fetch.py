@@ -15,6 +15,9 @@ from tamis.sources.gnome_help import PACKAGE as GNOME_PACKAGE
 from tamis.sources.gnome_help import build_gnome_help
 from tamis.sources.packages import download
 from tamis.sources.qwen_gguf import assemble_qwen, holds_qwen
+from tamis.sources.software_faqs import NAME as SOFTWARE_FAQS
+from tamis.sources.software_faqs import PACKAGES as FAQ_PACKAGES
+from tamis.sources.software_faqs import build_software_faqs
 from tamis.sources.whole_folder import require_free
 
 
@@ -51,6 +54,10 @@ def _fetch_gnome_help(out: Path) -> str:
     return _fetch_corpus(GNOME_HELP, [GNOME_PACKAGE], lambda debs: build_gnome_help(debs[0], out), out)
 
 
+def _fetch_software_faqs(out: Path) -> str:
+    return _fetch_corpus(SOFTWARE_FAQS, FAQ_PACKAGES, lambda debs: build_software_faqs(debs, out), out)
+
+
 def _fetch_corpus(name: str, packages: Sequence[str], build: Callable[[list[Path]], Counts], out: Path) -> str:
     if holds_source(out, name):
         return f"{out}: {name}, {count_beir(out)} (already there)"
@@ -79,6 +86,7 @@ SOURCES: Mapping[str, Callable[[Path], str]] = {
     "debian-faq": partial(_fetch_manual, "faq"),
     "debian-reference": partial(_fetch_manual, "reference"),
     "gnome-help": _fetch_gnome_help,
+    "software-faqs": _fetch_software_faqs,
     "e5-small": _fetch_e5_small,
     "qwen-0.5b": _fetch_qwen,
 }

@@ -82,11 +82,11 @@ def _read_pages(deb: Path) -> dict[str, dict[str, Section]]:
         match = _PAGE_NAME.search(name)
         page = _read_page(content) if match and match[2] not in _NO_ANSWERS else None
         if match and page:
-            pages.setdefault(_language(match[1]), {})[match[2]] = page
+            pages.setdefault(language_tag(match[1]), {})[match[2]] = page
     return {language: dict(sorted(pages[language].items())) for language in sorted(pages)}
 
 
-def _language(locale: str) -> str:
+def language_tag(locale: str) -> str:
     """Language tag of a locale: `pt_BR` is `pt-br`, `sr@latin` is `sr-latn`."""
     return _SHORT_TAGS.get(locale) or locale.lower().replace("_", "-").replace("@latin", "-latn").replace("@", "-")
 
