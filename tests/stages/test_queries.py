@@ -145,7 +145,15 @@ def test_a_copy_of_a_shot_is_refused_for_language_models_only():
     judge = copy_of_shot(["Warum ist Brot alt?"])
     assert judge(query("warum ist Brot alt"), DOCUMENT) == "copy of a shot"
     assert judge(query("warum ist Brot alt", "given"), DOCUMENT) is None
-    assert judge(query("warum ist Brot neu"), DOCUMENT) is None
+    assert judge(query("warum ist die Liste neu"), DOCUMENT) is None
+
+
+def test_a_query_pieced_together_from_shots_is_a_copy_unless_the_document_holds_its_words():
+    judge = copy_of_shot(["Warum ist Brot alt?", "Darf mein Rad mit?"])
+    assert judge(query("Warum darf mein Brot mit Vater?"), DOCUMENT) == "copy of a shot"
+    bakery = Document("d1", "Das Brot darf mein Vater mit dem Rad holen.", "de")
+    assert judge(query("Warum darf mein Brot mit Vater?"), bakery) is None
+    assert judge(query("Warum ist Brot alt?"), bakery) == "copy of a shot"
 
 
 def test_a_query_in_another_language_is_refused():

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from safetensors.torch import load as load_tensors
 from safetensors.torch import load_file, save_file
 from safetensors.torch import save as save_tensors
@@ -30,11 +31,14 @@ from tamis.stages.evaluate import (
     RERANKED,
 )
 from tamis.stages.lists import GENERAL
-from tamis.stages.merge import judgements, merge_specialists
+from tamis.stages.merge import judgements, merge_specialists, smallest_as_good
 from tamis.stages.train import Curve, Texts, mean_agreement, train_student
 
 Facts = dict[str, Any]
 Tensors = Mapping[str, Tensor]
+
+SCORED_BLOCK = 512
+"""Pairs scored between two writes: what a kill can lose."""
 
 
 def _training_texts(shop: Workshop) -> tuple[list[TrainingList], Texts]:
@@ -61,11 +65,11 @@ def _by_hash(lists: Iterable[TrainingList]) -> list[TrainingList]:
     return sorted(lists, key=lambda one: tie_key("list", one.query_id))
 
 
-def _balanced(lists: Sequence[TrainingList], queries: Mapping[str, Query]) -> list[TrainingList]:
-    """All lists of given queries and as many of written ones, drawn by hash; all lists where none are given."""
+def _mixed(lists: Sequence[TrainingList], queries: Mapping[str, Query], written_per_given: float) -> list[TrainingList]:
+    """All lists of given queries and a share of written ones, drawn by hash; all lists where none are given."""
     given = [one for one in lists if queries[one.query_id].origin == "general"]
     written = _by_hash(one for one in lists if queries[one.query_id].origin == "target")
-    return given + written[: len(given) or None]
+    return given + written[: round(len(given) * written_per_given) if given else None]
 
 
 def train_settings(recipe: Recipe) -> object:
@@ -87,7 +91,7 @@ def build_train(shop: Workshop, folder: Path) -> Facts:
     def unit(name: str, parent: Tensors, held_out: Sequence[TrainingList], steps: int, wanted: set[str]) -> Tensors:
         train_lists = [one for one in lists if one.domain in wanted and one.split == "train"]
         if name == GENERAL:
-            train_lists = _balanced(train_lists, shop.queries)
+            train_lists = _mixed(train_lists, shop.queries, recipe.train.written_per_given)
         tensors, curves[name] = _train_unit(shop, name, student, parent, train_lists, held_out, texts, steps)
         save_file(dict(tensors), folder / f"{name}.safetensors")
         return tensors
@@ -130,6 +134,10 @@ def _train_unit(
 
 def _digest(tensors: Tensors) -> str:
     return hashlib.sha256(save_tensors(dict(tensors))).hexdigest()
+
+
+def _tensor_digest(tensor: Tensor) -> str:
+    return hashlib.blake2b(tensor.contiguous().view(torch.uint8).numpy().tobytes(), digest_size=16).hexdigest()
 
 
 def merge_settings(recipe: Recipe) -> object:
@@ -233,17 +241,20 @@ def _first_stage_weights(
             heads[query.query_id] = ([head.doc_ids[i] for i in known], np.array([head.scores[i] for i in known]))
         pairs = [(query_id, doc_id) for query_id, (doc_ids, _) in heads.items() for doc_id in doc_ids]
         logits = score_pairs(shop, student, pairs, f"weighing {first_stage}")
-        curves[first_stage] = [
-            [weight, float(np.mean([
-                agreement(
-                    z_scores(np.array([logits[query_id, d] for d in doc_ids])) + weight * z_scores(first),
-                    np.array([grades[query_id][d] for d in doc_ids]),
-                )
-                for query_id, (doc_ids, first) in heads.items()
-            ]))]
+        agreements = {
+            weight: np.array(
+                [
+                    agreement(
+                        z_scores(np.array([logits[query_id, d] for d in doc_ids])) + weight * z_scores(first),
+                        np.array([grades[query_id][d] for d in doc_ids]),
+                    )
+                    for query_id, (doc_ids, first) in heads.items()
+                ]
+            )
             for weight in recipe.merge.first_stage_weights
-        ]  # fmt: skip
-        weights[first_stage] = max(curves[first_stage], key=lambda point: point[1])[0]
+        }
+        curves[first_stage] = [[weight, float(values.mean())] for weight, values in agreements.items()]
+        weights[first_stage] = smallest_as_good(agreements)
     return weights, curves
 
 
@@ -258,12 +269,33 @@ def _grades(found: ScoredCandidates, query: Query, seed_bonus: float) -> dict[st
 def score_pairs(
     shop: Workshop, student: Student, pairs: Sequence[tuple[str, str]], label: str
 ) -> dict[tuple[str, str], float]:
-    """Logits of (query id, document id) pairs whose texts are prepared."""
-    queries = shop.prepared.queries([query_id for query_id, _ in pairs], {})
-    documents = shop.prepared.documents([doc_id for _, doc_id in pairs], {})
+    """Logits of (query id, document id) pairs whose texts are prepared, from the item store where they are known.
+
+    Pairs are scored in fixed blocks of similar length, each computed whole or not at all, so that a killed and resumed
+    run ends with the same bits.
+    """
+    query_ids, doc_ids = sorted({query_id for query_id, _ in pairs}), sorted({doc_id for _, doc_id in pairs})
+    query_of = dict(zip(query_ids, shop.prepared.queries(query_ids, {}), strict=True))
+    document_of = dict(zip(doc_ids, shop.prepared.documents(doc_ids, {}), strict=True))
+    ordered = sorted(pairs, key=lambda pair: (len(query_of[pair[0]]) + len(document_of[pair[1]]), pair))
+    blocks = [ordered[start : start + SCORED_BLOCK] for start in range(0, len(ordered), SCORED_BLOCK)]
+    train = shop.recipe.train
+    identity = (_digest(student.trained()), shop.encoder_identity, train.head, train.cross_bias, shop.precision)
+    query_hash = {query_id: _tensor_digest(tensor) for query_id, tensor in query_of.items()}
+    document_hash = {doc_id: _tensor_digest(tensor) for doc_id, tensor in document_of.items()}
+    contents = [[f"{query_hash[q]} {document_hash[d]}" for q, d in block] for block in blocks]
+    keys = [item_key("logits", *identity, *content) for content in contents]
+    known = shop.items.get(keys)
     logits: dict[tuple[str, str], float] = {}
-    with track(label, len(pairs)) as advance:
-        for batch, values in score_prepared(student, queries, documents, shop.recipe.machine.token_budget):
-            logits.update({pairs[i]: float(value) for i, value in zip(batch, values, strict=True)})
-            advance(len(batch))
+    with track(label, sum(len(block) for block, key in zip(blocks, keys, strict=True) if key not in known)) as advance:
+        for block, key in zip(blocks, keys, strict=True):
+            if key not in known:
+                values = np.empty(len(block), np.float32)
+                queries, documents = [query_of[q] for q, _ in block], [document_of[d] for _, d in block]
+                for batch, scores in score_prepared(student, queries, documents, shop.recipe.machine.token_budget):
+                    values[batch] = scores
+                    advance(len(batch))
+                known[key] = values.tobytes()
+                shop.items.put([(key, known[key])])
+            logits.update(zip(block, np.frombuffer(known[key], np.float32).tolist(), strict=True))
     return logits

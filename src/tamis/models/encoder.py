@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from tamis.errors import ModelError
+from tamis.models.attention import register_attention
 from tamis.models.batching import token_batches
 from tamis.models.precision import Precision, autocast
 
@@ -59,7 +60,7 @@ class Encoder:
                 path,
                 add_pooling_layer=False,
                 use_safetensors=True,
-                attn_implementation="sdpa",
+                attn_implementation=register_attention(),
                 dtype=torch.float32,
                 output_loading_info=True,
             )

@@ -32,7 +32,16 @@ _HANDBOOK_PAGE = re.compile(r"usr/share/doc/HTML/([^/]+)/([^/]+/[^/]+)\.docbook$
 _POD_PAGE = re.compile(r"/pod/(perlfaq\d)\.pod$")
 
 _ENTITY = re.compile(r"&([A-Za-z][\w.-]*);")
-_CHARACTERS = {"lt": "<", "gt": ">", "amp": "&", "quot": '"', "apos": "'", "nbsp": " ", "percnt": "%", "kf5-full": "KDE"}
+_CHARACTERS = {
+    "lt": "<",
+    "gt": ">",
+    "amp": "&",
+    "quot": '"',
+    "apos": "'",
+    "nbsp": " ",
+    "percnt": "%",
+    "kf5-full": "KDE",
+}
 _LEFT_OUT_TAGS = frozenset({"indexterm", "screenshot", "mediaobject", "programlisting", "anchor"})
 _PARAGRAPH_TAGS = frozenset({"para", "simpara", "screen", "title", "listitem", "step", "member"})
 
@@ -91,7 +100,9 @@ def _read_faqs(debs: Sequence[Path]) -> dict[str, dict[str, Section]]:
     return {language: dict(_keyed(language, pages)) for language in sorted(pages)}
 
 
-def _keyed(language: str, pages: Mapping[str, Mapping[str, list[tuple[str, Section]]]]) -> Iterator[tuple[str, Section]]:
+def _keyed(
+    language: str, pages: Mapping[str, Mapping[str, list[tuple[str, Section]]]]
+) -> Iterator[tuple[str, Section]]:
     """Key and section of every entry of a language.
 
     The key is the same in every language: by the id of the question, or by its number where a page has as many as the

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Final, Protocol
 
 from tamis.records import Document, Dropped, Query
-from tamis.text import clip, letters, normalise, sentences, without_spaces
+from tamis.text import clip, letters, normalise, sentences, without_spaces, words
 
 _GIVEN: Final = "given"
 _EXTRACTIVE: Final = "extractive"
@@ -17,6 +17,7 @@ _MIN_SPACELESS_LETTERS: Final = 4
 _MAX_CHARACTERS: Final = 200
 _MAX_WORDS: Final = 40
 _MAX_COPIED: Final = 0.6  # of a normalised sentence, line or document
+_MAX_FROM_SHOTS: Final = 0.75  # of the words of a query
 _MIN_IDENTIFIED_LETTERS: Final = 20
 _CLIPPED: Final = 200
 
@@ -166,11 +167,20 @@ def _is_most_of(text: str, piece: str) -> bool:
 
 
 def copy_of_shot(shots: Collection[str]) -> Filter:
-    """Make a filter that refuses queries which a language model copied from its prompt."""
-    known = frozenset(map(normalise, shots))
+    """Make a filter that refuses queries which a language model copied, or pieced together, from its prompt.
+
+    Small models answer "may I take my bread on the night train?". At least three in four words from the shots are a
+    copy; a word that the document holds too is the document's.
+    """
+    whole = frozenset(map(normalise, shots))
+    known = frozenset(word for shot in shots for word in words(shot))
 
     def judge(query: Query, document: Document) -> str | None:
-        copied = _from_language_model(query) and normalise(query.text) in known
+        asked = set(words(query.text))
+        if not _from_language_model(query) or not asked:
+            return None
+        borrowed = (asked & known) - set(words(document.text))
+        copied = normalise(query.text) in whole or len(borrowed) >= _MAX_FROM_SHOTS * len(asked)
         return "copy of a shot" if copied else None
 
     return judge

@@ -11,10 +11,14 @@ from torch import Tensor
 from tamis.errors import ModelError
 from tamis.formulas.losses import gap_hinge, listwise_cross_entropy, margin_mse
 from tamis.formulas.ranking import agreement
+from tamis.models.batching import token_batches
 from tamis.models.prepared import Prepared
 from tamis.models.reranker import Student, score_prepared
 from tamis.records import TrainingList
 from tamis.settings import TrainSettings
+
+PART_TOKENS = 2048
+"""Tokens per forward pass while learning, padding included."""
 
 WARM_UP = 20
 """Steps over which the learning rate rises; afterwards it falls linearly to a tenth."""
@@ -117,8 +121,13 @@ def train_student(
 
 def _loss(student: Student, batch: Sequence[TrainingList], texts: Texts, settings: TrainSettings) -> Tensor:
     queries, documents, index = texts.pairs(batch)
-    logits = student(queries, documents)
     labels = torch.tensor([label for one in batch for label in one.labels], dtype=torch.float32)
+    # Parts of similar length, so that little of the work is padding; the loss sees the whole lists.
+    lengths = [len(query) + len(document) for query, document in zip(queries, documents, strict=True)]
+    parts = list(token_batches(lengths, PART_TOKENS))
+    logits = torch.cat([student([queries[i] for i in part], [documents[i] for i in part]) for part in parts])
+    order = torch.tensor([i for part in parts for i in part])
+    labels, index = labels[order], index[order]
     if settings.loss == "gap-hinge":
         return gap_hinge(logits, labels, index, settings.double_hard_margins)
     if settings.loss == "margin-mse":

@@ -1,0 +1,57 @@
+"""Attention that learns fast on a processor: for gradients in bfloat16, two matrix products beat the fused kernel.
+
+torch's fused attention for processors keeps nothing for the way back and computes it anew in a kernel that runs at a
+tenth of the matrix-product rate: a training step of the warm student spends 43 % of its time there. Laid out as two
+products it takes less than half (32 pairs of 180 tokens, 12 heads: 53 ms instead of 129, forward and backward).
+Without gradients, in float32, and on accelerators the fused kernel is kept.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+NAME = "tamis"
+"""What `attn_implementation` is called with."""
+
+
+def attend(
+    module: Any, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, scaling: float, **kwargs: Any
+) -> tuple[Tensor, None]:
+    """Softmax attention with an additive bias, in the form that transformers calls.
+
+    Args:
+        module: The layer, unused.
+        query: [batch, heads, tokens, width]; key and value likewise.
+        key: See `query`.
+        value: See `query`.
+        bias: Added to the scaled products, broadcastable to [batch, heads, tokens, tokens]; None for none.
+        scaling: Of the products, before the bias.
+        kwargs: What else transformers passes on; there is no dropout here.
+
+    Returns:
+        [batch, tokens, heads, width], and no weights.
+    """
+    learning = torch.is_grad_enabled() and query.requires_grad
+    if learning and query.dtype == torch.bfloat16 and query.device.type == "cpu" and bias is not None:
+        attended = _two_products(query * scaling, key, value, bias)
+    else:
+        attended = torch.nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=bias, scale=scaling)
+    return attended.transpose(1, 2).contiguous(), None
+
+
+def _two_products(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
+    batch, heads, tokens, width = query.shape
+    rows = batch * heads
+    of_rows = bias.to(query.dtype).expand(batch, heads, tokens, tokens).reshape(rows, tokens, tokens)
+    weights = torch.baddbmm(of_rows, query.reshape(rows, tokens, width), key.reshape(rows, tokens, width).mT)
+    attended = torch.bmm(torch.softmax(weights, dim=-1), value.reshape(rows, tokens, width))
+    return attended.view(batch, heads, tokens, width)
+
+
+def register_attention() -> str:
+    """Make the attention known to transformers; returns the name to load models with."""
+    from transformers import AttentionInterface
+
+    AttentionInterface.register(NAME, attend)
+    return NAME
