@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,13 @@ import pytest
 from safetensors.numpy import load_file
 
 from tamis.artifacts import read_json, stage_key
+from tamis.building import training
 from tamis.errors import ModelError, SettingsError, TamisError
+from tamis.formulas.ranking import tie_key
 from tamis.models.encoder import Encoder
 from tamis.models.reranker import Reranker
 from tamis.pipeline import NAMES, STAGES, run_recipe
+from tamis.records import Query, TrainingList
 from tamis.settings import recipe_from
 from tests.commands import manifests, results_by_hash, start, write_recipe
 from tests.conftest import tiny_recipe, write_beir
@@ -98,6 +101,55 @@ def test_kept_and_dropped_add_up_to_what_came_in(finished: Finished) -> None:
         counts = manifest["counts"]
         assert counts["kept"] + sum(counts["dropped"].values()) == counts["in"]
         assert counts["kept"] > 0
+
+
+def test_the_writers_counts_add_up_to_their_stage(finished: Finished) -> None:
+    for stage in ("queries", "lists"):
+        manifest = read_json(finished.folders[stage] / "manifest.json")
+        writers = manifest["generators"]
+        assert {"extractive", "given"} <= writers.keys()
+        assert sum(counts["in"] for counts in writers.values()) == manifest["counts"]["in"]
+        assert sum(counts["kept"] for counts in writers.values()) == manifest["counts"]["kept"]
+
+
+def test_pairs_that_were_scored_are_not_scored_again(
+    finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "run"
+    shutil.copytree(finished.root, root)
+    for stage in ("evaluate", "report"):
+        shutil.rmtree(root / stage)
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("a pair is scored again")
+
+    monkeypatch.setattr(training, "score_prepared", refuse)
+    run_recipe(recipe_from(finished.content, "tiny"), root)
+    assert results_by_hash(root) == results_by_hash(finished.root)
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.0, "gg"), (0.5, "ggt"), (1.0, "ggtt"), (9.0, "ggttt")])
+def test_the_general_step_mixes_written_queries_into_given_ones(share: float, expected: str) -> None:
+    origins = {"g0": "general", "g1": "general", "t0": "target", "t1": "target", "t2": "target"}
+    queries = {query_id: Query(query_id, "", "de", origin, "", "any") for query_id, origin in origins.items()}
+    lists = [TrainingList(query_id, "x", "train", ("a", "b"), (0.0, 1.0), (0, 1), (1.0, 0.0)) for query_id in queries]
+    assert "".join(one.query_id[0] for one in training._mixed(lists, queries, share)) == expected
+    written = [one for one in lists if one.query_id[0] == "t"]
+    assert training._mixed(written, queries, share) == sorted(written, key=lambda one: tie_key("list", one.query_id))
+
+
+def test_given_and_written_queries_judge_in_turn() -> None:
+    origins = {"g0": "general", "g1": "general", "t0": "target", "t1": "target", "t2": "target", "other": "target"}
+    queries = {query_id: Query(query_id, "", "de", origin, "", "any") for query_id, origin in origins.items()}
+    lists = [
+        TrainingList(i, "y" if i == "other" else "x", "held-out", ("a", "b"), (0.0, 1.0), (0, 1), (1.0, 0.0))
+        for i in queries
+    ]
+    drawn = training.held_out_lists(lists, queries, "x", 9)
+    assert "".join(one.query_id[0] for one in drawn) == "tgtgt"
+    assert training.held_out_lists(lists[::-1], queries, "x", 3) == drawn[:3]
+    trained_on = [replace(one, split="train") for one in lists]
+    assert training.held_out_lists(trained_on, queries, "x", 9) == []
 
 
 def test_what_a_stage_keeps_is_what_the_next_one_gets(finished: Finished) -> None:

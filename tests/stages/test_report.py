@@ -203,7 +203,16 @@ def made_data():
                 "versions": {"python": "3.11.2", "numpy": "2.4.6"},
                 "settings": {"max_chars": 1000},
             },
-            {"stage": "queries", "counts": {"in": 24, "kept": 20, "dropped": {"copied": 3}}, "seconds": 75.0},
+            {
+                "stage": "queries",
+                "counts": {"in": 24, "kept": 20, "dropped": {"copied": 3}},
+                "seconds": 75.0,
+                "generators": {
+                    "extractive": {"in": 14, "kept": 14, "dropped": {}},
+                    "qwen": {"in": 10, "kept": 6, "dropped": {"copied": 3, "too short": 1}},
+                },
+            },
+            {"stage": "lists", "generators": {"qwen": {"in": 6, "kept": 4, "dropped": {"copied": 0, "not found": 2}}}},
             {"stage": "merge"},
         ],
         costs={"seconds": 11520.0, "peak_memory_bytes": 5.5 * 2**30},
@@ -299,6 +308,13 @@ def test_drops_are_counted_by_reason_and_a_sum_that_fails_is_marked(page):
     corpus, queries = page.table("Records at each stage")[1:]
     assert corpus == ["corpus", "15", "12", "3", "2 copy; 1 too short", "ar 4, de 4, ja 4"]
     assert queries == ["queries", "24", "20", "3", "3 copied ✗ does not add up", ""]
+
+
+def test_each_writer_is_followed_from_its_queries_to_the_lists(page):
+    assert page.table("What came of each writer")[1:] == [
+        ["extractive", "14", "14", "0", "0 %", "nothing dropped"],
+        ["qwen", "10", "6", "4", "40 %", "3 copied; 2 not found; 1 too short"],
+    ]
 
 
 def test_three_written_queries_per_language_and_no_given_ones(tmp_path):

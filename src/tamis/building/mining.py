@@ -129,7 +129,19 @@ def build_queries(shop: Workshop, folder: Path) -> Facts:
     identify = language_identifier([*languages, "en"])
     came = itertools.chain(written, given)
     queries, dropped = split_dropped(_filter(came, documents, identify, shots))
-    return _write(folder, "queries", queries, Query, dropped)
+    kept = [query.query_id for query in queries]
+    return {**_write(folder, "queries", queries, Query, dropped), "generators": by_generator(kept, dropped)}
+
+
+def by_generator(kept: Sequence[str], dropped: Sequence[Dropped]) -> dict[str, Facts]:
+    """Counts of each query writer, in the form of a manifest's counts; query ids begin with the writer's name."""
+    names = sorted({query_id.split("/")[0] for query_id in (*kept, *(record.record_id for record in dropped))})
+    counts: dict[str, Facts] = {}
+    for name in names:
+        own_kept = sum(query_id.split("/")[0] == name for query_id in kept)
+        own_dropped = [record for record in dropped if record.record_id.split("/")[0] == name]
+        counts[name] = {"in": own_kept + len(own_dropped), "kept": own_kept, "dropped": drop_counts(own_dropped)}
+    return counts
 
 
 def _filter(
@@ -234,7 +246,11 @@ def build_lists(shop: Workshop, folder: Path) -> Facts:
     _check_splits(recipe, lists)
     facts = _write(folder, "lists", lists, TrainingList, dropped)
     domains = Counter((one.domain, one.split) for one in lists)
-    return {**facts, "lists": {f"{domain}, {split}": count for (domain, split), count in sorted(domains.items())}}
+    return {
+        **facts,
+        "lists": {f"{domain}, {split}": count for (domain, split), count in sorted(domains.items())},
+        "generators": by_generator([one.query_id for one in lists], dropped),
+    }
 
 
 def _check_languages(recipe: Recipe, documents: Iterable[Document]) -> None:

@@ -1,6 +1,7 @@
 """Train and merge: from lists to one model."""
 
 import hashlib
+import itertools
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -56,9 +57,19 @@ def _domains(lists: Sequence[TrainingList]) -> list[str]:
     return sorted({one.domain for one in lists} - {GENERAL})
 
 
-def held_out_lists(lists: Sequence[TrainingList], domain: str, most: int) -> list[TrainingList]:
-    """At most `most` held-out lists of a domain, drawn by hash: all its languages, written and given queries alike."""
-    return _by_hash(one for one in lists if one.domain == domain and one.split == "held-out")[:most]
+def held_out_lists(
+    lists: Sequence[TrainingList], queries: Mapping[str, Query], domain: str, most: int
+) -> list[TrainingList]:
+    """At most `most` held-out lists of a domain, drawn by hash: of given and of written queries in turn.
+
+    Agreement on extracts alone rewards lexical matching (docs/log.md); agreement on given queries alone says nothing
+    about the corpus.
+    """
+    own = _by_hash(one for one in lists if one.domain == domain and one.split == "held-out")
+    given = [one for one in own if queries[one.query_id].origin == "general"]
+    written = [one for one in own if queries[one.query_id].origin == "target"]
+    in_turn = itertools.chain.from_iterable(itertools.zip_longest(written, given))
+    return [one for one in in_turn if one is not None][:most]
 
 
 def _by_hash(lists: Iterable[TrainingList]) -> list[TrainingList]:
@@ -86,7 +97,7 @@ def build_train(shop: Workshop, folder: Path) -> Facts:
     start = student.trained()
     save_file(dict(start), folder / "untrained.safetensors")
     curves: dict[str, Curve] = {}
-    judged = [one for domain in domains for one in held_out_lists(lists, domain, recipe.merge.held_out)]
+    judged = [one for domain in domains for one in held_out_lists(lists, shop.queries, domain, recipe.merge.held_out)]
 
     def unit(name: str, parent: Tensors, held_out: Sequence[TrainingList], steps: int, wanted: set[str]) -> Tensors:
         train_lists = [one for one in lists if one.domain in wanted and one.split == "train"]
@@ -98,7 +109,7 @@ def build_train(shop: Workshop, folder: Path) -> Facts:
 
     general = unit(GENERAL, start, judged, recipe.train.general_steps, {GENERAL, *domains})
     for domain in domains:
-        held_out = held_out_lists(lists, domain, recipe.merge.held_out)
+        held_out = held_out_lists(lists, shop.queries, domain, recipe.merge.held_out)
         unit(domain, general, held_out, recipe.train.specialist_steps, {domain})
     write_json(folder / "curves.json", {name: asdict(curve) for name, curve in curves.items()})
     return {"counts": {"in": len(lists), "kept": len(lists), "dropped": {}}}
@@ -155,7 +166,7 @@ def build_merge(shop: Workshop, folder: Path) -> Facts:
     recipe = shop.recipe
     lists, texts = _training_texts(shop)
     domains = _domains(lists)
-    held_out = {domain: held_out_lists(lists, domain, recipe.merge.held_out) for domain in domains}
+    held_out = {domain: held_out_lists(lists, shop.queries, domain, recipe.merge.held_out) for domain in domains}
     student = shop.untrained_student()
 
     def judge(tensors: Tensors) -> dict[str, float]:
@@ -222,7 +233,7 @@ def _first_stage_weights(
     recipe = shop.recipe
     depth = rerank_depth(recipe)
     most = recipe.merge.held_out
-    chosen = {one.query_id for domain in _domains(lists) for one in held_out_lists(lists, domain, most)}
+    chosen = {one.query_id for domain in _domains(lists) for one in held_out_lists(lists, shop.queries, domain, most)}
     scored = [found for found in shop.read("scores", ScoredCandidates) if found.query_id in chosen]
     grades = {
         found.query_id: _grades(found, shop.queries[found.query_id], recipe.scores.seed_bonus) for found in scored

@@ -19,7 +19,8 @@ class ReportData:
         merge_path: domains, agreement (by model and domain), steps, order, first_stage_weights, weight_curves.
         curves: For `general` and each specialist: loss and agreement as [step, value] pairs, and the chosen step.
         manifests: One per stage, in the order of the flow: stage, key, counts {in, kept, dropped: {reason: n}},
-            languages {language: records kept}, seconds, versions, settings. All but `stage` may be missing.
+            languages {language: records kept}, generators {query writer: counts} of queries and lists, seconds,
+            versions, settings. All but `stage` may be missing.
         costs: Of the whole run: seconds, and peak_memory_bytes.
         documents: By id; those that queries and runs name, missing ones are shown as such.
         queries: Synthetic and given queries by id.

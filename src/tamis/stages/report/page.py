@@ -13,7 +13,7 @@ from tamis.stages.report import plots, wording
 from tamis.stages.report.answer import HEADLINE, headline_changes, sentence
 from tamis.stages.report.data import ReportData
 from tamis.stages.report.examples import changed_questions, sample_queries
-from tamis.stages.report.tables import agreement_rows, flows, package_versions, result_tables, stage_costs
+from tamis.stages.report.tables import agreement_rows, flows, package_versions, result_tables, stage_costs, yields
 
 __all__ = ["ReportData", "write_report"]
 
@@ -89,6 +89,7 @@ def _views(data: ReportData) -> dict[str, Any]:
         "merging": agreement_rows(data.merge_path),
         "weights": _weight_plot(data.merge_path),
         "flow": flows(data.manifests),
+        "yields": yields(data.manifests),
         "samples": sample_queries(data.queries.values(), data.documents),
         "questions": {"helped": helped, "hurt": hurt} if helped or hurt else {},
         "cost": stage_costs(data.manifests),

@@ -1,6 +1,7 @@
 """The tables of the page as rows and cells; the template only sets them."""
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -173,6 +174,38 @@ def _flow(manifest: Mapping[str, Any]) -> Flow:
     total = counts["kept"] + sum(number for _, number in dropped)
     languages = sorted(manifest.get("languages", {}).items())
     return Flow(manifest["stage"], counts["in"], counts["kept"], dropped, total == counts["in"], languages)
+
+
+class Yield(NamedTuple):
+    """What came of the queries of one writer.
+
+    Attributes:
+        generator: Its name; `given` for queries that came with documents.
+        written: Queries that it wrote.
+        filtered: Queries that passed the filters.
+        lists: Queries that became training lists, so passed the round trip.
+        share: `lists` of `written`, 0 to 1.
+        dropped: (reason, number) over both stages, most frequent first.
+    """
+
+    generator: str
+    written: int
+    filtered: int
+    lists: int
+    share: float
+    dropped: list[tuple[str, int]]
+
+
+def yields(manifests: Sequence[Mapping[str, Any]]) -> list[Yield]:
+    """One row per query writer; none where the stages queries and lists did not count by writer."""
+    of_stage = {manifest["stage"]: manifest.get("generators", {}) for manifest in manifests}
+    rows = []
+    for name, first in of_stage.get("queries", {}).items():
+        last = of_stage.get("lists", {}).get(name, {"kept": 0, "dropped": {}})
+        dropped = Counter(first["dropped"]) + Counter(last["dropped"])
+        share = last["kept"] / first["in"] if first["in"] else 0.0
+        rows.append(Yield(name, first["in"], first["kept"], last["kept"], share, dropped.most_common()))
+    return rows
 
 
 class StageCost(NamedTuple):
