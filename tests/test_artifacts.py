@@ -393,3 +393,12 @@ def test_another_seed_is_asked_anew(items: ItemStore) -> None:
     other = CountingGenerator()
     remember(other, items, seed=2)
     assert other.calls == 10
+
+
+def test_a_folder_serves_one_run_at_a_time(run):
+    other = RunFolder(run.root, "demo")
+    taken = "another run is at work in this folder; wait for it, or choose another one with --out"
+    with run.held(), pytest.raises(RunError, match=taken), other.held():
+        pass
+    with other.held():
+        pass  # free again

@@ -10,6 +10,7 @@ reads. Old results stay beside new ones; delete the folder to be rid of them.
 """
 
 import dataclasses
+import fcntl
 import hashlib
 import json
 import platform
@@ -17,7 +18,8 @@ import shutil
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TypeVar
@@ -86,6 +88,24 @@ class RunFolder:
                 root.mkdir(parents=True, exist_ok=True)
                 write_json(unfinished, {"recipe": recipe_name})
                 unfinished.rename(marker)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other processes out while this one runs: they would build the same stage in the same temporary folder.
+
+        The system lets go of the folder when the process ends, however it ends.
+
+        Raises:
+            RunError: another process is at work in it.
+        """
+        with (self.root / "run.json").open() as marker:
+            try:
+                fcntl.flock(marker, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise RunError(
+                    f"{self.root}: another run is at work in this folder; wait for it, or choose another one with --out"
+                ) from None
+            yield
 
     def folder(self, stage: str, key: str) -> Path:
         """Where the result of a stage lies or will lie."""

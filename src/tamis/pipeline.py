@@ -102,15 +102,16 @@ def run_recipe(
 
     torch.set_num_threads(recipe.machine.threads)
     run = RunFolder(root, recipe.name)
-    items = ItemStore(root / "items.sqlite")
-    shop = Workshop(recipe, items)
-    try:
-        for stage in STAGES[: NAMES.index(until) + 1]:
-            if stage.name == "evaluate" and recipe.evaluate is None:
-                continue
-            _run_stage(stage, shop, run, announce)
-    finally:
-        items.close()
+    with run.held():
+        items = ItemStore(root / "items.sqlite")
+        shop = Workshop(recipe, items)
+        try:
+            for stage in STAGES[: NAMES.index(until) + 1]:
+                if stage.name == "evaluate" and recipe.evaluate is None:
+                    continue
+                _run_stage(stage, shop, run, announce)
+        finally:
+            items.close()
     return shop.folders
 
 

@@ -58,7 +58,8 @@ def build_evaluate(shop: Workshop, folder: Path) -> Facts:
     settings = recipe.evaluate
     assert settings is not None, "the stage is skipped without judged questions"
     target = {d.doc_id: d for d in shop.documents.values() if d.origin == "target"}
-    judged = read_questions(settings.queries, settings.qrels, {d.doc_id: d.language for d in target.values()})
+    languages = {document.doc_id: document.language for document in target.values()}
+    judged, asked = read_questions(settings.queries, settings.qrels, languages)
     questions = draw_questions(judged, settings.questions)
     pools = _pools(shop, questions)
     shop.prepare({q.query_id: q.text for q in questions}, texts_of(target))
@@ -86,7 +87,6 @@ def build_evaluate(shop: Workshop, folder: Path) -> Facts:
     write_json(folder / "results.json", results)
     _write_questions(folder, questions, per_query)
     _write_runs(folder, runs)
-    asked = sum(bool(line.strip()) for line in settings.queries.read_text(encoding="utf-8").split("\n"))
     reasons = {"no relevant document in the corpus": asked - len(judged), "not drawn": len(judged) - len(questions)}
     dropped = {reason: count for reason, count in reasons.items() if count}
     return {"counts": {"in": asked, "kept": len(questions), "dropped": dropped}}

@@ -67,7 +67,7 @@ class System:
     baseline: str | None
 
 
-def read_questions(queries: Path, qrels: Path, language_of: Mapping[str, str]) -> list[Question]:
+def read_questions(queries: Path, qrels: Path, language_of: Mapping[str, str]) -> tuple[list[Question], int]:
     """Read judged questions that have a relevant document in their own language.
 
     Args:
@@ -75,12 +75,17 @@ def read_questions(queries: Path, qrels: Path, language_of: Mapping[str, str]) -
         qrels: BEIR qrels file: a header line, then query-id, corpus-id and score, separated by tabs.
         language_of: Language of every document of the corpus by id.
 
+    Returns:
+        Those questions, in the order of the file, and how many the file holds in all.
+
     Raises:
         InputError: a missing file or a broken line, named by number.
     """
     grades = _read_qrels(qrels)
     questions = []
+    asked = 0
     for query_id, text, own in _read_queries(queries):
+        asked += 1
         judged = {doc_id: grade for doc_id, grade in grades.get(query_id, {}).items() if doc_id in language_of}
         languages = {language_of[doc_id] for doc_id, grade in judged.items() if grade > 0}
         language = own if own in languages else min(languages, default=None)
@@ -91,7 +96,7 @@ def read_questions(queries: Path, qrels: Path, language_of: Mapping[str, str]) -
         raise InputError(
             f"{qrels}: no judged question has a relevant document in the corpus; do the ids belong together?"
         )
-    return questions
+    return questions, asked
 
 
 def _read_queries(path: Path) -> Iterator[tuple[str, str, str]]:
