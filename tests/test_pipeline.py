@@ -152,6 +152,15 @@ def test_given_and_written_queries_judge_in_turn() -> None:
     assert training.held_out_lists(trained_on, queries, "x", 9) == []
 
 
+def test_given_queries_weigh_the_first_stages_and_written_ones_where_none_are_given() -> None:
+    origins = {"g0": "general", "g1": "general", "t0": "target", "t1": "target"}
+    queries = {query_id: Query(query_id, "", "de", origin, "", "any") for query_id, origin in origins.items()}
+    splits = {"g0": "train", "g1": "held-out", "t0": "held-out", "t1": "train"}
+    lists = [TrainingList(i, "x", splits[i], ("a", "b"), (0.0, 1.0), (0, 1), (1.0, 0.0)) for i in queries]
+    assert [query.query_id for query in training.weighing_queries(lists, queries)] == ["g1"]
+    assert [query.query_id for query in training.weighing_queries(lists[2:], queries)] == ["t0"]
+
+
 def test_what_a_stage_keeps_is_what_the_next_one_gets(finished: Finished) -> None:
     counts = {stage: manifest["counts"] for stage, manifest in manifests(finished.root).items()}
     for stage, reads in (("candidates", "queries"), ("scores", "candidates"), ("lists", "scores"), ("train", "lists")):

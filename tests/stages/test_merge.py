@@ -1,4 +1,3 @@
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -6,7 +5,7 @@ from hypothesis import strategies as st
 
 from tamis.formulas.slerp import merge_state_dicts
 from tamis.settings import MergeSettings
-from tamis.stages.merge import judgements, merge_specialists, refuse, smallest_as_good
+from tamis.stages.merge import judgements, merge_specialists, refuse
 
 DOMAINS = ("east", "north", "south", "west")
 
@@ -186,15 +185,3 @@ def test_the_arc_is_over_differences_from_the_parent_or_over_weights(on, base):
 )
 def test_a_step_is_refused_for_the_domain_that_falls_most(before, after, reason):
     assert refuse(before, after, 0.01) == reason
-
-
-def test_of_weights_that_chance_cannot_tell_apart_the_smallest_is_chosen():
-    noise = np.random.default_rng(1).normal(0, 0.1, 50)
-    alike = {0.0: np.full(50, 0.5), 0.5: 0.8 + noise, 1.0: 0.801 - noise, 2.0: np.full(50, 0.7)}
-    assert smallest_as_good(alike) == 0.5
-
-
-def test_a_weight_that_is_better_for_nearly_every_query_is_chosen():
-    base = np.linspace(0.4, 0.9, 50)
-    assert smallest_as_good({0.0: base, 1.0: base + 0.02, 2.0: base + 0.01}) == 1.0
-    assert smallest_as_good({0.5: base, 1.0: base}) == 0.5

@@ -25,18 +25,19 @@ from tamis.building.workshop import Workshop, resolve_precision, texts_of
 from tamis.formulas.ranking import agreement, tie_key, z_scores
 from tamis.models.reranker import Deployment, Student, save_student, score_prepared
 from tamis.progress import track
-from tamis.records import Query, ScoredCandidates, TrainingList
+from tamis.records import Candidates, Query, TrainingList
 from tamis.settings import Recipe
 from tamis.stages.candidates import rank_candidates
 from tamis.stages.evaluate import (
     RERANKED,
 )
 from tamis.stages.lists import GENERAL
-from tamis.stages.merge import judgements, merge_specialists, smallest_as_good
+from tamis.stages.merge import judgements, merge_specialists
 from tamis.stages.train import Curve, Texts, mean_agreement, train_student
 
 Facts = dict[str, Any]
 Tensors = Mapping[str, Tensor]
+Logits = Mapping[tuple[str, str], float]
 
 SCORED_BLOCK = 512
 """Pairs scored between two writes: what a kill can lose."""
@@ -226,55 +227,44 @@ def _step_facts(step: Facts) -> Facts:
 def _first_stage_weights(
     shop: Workshop, student: Student, lists: Sequence[TrainingList]
 ) -> tuple[dict[str, float], dict[str, list[list[float]]]]:
-    """For each reranked first stage, the weight of its score beside the student's that agrees best with the teacher.
+    """For each reranked first stage, the weight of its score beside the student's, and how well each weight does.
 
-    Judged on whole candidate lists, down to the depth at which the model will be used, of held-out synthetic queries.
+    Judged by nDCG@10 of the document that each held-out query belongs to, among the candidates down to the depth at
+    which the model will be used. Not by agreement with the teacher: it holds the first stage's own scorers and flatters
+    them (docs/log.md).
     """
     recipe = shop.recipe
-    depth = rerank_depth(recipe)
-    most = recipe.merge.held_out
-    chosen = {one.query_id for domain in _domains(lists) for one in held_out_lists(lists, shop.queries, domain, most)}
-    scored = [found for found in shop.read("scores", ScoredCandidates) if found.query_id in chosen]
-    grades = {
-        found.query_id: _grades(found, shop.queries[found.query_id], recipe.scores.seed_bonus) for found in scored
-    }
+    queries = weighing_queries(lists, shop.queries)
     vectors = shop.vectors("query", "dense", texts_of(shop.queries))
     weights: dict[str, float] = {}
     curves: dict[str, list[list[float]]] = {}
     for first_stage in RERANKED:
         heads = {}
-        for found in scored:
-            query = shop.queries[found.query_id]
+        for query in queries:
             shelf = shop.shelves[query.origin, query.language]
             scores = shelf.search(query.text, vectors[query.query_id])[first_stage]
-            head = rank_candidates(query.query_id, shelf.doc_ids, scores, depth)
-            known = [i for i, doc_id in enumerate(head.doc_ids) if doc_id in grades[query.query_id]]
-            heads[query.query_id] = ([head.doc_ids[i] for i in known], np.array([head.scores[i] for i in known]))
-        pairs = [(query_id, doc_id) for query_id, (doc_ids, _) in heads.items() for doc_id in doc_ids]
+            heads[query.query_id] = rank_candidates(query.query_id, shelf.doc_ids, scores, rerank_depth(recipe))
+        pairs = [(query_id, doc_id) for query_id, head in heads.items() for doc_id in head.doc_ids]
         logits = score_pairs(shop, student, pairs, f"weighing {first_stage}")
-        agreements = {
-            weight: np.array(
-                [
-                    agreement(
-                        z_scores(np.array([logits[query_id, d] for d in doc_ids])) + weight * z_scores(first),
-                        np.array([grades[query_id][d] for d in doc_ids]),
-                    )
-                    for query_id, (doc_ids, first) in heads.items()
-                ]
-            )
-            for weight in recipe.merge.first_stage_weights
-        }
-        curves[first_stage] = [[weight, float(values.mean())] for weight, values in agreements.items()]
-        weights[first_stage] = smallest_as_good(agreements)
+
+        def found(weight: float, query: Query, heads: Mapping[str, Candidates], logits: Logits) -> float:
+            head = heads[query.query_id]
+            own = np.array([float(doc_id == query.document_id) for doc_id in head.doc_ids])
+            alone = z_scores(np.array([logits[query.query_id, doc_id] for doc_id in head.doc_ids]))
+            return agreement(alone + weight * z_scores(np.array(head.scores)), own) if own.any() else 0.0
+
+        curves[first_stage] = [
+            [weight, float(np.mean([found(weight, query, heads, logits) for query in queries]))]
+            for weight in sorted(recipe.merge.first_stage_weights)
+        ]
+        weights[first_stage] = max(curves[first_stage], key=lambda point: point[1])[0]
     return weights, curves
 
 
-def _grades(found: ScoredCandidates, query: Query, seed_bonus: float) -> dict[str, float]:
-    """The teacher's grades with the seed document's bonus, by document."""
-    grades = dict(zip(found.doc_ids, z_scores(np.asarray(found.teacher)).tolist(), strict=True))
-    if query.document_id in grades:
-        grades[query.document_id] += seed_bonus
-    return grades
+def weighing_queries(lists: Sequence[TrainingList], queries: Mapping[str, Query]) -> list[Query]:
+    """The held-out queries that weigh the first stages: the given ones, or the written ones where none are given."""
+    held_out = [queries[one.query_id] for one in lists if one.split == "held-out"]
+    return [query for query in held_out if query.origin == "general"] or held_out
 
 
 def score_pairs(

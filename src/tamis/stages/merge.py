@@ -1,10 +1,8 @@
 """Merge: specialists joined one after another by SLERP; every step is judged without labels and may be refused."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
 from torch import Tensor
 
 from tamis.formulas.slerp import MergeStatistics, merge_state_dicts
@@ -116,24 +114,6 @@ def refuse(before: Agreement, after: Agreement, tolerance: float) -> str:
     domain = max(before, key=lambda name: before[name] - after[name])
     fall = before[domain] - after[domain]
     return f"{domain} falls by {fall:.4f}, more than {tolerance:g}" if fall > tolerance else ""
-
-
-def smallest_as_good(agreements: Mapping[float, np.ndarray]) -> float:
-    """The smallest weight whose mean agreement lies within one standard error of the best weight's.
-
-    The teacher holds the first stage's own scorers, so agreement with it flatters large weights; what chance could
-    explain is no reason to trust the first stage more.
-
-    Args:
-        agreements: Agreement of each query, [queries], at least one query, by weight; the same queries everywhere.
-    """
-    best = max(agreements.values(), key=lambda values: float(values.mean()))
-
-    def as_good(values: np.ndarray) -> bool:
-        lost = best - values
-        return bool(lost.mean() <= lost.std() / math.sqrt(len(lost)))
-
-    return min(weight for weight, values in agreements.items() if as_good(values))
 
 
 def judgements(specialists: int, values_of_t: int) -> int:

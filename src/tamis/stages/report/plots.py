@@ -198,7 +198,7 @@ def _running_mean(values: Any) -> Any:
 
 
 def weight_curves(curves: Mapping[str, Sequence[Sequence[float]]], chosen: Mapping[str, float], name: str) -> str:
-    """Agreement against the weight of the first-stage score, one line per first stage, the chosen weight ringed."""
+    """nDCG@10 of the own document against the weight of the first-stage score, one line per first stage, the chosen weight ringed."""
     looks = ((_GAIN, "-", "o"), (_SECOND, "--", "s"), (_MUTED, ":", "^"))
     with rc_context({**_STYLE, "svg.hashsalt": name}):
         figure, axes = _axes(380, 230)
@@ -212,11 +212,11 @@ def weight_curves(curves: Mapping[str, Sequence[Sequence[float]]], chosen: Mappi
                     axes.plot(weight, value, "o", markersize=10, markerfacecolor="none", markeredgecolor=_INK)
         axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.set_xlabel("weight of the first-stage score")
-        axes.set_ylabel("agreement")
+        axes.set_ylabel("nDCG@10")
         axes.margins(y=0.15)
         axes.legend(frameon=False, labelcolor=_INK)
         described = ", ".join(f"{first_stage} {weight:g}" for first_stage, weight in chosen.items())
-        return _svg(figure, name, f"Agreement by weight of the first-stage score; chosen: {described}")
+        return _svg(figure, name, f"nDCG@10 by weight of the first-stage score; chosen: {described}")
 
 
 def _figure(width: int, height: int) -> Any:
