@@ -198,7 +198,7 @@ def _running_mean(values: Any) -> Any:
 
 
 def weight_curves(curves: Mapping[str, Sequence[Sequence[float]]], chosen: Mapping[str, float], name: str) -> str:
-    """nDCG@10 of the own document against the weight of the first-stage score, one line per first stage, the chosen weight ringed."""
+    """nDCG@10 of the own document by first-stage weight, one line per first stage, the chosen weight ringed."""
     looks = ((_GAIN, "-", "o"), (_SECOND, "--", "s"), (_MUTED, ":", "^"))
     with rc_context({**_STYLE, "svg.hashsalt": name}):
         figure, axes = _axes(380, 230)
