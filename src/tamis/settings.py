@@ -148,7 +148,7 @@ class TrainSettings(Section):
     lists_per_step: int = Field(default=4, ge=1)
     general_steps: int = Field(default=200, ge=0)
     written_per_given: float = Field(
-        default=1.0, ge=0, description="written queries for each given one in the general step, where some are given"
+        default=1.0, ge=0, description="most written queries for each given one, where some are given"
     )
     specialist_steps: int = Field(default=150, ge=0)
     checkpoints: int = Field(

@@ -101,9 +101,8 @@ def build_train(shop: Workshop, folder: Path) -> Facts:
     judged = [one for domain in domains for one in held_out_lists(lists, shop.queries, domain, recipe.merge.held_out)]
 
     def unit(name: str, parent: Tensors, held_out: Sequence[TrainingList], steps: int, wanted: set[str]) -> Tensors:
-        train_lists = [one for one in lists if one.domain in wanted and one.split == "train"]
-        if name == GENERAL:
-            train_lists = _mixed(train_lists, shop.queries, recipe.train.written_per_given)
+        own = [one for one in lists if one.domain in wanted and one.split == "train"]
+        train_lists = _mixed(own, shop.queries, recipe.train.written_per_given)
         tensors, curves[name] = _train_unit(shop, name, student, parent, train_lists, held_out, texts, steps)
         save_file(dict(tensors), folder / f"{name}.safetensors")
         return tensors
