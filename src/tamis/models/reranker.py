@@ -43,7 +43,7 @@ class Deployment:
 
     Attributes:
         first_stage_weights: Weight of the first stage's z-score beside the student's, by first stage; chosen on
-            synthetic queries.
+            held-out queries of its own chain.
         lineage: Where the checkpoint came from: parents, data, settings.
     """
 
@@ -138,7 +138,7 @@ class Reranker:
             top_k: How many to return, at least 1; None for all.
             return_documents: Put each document's text beside its score.
             first_stage: Name of the first stage (`bm25`, `hybrid`) and its score of each document: its z-score is
-                added with the weight that the checkpoint learnt on synthetic queries.
+                added with the weight that the checkpoint chose on held-out queries.
 
         Returns:
             Best first, `corpus_id` being the index into `documents`; equal logits are ordered by content.
