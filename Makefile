@@ -28,14 +28,13 @@ $(VENV)/installed-llm: $(VENV)/installed
 
 demo-data: $(VENV)/installed  ## Fetch the demo's corpus, the general documents and the encoder
 	$(TAMIS) fetch debian-faq $(DEMO)/data/debian-faq
-	$(TAMIS) fetch software-faqs $(DEMO)/data/software-faqs
 	$(TAMIS) fetch gnome-help $(DEMO)/data/gnome-help
 	$(TAMIS) fetch debian-reference $(DEMO)/data/debian-reference
 	$(TAMIS) fetch e5-small $(DEMO)/models/e5-small
 
 ifdef LLM
 demo: $(VENV)/installed-llm
-LLM_SETTINGS := --set queries.generator=llama --set queries.llama_documents=300 --set train.written_per_given=1 --set queries.model=$(DEMO)/models/qwen-0.5b.gguf
+LLM_SETTINGS := --set queries.generator=llama --set queries.llama_documents=300 --set queries.model=$(DEMO)/models/qwen-0.5b.gguf
 endif
 
 demo: demo-data  ## Adapt a reranker to the Debian FAQ and measure it; LLM=1 lets a language model write the queries

@@ -43,8 +43,11 @@ def run_seed(recipe: Path, seed: int, out: Path, changes: list[str]) -> dict[str
     return found
 
 
-def summarise(runs: list[dict[str, Any]]) -> dict[str, Any]:
-    """Mean, spread and every seed's value of each figure; a target is met when every seed meets it."""
+def summarise(runs: list[dict[str, Any]], cold: bool) -> dict[str, Any]:
+    """Mean, spread and every seed's value of each figure; a target is met when every seed meets it.
+
+    The minutes count only where the first seed started cold: in a folder that held texts and scores they say nothing.
+    """
     figures: dict[str, Any] = {}
     for system in runs[0]["mean_ndcg10"]:
         values = [run["mean_ndcg10"][system] for run in runs]
@@ -71,7 +74,8 @@ def summarise(runs: list[dict[str, Any]]) -> dict[str, Any]:
         )
     minutes = runs[0]["seconds"] / 60
     gibibytes = max(run["peak_memory_bytes"] for run in runs) / 2**30
-    targets.append({"name": "minutes, first seed, cold", "value": minutes, "bound": "<= 15", "met": minutes <= 15})
+    if cold:
+        targets.append({"name": "minutes, first seed, cold", "value": minutes, "bound": "<= 15", "met": minutes <= 15})
     targets.append({"name": "peak memory, GiB", "value": gibibytes, "bound": "< 6", "met": gibibytes < 6})
     return {"figures": figures, "targets": targets}
 
@@ -146,8 +150,9 @@ def main() -> None:
     out = chosen.out or Path("demo") / f"bench-{chosen.name}"
     out.mkdir(parents=True, exist_ok=True)
     found_commit = commit()
+    cold = not (out / "run").exists()
     runs = [run_seed(chosen.recipe, seed, out, chosen.changes) for seed in chosen.seeds]
-    summary = summarise(runs)
+    summary = summarise(runs, cold)
     table = markdown(summary, runs)
     content = {
         "benchmark": chosen.name,
@@ -155,6 +160,7 @@ def main() -> None:
         "machine": machine(),
         "versions": runs[0]["versions"],
         "seeds": chosen.seeds,
+        "cold": cold,
         "settings": chosen.changes,
         "seconds": [run["seconds"] for run in runs],
         "stage_seconds": [run["stage_seconds"] for run in runs],

@@ -145,13 +145,7 @@ def _endless(count: int, rng: np.random.Generator) -> Iterator[int]:
 
 
 def mean_agreement(student: Student, lists: Sequence[TrainingList], texts: Texts, token_budget: int) -> float:
-    """Mean agreement of the student's order with the teacher's labels over lists; in [0, 1], 0 without lists.
-
-    nDCG@10 with exponential gains, 2 to the power of the label: one label more counts twice, so the top of the list
-    decides. With linear gains the order of the irrelevant documents would outvote it.
-
-    Source: Burges et al. 2005.
-    """
+    """Mean agreement of the student's order with the teacher's labels over lists; in [0, 1], 0 without lists."""
     if not lists:
         return 0.0
     queries, documents, index = texts.pairs(lists)
@@ -165,4 +159,4 @@ def mean_agreement(student: Student, lists: Sequence[TrainingList], texts: Texts
         )
     ends = np.cumsum([len(one.doc_ids) for one in lists])[:-1]
     parts = np.split(logits, ends)
-    return float(np.mean([agreement(part, np.exp2(one.labels)) for part, one in zip(parts, lists, strict=True)]))
+    return float(np.mean([agreement(part, np.array(one.labels)) for part, one in zip(parts, lists, strict=True)]))
