@@ -28,8 +28,8 @@ $(VENV)/installed-llm: $(VENV)/installed
 
 demo-data: $(VENV)/installed  ## Fetch the demo's corpus, the general documents and the encoder
 	$(TAMIS) fetch debian-faq $(DEMO)/data/debian-faq
-	$(TAMIS) fetch gnome-help $(DEMO)/data/gnome-help
 	$(TAMIS) fetch debian-reference $(DEMO)/data/debian-reference
+	$(TAMIS) fetch gnome-help $(DEMO)/data/gnome-help
 	$(TAMIS) fetch e5-small $(DEMO)/models/e5-small
 
 ifdef LLM

@@ -13,18 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from adaptation import COLUMNS, ROOT, commit, machine, run_seed
+from tamis.settings import read_recipe
 
 SETS = {"tydiqa-ru": None, "tydiqa-te": "te", "piaf-fr": None, "scifact": None}
 """Name of each set, and its language where the demo's recipe has no specialist for it."""
-
-LANGUAGES = ("de", "en", "fr", "it", "ja", "ko", "nl", "pt", "ru", "zh-cn")
-"""Those of the demo's recipe."""
 
 QUESTIONS = 300
 """Most judged questions of a set, drawn by hash."""
 
 
-def changes_for(folder: Path, language: str | None) -> list[str]:
+def changes_for(folder: Path, language: str | None, recipe: Path) -> list[str]:
     """The settings that name a corpus."""
     changes = [
         f"name={folder.name}",
@@ -34,7 +32,7 @@ def changes_for(folder: Path, language: str | None) -> list[str]:
         f"evaluate.questions={QUESTIONS}",
     ]
     if language:
-        changes += [f"corpus.languages={json.dumps([*LANGUAGES, language])}"]
+        changes += [f"corpus.languages={json.dumps([*read_recipe(recipe).corpus.languages, language])}"]
         changes += [f"lists.domains={json.dumps({language: [language]})}"]
     return changes
 
@@ -70,7 +68,9 @@ def main() -> None:
     for name in chosen.sets:
         out = Path("demo") / "bench-elsewhere" / name
         out.mkdir(parents=True, exist_ok=True)
-        runs[name] = run_seed(chosen.recipe, chosen.seed, out, changes_for(chosen.data / name, SETS[name]))
+        runs[name] = run_seed(
+            chosen.recipe, chosen.seed, out, changes_for(chosen.data / name, SETS[name], chosen.recipe)
+        )
     targets = [{"set": name, **target} for name, run in runs.items() for target in run["targets"]]
     content = {
         "benchmark": "elsewhere",

@@ -135,12 +135,14 @@ def build_queries(shop: Workshop, folder: Path) -> Facts:
 
 def by_generator(kept: Sequence[str], dropped: Sequence[Dropped]) -> dict[str, Facts]:
     """Counts of each query writer, in the form of a manifest's counts; query ids begin with the writer's name."""
-    names = sorted({query_id.split("/")[0] for query_id in (*kept, *(record.record_id for record in dropped))})
+    kept_of = Counter(query_id.split("/")[0] for query_id in kept)
+    dropped_of: dict[str, list[Dropped]] = {}
+    for record in dropped:
+        dropped_of.setdefault(record.record_id.split("/")[0], []).append(record)
     counts: dict[str, Facts] = {}
-    for name in names:
-        own_kept = sum(query_id.split("/")[0] == name for query_id in kept)
-        own_dropped = [record for record in dropped if record.record_id.split("/")[0] == name]
-        counts[name] = {"in": own_kept + len(own_dropped), "kept": own_kept, "dropped": drop_counts(own_dropped)}
+    for name in sorted(kept_of.keys() | dropped_of.keys()):
+        own = dropped_of.get(name, [])
+        counts[name] = {"in": kept_of[name] + len(own), "kept": kept_of[name], "dropped": drop_counts(own)}
     return counts
 
 

@@ -25,7 +25,7 @@ from tamis.building.workshop import Workshop, resolve_precision, texts_of
 from tamis.formulas.ranking import agreement, tie_key, z_scores
 from tamis.models.reranker import Deployment, Student, save_student, score_prepared
 from tamis.progress import track
-from tamis.records import Candidates, Query, TrainingList
+from tamis.records import Query, TrainingList
 from tamis.settings import Recipe
 from tamis.stages.candidates import rank_candidates
 from tamis.stages.evaluate import (
@@ -37,7 +37,6 @@ from tamis.stages.train import Curve, Texts, mean_agreement, train_student
 
 Facts = dict[str, Any]
 Tensors = Mapping[str, Tensor]
-Logits = Mapping[tuple[str, str], float]
 
 SCORED_BLOCK = 512
 """Pairs scored between two writes: what a kill can lose."""
@@ -67,8 +66,7 @@ def held_out_lists(
     about the corpus.
     """
     own = _by_hash(one for one in lists if one.domain == domain and one.split == "held-out")
-    given = [one for one in own if queries[one.query_id].origin == "general"]
-    written = [one for one in own if queries[one.query_id].origin == "target"]
+    given, written = _given_and_written(own, queries)
     in_turn = itertools.chain.from_iterable(itertools.zip_longest(written, given))
     return [one for one in in_turn if one is not None][:most]
 
@@ -77,11 +75,21 @@ def _by_hash(lists: Iterable[TrainingList]) -> list[TrainingList]:
     return sorted(lists, key=lambda one: tie_key("list", one.query_id))
 
 
+def _given_and_written(
+    lists: Iterable[TrainingList], queries: Mapping[str, Query]
+) -> tuple[list[TrainingList], list[TrainingList]]:
+    """Lists of given queries, which belong to general documents, and of written ones; order is kept."""
+    given: list[TrainingList] = []
+    written: list[TrainingList] = []
+    for one in lists:
+        (given if queries[one.query_id].origin == "general" else written).append(one)
+    return given, written
+
+
 def _mixed(lists: Sequence[TrainingList], queries: Mapping[str, Query], written_per_given: float) -> list[TrainingList]:
     """All lists of given queries and a share of written ones, drawn by hash; all lists where none are given."""
-    given = [one for one in lists if queries[one.query_id].origin == "general"]
-    written = _by_hash(one for one in lists if queries[one.query_id].origin == "target")
-    return given + written[: round(len(given) * written_per_given) if given else None]
+    given, written = _given_and_written(lists, queries)
+    return given + _by_hash(written)[: round(len(given) * written_per_given) if given else None]
 
 
 def train_settings(recipe: Recipe) -> object:
@@ -238,22 +246,24 @@ def _first_stage_weights(
     weights: dict[str, float] = {}
     curves: dict[str, list[list[float]]] = {}
     for first_stage in RERANKED:
-        heads = {}
+        heads = []
         for query in queries:
             shelf = shop.shelves[query.origin, query.language]
             scores = shelf.search(query.text, vectors[query.query_id])[first_stage]
-            heads[query.query_id] = rank_candidates(query.query_id, shelf.doc_ids, scores, rerank_depth(recipe))
-        pairs = [(query_id, doc_id) for query_id, head in heads.items() for doc_id in head.doc_ids]
+            heads.append(rank_candidates(query.query_id, shelf.doc_ids, scores, rerank_depth(recipe)))
+        pairs = [(head.query_id, doc_id) for head in heads for doc_id in head.doc_ids]
         logits = score_pairs(shop, student, pairs, f"weighing {first_stage}")
-
-        def found(weight: float, query: Query, heads: Mapping[str, Candidates], logits: Logits) -> float:
-            head = heads[query.query_id]
-            own = np.array([float(doc_id == query.document_id) for doc_id in head.doc_ids])
-            alone = z_scores(np.array([logits[query.query_id, doc_id] for doc_id in head.doc_ids]))
-            return agreement(alone + weight * z_scores(np.array(head.scores)), own) if own.any() else 0.0
-
+        # Per query: the student's and the first stage's z-scores, and which document is the query's own.
+        parts = [
+            (
+                z_scores(np.array([logits[query.query_id, doc_id] for doc_id in head.doc_ids])),
+                z_scores(np.array(head.scores)),
+                np.array([float(doc_id == query.document_id) for doc_id in head.doc_ids]),
+            )
+            for query, head in zip(queries, heads, strict=True)
+        ]
         curves[first_stage] = [
-            [weight, float(np.mean([found(weight, query, heads, logits) for query in queries]))]
+            [weight, float(np.mean([agreement(s + weight * f, own) if own.any() else 0.0 for s, f, own in parts]))]
             for weight in sorted(recipe.merge.first_stage_weights)
         ]
         weights[first_stage] = max(curves[first_stage], key=lambda point: point[1])[0]
@@ -262,8 +272,8 @@ def _first_stage_weights(
 
 def weighing_queries(lists: Sequence[TrainingList], queries: Mapping[str, Query]) -> list[Query]:
     """The held-out queries that weigh the first stages: the given ones, or the written ones where none are given."""
-    held_out = [queries[one.query_id] for one in lists if one.split == "held-out"]
-    return [query for query in held_out if query.origin == "general"] or held_out
+    given, written = _given_and_written((one for one in lists if one.split == "held-out"), queries)
+    return [queries[one.query_id] for one in given or written]
 
 
 def score_pairs(

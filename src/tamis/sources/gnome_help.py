@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tamis.errors import InputError
 from tamis.sources.beir_folder import Counts, count_beir, write_beir
-from tamis.sources.manual_text import tidy
+from tamis.sources.manual_text import language_tag, tidy
 from tamis.sources.packages import deb_files, package_version
 from tamis.sources.parallel_manual import ManualRules, Section, judge_sections
 from tamis.sources.whole_folder import whole_folder
@@ -22,7 +22,6 @@ PACKAGE = "gnome-user-docs"
 
 _PAGE_NAME = re.compile(r"usr/share/help/([^/]+)/gnome-help/([^/]+)\.page$")
 _NO_ANSWERS = frozenset({"index", "about-this-guide", "more-help", "get-involved"})  # lists of links
-_SHORT_TAGS = {"C": "en", "zh_CN": "zh"}
 
 _MALLARD = "{http://projectmallard.org/1.0/}"
 _TEXT_TAGS = frozenset(_MALLARD + tag for tag in ("p", "title", "item", "td", "th", "screen", "code", "cite"))
@@ -84,11 +83,6 @@ def _read_pages(deb: Path) -> dict[str, dict[str, Section]]:
         if match and page:
             pages.setdefault(language_tag(match[1]), {})[match[2]] = page
     return {language: dict(sorted(pages[language].items())) for language in sorted(pages)}
-
-
-def language_tag(locale: str) -> str:
-    """Language tag of a locale: `pt_BR` is `pt-br`, `sr@latin` is `sr-latn`."""
-    return _SHORT_TAGS.get(locale) or locale.lower().replace("_", "-").replace("@latin", "-latn").replace("@", "-")
 
 
 def _read_page(content: bytes) -> Section | None:

@@ -5,6 +5,7 @@ import re
 # No space is written between these: ideographs, kana, and their punctuation.
 _UNSPACED = "[\u3000-\u303f\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff00-\uffef]"
 _SPACE_BETWEEN_UNSPACED = re.compile(f"(?<={_UNSPACED}) (?={_UNSPACED})")
+_SHORT_TAGS = {"C": "en", "zh_CN": "zh"}
 _OWN_SCRIPT = {
     "ja": re.compile("[\u3040-\u30ff\u4e00-\u9fff]"),
     "zh": re.compile("[\u4e00-\u9fff]"),
@@ -16,6 +17,11 @@ _OWN_SCRIPT = {
 def tidy(text: str) -> str:
     """Join lines and runs of spaces; line ends inside Chinese and Japanese sentences vanish."""
     return _SPACE_BETWEEN_UNSPACED.sub("", re.sub(r"\s+", " ", text).strip())
+
+
+def language_tag(locale: str) -> str:
+    """Language tag of a locale: `pt_BR` is `pt-br`, `sr@latin` is `sr-latn`."""
+    return _SHORT_TAGS.get(locale) or locale.lower().replace("_", "-").replace("@latin", "-latn").replace("@", "-")
 
 
 def is_dense_script(language: str) -> bool:

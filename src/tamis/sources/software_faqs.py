@@ -11,8 +11,7 @@ from pathlib import Path
 
 from tamis.errors import InputError
 from tamis.sources.beir_folder import Counts, count_beir, write_beir
-from tamis.sources.gnome_help import language_tag
-from tamis.sources.manual_text import tidy
+from tamis.sources.manual_text import language_tag, tidy
 from tamis.sources.packages import deb_files, package_version
 from tamis.sources.parallel_manual import ManualRules, Section, judge_sections
 from tamis.sources.whole_folder import whole_folder
