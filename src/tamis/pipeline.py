@@ -63,7 +63,7 @@ STAGES = (
     Stage("scores", ("corpus", "queries", "candidates"), 1, _section("scores"), build_scores),
     Stage("lists", ("queries", "scores"), 1, _section("lists"), build_lists),
     Stage("train", ("corpus", "queries", "lists"), 5, train_settings, build_train),
-    Stage("merge", ("corpus", "queries", "lists", "train"), 6, merge_settings, build_merge),
+    Stage("merge", ("corpus", "queries", "lists", "train"), 7, merge_settings, build_merge),
     Stage("evaluate", ("corpus", "train", "merge"), 2, evaluate_settings, build_evaluate),
     Stage(
         "report",

@@ -166,7 +166,7 @@ class MergeSettings(Section):
     tolerance: float = Field(default=0.005, ge=0, description="most agreement a domain may lose in a step")
     held_out: int = Field(default=60, ge=1, description="held-out lists per domain that judge a step")
     first_stage_weights: tuple[Annotated[float, Field(ge=0)], ...] = Field(
-        default=(0.0, 0.25, 0.5, 1.0, 2.0), min_length=1, description="tried; the best one is written into the model"
+        default=(0.0, 0.25, 0.5, 1.0, 2.0), min_length=1, description="tried; 1 unless another is surely better"
     )
 
 

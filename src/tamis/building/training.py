@@ -22,7 +22,7 @@ from tamis.artifacts import (
     write_json,
 )
 from tamis.building.workshop import Workshop, resolve_precision, texts_of
-from tamis.formulas.ranking import agreement, tie_key, z_scores
+from tamis.formulas.ranking import agreement, steady_weight, tie_key, z_scores
 from tamis.models.reranker import Deployment, Student, save_student, score_prepared
 from tamis.progress import track
 from tamis.records import Query, TrainingList
@@ -237,8 +237,8 @@ def _first_stage_weights(
     """For each reranked first stage, the weight of its score beside the student's, and how well each weight does.
 
     Judged by nDCG@10 of the document that each held-out query belongs to, among the candidates down to the depth at
-    which the model will be used. Not by agreement with the teacher: it holds the first stage's own scorers and flatters
-    them (docs/log.md).
+    which the model will be used; a weight other than 1 needs evidence (`steady_weight`). Not by agreement with the
+    teacher: it holds the first stage's own scorers and flatters them (docs/log.md).
     """
     recipe = shop.recipe
     queries = weighing_queries(lists, shop.queries)
@@ -262,11 +262,12 @@ def _first_stage_weights(
             )
             for query, head in zip(queries, heads, strict=True)
         ]
-        curves[first_stage] = [
-            [weight, float(np.mean([agreement(s + weight * f, own) if own.any() else 0.0 for s, f, own in parts]))]
-            for weight in sorted(recipe.merge.first_stage_weights)
-        ]
-        weights[first_stage] = max(curves[first_stage], key=lambda point: point[1])[0]
+        choices = sorted(recipe.merge.first_stage_weights)
+        values = np.array(
+            [[agreement(s + weight * f, own) if own.any() else 0.0 for s, f, own in parts] for weight in choices]
+        )
+        curves[first_stage] = [[w, float(value)] for w, value in zip(choices, values.mean(axis=1), strict=True)]
+        weights[first_stage] = steady_weight(choices, values)
     return weights, curves
 
 
