@@ -12,6 +12,8 @@ import pytest
 import torch
 from hypothesis import settings
 
+from tests.rerankers import bert_encoder, encoder, stock_folder, warm_folder  # noqa: F401  # fixtures for all
+
 settings.register_profile("tamis", deadline=None, derandomize=True)
 settings.load_profile("tamis")
 
@@ -126,7 +128,7 @@ def recipe(tmp_path: Path, corpus: Path, tiny_encoder: Path) -> dict[str, Any]:
     return tiny_recipe(corpus, write_beir(tmp_path / "general", "g-"), tiny_encoder)
 
 
-def tiny_recipe(corpus: Path, general: Path, encoder: Path) -> dict[str, Any]:
+def tiny_recipe(corpus: Path, general: Path, body: Path) -> dict[str, Any]:
     """A recipe that runs the whole chain in seconds, as the YAML would be read."""
     return {
         "name": "tiny",
@@ -134,7 +136,7 @@ def tiny_recipe(corpus: Path, general: Path, encoder: Path) -> dict[str, Any]:
         "precision": "float32",
         "corpus": {"target": str(corpus), "general": [str(general)]},
         "queries": {"per_document": 2},
-        "candidates": {"depth": 10, "dense": {"path": str(encoder), "max_length": 64}},
+        "candidates": {"depth": 10, "dense": {"path": str(body), "max_length": 64}},
         "scores": {"use": 0.0},
         "lists": {"documents": 4, "held_out": 0.3, "domains": {"english": ["en"], "german": ["de"]}},
         "train": {"general_steps": 4, "specialist_steps": 3, "checkpoints": 2, "lists_per_step": 2, "joint_layers": 1},

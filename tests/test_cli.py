@@ -175,7 +175,7 @@ finally:
 """
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stderr
-    for command in ("run", "rerank", "fetch"):
+    for command in ("run", "rerank", "export", "fetch"):
         assert command in found.stdout
 
 
@@ -184,3 +184,33 @@ def test_a_module_of_that_name_does_the_same(tmp_path: Path) -> None:
     found = subprocess.run(command, capture_output=True, text=True, check=False)
     assert found.returncode == 2
     assert found.stderr.splitlines() == [f"tamis: {tmp_path / 'none.txt'}: cannot be read: No such file or directory"]
+
+
+# export
+
+
+def test_an_export_prints_its_parity_and_ranks_as_the_model(stock_folder: Path, tmp_path: Path) -> None:
+    found = tamis("export", stock_folder, tmp_path / "out", "--to", "transformers")
+    assert found.status == 0
+    assert "largest difference" in found.out
+    assert "200" in found.out
+    assert f"export: {tmp_path / 'out'}" in found.out
+    (tmp_path / "lines.txt").write_text("The clock runs.\nInstall a package.\n", encoding="utf-8")
+    asked = (tmp_path / "lines.txt", "-q", "install a package")
+    assert tamis("rerank", tmp_path / "out", *asked).out == tamis("rerank", stock_folder, *asked).out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("--to", "gguf"), "--to gguf: expected one of transformers, vllm, onnx, openvino"),
+        (("--to", "vllm", "--pairs", "none.jsonl"), "none.jsonl: cannot be read"),
+    ],
+)
+def test_an_export_that_cannot_be_made_says_why(
+    stock_folder: Path, tmp_path: Path, arguments: tuple[str, ...], complaint: str
+) -> None:
+    found = tamis("export", stock_folder, tmp_path / "out", *arguments)
+    assert found.status == 2
+    assert complaint in found.complaint
+    assert not (tmp_path / "out").exists()

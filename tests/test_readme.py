@@ -10,9 +10,9 @@ from typer.testing import CliRunner
 
 import tamis
 from tamis.cli import app
+from tamis.models.checkpoint import Deployment, save_student
 from tamis.models.encoder import Encoder
-from tamis.models.reranker import Deployment, save_student
-from tamis.models.serializer import Serializer
+from tamis.models.serializer import Apart
 from tamis.models.warm import WarmCrossEncoder
 from tamis.settings import read_recipe, recipe_from
 
@@ -25,7 +25,7 @@ def blocks(language: str) -> list[str]:
 
 
 def test_the_python_block_runs_and_prints_a_ranking(tmp_path: Path, tiny_encoder: Path, capsys: pytest.CaptureFixture):
-    student = WarmCrossEncoder(Encoder.load(tiny_encoder), Serializer(), joint_layers=1, cross_bias=-4.0)
+    student = WarmCrossEncoder(Encoder.load(tiny_encoder), Apart(), joint_layers=1, cross_bias=-4.0)
     save_student(student, tmp_path / "model", Deployment({}, {}))
     (code,) = blocks("python")
     exec(compile(code.replace("demo/model", str(tmp_path / "model")), "README.md", "exec"), {})

@@ -88,7 +88,7 @@ _stage_command("report", "Write the HTML report.")
 
 @app.command()
 def rerank(
-    model: Annotated[Path, typer.Argument(help="Folder of a model that tamis saved")],
+    model: Annotated[str, typer.Argument(help="Folder or hub name of a reranker of any known family")],
     file: Annotated[Path, typer.Argument(help="Text file, one document per line; - for standard input")],
     query: Annotated[str, typer.Option("--query", "-q", help="What is looked for")],
     top: Annotated[int | None, typer.Option(help="How many lines to show; default all")] = None,
@@ -109,6 +109,24 @@ def rerank(
         raise InputError(f"{file}: no lines to rank")
     for ranked in Reranker(model).rank(query, lines, top_k=top, return_documents=True):
         typer.echo(f"{ranked['score']:.4f}\t{ranked['text']}")
+
+
+@app.command()
+def export(
+    model: Annotated[str, typer.Argument(help="Folder or hub name of a reranker")],
+    out: Annotated[Path, typer.Argument(help="New folder to write")],
+    to: Annotated[str, typer.Option("--to", help="transformers, vllm, onnx or openvino")],
+    pairs: Annotated[
+        Path | None, typer.Option(help="JSONL with query and document to compare on; default 200 built-in pairs")
+    ] = None,
+) -> None:
+    """Write a reranker for another engine, load it there and compare the scores."""
+    from tamis.exporting.export import export as export_model
+    from tamis.exporting.pairs import builtin_pairs, read_pairs
+    from tamis.summary import print_parity
+
+    _quiet_libraries()
+    print_parity(export_model(model, out, to, read_pairs(pairs) if pairs else builtin_pairs()), out)
 
 
 @app.command()

@@ -11,6 +11,7 @@ from rich.table import Table
 from tamis.artifacts import read_json, write_json, writing
 from tamis.building.judging import costs
 from tamis.errors import RunError
+from tamis.exporting.parity import Parity
 from tamis.pipeline import NAMES
 
 COLUMNS = (
@@ -86,6 +87,24 @@ def print_results(folders: Mapping[str, Path]) -> None:
         f"{spent['seconds']:,.0f} s in all stages, at most {spent['peak_memory_bytes'] / 2**30:.1f} GiB of memory. "
         "The corpus's documents were adapted to; its questions were not seen."
     )
+
+
+def print_parity(found: Parity, out: Path) -> None:
+    """Print how far an export agrees with the model it was made from."""
+    table = Table(box=None, show_header=False)
+    for name, value in (
+        ("engine", found.engine),
+        ("pairs compared", f"{found.pairs}"),
+        ("largest difference", f"{found.largest:.1e}"),
+        ("mean difference", f"{found.mean:.1e}"),
+        ("constant left out", f"{found.offset:.4f}" if found.offset else "none"),
+        ("Kendall tau", f"{found.tau:.4f}"),
+        ("new ties", f"{100 * found.ties:.1f} %"),
+    ):
+        table.add_row(name, value)
+    console = Console(highlight=False)
+    console.print(table)
+    console.print(f"export: {out}", soft_wrap=True)
 
 
 def _table(results: Mapping[str, Any]) -> Table:

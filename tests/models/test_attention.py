@@ -48,3 +48,16 @@ def test_without_bias_every_token_is_seen():
     found, _ = attend(None, query, key, value, None, 0.35)
     expected = reference(query, key, value, torch.zeros(()), 0.35)
     torch.testing.assert_close(found.float(), expected, atol=2e-2, rtol=2e-2)
+
+
+@pytest.mark.parametrize("tokens", [1, 7, 192, 193])
+@pytest.mark.parametrize("padded", [False, True])
+def test_rows_with_padding_alone_are_right_at_every_length(tokens, padded):
+    generator = torch.Generator().manual_seed(tokens)
+    query, key, value = (torch.randn(2, 3, tokens, 8, generator=generator).bfloat16() for _ in range(3))
+    bias = torch.zeros(2, 1, 1, tokens, dtype=torch.bfloat16)
+    if padded:
+        bias[0, :, :, tokens // 2 + 1 :] = -1e9
+    with torch.inference_mode():
+        found, _ = attend(None, query, key, value, bias if padded else None, 0.35)
+    torch.testing.assert_close(found.float(), reference(query, key, value, bias, 0.35), atol=2e-2, rtol=2e-2)

@@ -7,10 +7,10 @@ from transformers import AutoTokenizer
 
 from tamis.errors import ModelError
 from tamis.models.encoder import Encoder
-from tamis.models.serializer import Serializer
-from tamis.models.stock import longest_first
+from tamis.models.rows import keep
+from tamis.models.serializer import Joined
 from tests.conftest import TOPICS
-from tests.models.conftest import PLAIN, logits, new_stock
+from tests.rerankers import PLAIN, logits, new_stock
 
 PAIRS = [(question, answer) for topics in TOPICS.values() for question, answer in topics]
 LONG = "install the package " * 30
@@ -48,7 +48,7 @@ def test_pairs_are_cut_as_the_tokenizers_library_cuts_them(tiny_encoder, first, 
     tokenizer.enable_truncation(limit, strategy="longest_first")
     encoding = tokenizer.encode(" ".join(["clock"] * first), " ".join(["root"] * second))
     kept = tuple(encoding.tokens.count(word) for word in ("clock", "root"))
-    assert longest_first(first, second, limit - 4) == kept
+    assert keep(first, second, limit - 4) == kept
 
 
 @given(
@@ -63,7 +63,7 @@ def test_a_pair_gets_the_same_score_alone_and_in_any_batch_order_and_budget(stud
 
 
 def test_a_pair_is_never_longer_than_the_positions_of_the_body(encoder):
-    student = new_stock(encoder, serializer=Serializer("", "", 400, 400))
+    student = new_stock(encoder, serializer=Joined(max_tokens=800))
     words = "install " * 500
     assert student.limit == encoder.positions == 128
     assert np.isfinite(logits(student, [(words, words), ("clock", words)])).all()
@@ -120,6 +120,6 @@ def test_tensors_of_another_model_are_refused_and_change_nothing(encoder):
 
 
 def test_prefixes_of_the_serializer_are_put_before_the_texts(encoder):
-    prefixed = new_stock(encoder, serializer=Serializer("root ", "clock ", PLAIN.query_tokens, PLAIN.document_tokens))
+    prefixed = new_stock(encoder, serializer=Joined("root ", "clock ", PLAIN.max_tokens))
     written_out = [(f"root {query}", f"clock {document}") for query, document in PAIRS]
     np.testing.assert_allclose(logits(prefixed, PAIRS), logits(new_stock(encoder), written_out), atol=1e-6)

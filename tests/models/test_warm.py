@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tamis.errors import ModelError
-from tamis.models.serializer import Serializer
+from tamis.models.serializer import Apart
 from tamis.models.warm import WarmCrossEncoder
 from tests.conftest import TOPICS
-from tests.models.conftest import SERIALIZER, logits, new_warm
+from tests.rerankers import SERIALIZER, logits, new_warm
 
 PAIRS = [(question, answer) for topics in TOPICS.values() for question, answer in topics]
 QUERIES = [question for question, _ in PAIRS]
@@ -168,4 +168,4 @@ def test_tensors_of_another_model_are_refused_and_change_nothing(encoder):
 @pytest.mark.parametrize("joint_layers", [0, 4])
 def test_a_number_of_joint_layers_that_the_encoder_does_not_have_is_refused(encoder, joint_layers):
     with pytest.raises(ModelError, match=f"joint_layers is {joint_layers}, expected 1 to 3"):
-        WarmCrossEncoder(encoder, Serializer(), joint_layers, -4.0)
+        WarmCrossEncoder(encoder, Apart(), joint_layers, -4.0)

@@ -9,7 +9,7 @@ from sklearn.metrics import ndcg_score
 from tamis.errors import ModelError
 from tamis.models.encoder import Encoder
 from tamis.models.prepared import Prepared
-from tamis.models.serializer import Serializer
+from tamis.models.serializer import Apart, Joined
 from tamis.models.stock import StockCrossEncoder
 from tamis.models.warm import WarmCrossEncoder
 from tamis.records import TrainingList
@@ -45,7 +45,7 @@ def encoder(tiny_encoder):
 
 @pytest.fixture
 def student(encoder):
-    return WarmCrossEncoder(encoder, Serializer("", "", 32, 48), 1, -2.0, scale=8.0, bias=-5.0).eval()
+    return WarmCrossEncoder(encoder, Apart("", "", 32, 48), 1, -2.0, scale=8.0, bias=-5.0).eval()
 
 
 def texts_for(student):
@@ -75,7 +75,7 @@ def test_every_loss_falls_on_a_task_that_can_be_learnt_and_the_agreement_rises(s
 
 
 def test_a_stock_student_learns_too(encoder):
-    student = StockCrossEncoder.start(encoder, Serializer("", "", 32, 48), seed=0).eval()
+    student = StockCrossEncoder.start(encoder, Joined(max_tokens=80), seed=0).eval()
     curve = train(student, steps=30)
     assert max(value for _, value in curve.agreement) > curve.agreement[0][1] + 0.05
     assert curve.loss[-1][1] < curve.loss[0][1]
@@ -112,7 +112,7 @@ def test_among_checkpoints_that_agree_alike_the_earliest_is_kept(student):
 def test_the_losses_are_those_of_a_loop_written_out(student, encoder):
     steps, rate = 30, 2e-3
     curve = train(student, steps=steps, learning_rate=rate, lists_per_step=len(LISTS), weight_decay=0.1)
-    twin = WarmCrossEncoder(encoder, Serializer("", "", 32, 48), 1, -2.0, scale=8.0, bias=-5.0).eval()
+    twin = WarmCrossEncoder(encoder, Apart("", "", 32, 48), 1, -2.0, scale=8.0, bias=-5.0).eval()
     queries = twin.prepare_queries([QUERIES[one.query_id] for one in LISTS for _ in one.doc_ids])
     documents = twin.prepare_documents([DOCUMENTS[doc_id] for one in LISTS for doc_id in one.doc_ids])
     labels = torch.tensor([one.labels for one in LISTS])
@@ -141,7 +141,7 @@ def test_without_held_out_lists_the_last_weights_are_kept(student):
 def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not(encoder):
     def trained(seed):
         torch.manual_seed(seed + 100)  # the global state must not matter
-        student = WarmCrossEncoder(encoder, Serializer("", "", 32, 48), 1, -2.0, scale=8.0, bias=-5.0).eval()
+        student = WarmCrossEncoder(encoder, Apart("", "", 32, 48), 1, -2.0, scale=8.0, bias=-5.0).eval()
         curve = train(student, steps=6, held_out=[], seed=seed)
         return student.trained(), curve
 

@@ -23,7 +23,8 @@ from tamis.artifacts import (
 )
 from tamis.building.workshop import Workshop, resolve_precision, texts_of
 from tamis.formulas.ranking import agreement, steady_weight, tie_key, z_scores
-from tamis.models.reranker import Deployment, Student, save_student, score_prepared
+from tamis.models.checkpoint import Deployment, save_student
+from tamis.models.student import Student, score_prepared
 from tamis.progress import track
 from tamis.records import Query, TrainingList
 from tamis.settings import Recipe

@@ -13,9 +13,9 @@ from tamis.artifacts import ItemStore, file_hash, item_key, read_records
 from tamis.models.encoder import Encoder
 from tamis.models.precision import Precision, fastest_precision
 from tamis.models.prepared import Prepared
-from tamis.models.reranker import Student
-from tamis.models.serializer import Serializer
+from tamis.models.serializer import Apart, Joined
 from tamis.models.stock import StockCrossEncoder
+from tamis.models.student import Student
 from tamis.models.warm import WarmCrossEncoder
 from tamis.progress import track
 from tamis.records import Document, Query
@@ -127,12 +127,12 @@ class Workshop:
         """A new student on the encoder's body."""
         train, dense = self.recipe.train, self.recipe.candidates.dense
         if train.head == "stock":
-            serializer = Serializer("", "", train.query_tokens, train.document_tokens)
-            return StockCrossEncoder.start(self.encoder, serializer, self.recipe.seed)
-        serializer = Serializer(dense.query_prefix, dense.document_prefix, train.query_tokens, train.document_tokens)
+            joined = Joined(max_tokens=train.query_tokens + train.document_tokens)
+            return StockCrossEncoder.start(self.encoder, joined, self.recipe.seed)
+        apart = Apart(dense.query_prefix, dense.document_prefix, train.query_tokens, train.document_tokens)
         # e5 cosines of a question and its answer lie around 0.85: there the published score starts at one half.
         bias = -0.85 * train.scale
-        joint = WarmCrossEncoder(self.encoder, serializer, train.joint_layers, train.cross_bias, train.scale, bias)
+        joint = WarmCrossEncoder(self.encoder, apart, train.joint_layers, train.cross_bias, train.scale, bias)
         return joint.eval()
 
     @cached_property

@@ -76,12 +76,16 @@ class Encoder:
 
     def tokenise(self, texts: Sequence[str], prefix: str, max_tokens: int) -> list[list[int]]:
         """Token ids of each text, special tokens included, cut at the end to `max_tokens` or `positions`."""
+        return [encoding.ids for encoding in self.encodings(texts, prefix, max_tokens)]
+
+    def encodings(self, texts: Sequence[str], prefix: str, max_tokens: int) -> list[Any]:
+        """As `tokenise`, but the tokenizers library's own records, which also know what was cut."""
         if not texts:
             return []
         limit = min(max_tokens, self.positions)
         encoded = self.tokenizer([prefix + text for text in texts], truncation=True, max_length=limit)
-        ids: list[list[int]] = encoded["input_ids"]
-        return ids
+        found: list[Any] = encoded.encodings
+        return found
 
     @torch.no_grad()
     def states(
@@ -157,13 +161,22 @@ def run_layer(layer: Any, hidden: Tensor, bias: Tensor | None) -> Tensor:
 
 @contextmanager
 def loading(path: str | Path, what: str) -> Iterator[None]:
-    """Turn whatever a loader raises into a `ModelError` of one line that names the folder."""
+    """Turn whatever a loader raises into a `ModelError` of one line that names the folder.
+
+    transformers' report of tensors that it does not use is silenced: every loader checks for itself.
+    """
+    from transformers.utils import logging
+
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()
     try:
         yield
-    except ModelError:
-        raise
+    except ModelError as error:
+        raise error if str(path) in str(error) else ModelError(f"{path}: {error}") from None
     except Exception as error:  # transformers, tokenizers and safetensors: each has errors of its own, some plain ones
         raise ModelError(f"{path}: cannot be loaded as {what}: {' '.join(str(error).split())[:300]}") from None
+    finally:
+        logging.set_verbosity(verbosity)
 
 
 def refuse_missing(path: str | Path, missing: Iterable[str]) -> None:

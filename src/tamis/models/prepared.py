@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from torch import Tensor
 
-from tamis.models.reranker import Student
+from tamis.models.student import Student
 
 Advance = Callable[[int], None]
 

@@ -1,12 +1,9 @@
-"""The deployed reranker: load a checkpoint folder, score pairs, rank documents, save."""
+"""The deployed reranker: load a checkpoint of any family, score pairs, rank documents."""
 
-import json
-import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from itertools import islice
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict, cast
 
 import numpy as np
 import torch
@@ -15,17 +12,24 @@ from torch import Tensor
 
 from tamis.errors import InputError, ModelError
 from tamis.formulas.ranking import rank_order, tie_key, z_scores
-from tamis.models.batching import token_batches
-from tamis.models.encoder import Encoder, check_folder, loading, refuse_missing
-from tamis.models.precision import Precision
-from tamis.models.serializer import Serializer
-from tamis.models.stock import StockCrossEncoder
-from tamis.models.warm import WarmCrossEncoder
+from tamis.models.checkpoint import load_warm, read_facts
+from tamis.models.families import load_scorer
+from tamis.models.int8 import to_int8
+from tamis.models.precision import Precision, fastest_precision
+from tamis.models.rows import Pair
+from tamis.models.serializer import Document, Serializer, document_text
+from tamis.models.stream import WINDOW, Scored, Scorer, score_stream
+from tamis.models.warm_scorer import WarmScorer
 
-FORMAT = 1
-"""Version of `tamis.json`."""
+logger = logging.getLogger(__name__)
 
-Student = WarmCrossEncoder | StockCrossEncoder
+PROBE = [("a cat sleeps", "The cat is asleep."), ("a cat sleeps", "Interest rates rose."), ("1", "2")]
+"""Pairs that no working reranker scores alike."""
+
+CPU_TOKENS, GPU_TOKENS = 2048, 65_536
+"""Tokens per forward pass unless asked for more: on two cores 8,192 run a fifth slower than 2,048."""
+
+DocumentPair = tuple[str, Document]
 
 
 class Ranked(TypedDict, total=False):
@@ -37,97 +41,123 @@ class Ranked(TypedDict, total=False):
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Deployment:
-    """What a checkpoint says about its use.
-
-    Attributes:
-        first_stage_weights: Weight of the first stage's z-score beside the student's, by first stage; chosen on
-            held-out queries of its own chain.
-        lineage: Where the checkpoint came from: parents, data, settings.
-    """
-
-    first_stage_weights: Mapping[str, float]
-    lineage: Mapping[str, Any]
-
-
-def score_prepared(
-    student: Student, queries: Sequence[Tensor], documents: Sequence[Tensor], token_budget: int
-) -> Iterator[tuple[list[int], np.ndarray]]:
-    """Score prepared pairs, batch by batch, the longest first.
-
-    Args:
-        student: The model.
-        queries: The prepared query of each pair.
-        documents: The prepared document of each pair.
-        token_budget: Most tokens per forward pass, padding included.
-
-    Yields:
-        Indices of the pairs of a batch and their logits, float32.
-    """
-    lengths = [len(query) + len(document) for query, document in zip(queries, documents, strict=True)]
-    for batch in token_batches(lengths, token_budget):
-        with torch.inference_mode():
-            logits = student([queries[i] for i in batch], [documents[i] for i in batch])
-        yield batch, logits.float().cpu().numpy()
-
-
 class Reranker:
     """Scores how well documents answer a query.
+
+    The float32 logit of a pair is the score that ranks; the bounded score is for show. Documents are strings, or
+    mappings with `text` and perhaps `title`.
 
     Example:
         >>> reranker = Reranker("demo/model")  # doctest: +SKIP
         >>> reranker.rank("Wie installiere ich ein Paket?", documents, top_k=3)  # doctest: +SKIP
+
+    Attributes:
+        family: Which kind of reranker the checkpoint is, see `tamis.models.families`.
+        serializer: How texts become tokens.
+        activation: What makes a bounded score of the logit: `sigmoid`, `tanh` or `identity`.
+        deployment: What a checkpoint that tamis made says about its use.
+        tokenizer: The checkpoint's own.
+        scorer: What tokenises and scores, see `tamis.models.stream`.
     """
 
-    def __init__(self, path: str | Path, precision: Precision = "float32", token_budget: int = 8192) -> None:
-        """Load a folder that tamis saved.
+    def __init__(
+        self,
+        path: str | Path,
+        precision: Precision | Literal["auto", "int8"] = "float32",
+        token_budget: int | None = None,
+        max_tokens: int | None = None,
+        device: str | None = None,
+        trust_remote_code: bool = False,
+    ) -> None:
+        """Load a checkpoint; the family is found from its files.
 
         Args:
-            path: The folder.
-            precision: Number format of the matrix products; scores are float32 either way.
-            token_budget: Most tokens per forward pass, padding included.
+            path: Hugging Face folder or hub name.
+            precision: Number format of the body; `auto` is bfloat16 where the machine multiplies it natively. The score
+                is float32 either way. `int8` is for processors, not for warm checkpoints, and no longer exact.
+            token_budget: Most tokens per forward pass, padding included; None for what is fastest: as many as a
+                processor's cache holds, or as fill a GPU.
+            max_tokens: Most tokens of a pair, in place of what the checkpoint says; not for warm checkpoints.
+            device: `cpu`, `cuda` ...; None takes a GPU where there is one.
+            trust_remote_code: Run code that the checkpoint brings; only for bodies that transformers does not know.
 
         Raises:
-            ModelError: no such folder, no score head, broken or non-finite weights.
+            ModelError: no such folder, an unknown family, no score head, broken, constant or non-finite weights.
         """
-        self.path = Path(path)
-        self.token_budget = token_budget
-        self.student, self.deployment = load_student(self.path, precision, token_budget)
+        self.path = path
+        facts = read_facts(path)
+        where = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        budget = token_budget or (CPU_TOKENS if torch.device(where).type == "cpu" else GPU_TOKENS)
+        chosen: Precision = (
+            fastest_precision() if precision == "auto" else "float32" if precision == "int8" else precision
+        )
+        self.deployment = facts.deployment
+        self.scorer: Scorer
+        if facts.family == "warm":
+            for name, given in (("max_tokens", max_tokens is not None), ("precision int8", precision == "int8")):
+                if given:
+                    raise ModelError(f"{path}: {name} is not for warm checkpoints")
+            student = load_warm(path, facts, chosen, budget)
+            self.scorer = WarmScorer(student, budget)
+            self.family, self.tokenizer = "warm", student.encoder.tokenizer
+            self.serializer: Serializer = student.serializer
+            self.activation = facts.activation or "sigmoid"
+        else:
+            loaded = load_scorer(
+                path, facts.family, facts.serializer, chosen, budget, where, max_tokens, trust_remote_code
+            )
+            if precision == "int8":
+                to_int8(loaded.scorer.model)
+            self.scorer, self.serializer = loaded.scorer, loaded.scorer.rows.serializer
+            self.family, self.tokenizer = loaded.family, loaded.tokenizer
+            self.activation = facts.activation or loaded.activation
         self._probe()
 
     def _probe(self) -> None:
         """Refuse a checkpoint whose scores are not finite or all the same."""
-        logits = self._logits(
-            [("a cat sleeps", "The cat is asleep."), ("a cat sleeps", "Interest rates rose."), ("1", "2")]
-        )
+        logits = self.score_pairs(PROBE).logits
         if not np.isfinite(logits).all():
             raise ModelError(f"{self.path}: scores are not finite; the weights are broken")
         if np.ptp(logits) == 0:
             raise ModelError(f"{self.path}: every pair gets the same score; the score head is missing or untrained")
 
-    def predict(self, pairs: Sequence[tuple[str, str]] | tuple[str, str], show_logits: bool = False) -> np.ndarray:
+    def predict(
+        self,
+        inputs: Sequence[DocumentPair] | DocumentPair,
+        prompt: str | None = None,
+        activation_fn: Callable[[Tensor], Tensor] | None = None,
+        convert_to_tensor: bool = False,
+    ) -> Any:
         """Score pairs, as sentence-transformers' `CrossEncoder.predict`.
 
         Args:
-            pairs: (query, document) pairs, or a single pair.
-            show_logits: Return the unbounded logit that ranks instead of its sigmoid.
+            inputs: (query, document) pairs, or a single pair.
+            prompt: Instruction, for models that take one.
+            activation_fn: Makes the score of the logit, in place of the checkpoint's own; `torch.nn.Identity()` gives
+                the logits that rank.
+            convert_to_tensor: Return a tensor instead of an array.
 
         Returns:
-            float32 [pairs] in input order, in [0, 1]; a scalar for a single pair.
+            float32 [pairs] in input order; a scalar for a single pair.
         """
-        single = len(pairs) == 2 and all(isinstance(text, str) for text in pairs)
-        several = [pairs] if single else list(pairs)
-        logits = self._logits(several)  # type: ignore[arg-type]  # told apart above
-        scores = logits if show_logits else _sigmoid(logits)
+        single = _is_single(inputs)
+        pairs = cast(Sequence[DocumentPair], [inputs] if single else inputs)
+        logits = self.score_pairs(pairs, prompt).logits
+        if activation_fn is None:
+            scores = bounded(logits, self.activation)
+        else:
+            scores = activation_fn(torch.from_numpy(logits)).numpy()
+        if convert_to_tensor:
+            return torch.from_numpy(scores)[0] if single else torch.from_numpy(scores)
         return scores[0] if single else scores
 
     def rank(
         self,
         query: str,
-        documents: Sequence[str],
+        documents: Sequence[Document],
         top_k: int | None = None,
         return_documents: bool = False,
+        prompt: str | None = None,
         first_stage: tuple[str, Sequence[float]] | None = None,
     ) -> list[Ranked]:
         """Order documents by relevance, as sentence-transformers' `CrossEncoder.rank`.
@@ -137,6 +167,7 @@ class Reranker:
             documents: The candidates.
             top_k: How many to return, at least 1; None for all.
             return_documents: Put each document's text beside its score.
+            prompt: Instruction, for models that take one.
             first_stage: Name of the first stage (`bm25`, `hybrid`) and its score of each document: its z-score is
                 added with the weight that the checkpoint chose on held-out queries.
 
@@ -152,20 +183,24 @@ class Reranker:
             raise InputError(f"top_k is {top_k}, expected at least 1")
         if not documents:
             return []
-        logits = self._logits([(query, document) for document in documents])
-        ranking: np.ndarray = logits.astype(np.float64)
+        pairs = [(query, document) for document in documents]
+        scored = self.score_pairs(pairs, prompt)
+        if scored.emptied:
+            logger.warning("%d of %d documents are empty or did not fit", scored.emptied, len(pairs))
+        ranking: np.ndarray = scored.logits.astype(np.float64)
         if first_stage is not None:
             ranking = self._fuse(ranking, *first_stage)
-        scores = _sigmoid(logits)
+        scores = bounded(scored.logits, self.activation)
+        texts = [document_text(document, self.serializer.title) for document in documents]
         ranked: list[Ranked] = []
-        for index in rank_order(ranking, [tie_key(query, document) for document in documents])[:top_k]:
+        for index in rank_order(ranking, [tie_key(query, text) for text in texts])[:top_k]:
             entry: Ranked = {
                 "corpus_id": int(index),
                 "score": float(scores[index]),
-                "logit": float(logits[index]),
+                "logit": float(scored.logits[index]),
             }
             if return_documents:
-                entry["text"] = documents[index]
+                entry["text"] = texts[index]
             ranked.append(entry)
         return ranked
 
@@ -181,142 +216,81 @@ class Reranker:
             raise InputError(f"first stage {name!r}: score {int(np.argmin(np.isfinite(given)))} is not finite")
         return z_scores(logits) + weights[name] * z_scores(given)
 
-    def score(self, query: str, documents: Iterable[str], chunk: int = 1024) -> Iterator[float]:
-        """Logits of a stream of documents, in order, holding at most `chunk` of them in memory."""
-        stream = iter(documents)
-        while part := list(islice(stream, chunk)):
-            yield from self._logits([(query, document) for document in part]).tolist()
+    def score_pairs(self, pairs: Iterable[DocumentPair], instruction: str | None = None) -> Scored:
+        """Score pairs, and say what did not fit.
 
-    def _logits(self, pairs: Sequence[tuple[str, str]]) -> np.ndarray:
-        _check_texts(pairs)
-        # Each pair once, in the order of its content: batches, and so the last bit of a score, do not depend on the
-        # order in which pairs come in, and copies of a document share one score.
-        unique = sorted({(query, document) for query, document in pairs})
-        queries, documents = sorted({query for query, _ in unique}), sorted({document for _, document in unique})
-        query_of = dict(zip(queries, self.student.prepare_queries(queries), strict=True))
-        document_of = dict(zip(documents, self.student.prepare_documents(documents), strict=True))
-        logit_of: dict[tuple[str, str], float] = {}
-        for batch, values in score_prepared(
-            self.student,
-            [query_of[query] for query, _ in unique],
-            [document_of[document] for _, document in unique],
-            self.token_budget,
-        ):
-            logit_of.update(zip((unique[i] for i in batch), values, strict=True))
-        return np.array([logit_of[query, document] for query, document in pairs], np.float32)
+        Args:
+            pairs: (query, document), any iterable; it is read a window at a time.
+            instruction: For models that take one.
 
+        Returns:
+            The logits in input order, the number of pairs that were cut and of documents of which nothing was left.
 
-def save_student(student: Student, folder: Path, deployment: Deployment) -> None:
-    """Write an ordinary Hugging Face folder: safetensors, tokenizer, `tamis.json`; the folder must be empty or new."""
-    folder.mkdir(parents=True, exist_ok=True)
-    facts: dict[str, Any] = {
-        "format": FORMAT,
-        "head": student.head,
-        "serializer": asdict(student.serializer),
-        "first_stage_weights": dict(deployment.first_stage_weights),
-        "lineage": dict(deployment.lineage),
-    }
-    if isinstance(student, WarmCrossEncoder):
-        student.whole_body().save_pretrained(folder)
-        facts |= {
-            "joint_layers": student.joint_layers,
-            "cross_bias": student.cross_bias,
-            "scale": student.scale.item(),
-            "bias": student.bias.item(),
-        }
-        # sentence-transformers finds the head through this list; it asks for trust_remote_code=True to import it.
-        _write_json(folder / "modules.json", [{"idx": 0, "name": "0", "path": "", "type": ST_MODULE}])
-        _write_json(
-            folder / "config_sentence_transformers.json",
-            {"model_type": "CrossEncoder", "activation_fn": "torch.nn.modules.activation.Sigmoid"},
-        )
-    else:
-        student.classifier.save_pretrained(folder)
-        student.tokenizer.model_max_length = student.limit
-    _save_tokenizer(student.encoder.tokenizer, folder)
-    _write_json(folder / "tamis.json", facts)
+        Raises:
+            InputError: names the first pair that cannot be scored.
+        """
+        windows = list(self.score_windows(pairs, instruction))
+        logits = np.concatenate([window.logits for window in windows]) if windows else np.empty(0, np.float32)
+        return Scored(logits, sum(window.cut for window in windows), sum(window.emptied for window in windows))
+
+    def score_windows(
+        self, pairs: Iterable[DocumentPair], instruction: str | None = None, window: int = WINDOW
+    ) -> Iterator[Scored]:
+        """As `score_pairs`, one result per window of pairs, in order: memory stays flat however many there are."""
+        return score_stream(self.scorer, _checked(pairs, self.serializer.title), instruction, window)
+
+    def score(
+        self, query: str, documents: Iterable[Document], instruction: str | None = None, window: int = WINDOW
+    ) -> Iterator[float]:
+        """Logits of a stream of documents, in order, holding no more than two windows of them in memory."""
+        for scored in self.score_windows(((query, document) for document in documents), instruction, window):
+            yield from scored.logits.tolist()
 
 
-def _save_tokenizer(tokenizer: Any, folder: Path) -> None:
-    """Write the tokenizer as it is, not as it was last used: the same bytes whatever was tokenised before."""
-    tokenizer.backend_tokenizer.no_truncation()
-    tokenizer.backend_tokenizer.no_padding()
-    tokenizer.init_kwargs.pop("local_files_only", None)
-    tokenizer.save_pretrained(folder)
+def bounded(logits: np.ndarray, activation: str) -> np.ndarray:
+    """Scores for show: sigmoid to [0, 1], tanh to [-1, 1], or the logits themselves.
+
+    Computed in float64 element by element: a vectorised sigmoid may give equal logits scores that differ in the last
+    bit.
+    """
+    if activation == "identity":
+        return logits
+    wide = logits.astype(np.float64)
+    scores: np.ndarray = (expit(wide) if activation == "sigmoid" else 2 * expit(2 * wide) - 1).astype(np.float32)
+    return scores
 
 
-ST_MODULE = "tamis.models.sentence_transformers_module.WarmModule"
-"""Import path of the module through which sentence-transformers scores a warm folder."""
+def _is_single(inputs: Sequence[DocumentPair] | DocumentPair) -> bool:
+    return (
+        len(inputs) == 2
+        and isinstance(inputs[0], str)
+        and (isinstance(inputs[1], str) or (isinstance(inputs[1], Mapping) and "text" in inputs[1]))
+    )
 
 
-def load_student(path: Path, precision: Precision, token_budget: int) -> tuple[Student, Deployment]:
-    """Load what `save_student` wrote.
+def _checked(pairs: Iterable[DocumentPair], title: str) -> Iterator[Pair]:
+    """Pairs of plain texts.
 
     Raises:
-        ModelError: see `Reranker`.
+        InputError: names the first pair that is none, and why.
     """
-    facts = read_facts(path)
-    try:
-        serializer = Serializer(**facts["serializer"])
-        weights = {name: float(weight) for name, weight in facts["first_stage_weights"].items()}
-        deployment = Deployment(weights, facts["lineage"])
-        warm = facts["head"] == "warm"
-        joint_layers = int(facts["joint_layers"]) if warm else 0
-        numbers = [float(facts[name]) for name in ("cross_bias", "scale", "bias")] if warm else []
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ModelError(f"{path / 'tamis.json'}: a field is missing or of the wrong kind: {error}") from None
-    if not all(map(math.isfinite, numbers)):
-        raise ModelError(f"{path / 'tamis.json'}: the head is not finite")
-    if not warm:
-        return _load_stock(path, serializer, precision, token_budget), deployment
-    encoder = Encoder.load(path, precision, token_budget)
-    return WarmCrossEncoder(encoder, serializer, joint_layers, *numbers).eval(), deployment
-
-
-def _load_stock(path: Path, serializer: Serializer, precision: Precision, token_budget: int) -> StockCrossEncoder:
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer
-
-    with loading(path, "a classifier"):
-        classifier, report = AutoModelForSequenceClassification.from_pretrained(
-            path, use_safetensors=True, output_loading_info=True, dtype=torch.float32
-        )
-        refuse_missing(path, report["missing_keys"])
-        tokenizer = AutoTokenizer.from_pretrained(path)
-    encoder = Encoder(classifier.base_model, tokenizer, precision, token_budget)
-    return StockCrossEncoder(classifier, tokenizer, serializer, encoder).eval()
-
-
-def read_facts(path: Path) -> dict[str, Any]:
-    """`tamis.json` of a checkpoint folder, checked.
-
-    Raises:
-        ModelError: no such folder, no `tamis.json`, or one that this version does not understand.
-    """
-    check_folder(path)
-    try:
-        facts = json.loads((path / "tamis.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ModelError(
-            f"{path}: no tamis.json here; expected a folder that `tamis run` or `tamis merge` wrote"
-        ) from None
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path / 'tamis.json'}: cannot be read: {error}") from None
-    if not isinstance(facts, dict) or facts.get("format") != FORMAT or facts.get("head") not in ("warm", "stock"):
-        raise ModelError(f"{path / 'tamis.json'}: expected format {FORMAT} with head warm or stock")
-    return facts
-
-
-def _check_texts(pairs: Sequence[tuple[str, str]]) -> None:
     for number, pair in enumerate(pairs):
-        texts = list(pair) if isinstance(pair, Iterable) and not isinstance(pair, str) else [pair]
-        if len(texts) != 2 or not all(isinstance(text, str) for text in texts):
-            kinds = " and ".join(type(text).__name__ for text in texts) or "nothing"
+        parts = list(pair) if isinstance(pair, Iterable) and not isinstance(pair, str | Mapping) else [pair]
+        if len(parts) != 2 or not isinstance(parts[0], str) or not _is_document(parts[1]):
+            kinds = " and ".join(type(part).__name__ for part in parts) or "nothing"
             raise InputError(f"pair {number}: expected two strings, got {kinds}")
-        query, document = texts
+        query, document = parts[0], document_text(parts[1], title)
         if not query.strip():
             raise InputError(f"pair {number}: the query is empty")
         for name, text in (("query", query), ("document", document)):
             _check_unicode(number, name, text)
+        yield query, document
+
+
+def _is_document(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return isinstance(value.get("text"), str) and isinstance(value.get("title") or "", str)
+    return isinstance(value, str)
 
 
 def _check_unicode(number: int, name: str, text: str) -> None:
@@ -328,13 +302,3 @@ def _check_unicode(number: int, name: str, text: str) -> None:
             f"pair {number}: the {name} holds half of a surrogate pair at character {error.start}; "
             "decode the text anew, or replace it"
         ) from None
-
-
-def _sigmoid(logits: np.ndarray) -> np.ndarray:
-    # Element by element: a vectorised sigmoid may give equal logits scores that differ in the last bit.
-    scores: np.ndarray = expit(logits.astype(np.float64)).astype(np.float32)
-    return scores
-
-
-def _write_json(path: Path, content: object) -> None:
-    path.write_text(json.dumps(content, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")

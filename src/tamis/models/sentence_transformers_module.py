@@ -13,7 +13,7 @@ import torch
 from sentence_transformers.base.modules import InputModule
 from torch import Tensor
 
-from tamis.models.reranker import Deployment, load_student, save_student
+from tamis.models.checkpoint import Deployment, load_warm, read_facts, save_student
 from tamis.models.warm import WarmCrossEncoder
 
 
@@ -54,9 +54,9 @@ class WarmModule(InputModule):  # type: ignore[misc]  # sentence-transformers is
     @classmethod
     def load(cls, model_name_or_path: str, **kwargs: Any) -> "WarmModule":
         """Load a local folder that tamis saved."""
-        student, deployment = load_student(Path(model_name_or_path), "float32", 8192)
-        assert isinstance(student, WarmCrossEncoder), "modules.json is written for warm folders only"
-        return cls(student, deployment)
+        facts = read_facts(model_name_or_path)
+        student = load_warm(model_name_or_path, facts, "float32", 8192)
+        return cls(student, facts.deployment)
 
 
 def _padded(rows: Sequence[Sequence[int]]) -> Tensor:

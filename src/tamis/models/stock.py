@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -9,7 +10,8 @@ from torch import Tensor, nn
 
 from tamis.models.encoder import Encoder
 from tamis.models.precision import autocast
-from tamis.models.serializer import Serializer
+from tamis.models.rows import keep, special_tokens
+from tamis.models.serializer import Joined
 from tamis.models.trained import take_over
 
 
@@ -17,33 +19,28 @@ class StockCrossEncoder(nn.Module):
     """An `AutoModelForSequenceClassification` with one label; embeddings stay frozen.
 
     Other engines know one limit for the whole pair and cut the longer text. So does this class, or their scores of long
-    documents would differ: the limit is the sum of the serializer's two.
+    documents would differ.
 
     Attributes:
         limit: Most tokens of a pair.
         room: Most tokens of both texts together, without special tokens.
     """
 
-    head = "stock"
-
-    def __init__(self, classifier: Any, tokenizer: Any, serializer: Serializer, encoder: Encoder) -> None:
+    def __init__(self, classifier: Any, tokenizer: Any, serializer: Joined, encoder: Encoder) -> None:
         super().__init__()
         self.classifier = classifier.eval()
         self.classifier.requires_grad_(True)
         self.classifier.base_model.embeddings.requires_grad_(False)
         self.tokenizer = tokenizer
-        self.serializer = serializer
         self.encoder = encoder
-        # What the tokenizer puts around and between two texts. In a list: a bare "" as second text counts as none.
-        special = tokenizer([("", "")])["input_ids"][0]
-        self.limit = min(serializer.query_tokens + serializer.document_tokens, encoder.positions)
-        self.room = self.limit - len(special)
-        self.opening = torch.tensor(special[:1])
-        self.between = torch.tensor(special[1:-1])
-        self.closing = torch.tensor(special[-1:])
+        special = special_tokens(tokenizer)
+        self.limit = min(serializer.max_tokens, encoder.positions)
+        self.serializer = replace(serializer, max_tokens=self.limit)
+        self.room = self.limit - sum(map(len, special))
+        self.opening, self.between, self.closing = (torch.from_numpy(ids).long() for ids in special)
 
     @classmethod
-    def start(cls, encoder: Encoder, serializer: Serializer, seed: int) -> "StockCrossEncoder":
+    def start(cls, encoder: Encoder, serializer: Joined, seed: int) -> "StockCrossEncoder":
         """A new classifier on a copy of an encoder's body; the head is drawn from `seed`."""
         from transformers import AutoModelForSequenceClassification
 
@@ -85,7 +82,7 @@ class StockCrossEncoder(nn.Module):
         """Pairs with the tokenizer's own special tokens, padded on the right: each [pairs, tokens]."""
         rows, types = [], []
         for query, document in zip(queries, documents, strict=True):
-            of_query, of_document = longest_first(len(query), len(document), self.room)
+            of_query, of_document = keep(len(query), len(document), self.room)
             first = torch.cat([self.opening, query[:of_query], self.between])
             second = torch.cat([document[:of_document], self.closing])
             rows.append(torch.cat([first, second]))
@@ -107,15 +104,3 @@ class StockCrossEncoder(nn.Module):
     def load_trained(self, tensors: Mapping[str, Tensor]) -> None:
         """Take over what `trained` gave, or a merge of such."""
         take_over({n: p for n, p in self.classifier.named_parameters() if p.requires_grad}, tensors)
-
-
-def longest_first(first: int, second: int, room: int) -> tuple[int, int]:
-    """How many tokens of two texts are kept so that both fit into `room`: the longer one is cut, then both evenly.
-
-    The rule of the tokenizers library, `truncation="longest_first"`.
-    """
-    shorter = min(first, second)
-    longer = min(max(first, second), max(shorter, room - shorter))
-    if shorter + longer > room:
-        shorter, longer = room // 2, room - room // 2
-    return (shorter, longer) if first <= second else (longer, shorter)

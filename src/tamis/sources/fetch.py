@@ -18,7 +18,7 @@ from tamis.sources.qwen_gguf import assemble_qwen, holds_qwen
 from tamis.sources.software_faqs import NAME as SOFTWARE_FAQS
 from tamis.sources.software_faqs import PACKAGES as FAQ_PACKAGES
 from tamis.sources.software_faqs import build_software_faqs
-from tamis.sources.whole_folder import require_free
+from tamis.whole_folder import require_free
 
 
 def fetch(name: str, out: Path) -> str:

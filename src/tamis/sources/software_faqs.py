@@ -14,7 +14,7 @@ from tamis.sources.beir_folder import Counts, count_beir, write_beir
 from tamis.sources.manual_text import language_tag, tidy
 from tamis.sources.packages import deb_files, package_version
 from tamis.sources.parallel_manual import ManualRules, Section, judge_sections
-from tamis.sources.whole_folder import whole_folder
+from tamis.whole_folder import whole_folder
 
 NAME = "software-faqs"
 PACKAGES = ("kmail", "krusader", "perl-doc")

@@ -13,7 +13,7 @@ from tamis.formulas.losses import gap_hinge, listwise_cross_entropy, margin_mse
 from tamis.formulas.ranking import agreement
 from tamis.models.batching import token_batches
 from tamis.models.prepared import Prepared
-from tamis.models.reranker import Student, score_prepared
+from tamis.models.student import Student, score_prepared
 from tamis.records import TrainingList
 from tamis.settings import TrainSettings
 

@@ -7,14 +7,17 @@ import numpy as np
 import pytest
 import torch
 
+from tamis.errors import ModelError
+from tamis.models.checkpoint import Deployment, save_student
 from tamis.models.encoder import Encoder
-from tamis.models.reranker import Deployment, save_student, score_prepared
-from tamis.models.serializer import Serializer
+from tamis.models.reranker import Reranker
+from tamis.models.serializer import Apart, Joined
 from tamis.models.stock import StockCrossEncoder
+from tamis.models.student import score_prepared
 from tamis.models.warm import WarmCrossEncoder
 
-SERIALIZER = Serializer("query: ", "passage: ", query_tokens=16, document_tokens=24)
-PLAIN = Serializer("", "", query_tokens=16, document_tokens=24)
+SERIALIZER = Apart("query: ", "passage: ", query_tokens=16, document_tokens=24)
+PLAIN = Joined(max_tokens=40)
 DEPLOYMENT = Deployment({"bm25": 0.5, "hybrid": 2.0}, {"recipe": "tiny", "parents": ["english", "german"]})
 
 
@@ -28,7 +31,7 @@ def new_warm(encoder: Encoder, joint_layers: int = 2, cross_bias: float = -2.0) 
     return WarmCrossEncoder(encoder, SERIALIZER, joint_layers, cross_bias, scale=8.0, bias=-5.0).eval()
 
 
-def new_stock(encoder: Encoder, seed: int = 1, serializer: Serializer = PLAIN) -> StockCrossEncoder:
+def new_stock(encoder: Encoder, seed: int = 1, serializer: Joined = PLAIN) -> StockCrossEncoder:
     student = StockCrossEncoder.start(encoder, serializer, seed).eval()
     with torch.no_grad():
         student.classifier.classifier.weight.mul_(50)  # a new head is so small that all scores look alike
@@ -81,3 +84,13 @@ def bert_encoder(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -
         model_input_names=["input_ids", "token_type_ids", "attention_mask"],
     ).save_pretrained(folder)
     return folder
+
+
+def refused(path):
+    """The one line that says why a folder is refused; it names the folder."""
+    with pytest.raises(ModelError) as caught:
+        Reranker(path)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert str(path) in message
+    return message

@@ -1,7 +1,7 @@
 import pytest
 
 from tamis.errors import InputError, RunError
-from tamis.sources.whole_folder import whole_folder
+from tamis.whole_folder import whole_folder
 
 
 def test_the_folder_appears_when_the_block_ends(tmp_path):

@@ -1,0 +1,133 @@
+"""Computation graphs for engines that need no torch: ONNX Runtime and OpenVINO.
+
+The graph takes `input_ids` and `attention_mask` (and `token_type_ids` where the body tells segments apart), padded on
+the right, and gives `logits` [pairs, 1].
+"""
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from tamis.errors import MissingPartError
+from tamis.exporting.folders import in_batches, uses_types
+from tamis.models.checkpoint import save_tokenizer
+from tamis.models.reranker import Reranker
+from tamis.models.rows import Row
+from tamis.models.sequence import ClassifierModel, LastTokenModel, SequenceScorer
+
+
+class Graph(nn.Module):
+    """The canonical form as one function of tensors."""
+
+    def __init__(self, model: LastTokenModel | ClassifierModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None) -> Tensor:
+        """Logits [pairs, 1]."""
+        if isinstance(self.model, ClassifierModel):
+            given = {"input_ids": input_ids, "attention_mask": attention_mask}
+            if token_type_ids is not None:
+                given["token_type_ids"] = token_type_ids
+            logits: Tensor = self.model.classifier(**given).logits
+            return logits
+        scores: Tensor = self.model(input_ids, attention_mask.sum(1), attention_mask)
+        return scores[:, None]
+
+
+def _example(scorer: SequenceScorer) -> dict[str, Tensor]:
+    ids = torch.full((3, 7), 5)
+    features = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    features["attention_mask"][1, 5:] = 0
+    if uses_types(scorer):
+        features["token_type_ids"] = torch.zeros_like(ids)
+    return features
+
+
+def _program(scorer: SequenceScorer, features: dict[str, Tensor]) -> torch.export.ExportedProgram:
+    """The graph for any number of pairs and tokens."""
+    sizes = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
+    graph = Graph(scorer.model).eval()
+    return torch.export.export(graph, (), kwargs=features, dynamic_shapes=dict.fromkeys(features, sizes))
+
+
+def write_onnx(reranker: Reranker, scorer: SequenceScorer, folder: Path) -> None:
+    """Write `model.onnx`, the tokenizer and the configuration.
+
+    Raises:
+        MissingPartError: the extra `onnx` is not installed.
+    """
+    try:
+        import onnxruntime  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise MissingPartError(f"{error.name} is not installed; pip install 'tamis[onnx]'") from None
+    features = _example(scorer)
+    names: dict[str, Any] = {"input_names": list(features), "output_names": ["logits"]}
+    with warnings.catch_warnings(action="ignore"):  # torch's own deprecations
+        program = _program(scorer, features)
+        torch.onnx.export(program, f=str(folder / "model.onnx"), **names, dynamo=True, verbose=False)
+    _write_beside(reranker, scorer, folder)
+
+
+def write_openvino(reranker: Reranker, scorer: SequenceScorer, folder: Path) -> None:
+    """Write `openvino_model.xml` with its weights, the tokenizer and the configuration.
+
+    Raises:
+        MissingPartError: the extra `openvino` is not installed.
+    """
+    try:
+        import openvino
+    except ImportError as error:
+        raise MissingPartError(f"{error.name} is not installed; pip install 'tamis[openvino]'") from None
+    features = _example(scorer)
+    with warnings.catch_warnings(action="ignore"):  # torch's own deprecations
+        converted = openvino.convert_model(_program(scorer, features))
+    for place, name in zip(converted.inputs, features, strict=True):
+        place.get_node().set_friendly_name(name)
+        place.set_names({name})
+        place.get_node().set_partial_shape(openvino.PartialShape([-1, -1]))
+    converted.outputs[0].set_names({"logits"})
+    converted.validate_nodes_and_infer_types()
+    openvino.save_model(converted, folder / "openvino_model.xml", compress_to_fp16=False)
+    _write_beside(reranker, scorer, folder)
+
+
+def _write_beside(reranker: Reranker, scorer: SequenceScorer, folder: Path) -> None:
+    body: Any = scorer.model.classifier if isinstance(scorer.model, ClassifierModel) else scorer.model.body
+    body.config.save_pretrained(folder)
+    save_tokenizer(reranker.tokenizer, folder)
+
+
+def score_in_onnxruntime(folder: Path, scorer: SequenceScorer, rows: Sequence[Row]) -> np.ndarray:
+    """Logits of ONNX Runtime: float32 [rows]."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(folder / "model.onnx"), providers=["CPUExecutionProvider"])
+
+    def score(features: dict[str, Tensor]) -> np.ndarray:
+        given = {name: tensor.numpy() for name, tensor in features.items()}
+        found: np.ndarray = session.run(["logits"], given)[0][:, 0]
+        return found
+
+    return in_batches(rows, scorer, score)
+
+
+def score_in_openvino(folder: Path, scorer: SequenceScorer, rows: Sequence[Row]) -> np.ndarray:
+    """Logits of OpenVINO on the processor, computed in float32: float32 [rows]."""
+    import openvino
+
+    settings = {"INFERENCE_PRECISION_HINT": "f32"}
+    model = openvino.Core().compile_model(folder / "openvino_model.xml", "CPU", settings)
+
+    def score(features: dict[str, Tensor]) -> np.ndarray:
+        given = {name: tensor.numpy() for name, tensor in features.items()}
+        found: np.ndarray = model(given)["logits"][:, 0]
+        return found
+
+    return in_batches(rows, scorer, score)

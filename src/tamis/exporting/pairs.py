@@ -1,0 +1,46 @@
+"""The pairs on which an export is compared with its model."""
+
+import json
+from importlib.resources import files
+from itertools import islice
+from pathlib import Path
+
+from tamis.errors import InputError
+from tamis.models.rows import Pair
+
+COUNT = 200
+
+
+def builtin_pairs() -> list[Pair]:
+    """200 pairs of the questions and passages in eleven languages that tamis shows to language models as examples.
+
+    Every question meets its own passage and those that follow it, in its own language and in others.
+    """
+    shots = json.loads(files("tamis.generators").joinpath("shots.json").read_text(encoding="utf-8"))
+    both = [pair for language in shots.values() for pair in language["shots"]]
+    passages, questions = [passage for passage, _ in both], [question for _, question in both]
+    steps = ((i, (i + step) % len(both)) for step in range(len(both)) for i in range(len(both)))
+    return [(questions[i], passages[k]) for i, k in islice(steps, COUNT)]
+
+
+def read_pairs(file: Path) -> list[Pair]:
+    """The first 200 pairs of a JSONL file with `query` and `document` on each line.
+
+    Raises:
+        InputError: names the line that cannot be used.
+    """
+    pairs: list[Pair] = []
+    try:
+        with file.open(encoding="utf-8") as lines:
+            for number, line in enumerate(islice(lines, COUNT), 1):
+                entry = json.loads(line)
+                if not isinstance(entry, dict) or not all(isinstance(entry.get(k), str) for k in ("query", "document")):
+                    raise InputError(f'{file}:{number}: expected {{"query": "...", "document": "..."}}')
+                pairs.append((entry["query"], entry["document"]))
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise InputError(f"{file}:{len(pairs) + 1}: no JSON in UTF-8: {error}") from None
+    if len(pairs) < 2:
+        raise InputError(f"{file}: {len(pairs)} pairs, expected at least 2")
+    return pairs

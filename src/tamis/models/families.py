@@ -1,0 +1,287 @@
+"""Which kind of reranker a checkpoint is, found from its files, and how it becomes the canonical form.
+
+    encoder     an encoder with a classification head of one label (BERT, XLM-RoBERTa, ModernBERT, GTE ...)
+    causal      a causal body with a classification head of one label (`Qwen3ForSequenceClassification` ...)
+    querit      a causal body, dense or mixture of experts, with `head.weight [2, hidden]` and `head.bias`
+    yes-no      a causal language model that says yes or no (Qwen3-Reranker)
+    warm        tamis' own: the cosine of two means; see `tamis.models.warm`
+
+No code of a checkpoint is run.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from torch import Tensor
+
+from tamis.errors import ModelError
+from tamis.models.attention import register_attention
+from tamis.models.encoder import check_folder, loading, refuse_missing
+from tamis.models.first_token import BODIES as FIRST_TOKEN_BODIES
+from tamis.models.first_token import read_first_token_only
+from tamis.models.precision import Precision
+from tamis.models.rows import JoinedRows, TemplateRows
+from tamis.models.sequence import ClassifierModel, LastTokenModel, SequenceScorer
+from tamis.models.serializer import QUERIT, QWEN3_RERANKER, Apart, Joined, Serializer, Template
+
+FAMILIES = ("encoder", "causal", "querit", "yes-no", "warm")
+
+FALLBACK_TOKENS = 512
+"""Most tokens of a pair where neither tokenizer nor body says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A reranker in the canonical form.
+
+    Attributes:
+        scorer: Tokenises and scores pairs.
+        family: One of `FAMILIES`.
+        activation: What makes a bounded score of its logit: `sigmoid`, `tanh` or `identity`.
+        tokenizer: The checkpoint's own.
+    """
+
+    scorer: SequenceScorer
+    family: str
+    activation: str
+    tokenizer: Any
+
+
+def load_scorer(
+    path: str | Path,
+    family: str | None,
+    serializer: Serializer | None,
+    precision: Precision,
+    token_budget: int,
+    device: str | torch.device,
+    max_tokens: int | None = None,
+    trust_remote_code: bool = False,
+) -> Loaded:
+    """Load a reranker of any family but `warm`.
+
+    Args:
+        path: Hugging Face folder or hub name.
+        family: One of `FAMILIES`, or None to find it from the files.
+        serializer: In place of the family's default.
+        precision: Number format of the body; the score is float32 either way.
+        token_budget: Most tokens per forward pass, padding included.
+        device: Where to run.
+        max_tokens: In place of the serializer's own limit.
+        trust_remote_code: Let transformers run code that the checkpoint brings; only for bodies it does not know.
+
+    Raises:
+        ModelError: an unknown family, a head that is missing, weights that are missing or broken.
+    """
+    check_folder(path)
+    with loading(path, "a reranker"):
+        from transformers import AutoConfig, AutoTokenizer
+
+        config = AutoConfig.from_pretrained(path, trust_remote_code=trust_remote_code)
+        family = family or find_family(path, config)
+        if family not in LOADERS:
+            raise ModelError(f"{path}: family {family!r} is not one of {', '.join(FAMILIES)}")
+        tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code)
+        model, default, activation = LOADERS[family](path, config, tokenizer, precision, trust_remote_code)
+        rows = _rows(tokenizer, serializer or default, max_tokens)
+        padding = tokenizer.pad_token_id
+        scorer = SequenceScorer(rows, model.to(device), 0 if padding is None else padding, token_budget)
+    return Loaded(scorer, family, activation, tokenizer)
+
+
+def find_family(path: str | Path, config: Any) -> str:
+    """The family of a checkpoint by its configuration and the names of its tensors.
+
+    Raises:
+        ModelError: no score head; says what was found and what is known.
+    """
+    architecture = (getattr(config, "architectures", None) or ["none"])[0]
+    if architecture.endswith("ForSequenceClassification"):
+        return "causal" if _is_causal(config) else "encoder"
+    names = tensor_files(path)
+    if "head.weight" in names:
+        return "querit"
+    if architecture.endswith("ForCausalLM"):
+        return "yes-no"
+    raise ModelError(
+        f"{path}: no score head (architecture {architecture}); expected a checkpoint of one of the families "
+        f"{', '.join(FAMILIES)}"
+    )
+
+
+def _is_causal(config: Any) -> bool:
+    from transformers.models.auto.modeling_auto import (
+        MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+        MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+    )
+
+    kind = config.model_type
+    return kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and kind not in MODEL_FOR_MASKED_LM_MAPPING_NAMES
+
+
+def _rows(tokenizer: Any, serializer: Serializer, max_tokens: int | None) -> JoinedRows | TemplateRows:
+    if isinstance(serializer, Apart):
+        raise ModelError("serializer: kind 'apart' is for warm checkpoints only")
+    if max_tokens is not None:
+        serializer = replace(serializer, max_tokens=max_tokens)
+    if isinstance(serializer, Template):
+        return TemplateRows(tokenizer, serializer)
+    return JoinedRows(tokenizer, serializer)
+
+
+Parts = tuple[LastTokenModel | ClassifierModel, Serializer, str]
+"""Model, default serializer, activation."""
+
+
+def _load_encoder(path: str | Path, config: Any, tokenizer: Any, precision: Precision, trust: bool) -> Parts:
+    from transformers import AutoModelForSequenceClassification
+
+    _one_label(path, config)
+    plain = config.model_type in FIRST_TOKEN_BODIES
+    classifier, report = AutoModelForSequenceClassification.from_pretrained(
+        path,
+        use_safetensors=True,
+        output_loading_info=True,
+        dtype=torch.float32,
+        trust_remote_code=trust,
+        attn_implementation=register_attention() if plain else None,
+    )
+    refuse_missing(path, report["missing_keys"])
+    read_first_token_only(classifier.base_model)
+    uses_types = "token_type_ids" in tokenizer.model_input_names
+    serializer = Joined(max_tokens=_longest(config, tokenizer))
+    return ClassifierModel(classifier, uses_types, precision), serializer, stored_activation(path, config)
+
+
+def _load_causal(path: str | Path, config: Any, tokenizer: Any, precision: Precision, trust: bool) -> Parts:
+    from transformers import AutoModelForSequenceClassification
+
+    _one_label(path, config)
+    classifier, report = AutoModelForSequenceClassification.from_pretrained(
+        path, use_safetensors=True, output_loading_info=True, dtype=_stored(precision), trust_remote_code=trust
+    )
+    refuse_missing(path, report["missing_keys"])
+    bias = classifier.score.bias
+    model = LastTokenModel(
+        classifier.base_model, classifier.score.weight[0].detach(), 0.0 if bias is None else bias.item(), precision
+    )
+    # Qwen3-Rerankers turned into classifiers say which tokens their row came from; they read the same text.
+    from_tokens = getattr(config, "classifier_from_token", None)
+    serializer = QWEN3_RERANKER if from_tokens else Joined(max_tokens=_longest(config, tokenizer))
+    return model, serializer, stored_activation(path, config)
+
+
+def _load_querit(path: str | Path, config: Any, tokenizer: Any, precision: Precision, trust: bool) -> Parts:
+    """The logit is (z1 - z0) / 2 of the two: the published score, p1 - p0, is its tanh."""
+    body = _load_body(path, precision, trust)
+    head = read_tensors(path, ("head.weight", "head.bias"))
+    weight, bias = head["head.weight"].float(), head["head.bias"].float()
+    hidden = config.get_text_config().hidden_size
+    if weight.shape != (2, hidden) or bias.shape != (2,):
+        shapes = f"{list(weight.shape)} and {list(bias.shape)}"
+        raise ModelError(f"{path}: head.weight and head.bias have the shapes {shapes}, expected [2, {hidden}] and [2]")
+    model = LastTokenModel(body, (weight[1] - weight[0]) / 2, (bias[1] - bias[0]).item() / 2, precision)
+    return model, QUERIT, "tanh"
+
+
+def _load_yes_no(path: str | Path, config: Any, tokenizer: Any, precision: Precision, trust: bool) -> Parts:
+    """The difference of the yes and no rows of the language model's head: P(yes) against no is its sigmoid."""
+    from transformers import AutoModelForCausalLM
+
+    vocabulary = tokenizer.get_vocab()
+    for token in ("yes", "no", "<|im_start|>"):
+        if token not in vocabulary:
+            raise ModelError(
+                f"{path}: a language model without the token {token!r} of Qwen3-Reranker; families known: "
+                f"{', '.join(FAMILIES)}"
+            )
+    model, report = AutoModelForCausalLM.from_pretrained(
+        path, use_safetensors=True, output_loading_info=True, dtype=_stored(precision), trust_remote_code=trust
+    )
+    refuse_missing(path, report["missing_keys"])
+    rows = model.get_output_embeddings().weight.detach()[[vocabulary["yes"], vocabulary["no"]]].float()
+    return LastTokenModel(model.base_model, rows[0] - rows[1], 0.0, precision), QWEN3_RERANKER, "sigmoid"
+
+
+LOADERS = {"encoder": _load_encoder, "causal": _load_causal, "querit": _load_querit, "yes-no": _load_yes_no}
+
+
+def _load_body(path: str | Path, precision: Precision, trust: bool) -> Any:
+    from transformers import AutoModel
+
+    body, report = AutoModel.from_pretrained(
+        path, use_safetensors=True, output_loading_info=True, dtype=_stored(precision), trust_remote_code=trust
+    )
+    refuse_missing(path, report["missing_keys"])
+    return body
+
+
+def _stored(precision: Precision) -> torch.dtype:
+    return torch.bfloat16 if precision == "bfloat16" else torch.float32
+
+
+def _one_label(path: str | Path, config: Any) -> None:
+    if config.num_labels != 1:
+        raise ModelError(f"{path}: the classification head has {config.num_labels} labels, expected one")
+
+
+def _longest(config: Any, tokenizer: Any) -> int:
+    """Most tokens of a pair, as sentence-transformers finds it: what tokenizer and body both know."""
+    limits = [tokenizer.model_max_length]
+    positions = getattr(config.get_text_config(), "max_position_embeddings", None)
+    if positions:
+        # RoBERTa counts positions from the one after padding's own.
+        offset = config.pad_token_id + 1 if config.model_type in ("roberta", "xlm-roberta", "camembert") else 0
+        limits.append(positions - offset)
+    known = [int(limit) for limit in limits if limit and limit < 1_000_000]
+    return min(known, default=FALLBACK_TOKENS)
+
+
+def stored_activation(path: str | Path, config: Any) -> str:
+    """The activation that sentence-transformers stored with a checkpoint; its default for one label is the sigmoid."""
+    stored = getattr(config, "sentence_transformers", None)
+    named = stored.get("activation_fn") if isinstance(stored, Mapping) else None
+    file = Path(path) / "config_sentence_transformers.json"
+    if named is None and file.is_file():
+        named = json.loads(file.read_text(encoding="utf-8")).get("activation_fn")
+    known = {"Sigmoid": "sigmoid", "Tanh": "tanh", "Identity": "identity", None: "sigmoid"}
+    name = named.rsplit(".", 1)[-1] if named else None
+    if name not in known:
+        raise ModelError(f"{path}: activation {named!r} is not one of Sigmoid, Tanh and Identity")
+    return known[name]
+
+
+def tensor_files(path: str | Path) -> dict[str, str]:
+    """File of every tensor of a checkpoint, by tensor name.
+
+    Raises:
+        ModelError: a shard that the index names is missing.
+    """
+    from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, cached_file
+
+    index = cached_file(path, SAFE_WEIGHTS_INDEX_NAME, _raise_exceptions_for_missing_entries=False)
+    if index is None:
+        single = cached_file(path, SAFE_WEIGHTS_NAME)
+        with safe_open(single, framework="pt") as file:
+            return dict.fromkeys(file.keys(), str(single))
+    shards: dict[str, str] = json.loads(Path(index).read_text(encoding="utf-8"))["weight_map"]
+    return {name: str(cached_file(path, shard)) for name, shard in shards.items()}
+
+
+def read_tensors(path: str | Path, names: tuple[str, ...]) -> dict[str, Tensor]:
+    """Single tensors of a checkpoint.
+
+    Raises:
+        ModelError: one of them is missing.
+    """
+    files = tensor_files(path)
+    refuse_missing(path, set(names) - files.keys())
+    found: dict[str, Tensor] = {}
+    for name in names:
+        with safe_open(files[name], framework="pt") as file:
+            found[name] = file.get_tensor(name)
+    return found

@@ -1,0 +1,203 @@
+"""From pairs of texts to rows of token ids. What does not fit is taken from the document, and counted."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tamis.errors import InputError, ModelError
+from tamis.models.serializer import Joined, Template
+
+Pair = tuple[str, str]
+
+SLICE = 256
+"""Texts tokenised at once: the tokenizer's own records of a text take much more room than its ids."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Token ids of one pair.
+
+    Attributes:
+        ids: int32 [tokens].
+        second: Where the second segment begins, for models that tell segments apart; 0 where there is one.
+        cut: Whether something of either text was left out.
+        emptied: Whether nothing of the document was left, or nothing was there.
+    """
+
+    ids: np.ndarray
+    second: int
+    cut: bool
+    emptied: bool
+
+
+def keep(query: int, document: int, room: int) -> tuple[int, int]:
+    """How many tokens of query and document are kept so that both fit into `room`.
+
+    The longer text is cut down to the other, then both to the half: the rule of the tokenizers library,
+    `truncation="longest_first"`. So the document alone is cut, until the query takes more than half of the room.
+    """
+    shorter = min(query, document)
+    longer = min(max(query, document), max(shorter, room - shorter))
+    if shorter + longer > room:
+        shorter, longer = room // 2, room - room // 2
+    return (shorter, longer) if query <= document else (longer, shorter)
+
+
+class JoinedRows:
+    """Rows of a `Joined` serializer: each text tokenised once, then put together as the tokenizer would.
+
+    Attributes:
+        serializer: See `Joined`.
+    """
+
+    def __init__(self, tokenizer: Any, serializer: Joined) -> None:
+        """Learn what the tokenizer puts around and between two texts."""
+        self.serializer = serializer
+        self._backend = plain_backend(tokenizer)
+        self._opening, self._between, self._closing = special_tokens(tokenizer)
+        self._room = serializer.max_tokens - sum(map(len, (self._opening, self._between, self._closing)))
+        if self._room < 2:
+            raise ModelError(f"max_tokens is {serializer.max_tokens}: the special tokens leave no room")
+
+    def rows(self, pairs: Sequence[Pair], instruction: str | None = None) -> list[Row]:
+        """Rows of pairs, in their order.
+
+        Raises:
+            InputError: an instruction, of which this serializer knows nothing.
+        """
+        if instruction:
+            raise InputError("this model takes no instruction; its serializer has no place for one")
+        queries = self._ids({query for query, _ in pairs}, self.serializer.query_prefix)
+        documents = self._ids({document for _, document in pairs}, self.serializer.document_prefix)
+        return [self._row(queries[query], documents[document], document) for query, document in pairs]
+
+    def _ids(self, texts: set[str], prefix: str) -> dict[str, tuple[np.ndarray, int]]:
+        """As many ids of each text as could ever be kept, and how many there are."""
+        ordered = sorted(texts)
+        found: dict[str, tuple[np.ndarray, int]] = {}
+        for start in range(0, len(ordered), SLICE):
+            part = ordered[start : start + SLICE]
+            encoded = self._backend.encode_batch_fast([prefix + text for text in part], add_special_tokens=False)
+            found.update(
+                (text, (np.array(one.ids[: self._room], np.int32), len(one)))
+                for text, one in zip(part, encoded, strict=True)
+            )
+        return found
+
+    def _row(self, query: tuple[np.ndarray, int], document: tuple[np.ndarray, int], text: str) -> Row:
+        of_query, of_document = keep(query[1], document[1], self._room)
+        parts = (self._opening, query[0][:of_query], self._between, document[0][:of_document], self._closing)
+        return Row(
+            ids=np.concatenate(parts),
+            second=len(self._opening) + of_query + len(self._between),
+            cut=of_query < query[1] or of_document < document[1],
+            emptied=of_document == 0 or not text.strip(),
+        )
+
+
+def special_tokens(tokenizer: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Ids that a tokenizer puts before, between and after two texts: int32 [tokens] each, perhaps none."""
+    encoding = tokenizer([("a", "a")]).encodings[0]
+    places, ids = encoding.sequence_ids, np.array(encoding.ids, np.int32)
+    first, second = places.index(0), places.index(1)
+    last_of_first = second - places[second::-1].index(0)
+    end_of_second = len(places) - places[::-1].index(1)
+    return ids[:first], ids[last_of_first + 1 : second], ids[end_of_second:]
+
+
+class TemplateRows:
+    """Rows of a `Template` serializer: the whole text is tokenised at once, as the models were trained.
+
+    Attributes:
+        serializer: See `Template`.
+    """
+
+    def __init__(self, tokenizer: Any, serializer: Template) -> None:
+        """Tokenise the fixed ends.
+
+        Raises:
+            ModelError: the ends leave no room, or the suffix is not in the vocabulary.
+        """
+        self.serializer = serializer
+        self._backend = plain_backend(tokenizer)
+        self._prefix = self._fixed(serializer.prefix)
+        self._suffix = self._fixed(serializer.suffix)
+        if serializer.suffix.startswith("[") and len(self._suffix) != 1:
+            raise ModelError(f"the tokenizer has no token {serializer.suffix!r}, from which the score would be read")
+        self._room = serializer.max_tokens - len(self._prefix) - len(self._suffix)
+        if self._room < 2:
+            raise ModelError(f"max_tokens is {serializer.max_tokens}: the template's fixed ends leave no room")
+
+    def _fixed(self, text: str) -> np.ndarray:
+        return np.array(self._backend.encode(text, add_special_tokens=False).ids, np.int32)
+
+    def rows(self, pairs: Sequence[Pair], instruction: str | None = None) -> list[Row]:
+        """Rows of pairs, in their order.
+
+        Args:
+            pairs: (query, document).
+            instruction: In place of the serializer's own.
+
+        Raises:
+            InputError: an instruction that the template has no place for, or that leaves no room.
+        """
+        if instruction and "{instruction}" not in self.serializer.template:
+            raise InputError("this model takes no instruction; its template has no place for one")
+        texts = [self._texts(query, instruction) for query, _ in pairs]
+        rows: list[Row] = []
+        for start in range(0, len(pairs), SLICE):
+            part = range(start, min(start + SLICE, len(pairs)))
+            whole = [texts[i][0] + texts[i][1] + texts[i][2] + pairs[i][1] for i in part]
+            for i, encoded in zip(part, self._backend.encode_batch_fast(whole, add_special_tokens=False), strict=True):
+                if len(encoded) <= self._room:
+                    rows.append(self._row(encoded.ids, cut=False, emptied=not pairs[i][1].strip()))
+                else:
+                    rows.append(self._cut(*texts[i], pairs[i][1]))
+        return rows
+
+    def _texts(self, query: str, instruction: str | None) -> tuple[str, str, str]:
+        """What stands before the query, the query, and what stands between it and the document."""
+        before, _, after = self.serializer.template.removesuffix("{document}").partition("{query}")
+        given = {"instruction": instruction or self.serializer.instruction}
+        return before.format(**given), query, after.format(**given)
+
+    def _row(self, ids: Sequence[int], cut: bool, emptied: bool) -> Row:
+        whole = np.concatenate([self._prefix, np.array(ids, np.int32), self._suffix])
+        return Row(whole, second=0, cut=cut, emptied=emptied)
+
+    def _cut(self, before: str, query: str, after: str, document: str) -> Row:
+        encoded = self._backend.encode(before + query + after + document, add_special_tokens=False)
+        query_end, head_end = len(before) + len(query), len(before) + len(query) + len(after)
+        ends_of_query = [end for start, end in encoded.offsets if end > len(before) and start < query_end]
+        of_document = sum(end > head_end for _, end in encoded.offsets)
+        fixed = len(encoded) - len(ends_of_query) - of_document
+        if fixed + 2 > self._room:
+            raise InputError(f"the instruction has {fixed} tokens; the model reads {self.serializer.max_tokens} in all")
+        kept, _ = keep(len(ends_of_query), of_document, self._room - fixed)
+        if kept < len(ends_of_query):
+            shorter = query[: max(ends_of_query[kept - 1] - len(before), 1)]
+            ids = self._backend.encode(before + shorter + after + document, add_special_tokens=False).ids
+            of_document = len(ids) - len(self._backend.encode(before + shorter + after, add_special_tokens=False))
+        else:
+            ids = encoded.ids
+        emptied = len(ids) - of_document >= self._room or not document.strip()
+        return self._row(ids[: self._room], cut=True, emptied=emptied)
+
+
+def plain_backend(tokenizer: Any) -> Any:
+    """A copy of the fast tokenizer inside, without truncation and padding, safe to use beside others.
+
+    Raises:
+        ModelError: a tokenizer without one.
+    """
+    from tokenizers import Tokenizer
+
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if not isinstance(backend, Tokenizer):
+        raise ModelError("the tokenizer has no fast form (tokenizer.json); save it with a current transformers")
+    copy = Tokenizer.from_str(backend.to_str())
+    copy.no_truncation()
+    copy.no_padding()
+    return copy

@@ -1,0 +1,147 @@
+"""One row of tokens in, one float32 logit out: the canonical form that every family becomes at loading."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from tamis.models.attention import NAME
+from tamis.models.batching import token_batches
+from tamis.models.encoder import attention_bias
+from tamis.models.precision import Precision
+from tamis.models.rows import JoinedRows, Pair, Row, TemplateRows
+
+
+class LastTokenModel(nn.Module):
+    """A causal body and a linear score, in float32, of the last token's state.
+
+    Rows are padded on the right, where a causal body cannot look: no mask is built, and the score of a row is the same
+    alone and beside longer ones.
+    """
+
+    def __init__(self, body: Any, weight: Tensor, bias: float, precision: Precision) -> None:
+        super().__init__()
+        dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
+        self.body = body.eval().requires_grad_(False).to(dtype)
+        self.weight = nn.Parameter(weight.float(), requires_grad=False)
+        self.bias = bias
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights lie."""
+        return self.weight.device
+
+    def forward(self, ids: Tensor, lengths: Tensor, second: Tensor) -> Tensor:
+        """Logits of rows.
+
+        Args:
+            ids: int64 [rows, tokens], padded on the right.
+            lengths: Real tokens of each row.
+            second: Unused here.
+
+        Returns:
+            float32 [rows].
+        """
+        states = self.body(input_ids=ids, use_cache=False).last_hidden_state
+        places = (lengths - 1)[:, None, None].expand(-1, 1, states.shape[-1])
+        last: Tensor = states.gather(1, places)[:, 0].float()
+        return last @ self.weight + self.bias
+
+
+class ClassifierModel(nn.Module):
+    """An encoder with a classification head of one label; the body may run in bfloat16, the head stays in float32."""
+
+    def __init__(self, classifier: Any, uses_types: bool, precision: Precision) -> None:
+        super().__init__()
+        self.classifier = classifier.eval().requires_grad_(False).float()
+        self.uses_types = uses_types
+        self.precision: Precision = precision
+        # Our attention takes one row of mask per text; a whole matrix would be added in every layer.
+        self.own_attention = classifier.config._attn_implementation == NAME
+        if precision == "bfloat16":
+            _halve_body(classifier.base_model)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights lie."""
+        device: torch.device = self.classifier.device
+        return device
+
+    def forward(self, ids: Tensor, lengths: Tensor, second: Tensor) -> Tensor:
+        """Logits of rows.
+
+        Args:
+            ids: int64 [rows, tokens], padded on the right.
+            lengths: Real tokens of each row.
+            second: Where the second segment of each row begins.
+
+        Returns:
+            float32 [rows].
+        """
+        place = torch.arange(ids.shape[1], device=ids.device)
+        real = place < lengths[:, None]
+        mask = attention_bias(real, self.precision) if self.own_attention else real.long()
+        features = {"input_ids": ids, "attention_mask": mask}
+        if self.uses_types:
+            features["token_type_ids"] = ((place >= second[:, None]) & real).long()
+        logits: Tensor = self.classifier(**features).logits
+        return logits[:, 0].float()
+
+
+def _halve_body(body: nn.Module) -> None:
+    """Run a body in bfloat16 but for its pooler, and give its results in float32."""
+    body.bfloat16()
+    pooler = getattr(body, "pooler", None)
+    if isinstance(pooler, nn.Module):
+        pooler.float()
+        pooler.register_forward_pre_hook(lambda _, given: tuple(_single(value) for value in given))
+    body.register_forward_hook(lambda _, __, output: type(output)({k: _single(v) for k, v in output.items()}))
+
+
+def _single(value: Any) -> Any:
+    return value.float() if isinstance(value, Tensor) and value.is_floating_point() else value
+
+
+class SequenceScorer:
+    """Scores pairs with a model that reads one row of tokens a pair.
+
+    Attributes:
+        rows: How pairs become rows.
+        model: What scores the rows.
+        padding: The token to pad with.
+        token_budget: Most tokens per forward pass, padding included.
+    """
+
+    def __init__(
+        self, rows: JoinedRows | TemplateRows, model: LastTokenModel | ClassifierModel, padding: int, token_budget: int
+    ) -> None:
+        self.rows = rows
+        self.model = model
+        self.padding = padding
+        self.token_budget = token_budget
+
+    def encode(self, pairs: Sequence[Pair], instruction: str | None = None) -> list[Row]:
+        """Rows of pairs; needs no model, so it can run beside it."""
+        return self.rows.rows(pairs, instruction)
+
+    def logits(self, rows: Sequence[Row]) -> np.ndarray:
+        """float32 [rows], in their order."""
+        values = np.empty(len(rows), np.float32)
+        device = self.model.device
+        for batch in token_batches([len(row.ids) for row in rows], self.token_budget):
+            ids, lengths, second = padded([rows[i] for i in batch], self.padding)
+            with torch.inference_mode():
+                found = self.model(ids.to(device), lengths.to(device), second.to(device))
+            values[batch] = found.cpu().numpy()
+        return values
+
+
+def padded(rows: Sequence[Row], padding: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Rows as one batch: ids int64 [rows, tokens] padded on the right, real lengths, starts of the second segments."""
+    lengths = torch.tensor([len(row.ids) for row in rows])
+    ids = torch.full((len(rows), int(lengths.max())), padding, dtype=torch.long)
+    for place, row in enumerate(rows):
+        ids[place, : len(row.ids)] = torch.from_numpy(row.ids)
+    return ids, lengths, torch.tensor([row.second for row in rows])

@@ -1,0 +1,97 @@
+"""Any number of pairs in, their logits out in the same order, with flat memory: tokenised beside the running model."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Protocol
+
+import numpy as np
+
+from tamis.models.rows import Pair
+
+WINDOW = 4096
+"""Pairs held at once: enough for batches of equal length, few enough to forget."""
+
+
+class EncodedPair(Protocol):
+    """What a scorer made of a pair."""
+
+    @property
+    def cut(self) -> bool:
+        """Whether something of either text was left out."""
+
+    @property
+    def emptied(self) -> bool:
+        """Whether nothing of the document was left."""
+
+
+class Scorer(Protocol):
+    """What every family becomes."""
+
+    def encode(self, pairs: Sequence[Pair], instruction: str | None = None) -> list[Any]:
+        """Tokenise pairs; needs no model."""
+
+    def logits(self, rows: Sequence[Any]) -> np.ndarray:
+        """float32 [rows] of what `encode` gave."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Logits of pairs, and what was lost on the way.
+
+    Attributes:
+        logits: float32 [pairs], in input order.
+        cut: Pairs of which something did not fit.
+        emptied: Pairs of whose document nothing was left, or nothing was there.
+    """
+
+    logits: np.ndarray
+    cut: int
+    emptied: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Window:
+    rows: list[Any]
+    places: list[int]
+
+
+def score_stream(
+    scorer: Scorer, pairs: Iterable[Pair], instruction: str | None = None, window: int = WINDOW
+) -> Iterator[Scored]:
+    """Score pairs window by window, while a worker tokenises the next one.
+
+    Within a window each pair is scored once, in the order of its content: batches, and so the last bit of a score, do
+    not depend on the order in which pairs come in, and copies of a document share one score.
+
+    Args:
+        scorer: What tokenises and scores.
+        pairs: (query, document), any iterable; read no more than one window ahead.
+        instruction: For models that take one.
+        window: Pairs held at once.
+
+    Yields:
+        One result per window, in order.
+    """
+    stream = iter(pairs)
+
+    def encode(part: list[Pair]) -> _Window:
+        unique = {pair: place for place, pair in enumerate(sorted(set(part)))}
+        return _Window(scorer.encode(list(unique), instruction), [unique[pair] for pair in part])
+
+    with ThreadPoolExecutor(1, thread_name_prefix="tokenise") as worker:
+        part = list(islice(stream, window))
+        coming = worker.submit(encode, part) if part else None
+        while coming is not None:
+            ready = coming.result()
+            part = list(islice(stream, window))
+            coming = worker.submit(encode, part) if part else None
+            yield _score(scorer, ready)
+
+
+def _score(scorer: Scorer, window: _Window) -> Scored:
+    logits = scorer.logits(window.rows)[window.places]
+    cut = sum(window.rows[place].cut for place in window.places)
+    emptied = sum(window.rows[place].emptied for place in window.places)
+    return Scored(logits, cut, emptied)

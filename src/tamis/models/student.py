@@ -1,0 +1,34 @@
+"""What a chain trains: one of two heads on an encoder's body, both scored from prepared texts."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tamis.models.batching import token_batches
+from tamis.models.stock import StockCrossEncoder
+from tamis.models.warm import WarmCrossEncoder
+
+Student = WarmCrossEncoder | StockCrossEncoder
+
+
+def score_prepared(
+    student: Student, queries: Sequence[Tensor], documents: Sequence[Tensor], token_budget: int
+) -> Iterator[tuple[list[int], np.ndarray]]:
+    """Score prepared pairs, batch by batch, the longest first.
+
+    Args:
+        student: The model.
+        queries: The prepared query of each pair.
+        documents: The prepared document of each pair.
+        token_budget: Most tokens per forward pass, padding included.
+
+    Yields:
+        Indices of the pairs of a batch and their logits, float32.
+    """
+    lengths = [len(query) + len(document) for query, document in zip(queries, documents, strict=True)]
+    for batch in token_batches(lengths, token_budget):
+        with torch.inference_mode():
+            logits = student([queries[i] for i in batch], [documents[i] for i in batch])
+        yield batch, logits.float().cpu().numpy()
