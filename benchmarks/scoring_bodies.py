@@ -97,7 +97,7 @@ def mixture_of_experts(work: Path) -> list[dict[str, Any]]:
         body = AutoModel.from_pretrained(folder)
         total = sum(parameter.numel() for parameter in body.parameters())
         idle = (experts - 4) * 4 * 3 * 512 * 256  # experts that a token does not use: four layers, three matrices each
-        model = LastTokenModel(body, torch.randn(512), 0.0, "float32")
+        model = LastTokenModel(body, torch.randn(512), 0.0)
         taken = []
         with torch.inference_mode():
             for _ in range(6):

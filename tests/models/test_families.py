@@ -253,6 +253,13 @@ def test_joined_rows_are_the_tokenizers_own_pairs(folders, kind, pair):
     assert JoinedRows(words, Joined(max_tokens=12)).rows([pair])[0].ids.tolist() == expected
 
 
+def test_the_router_stays_exact_in_bfloat16(folders):
+    body = Reranker(folders["querit-moe"], precision="bfloat16").scorer.model.body
+    biases = {name: b.dtype for name, b in body.named_buffers() if name.endswith("e_score_correction_bias")}
+    assert set(biases.values()) == {torch.float32}
+    assert body.layers[1].mlp.experts.gate_up_proj.dtype == torch.bfloat16
+
+
 # What is cut
 
 

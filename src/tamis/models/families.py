@@ -166,9 +166,8 @@ def _load_causal(path: str | Path, config: Any, tokenizer: Any, precision: Preci
     )
     refuse_missing(path, report["missing_keys"])
     bias = classifier.score.bias
-    model = LastTokenModel(
-        classifier.base_model, classifier.score.weight[0].detach(), 0.0 if bias is None else bias.item(), precision
-    )
+    weight = classifier.score.weight[0].detach()
+    model = LastTokenModel(classifier.base_model, weight, 0.0 if bias is None else bias.item())
     # Qwen3-Rerankers turned into classifiers say which tokens their row came from; they read the same text.
     from_tokens = getattr(config, "classifier_from_token", None)
     serializer = QWEN3_RERANKER if from_tokens else Joined(max_tokens=_longest(config, tokenizer))
@@ -184,7 +183,7 @@ def _load_querit(path: str | Path, config: Any, tokenizer: Any, precision: Preci
     if weight.shape != (2, hidden) or bias.shape != (2,):
         shapes = f"{list(weight.shape)} and {list(bias.shape)}"
         raise ModelError(f"{path}: head.weight and head.bias have the shapes {shapes}, expected [2, {hidden}] and [2]")
-    model = LastTokenModel(body, (weight[1] - weight[0]) / 2, (bias[1] - bias[0]).item() / 2, precision)
+    model = LastTokenModel(body, (weight[1] - weight[0]) / 2, (bias[1] - bias[0]).item() / 2)
     return model, QUERIT, "tanh"
 
 
@@ -204,7 +203,7 @@ def _load_yes_no(path: str | Path, config: Any, tokenizer: Any, precision: Preci
     )
     refuse_missing(path, report["missing_keys"])
     rows = model.get_output_embeddings().weight.detach()[[vocabulary["yes"], vocabulary["no"]]].float()
-    return LastTokenModel(model.base_model, rows[0] - rows[1], 0.0, precision), QWEN3_RERANKER, "sigmoid"
+    return LastTokenModel(model.base_model, rows[0] - rows[1], 0.0), QWEN3_RERANKER, "sigmoid"
 
 
 LOADERS = {"encoder": _load_encoder, "causal": _load_causal, "querit": _load_querit, "yes-no": _load_yes_no}

@@ -21,10 +21,10 @@ class LastTokenModel(nn.Module):
     alone and beside longer ones.
     """
 
-    def __init__(self, body: Any, weight: Tensor, bias: float, precision: Precision) -> None:
+    def __init__(self, body: Any, weight: Tensor, bias: float) -> None:
         super().__init__()
-        dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
-        self.body = body.eval().requires_grad_(False).to(dtype)
+        # In the precision it was loaded in: transformers keeps in float32 what a router needs exact.
+        self.body = body.eval().requires_grad_(False)
         self.weight = nn.Parameter(weight.float(), requires_grad=False)
         self.bias = bias
 
