@@ -1,6 +1,5 @@
 """The models of the scoring benchmark, and everything that can score with them here."""
 
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -20,14 +19,24 @@ Engine = Callable[[Sequence[Pair]], np.ndarray]
 
 def trained_model() -> Path:
     """The 12-layer one-label classifier, trained by the recipe where it is not there yet."""
+    from safetensors.torch import load_file
+
+    from tamis.models.checkpoint import Deployment, save_student
+    from tamis.models.encoder import Encoder
+    from tamis.models.serializer import Joined
+    from tamis.models.stock import StockCrossEncoder
+
     model = DEMO / "models" / "stock"
     if not model.exists():
         run = DEMO / "bench-stock"
-        command = ["run", "recipes/demo.yaml", "--out", str(run), "--until", "merge", "--model", str(run / "model")]
+        command = ["run", "recipes/demo.yaml", "--out", str(run), "--until", "train"]
         for change in STOCK:
             command += ["--set", change]
         subprocess.run([sys.executable, "-m", "tamis", *command], check=True)
-        shutil.copytree((run / "model").resolve(), model)
+        trained = max(run.glob("train/*/general.safetensors"), key=lambda file: file.stat().st_mtime)
+        student = StockCrossEncoder.start(Encoder.load(DEMO / "models" / "e5-small"), Joined(), seed=17)
+        student.load_trained(load_file(trained))
+        save_student(student, model, Deployment({}, {}))
     return model
 
 
