@@ -4,6 +4,7 @@ The graph takes `input_ids` and `attention_mask` (and `token_type_ids` where the
 the right, and gives `logits` [pairs, 1].
 """
 
+import logging
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -69,6 +70,8 @@ def write_onnx(reranker: Reranker, scorer: SequenceScorer, folder: Path) -> None
         raise MissingPartError(f"{error.name} is not installed; pip install 'tamis[onnx]'") from None
     features = _example(scorer)
     names: dict[str, Any] = {"input_names": list(features), "output_names": ["logits"]}
+    # torch says on every export that torchvision's operators are not there.
+    logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)
     with warnings.catch_warnings(action="ignore"):  # torch's own deprecations
         program = _program(scorer, features)
         torch.onnx.export(program, f=str(folder / "model.onnx"), **names, dynamo=True, verbose=False)
