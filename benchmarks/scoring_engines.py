@@ -70,13 +70,12 @@ def engines(model: Path, work: Path) -> dict[str, Engine]:
     logit = torch.nn.Identity()
     plain = CrossEncoder(str(model), device="cpu")
     half = CrossEncoder(str(model), device="cpu", model_kwargs={"dtype": torch.bfloat16})
-    exact, auto, int8 = (Reranker(model, precision=name, device="cpu") for name in ("float32", "auto", "int8"))
+    exact, auto = Reranker(model, device="cpu"), Reranker(model, precision="auto", device="cpu")
     found: dict[str, Engine] = {
         "sentence-transformers, float32": lambda pairs: plain.predict(pairs, activation_fn=logit),
         "sentence-transformers, bfloat16": lambda pairs: half.predict(pairs, activation_fn=logit),
         "tamis, float32": lambda pairs: exact.score_pairs(pairs).logits,
         "tamis, auto": lambda pairs: auto.score_pairs(pairs).logits,
-        "tamis, int8": lambda pairs: int8.score_pairs(pairs).logits,
     }
     for name in ("onnx", "openvino"):
         found |= exported(model, name, work)

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
 from tamis import Reranker
-from tamis.errors import InputError, ModelError
+from tamis.errors import InputError
 from tests.conftest import TOPICS
 from tests.families import build_causal, build_encoder, build_querit, build_yes_no
 from tests.rerankers import refused
@@ -211,25 +211,6 @@ def test_bfloat16_ranks_nearly_as_float32(folders, rerankers, kind):
     half = Reranker(folders[kind], precision="bfloat16").predict(PAIRS, activation_fn=LOGIT)
     assert half.dtype == np.float32
     np.testing.assert_allclose(half, whole, atol=0.05 * np.ptp(whole) + 0.02)
-
-
-@pytest.mark.parametrize("kind", ["bert", "xlm-roberta", "modernbert", "querit", "causal"])
-def test_int8_ranks_much_as_float32(folders, rerankers, kind):
-    from scipy.stats import kendalltau
-
-    whole = rerankers[kind].predict(PAIRS, activation_fn=LOGIT)
-    small = Reranker(folders[kind], precision="int8")
-    found = small.predict(PAIRS, activation_fn=LOGIT)
-    body = small.scorer.model.body if kind in CAUSAL else small.scorer.model.classifier.base_model
-    kept = {name for name, module in body.named_modules() if type(module) is torch.nn.Linear}
-    assert kept <= {"pooler.dense"}
-    assert kendalltau(found, whole).statistic > 0.8
-    assert np.abs(found - whole).max() < 0.25 * np.ptp(whole)
-
-
-def test_int8_is_not_for_warm_checkpoints(warm_folder):
-    with pytest.raises(ModelError, match="precision int8 is not for warm checkpoints"):
-        Reranker(warm_folder, precision="int8")
 
 
 # Rows

@@ -14,7 +14,6 @@ from tamis.errors import InputError, ModelError
 from tamis.formulas.ranking import rank_order, tie_key, z_scores
 from tamis.models.checkpoint import load_warm, read_facts
 from tamis.models.families import load_scorer
-from tamis.models.int8 import to_int8
 from tamis.models.precision import Precision, fastest_precision
 from tamis.models.rows import Pair
 from tamis.models.serializer import Document, Serializer, document_text
@@ -63,7 +62,7 @@ class Reranker:
     def __init__(
         self,
         path: str | Path,
-        precision: Precision | Literal["auto", "int8"] = "float32",
+        precision: Precision | Literal["auto"] = "float32",
         token_budget: int | None = None,
         max_tokens: int | None = None,
         device: str | None = None,
@@ -74,7 +73,7 @@ class Reranker:
         Args:
             path: Hugging Face folder or hub name.
             precision: Number format of the body; `auto` is bfloat16 where the machine multiplies it natively. The score
-                is float32 either way. `int8` is for processors, not for warm checkpoints, and no longer exact.
+                is float32 either way.
             token_budget: Most tokens per forward pass, padding included; None for what is fastest: as many as a
                 processor's cache holds, or as fill a GPU.
             max_tokens: Most tokens of a pair, in place of what the checkpoint says; not for warm checkpoints.
@@ -88,15 +87,12 @@ class Reranker:
         facts = read_facts(path)
         where = device or ("cuda" if torch.cuda.is_available() else "cpu")
         budget = token_budget or (CPU_TOKENS if torch.device(where).type == "cpu" else GPU_TOKENS)
-        chosen: Precision = (
-            fastest_precision() if precision == "auto" else "float32" if precision == "int8" else precision
-        )
+        chosen: Precision = fastest_precision() if precision == "auto" else precision
         self.deployment = facts.deployment
         self.scorer: Scorer
         if facts.family == "warm":
-            for name, given in (("max_tokens", max_tokens is not None), ("precision int8", precision == "int8")):
-                if given:
-                    raise ModelError(f"{path}: {name} is not for warm checkpoints")
+            if max_tokens is not None:
+                raise ModelError(f"{path}: max_tokens is set, but a warm checkpoint has a limit for each text")
             student = load_warm(path, facts, chosen, budget)
             self.scorer = WarmScorer(student, budget)
             self.family, self.tokenizer = "warm", student.encoder.tokenizer
@@ -106,8 +102,6 @@ class Reranker:
             loaded = load_scorer(
                 path, facts.family, facts.serializer, chosen, budget, where, max_tokens, trust_remote_code
             )
-            if precision == "int8":
-                to_int8(loaded.scorer.model)
             self.scorer, self.serializer = loaded.scorer, loaded.scorer.rows.serializer
             self.family, self.tokenizer = loaded.family, loaded.tokenizer
             self.activation = facts.activation or loaded.activation
