@@ -4,7 +4,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -90,6 +89,7 @@ def exported(model: Path, name: str, work: Path) -> dict[str, Engine]:
     from tamis import Reranker
     from tamis.exporting.export import export
     from tamis.exporting.folders import in_batches
+    from tamis.exporting.graphs import open_onnxruntime, open_openvino
     from tamis.exporting.pairs import builtin_pairs
     from tamis.models.sequence import SequenceScorer
 
@@ -97,7 +97,7 @@ def exported(model: Path, name: str, work: Path) -> dict[str, Engine]:
     export(model, out, name, builtin_pairs())
     scorer = Reranker(model, device="cpu").scorer
     assert isinstance(scorer, SequenceScorer)
-    run, title = GRAPHS[name](out)
+    run = open_onnxruntime(out) if name == "onnx" else open_openvino(out)
 
     def score(pairs: Sequence[Pair]) -> np.ndarray:
         rows = scorer.encode(pairs)
@@ -106,29 +106,5 @@ def exported(model: Path, name: str, work: Path) -> dict[str, Engine]:
         values[order] = in_batches([rows[i] for i in order], scorer, run, size=32)
         return values
 
+    title = "ONNX Runtime on tamis' export" if name == "onnx" else "OpenVINO on tamis' export, its own precision"
     return {title: score}
-
-
-def _onnxruntime(folder: Path) -> tuple[Callable[[dict[str, Any]], np.ndarray], str]:
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(str(folder / "model.onnx"), providers=["CPUExecutionProvider"])
-
-    def run(features: dict[str, Any]) -> np.ndarray:
-        return np.asarray(session.run(["logits"], {name: tensor.numpy() for name, tensor in features.items()})[0][:, 0])
-
-    return run, "ONNX Runtime on tamis' export"
-
-
-def _openvino(folder: Path) -> tuple[Callable[[dict[str, Any]], np.ndarray], str]:
-    import openvino
-
-    compiled = openvino.Core().compile_model(folder / "openvino_model.xml", "CPU")
-
-    def run(features: dict[str, Any]) -> np.ndarray:
-        return np.asarray(compiled({name: tensor.numpy() for name, tensor in features.items()})["logits"][:, 0])
-
-    return run, "OpenVINO on tamis' export, its own precision"
-
-
-GRAPHS = {"onnx": _onnxruntime, "openvino": _openvino}

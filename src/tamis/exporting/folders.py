@@ -9,12 +9,12 @@ import numpy as np
 import torch
 
 from tamis.errors import ModelError
-from tamis.models.checkpoint import FORMAT, save_tokenizer
+from tamis.models.checkpoint import save_tokenizer, write_facts
 from tamis.models.encoder import refuse_missing
 from tamis.models.reranker import Reranker
 from tamis.models.rows import Row
 from tamis.models.sequence import ClassifierModel, SequenceScorer, padded
-from tamis.models.serializer import Template, to_facts
+from tamis.models.serializer import Template
 
 ACTIVATIONS = {"sigmoid": "Sigmoid", "tanh": "Tanh", "identity": "Identity"}
 
@@ -43,15 +43,7 @@ def write_classifier(reranker: Reranker, scorer: SequenceScorer, folder: Path) -
         tokenizer.chat_template = chat_template(serializer)
     save_tokenizer(tokenizer, folder)
     family = "encoder" if isinstance(model, ClassifierModel) else "causal"
-    facts = {
-        "format": FORMAT,
-        "family": family,
-        "serializer": to_facts(serializer),
-        "activation": reranker.activation,
-        "first_stage_weights": dict(reranker.deployment.first_stage_weights),
-        "lineage": dict(reranker.deployment.lineage),
-    }
-    (folder / "tamis.json").write_text(json.dumps(facts, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    write_facts(folder, family, serializer, reranker.activation, reranker.deployment)
 
 
 def _causal_classifier(model: Any) -> Any:

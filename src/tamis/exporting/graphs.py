@@ -6,7 +6,7 @@ the right, and gives `logits` [pairs, 1].
 
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -107,30 +107,35 @@ def _write_beside(reranker: Reranker, scorer: SequenceScorer, folder: Path) -> N
     save_tokenizer(reranker.tokenizer, folder)
 
 
-def score_in_onnxruntime(folder: Path, scorer: SequenceScorer, rows: Sequence[Row]) -> np.ndarray:
-    """Logits of ONNX Runtime: float32 [rows]."""
+Run = Callable[[dict[str, Tensor]], np.ndarray]
+"""Takes the tensors of a batch by name, gives its logits: float32 [pairs]."""
+
+
+def open_onnxruntime(folder: Path) -> Run:
+    """Load what `write_onnx` wrote."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(folder / "model.onnx"), providers=["CPUExecutionProvider"])
+    return lambda features: np.asarray(session.run(["logits"], _arrays(features))[0][:, 0])
 
-    def score(features: dict[str, Tensor]) -> np.ndarray:
-        given = {name: tensor.numpy() for name, tensor in features.items()}
-        found: np.ndarray = session.run(["logits"], given)[0][:, 0]
-        return found
 
-    return in_batches(rows, scorer, score)
+def open_openvino(folder: Path, settings: Mapping[str, str] | None = None) -> Run:
+    """Load what `write_openvino` wrote, for the processor; without settings it may compute in less than float32."""
+    import openvino
+
+    model = openvino.Core().compile_model(folder / "openvino_model.xml", "CPU", dict(settings or {}))
+    return lambda features: np.asarray(model(_arrays(features))["logits"][:, 0])
+
+
+def _arrays(features: dict[str, Tensor]) -> dict[str, np.ndarray]:
+    return {name: tensor.numpy() for name, tensor in features.items()}
+
+
+def score_in_onnxruntime(folder: Path, scorer: SequenceScorer, rows: Sequence[Row]) -> np.ndarray:
+    """Logits of ONNX Runtime: float32 [rows]."""
+    return in_batches(rows, scorer, open_onnxruntime(folder))
 
 
 def score_in_openvino(folder: Path, scorer: SequenceScorer, rows: Sequence[Row]) -> np.ndarray:
     """Logits of OpenVINO on the processor, computed in float32: float32 [rows]."""
-    import openvino
-
-    settings = {"INFERENCE_PRECISION_HINT": "f32"}
-    model = openvino.Core().compile_model(folder / "openvino_model.xml", "CPU", settings)
-
-    def score(features: dict[str, Tensor]) -> np.ndarray:
-        given = {name: tensor.numpy() for name, tensor in features.items()}
-        found: np.ndarray = model(given)["logits"][:, 0]
-        return found
-
-    return in_batches(rows, scorer, score)
+    return in_batches(rows, scorer, open_openvino(folder, {"INFERENCE_PRECISION_HINT": "f32"}))

@@ -115,22 +115,17 @@ def load_warm(path: str | Path, facts: Facts, precision: Precision, token_budget
 def save_student(student: Student, folder: Path, deployment: Deployment) -> None:
     """Write an ordinary Hugging Face folder: safetensors, tokenizer, `tamis.json`; the folder must be empty or new."""
     folder.mkdir(parents=True, exist_ok=True)
-    facts: dict[str, Any] = {
-        "format": FORMAT,
-        "family": "warm" if isinstance(student, WarmCrossEncoder) else "encoder",
-        "serializer": to_facts(student.serializer),
-        "activation": "sigmoid",
-        "first_stage_weights": dict(deployment.first_stage_weights),
-        "lineage": dict(deployment.lineage),
-    }
     if isinstance(student, WarmCrossEncoder):
         student.whole_body().save_pretrained(folder)
-        facts |= {
-            "joint_layers": student.joint_layers,
-            "cross_bias": student.cross_bias,
-            "scale": student.scale.item(),
-            "bias": student.bias.item(),
-        }
+        family, head = (
+            "warm",
+            {
+                "joint_layers": student.joint_layers,
+                "cross_bias": student.cross_bias,
+                "scale": student.scale.item(),
+                "bias": student.bias.item(),
+            },
+        )
         # sentence-transformers finds the head through this list; it asks for trust_remote_code=True to import it.
         _write_json(folder / "modules.json", [{"idx": 0, "name": "0", "path": "", "type": ST_MODULE}])
         _write_json(
@@ -138,10 +133,31 @@ def save_student(student: Student, folder: Path, deployment: Deployment) -> None
             {"model_type": "CrossEncoder", "activation_fn": "torch.nn.modules.activation.Sigmoid"},
         )
     else:
+        family, head = "encoder", {}
         student.classifier.save_pretrained(folder)
         student.tokenizer.model_max_length = student.limit
     save_tokenizer(student.encoder.tokenizer, folder)
-    _write_json(folder / "tamis.json", facts)
+    write_facts(folder, family, student.serializer, "sigmoid", deployment, head)
+
+
+def write_facts(
+    folder: Path,
+    family: str,
+    serializer: Serializer,
+    activation: str,
+    deployment: Deployment,
+    head: Mapping[str, Any] | None = None,
+) -> None:
+    """Write `tamis.json`, which `read_facts` reads; `head` holds what a warm head needs besides."""
+    facts = {
+        "format": FORMAT,
+        "family": family,
+        "serializer": to_facts(serializer),
+        "activation": activation,
+        "first_stage_weights": dict(deployment.first_stage_weights),
+        "lineage": dict(deployment.lineage),
+    }
+    _write_json(folder / "tamis.json", {**facts, **(head or {})})
 
 
 def save_tokenizer(tokenizer: Any, folder: Path) -> None:

@@ -142,15 +142,8 @@ def _load_encoder(path: str | Path, config: Any, tokenizer: Any, precision: Prec
 
     _one_label(path, config)
     plain = config.model_type in FIRST_TOKEN_BODIES
-    classifier, report = AutoModelForSequenceClassification.from_pretrained(
-        path,
-        use_safetensors=True,
-        output_loading_info=True,
-        dtype=torch.float32,
-        trust_remote_code=trust,
-        attn_implementation=register_attention() if plain else None,
-    )
-    refuse_missing(path, report["missing_keys"])
+    attention = register_attention() if plain else None
+    classifier = _load(AutoModelForSequenceClassification, path, "float32", trust, attn_implementation=attention)
     read_first_token_only(classifier.base_model)
     uses_types = "token_type_ids" in tokenizer.model_input_names
     serializer = Joined(max_tokens=_longest(config, tokenizer))
@@ -161,10 +154,7 @@ def _load_causal(path: str | Path, config: Any, tokenizer: Any, precision: Preci
     from transformers import AutoModelForSequenceClassification
 
     _one_label(path, config)
-    classifier, report = AutoModelForSequenceClassification.from_pretrained(
-        path, use_safetensors=True, output_loading_info=True, dtype=_stored(precision), trust_remote_code=trust
-    )
-    refuse_missing(path, report["missing_keys"])
+    classifier = _load(AutoModelForSequenceClassification, path, precision, trust)
     bias = classifier.score.bias
     weight = classifier.score.weight[0].detach()
     model = LastTokenModel(classifier.base_model, weight, 0.0 if bias is None else bias.item())
@@ -176,7 +166,9 @@ def _load_causal(path: str | Path, config: Any, tokenizer: Any, precision: Preci
 
 def _load_querit(path: str | Path, config: Any, tokenizer: Any, precision: Precision, trust: bool) -> Parts:
     """The logit is (z1 - z0) / 2 of the two: the published score, p1 - p0, is its tanh."""
-    body = _load_body(path, precision, trust)
+    from transformers import AutoModel
+
+    body = _load(AutoModel, path, precision, trust)
     head = read_tensors(path, ("head.weight", "head.bias"))
     weight, bias = head["head.weight"].float(), head["head.bias"].float()
     hidden = config.get_text_config().hidden_size
@@ -198,10 +190,7 @@ def _load_yes_no(path: str | Path, config: Any, tokenizer: Any, precision: Preci
                 f"{path}: a language model without the token {token!r} of Qwen3-Reranker; families known: "
                 f"{', '.join(FAMILIES)}"
             )
-    model, report = AutoModelForCausalLM.from_pretrained(
-        path, use_safetensors=True, output_loading_info=True, dtype=_stored(precision), trust_remote_code=trust
-    )
-    refuse_missing(path, report["missing_keys"])
+    model = _load(AutoModelForCausalLM, path, precision, trust)
     rows = model.get_output_embeddings().weight.detach()[[vocabulary["yes"], vocabulary["no"]]].float()
     return LastTokenModel(model.base_model, rows[0] - rows[1], 0.0), QWEN3_RERANKER, "sigmoid"
 
@@ -209,18 +198,14 @@ def _load_yes_no(path: str | Path, config: Any, tokenizer: Any, precision: Preci
 LOADERS = {"encoder": _load_encoder, "causal": _load_causal, "querit": _load_querit, "yes-no": _load_yes_no}
 
 
-def _load_body(path: str | Path, precision: Precision, trust: bool) -> Any:
-    from transformers import AutoModel
-
-    body, report = AutoModel.from_pretrained(
-        path, use_safetensors=True, output_loading_info=True, dtype=_stored(precision), trust_remote_code=trust
+def _load(auto: Any, path: str | Path, precision: Precision, trust: bool, **more: Any) -> Any:
+    """A model of one of transformers' auto classes, from safetensors, with no tensor made up."""
+    dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
+    model, report = auto.from_pretrained(
+        path, use_safetensors=True, output_loading_info=True, dtype=dtype, trust_remote_code=trust, **more
     )
     refuse_missing(path, report["missing_keys"])
-    return body
-
-
-def _stored(precision: Precision) -> torch.dtype:
-    return torch.bfloat16 if precision == "bfloat16" else torch.float32
+    return model
 
 
 def _one_label(path: str | Path, config: Any) -> None:

@@ -14,18 +14,6 @@ WINDOW = 4096
 """Pairs held at once: enough for batches of equal length, few enough to forget."""
 
 
-class EncodedPair(Protocol):
-    """What a scorer made of a pair."""
-
-    @property
-    def cut(self) -> bool:
-        """Whether something of either text was left out."""
-
-    @property
-    def emptied(self) -> bool:
-        """Whether nothing of the document was left."""
-
-
 class Scorer(Protocol):
     """What every family becomes."""
 
