@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tamis.formulas.slerp import MergeStatistics, merge_state_dicts, slerp
+from tamis.formulas.slerp import MergeStatistics, arc, arcs_in_turn, layer_of, merge_state_dicts, slerp
 
 no_deadline = settings(deadline=None)  # the first call of a torch operation can take half a second
 SEEDS = st.integers(0, 10_000)
@@ -85,11 +85,43 @@ def test_a_single_number_goes_straight_even_to_its_opposite():
 
 
 @no_deadline
-@given(seed=SEEDS)
-def test_antiparallel_vectors_are_refused(seed: int):
+@given(seed=SEEDS, t=FRACTIONS)
+def test_opposite_vectors_go_straight_and_their_angle_says_so(seed: int, t: float):
     a, _ = two_tensors(seed)
-    with pytest.raises(ValueError, match=r"^the two point in opposite directions \(cosine -1\.00000\), so no arc .*$"):
-        slerp(a, -2 * a, 0.5)
+    point, angle, linear = slerp(a, -2 * a, t)
+    assert linear
+    assert angle == pytest.approx(math.pi)
+    torch.testing.assert_close(point, (1 - 3 * t) * a)
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("count", [2, 3, 5])
+@pytest.mark.parametrize("kind", ["apart", "siblings", "one element", "with a zero vector", "opposite"])
+def test_arcs_from_inner_products_are_slerp_after_slerp(seed: int, count: int, kind: str):
+    generator = torch.Generator().manual_seed(seed)
+    vectors = torch.randn(count, 1 if kind == "one element" else 50, generator=generator, dtype=torch.float64)
+    if kind == "siblings":
+        vectors = vectors[:1] + 0.01 * vectors
+    elif kind == "with a zero vector":
+        vectors[-1] = 0
+    elif kind == "opposite":
+        vectors[1] = -vectors[0]
+    t = [0.2 + 0.1 * number for number in range(count - 1)]
+    weights, arcs = arcs_in_turn(vectors @ vectors.T, t, vectors.shape[1])
+    merged = vectors[0]
+    for vector, fraction, taken in zip(vectors[1:], t, arcs, strict=True):
+        merged, angle, linear = slerp(merged, vector, fraction)
+        assert taken.linear == linear
+        assert taken.angle == (None if angle is None else pytest.approx(angle, abs=1e-6))
+    torch.testing.assert_close(torch.tensor(weights, dtype=torch.float64) @ vectors, merged)
+
+
+def test_products_that_are_not_finite_and_a_t_outside_are_refused():
+    with pytest.raises(ValueError, match="a value is not finite"):
+        arcs_in_turn(torch.tensor([[1.0, math.nan], [math.nan, 1.0]]).double(), [0.5], 9)
+    for t in (-0.1, 1.1, math.nan):
+        with pytest.raises(ValueError, match=f"t is {t}, expected a number from 0"):
+            arc(0.5, t)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
@@ -107,7 +139,7 @@ def test_slerp_equals_the_one_of_mergekit(seed: int, t: float):
     from mergekit.merge_methods.slerp import slerp as reference
 
     a, b = two_tensors(seed, (6, 4), torch.float32)
-    for second in (b, a + 0.01 * b, a + 0.1 * b):  # far apart, on the straight line, close
+    for second in (b, a + 0.01 * b, a + 0.1 * b, -2 * a):  # far apart, on the straight line, close, opposite
         expected = reference(torch.tensor([t]), a[None], second[None])[0]
         torch.testing.assert_close(slerp(a, second, t).tensor, expected)
 
@@ -167,7 +199,7 @@ def test_the_ends_of_a_merge_are_the_two_models(with_parent: bool):
 def test_tensors_equal_in_both_models_are_copied_and_not_counted_as_merged():
     a, _, parent = siblings()
     merged, statistics = merge_state_dicts(a, a, 0.5, parent)
-    assert statistics == MergeStatistics(tensors=3, equal=3, linear=0, mean_angle=0.0)
+    assert statistics == MergeStatistics(tensors=3, equal=3, linear=0, mean_angle=0.0, layer_angles={})
     merged["body"] += 1
     assert not torch.equal(merged["body"], a["body"])
 
@@ -213,8 +245,35 @@ def test_integer_tensors_that_differ_are_refused():
         merge_state_dicts(a, b | {"positions": torch.arange(4) + 1}, 0.5, None)
 
 
-def test_a_tensor_that_the_models_moved_in_opposite_directions_is_named():
+def test_a_tensor_that_the_models_moved_in_opposite_directions_meets_at_the_parent():
     a, _, parent = siblings()
     b = {name: 2 * parent[name] - a[name] for name in a}
-    with pytest.raises(ValueError, match=r"^tensor 'body': the two point in opposite directions"):
-        merge_state_dicts(a, b, 0.5, parent)
+    merged, statistics = merge_state_dicts(a, b, 0.5, parent)
+    assert statistics.linear == 2
+    assert statistics.mean_angle == pytest.approx(180, abs=0.1)
+    torch.testing.assert_close(merged["body"], parent["body"])
+
+
+def test_angles_are_told_by_layer():
+    generator = torch.Generator().manual_seed(1)
+    names = ["embeddings.weight", "layer.3.a", "layer.10.a", "layer.3.b"]
+    a, b = ({name: torch.randn(20, generator=generator) for name in names} for _ in range(2))
+    _, statistics = merge_state_dicts(a, b, 0.5, None)
+    angles = {name: math.degrees(slerp(a[name], b[name], 0.5)[1]) for name in names}
+    assert list(statistics.layer_angles) == [3, 10]
+    assert statistics.layer_angles[3] == pytest.approx((angles["layer.3.a"] + angles["layer.3.b"]) / 2)
+    assert statistics.mean_angle == pytest.approx(sum(angles.values()) / 4)
+
+
+@pytest.mark.parametrize(
+    ("name", "layer"),
+    [
+        ("model.layers.3.mlp.experts.5.up_proj.weight", 3),
+        ("bert.encoder.layer.11.attention.self.query.weight", 11),
+        ("layers.0.attn.Wqkv.weight", 0),
+        ("embeddings.word_embeddings.weight", None),
+        ("head2.weight", None),
+    ],
+)
+def test_the_layer_of_a_tensor_is_the_first_number_in_its_name(name: str, layer: int | None):
+    assert layer_of(name) == layer
