@@ -126,7 +126,7 @@ def test_the_threshold_found_in_blocks_is_the_kth_largest_magnitude(
     x[::7] = 0
     x[1::9] = x[1]  # many of one magnitude
     kept = max(1, int(density * len(x)))
-    threshold = magnitude_threshold(lambda: x.chunk(parts), density)
+    threshold = magnitude_threshold(lambda: x.chunk(parts), len(x), density)
     assert threshold == float(x.abs().sort(descending=True).values[kept - 1])
     assert int((trim(x, threshold) != 0).sum()) >= min(kept, int((x != 0).sum()))
 
@@ -135,7 +135,7 @@ def test_the_threshold_found_in_blocks_is_the_kth_largest_magnitude(
 def test_the_threshold_of_unusual_tensors(values: list[float]):
     x = torch.tensor(values)
     expected = float(x.abs().max()) if values else 0.0
-    assert magnitude_threshold(lambda: [x], 0.01) == expected
+    assert magnitude_threshold(lambda: [x], len(x), 0.01) == expected
 
 
 def test_what_disagrees_with_the_elected_sign_is_left_out():

@@ -123,11 +123,11 @@ def trim(difference: Tensor, threshold: float) -> Tensor:
 
 
 def _trimmed(difference: Tensor, density: float) -> Tensor:
-    return trim(difference, magnitude_threshold(lambda: [difference], density))
+    return trim(difference, magnitude_threshold(lambda: [difference], difference.numel(), density))
 
 
-def magnitude_threshold(blocks: Callable[[], Iterable[Tensor]], density: float) -> float:
-    """The k-th largest magnitude of a tensor that is given in blocks, k = max(1, floor(density * n)).
+def magnitude_threshold(blocks: Callable[[], Iterable[Tensor]], elements: int, density: float) -> float:
+    """The k-th largest magnitude of a tensor that is given in blocks, k = max(1, floor(density * elements)).
 
     Found by the bits of the numbers, which order as magnitudes do: each pass counts one digit of 16 bits, from the
     highest on, among the numbers that share the digits found so far. It needs 65,536 counters and no sorting, so a
@@ -135,6 +135,7 @@ def magnitude_threshold(blocks: Callable[[], Iterable[Tensor]], density: float) 
 
     Args:
         blocks: Gives the tensor's parts, each of any shape, all float32 or all float64; called once a pass.
+        elements: Of all parts together.
         density: In (0, 1].
 
     Returns:
@@ -145,12 +146,10 @@ def magnitude_threshold(blocks: Callable[[], Iterable[Tensor]], density: float) 
         ValueError: density is out of range.
     """
     _check_density(density)
-    count, wide = 0, False
-    for block in blocks():
-        count, wide = count + block.numel(), block.dtype == torch.float64
-    if count == 0:
+    if elements == 0:
         return 0.0
-    left, found = max(1, int(density * count)), 0
+    wide = next(iter(blocks())).dtype == torch.float64
+    left, found = max(1, int(density * elements)), 0
     for shift in range((64 if wide else 32) - _DIGIT, -1, -_DIGIT):
         counters = torch.zeros(1 << _DIGIT, dtype=torch.int64)
         for block in blocks():

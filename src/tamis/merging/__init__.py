@@ -1,0 +1,1 @@
+"""Merging whole checkpoint folders, tensor by tensor, whatever trained them."""
