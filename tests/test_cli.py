@@ -11,6 +11,7 @@ import pytest
 
 from tests.commands import Outcome, manifests, tamis, write_recipe
 from tests.conftest import tiny_recipe, write_beir
+from tests.merging.siblings import sibling
 
 
 @pytest.fixture(scope="module")
@@ -175,7 +176,7 @@ finally:
 """
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stderr
-    for command in ("run", "rerank", "export", "fetch"):
+    for command in ("run", "rerank", "export", "merge", "fetch"):
         assert command in found.stdout
 
 
@@ -213,4 +214,38 @@ def test_an_export_that_cannot_be_made_says_why(
     found = tamis("export", stock_folder, tmp_path / "out", *arguments)
     assert found.status == 2
     assert complaint in found.complaint
+    assert not (tmp_path / "out").exists()
+
+
+# merge
+
+
+def test_a_merge_prints_its_layers_and_ranks(stock_folder: Path, tmp_path: Path) -> None:
+    a, b = (sibling(stock_folder, tmp_path / name, seed, 0.001) for seed, name in enumerate("ab"))
+    found = tamis("merge", a, b, "--base", stock_folder, "--out", tmp_path / "out")
+    assert found.status == 0
+    lines = [line.split() for line in found.out.splitlines()]
+    assert ["layer", "tensors", "equal", "linear", "angle", "to", "b"] in lines
+    assert [line[0] for line in lines if line and line[-1].endswith("°")] == ["0", "1", "2", "others"]
+    assert "fell back to the straight line" in found.out
+    assert f"merged: {tmp_path / 'out'}" in found.out
+    (tmp_path / "lines.txt").write_text("The clock runs.\nInstall a package.\n", encoding="utf-8")
+    assert tamis("rerank", tmp_path / "out", tmp_path / "lines.txt", "-q", "install a package").status == 0
+    plain = tamis("merge", a, b, "--base", stock_folder, "--out", tmp_path / "ties", "--method", "ties")
+    assert "°" not in plain.out
+    assert "linear" not in plain.out
+
+
+def test_a_merge_of_a_recipe_says_where_the_stage_is_now(base: Path, tmp_path: Path) -> None:
+    found = tamis("merge", base / "recipe.yaml", "--out", tmp_path / "out")
+    assert found.status == 2
+    assert found.complaint == (
+        "merge needs two or more model folders, got 1; for the stage of a recipe use tamis run RECIPE --until merge"
+    )
+
+
+def test_models_that_do_not_fit_together_are_named(stock_folder: Path, warm_folder: Path, tmp_path: Path) -> None:
+    found = tamis("merge", stock_folder, warm_folder, "--out", tmp_path / "out")
+    assert found.status == 2
+    assert found.complaint.startswith(f"{warm_folder}: architectures is ['BertModel'] in config.json, expected ['Bert")
     assert not (tmp_path / "out").exists()

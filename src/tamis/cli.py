@@ -81,7 +81,6 @@ _stage_command("candidates", "Find candidates for every query by BM25 and dense 
 _stage_command("scores", "Let the teacher score the candidates.")
 _stage_command("lists", "Draw training lists over the teacher's score bins.")
 _stage_command("train", "Train the general student and the specialists.")
-_stage_command("merge", "Merge the specialists into one model.")
 _stage_command("evaluate", "Measure on judged questions that no other stage reads.")
 _stage_command("report", "Write the HTML report.")
 
@@ -127,6 +126,37 @@ def export(
 
     _quiet_libraries()
     print_parity(export_model(model, out, to, read_pairs(pairs) if pairs else builtin_pairs()), out)
+
+
+@app.command()
+def merge(
+    models: Annotated[list[Path], typer.Argument(help="Folders of models of one architecture, two or more")],
+    out: Annotated[Path, typer.Option("--out", help="New folder to write")],
+    base: Annotated[
+        Path | None,
+        typer.Option(help="The model that all started from; slerp then joins the differences from it, not the weights"),
+    ] = None,
+    method: Annotated[str, typer.Option(help="slerp, linear, task-arithmetic, ties or dare")] = "slerp",
+    t: Annotated[
+        float | None,
+        typer.Option("--t", help="slerp, linear: how far to go to each next model, 0 to 1; default all weigh alike"),
+    ] = None,
+    weight: Annotated[
+        float | None,
+        typer.Option(help="Of each difference (task-arithmetic, dare: 0.4), of the mean of those that agree (ties: 1)"),
+    ] = None,
+    density: Annotated[
+        float | None, typer.Option(help="ties, dare: share of each difference that is kept; default 0.2")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="dare: of what is dropped")] = 0,
+) -> None:
+    """Merge models into one, whatever trained them; for the stage of a recipe: tamis run RECIPE --until merge."""
+    from tamis.merging.merge import merge_checkpoints
+    from tamis.merging.methods import Method
+    from tamis.summary import print_merge
+
+    _quiet_libraries()
+    print_merge(merge_checkpoints(models, out, Method(method, t, weight, density, seed), base), out)
 
 
 @app.command()

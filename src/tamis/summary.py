@@ -12,6 +12,7 @@ from tamis.artifacts import read_json, write_json, writing
 from tamis.building.judging import costs
 from tamis.errors import RunError
 from tamis.exporting.parity import Parity
+from tamis.merging.merge import MergeReport
 from tamis.pipeline import NAMES
 
 COLUMNS = (
@@ -105,6 +106,26 @@ def print_parity(found: Parity, out: Path) -> None:
     console = Console(highlight=False)
     console.print(table)
     console.print(f"export: {out}", soft_wrap=True)
+
+
+def print_merge(found: MergeReport, out: Path) -> None:
+    """Print what became of the tensors of each layer: copied, on the straight line, and the angle of each join."""
+    slerp = found.method.name == "slerp"
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("layer")
+    of_joins = [f"angle to {Path(model).name}" for model in found.models[1:]] if slerp else []
+    for heading in ("tensors", "equal", *(["linear", *of_joins] if slerp else [])):
+        table.add_column(heading, justify="right")
+    for row in found.by_layer():
+        cells = [row.tensors, row.equal, *([row.linear] if slerp else [])]
+        angles = [f"{angle:.1f}°" if angle is not None else "–" for angle in row.angles]
+        table.add_row("others" if row.layer is None else str(row.layer), *map(str, cells), *angles)
+    console = Console(highlight=False)
+    console.print(table)
+    total = f"{len(found.tensors):,} tensors, {found.equal:,} equal and copied"
+    line = f"; {100 * found.linear_share:.1f} % of the others fell back to the straight line" if slerp else ""
+    console.print(total + line, soft_wrap=True)
+    console.print(f"merged: {out}", soft_wrap=True)
 
 
 def _table(results: Mapping[str, Any]) -> Table:
