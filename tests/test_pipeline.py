@@ -366,17 +366,20 @@ def test_questions_beside_text_files_are_no_part_of_the_corpus(recipe: dict[str,
 # Corpora and recipes at the edge of what makes sense
 
 
-def test_one_domain_needs_no_merge_and_gives_that_specialist(recipe: dict[str, Any], tmp_path: Path) -> None:
+def test_one_domain_needs_no_merge_and_gives_the_best_single_student(recipe: dict[str, Any], tmp_path: Path) -> None:
     corpus = write_beir(tmp_path / "english", languages=("en",))
     recipe["corpus"] = {"target": str(corpus)}
     recipe["lists"]["domains"] = {"english": ["en"]}
     recipe["evaluate"] |= {"queries": str(corpus / "queries.jsonl"), "qrels": str(corpus / "qrels" / "test.tsv")}
     folders = run_recipe(recipe_from(recipe, "tiny"), tmp_path / "run")
     merged = load_file(folders["merge"] / "merged.safetensors")
-    specialist = load_file(folders["train"] / "english.safetensors")
-    assert merged.keys() == specialist.keys()
-    assert all(np.array_equal(merged[name], specialist[name]) for name in merged)
-    assert read_json(folders["merge"] / "path.json")["steps"] == []
+    path = read_json(folders["merge"] / "path.json")
+    (taken,) = path["order"]
+    student = load_file(folders["train"] / f"{taken}.safetensors")
+    assert merged.keys() == student.keys()
+    assert all(np.array_equal(merged[name], student[name]) for name in merged)
+    assert path["steps"] == path["t_curves"] == []
+    assert all(path["agreement"]["merged"]["english"] >= found["english"] for found in path["agreement"].values())
     assert (folders["report"] / "report.html").is_file()
 
 

@@ -143,6 +143,7 @@ def made_step(other, accepted, reason):
         "linear": 2,
         "tensors": 40,
         "mean_angle": 81.25,
+        "layer_angles": {"10": 80.4, "11": 82.1},
     }
 
 
@@ -177,6 +178,16 @@ def made_data():
                 made_step("cjk", False, "latin falls by 0.0123, more than 0.005"),
                 made_step("cjk", False, ""),
                 made_step("cjk", True, ""),
+            ],
+            "t_curves": [
+                {
+                    "merged": ["latin"],
+                    "with": "cjk",
+                    "points": [
+                        {"t": t, "agreement": {"latin": 0.6 - t / 10, "cjk": 0.44 + t / 10}, "outcome": outcome}
+                        for t, outcome in ((0.0, "parent"), (0.3, "accepted"), (0.7, "refused"), (1.0, "parent"))
+                    ],
+                }
             ],
             "order": ["latin", "cjk"],
             "first_stage_weights": {"bm25": 0.5, "hybrid": 1.0},
@@ -304,6 +315,26 @@ def test_refused_steps_are_shown_with_their_reason(page):
     assert outcomes == ["✗ refused: latin falls by 0.0123, more than 0.005", "not the best", "✓ accepted"]
 
 
+def test_angles_are_shown_by_layer(page):
+    assert [row[8] for row in page.table("Every merge")[1:]] == ["10: 80°, 11: 82°"] * 3
+
+
+def test_the_way_over_t_is_plotted_for_each_domain(source):
+    captions = re.findall(r"<figcaption>(From [^<]*)</figcaption>", source)
+    assert captions == ["From latin: agreement on latin", "From latin: agreement on cjk"]
+    assert source.count('aria-label="Agreement over t with cjk; 1 values refused"') == 2
+
+
+@pytest.mark.parametrize(
+    ("order", "said"),
+    [(["latin", "cjk"], "is taken: latin → cjk."), (["general"], "is taken: general, since no merge was better.")],
+)
+def test_the_model_that_was_taken_is_named(tmp_path, order, said):
+    data = made_data()
+    text = Page(written(replace(data, merge_path={**data.merge_path, "order": order}), tmp_path)).text
+    assert said in re.sub(r"\s+", " ", text)
+
+
 def test_drops_are_counted_by_reason_and_a_sum_that_fails_is_marked(page):
     corpus, queries = page.table("Records at each stage")[1:]
     assert corpus == ["corpus", "15", "12", "3", "2 copy; 1 too short", "ar 4, de 4, ja 4"]
@@ -381,7 +412,7 @@ def test_the_same_data_gives_the_same_bytes(source, tmp_path):
 
 def test_matplotlib_leaves_no_colour_of_its_own(source):
     svg = "".join(re.findall(r'<svg class="plot".*?</svg>', source, flags=re.DOTALL))
-    assert svg.count("<svg") == 8
+    assert svg.count("<svg") == 10
     assert set(re.findall(r"(?:fill|stroke): ([^;\"]+)", svg)) - {"none"} <= {
         f"var(--{name})" for name in ("ink", "muted", "line", "gain", "loss", "second", "paper")
     }

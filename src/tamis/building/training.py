@@ -33,6 +33,7 @@ from tamis.stages.evaluate import (
     RERANKED,
 )
 from tamis.stages.lists import GENERAL
+from tamis.stages.merge import Curve as MergeCurve
 from tamis.stages.merge import judgements, merge_specialists
 from tamis.stages.train import Curve, Texts, mean_agreement, train_student
 
@@ -185,9 +186,10 @@ def build_merge(shop: Workshop, folder: Path) -> Facts:
 
     trained = {path.stem: load_file(path) for path in shop.folders["train"].glob("*.safetensors")}
     specialists = {domain: trained[domain] for domain in domains}
-    with track("judging merges", judgements(len(domains), len(recipe.merge.t))) as advance:
-        model, path = merge_specialists(specialists, trained[GENERAL], judge, recipe.merge, advance)
-    path.agreement = {"untrained": judge(trained["untrained"]), **path.agreement}
+    with track("judging merges", judgements(len(domains), len(recipe.merge.t), recipe.merge.refine)) as advance:
+        model, path = merge_specialists(
+            specialists, trained[GENERAL], trained["untrained"], judge, recipe.merge, advance
+        )
     student.load_trained(model)
     weights, curves = _first_stage_weights(shop, student, lists)
     steps = [_step_facts(asdict(step)) for step in path.steps]
@@ -195,6 +197,7 @@ def build_merge(shop: Workshop, folder: Path) -> Facts:
         "domains": domains,
         "agreement": path.agreement,
         "steps": steps,
+        "t_curves": [_curve_facts(curve) for curve in path.curves()],
         "order": path.order,
         "first_stage_weights": weights,
         "weight_curves": curves,
@@ -229,7 +232,13 @@ def _step_facts(step: Facts) -> Facts:
         "linear": statistics["linear"],
         "tensors": statistics["tensors"],
         "mean_angle": statistics["mean_angle"],
+        "layer_angles": statistics["layer_angles"],
     }
+
+
+def _curve_facts(curve: MergeCurve) -> Facts:
+    points = [point._asdict() for point in curve.points]
+    return {"merged": list(curve.merged), "with": curve.other, "points": points}
 
 
 def _first_stage_weights(

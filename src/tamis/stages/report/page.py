@@ -87,6 +87,7 @@ def _views(data: ReportData) -> dict[str, Any]:
             for number, (name, curve) in enumerate(data.curves.items())
         },
         "merging": agreement_rows(data.merge_path),
+        "merge_curves": _merge_plots(data.merge_path),
         "weights": _weight_plot(data.merge_path),
         "flow": flows(data.manifests),
         "yields": yields(data.manifests),
@@ -105,6 +106,23 @@ def _label_plots(data: ReportData) -> dict[str, Markup]:
         "Teacher’s labels of all drawn documents": Markup(plots.label_histogram(data.lists, "labels")),
         "Documents drawn from each score bin": Markup(plots.documents_per_bin(data.lists, "bins")),
     }
+
+
+def _merge_plots(merge_path: Mapping[str, Any]) -> dict[str, Markup]:
+    """A plot for each step and domain, by caption."""
+    steps: dict[str, list[Mapping[str, Any]]] = {}
+    for curve in merge_path.get("t_curves", []):
+        steps.setdefault(" + ".join(curve["merged"]), []).append(curve)
+    plotted = {}
+    for number, (merged, curves) in enumerate(steps.items()):
+        for place, domain in enumerate(merge_path["domains"]):
+            of_domain = {
+                curve["with"]: [(point["t"], point["agreement"][domain], point["outcome"]) for point in curve["points"]]
+                for curve in curves
+            }
+            plot = plots.merge_curves(of_domain, f"merge-{number}-{place}")
+            plotted[f"From {merged}: agreement on {domain}"] = Markup(plot)
+    return plotted
 
 
 def _weight_plot(merge_path: Mapping[str, Any]) -> Markup:

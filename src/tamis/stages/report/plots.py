@@ -219,6 +219,39 @@ def weight_curves(curves: Mapping[str, Sequence[Sequence[float]]], chosen: Mappi
         return _svg(figure, name, f"nDCG@10 by weight of the first-stage score; chosen: {described}")
 
 
+def merge_curves(curves: Mapping[str, Sequence[tuple[float, float, str]]], name: str) -> str:
+    """Agreement on one domain over t, one line per specialist tried: from the model so far at 0 to it at 1.
+
+    Args:
+        curves: By specialist, points of t, agreement and outcome: `parent`, `accepted`, `refused` or `passed over`.
+        name: Unique on the page; prefix of the ids inside the plot.
+
+    Returns:
+        An `<svg>` element. Refused points are crosses, the accepted one is ringed.
+    """
+    looks = ((_GAIN, "-", "o"), (_SECOND, "--", "s"), (_MUTED, ":", "^"))
+    with rc_context({**_STYLE, "svg.hashsalt": name}):
+        figure, axes = _axes(320, 200)
+        for number, (other, points) in enumerate(curves.items()):
+            colour, line, marker = looks[number % len(looks)]
+            axes.plot(
+                [t for t, *_ in points], [value for _, value, _ in points], color=colour, linestyle=line, label=other
+            )
+            for t, value, outcome in points:
+                shape = "x" if outcome == "refused" else marker
+                axes.plot(t, value, shape, markersize=5, color=_LOSS if outcome == "refused" else colour)
+                if outcome == "accepted":
+                    axes.plot(t, value, "o", markersize=10, markerfacecolor="none", markeredgecolor=_INK)
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+        axes.yaxis.set_major_locator(MaxNLocator(4))
+        axes.set_xlabel("t")
+        axes.set_ylabel("agreement")
+        axes.margins(y=0.15)
+        axes.legend(frameon=False, labelcolor=_INK)
+        refused = sum(outcome == "refused" for points in curves.values() for *_, outcome in points)
+        return _svg(figure, name, f"Agreement over t with {', '.join(curves)}; {refused} values refused")
+
+
 def _figure(width: int, height: int) -> Any:
     """A figure of so many points, which belongs to no list of open figures."""
     return Figure(figsize=(width / _POINTS_PER_INCH, height / _POINTS_PER_INCH), layout="constrained")
