@@ -4,6 +4,7 @@ import io
 import struct
 import sys
 import tarfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,15 +12,21 @@ import numpy as np
 MALLARD = "http://projectmallard.org/1.0/"
 
 
-def write_deb(path: Path, files: dict[str, str], packing: str = "xz") -> Path:
+def write_deb(
+    path: Path, files: Mapping[str, str | bytes], packing: str = "xz", links: Mapping[str, str] | None = None
+) -> Path:
     """A .deb with the two members before the data archive that real ones have, one of them of odd length."""
     data = io.BytesIO()
     with tarfile.open(fileobj=data, mode=f"w:{packing}") as archive:
         for name, text in files.items():
-            content = text.encode()
+            content = text.encode() if isinstance(text, str) else text
             member = tarfile.TarInfo(f"./{name}")
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))
+        for name, target in (links or {}).items():
+            member = tarfile.TarInfo(f"./{name}")
+            member.type, member.linkname = tarfile.SYMTYPE, target
+            archive.addfile(member)
     path.write_bytes(ar({"debian-binary": b"2.0\n", "control.tar.xz": b"odd", f"data.tar.{packing}": data.getvalue()}))
     return path
 

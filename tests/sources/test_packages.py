@@ -43,6 +43,12 @@ def test_files_with_the_suffix_come_out_of_a_deb_in_its_order(tmp_path, packing)
     assert list(deb_files(deb, ".html")) == [("./usr/b.html", b"zwei"), ("./usr/a.html", "één".encode())]
 
 
+def test_links_are_passed_over(tmp_path):
+    links = {"usr/alias.html": "b.html", "usr/broken.html": "/nowhere.html"}
+    deb = write_deb(tmp_path / "a_1_all.deb", {"usr/b.html": "zwei"}, links=links)
+    assert list(deb_files(deb, ".html")) == [("./usr/b.html", b"zwei")]
+
+
 def test_a_zstd_deb_is_read_with_dpkg_deb(tmp_path, monkeypatch):
     plain = write_deb(tmp_path / "plain.deb", {"a.html": "text"}, "gz").read_bytes()
     (tmp_path / "data.tar.gz").write_bytes(plain[plain.index(b"\x1f\x8b") :])

@@ -2,15 +2,22 @@
 
 import re
 
+from tamis.text import letters
+
 # No space is written between these: ideographs, kana, and their punctuation.
 _UNSPACED = "[\u3000-\u303f\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff00-\uffef]"
 _SPACE_BETWEEN_UNSPACED = re.compile(f"(?<={_UNSPACED}) (?={_UNSPACED})")
 _SHORT_TAGS = {"C": "en", "zh_CN": "zh"}
+_CYRILLIC = re.compile("[\u0400-\u052f]")
 _OWN_SCRIPT = {
+    "el": re.compile("[\u0370-\u03ff\u1f00-\u1fff]"),
     "ja": re.compile("[\u3040-\u30ff\u4e00-\u9fff]"),
-    "zh": re.compile("[\u4e00-\u9fff]"),
     "ko": re.compile("[\uac00-\ud7a3]"),
-    "ru": re.compile("[\u0430-\u044f]", re.IGNORECASE),
+    "mk": _CYRILLIC,
+    "ru": _CYRILLIC,
+    "sr": _CYRILLIC,
+    "uk": _CYRILLIC,
+    "zh": re.compile("[\u4e00-\u9fff]"),
 }
 
 
@@ -38,8 +45,18 @@ def uses_own_script(text: str, language: str) -> bool:
 
     A heading of a Russian or Chinese manual without one was left in English.
     """
-    script = _OWN_SCRIPT.get(language.split("-")[0])
-    return script is None or script.search(text) is not None
+    return own_script_share(text, language) > 0
+
+
+def own_script_share(text: str, language: str) -> float:
+    """Share of a text's letters that are of its language's own script; 1 where Latin letters may write the language.
+
+    Args:
+        text: Any text.
+        language: Language tag; `sr` is written in Cyrillic, `sr-latn` is not.
+    """
+    script = None if language.endswith("-latn") else _OWN_SCRIPT.get(language.split("-")[0])
+    return 1.0 if script is None else len(script.findall(text)) / max(1, letters(text))
 
 
 def cut_at_paragraph(text: str, limit: int) -> str:

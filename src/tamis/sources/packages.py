@@ -64,7 +64,8 @@ def deb_files(path: Path, suffix: str) -> Iterator[tuple[str, bytes]]:
         suffix: End of the wanted file names, `.html`.
 
     Yields:
-        Name inside the package and content of each file, in the archive's order.
+        Name inside the package and content of each file, in the archive's order. Links are passed over: what they
+        point to comes under its own name.
 
     Raises:
         InputError: The file cannot be read or is no whole Debian package.
@@ -73,7 +74,8 @@ def deb_files(path: Path, suffix: str) -> Iterator[tuple[str, bytes]]:
     try:
         with tarfile.open(fileobj=io.BytesIO(_data_archive(path)), mode="r:*") as archive:
             for member in archive:
-                content = archive.extractfile(member) if member.name.endswith(suffix) else None
+                wanted = member.isfile() and member.name.endswith(suffix)
+                content = archive.extractfile(member) if wanted else None
                 if content is not None:
                     yield member.name, content.read()
     except (OSError, EOFError, ValueError, tarfile.TarError, lzma.LZMAError, zlib.error) as error:

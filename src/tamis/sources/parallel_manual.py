@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tamis.sources.manual_text import cut_at_paragraph, is_dense_script, uses_own_script
+from tamis.sources.manual_text import cut_at_paragraph, is_dense_script, own_script_share, uses_own_script
 from tamis.text import letters, normalise
 
 _DOCUMENT_CHARACTERS = 2000
@@ -40,6 +40,8 @@ class ManualRules:
         english_headings: Whether a heading that is the same as in English is a query all the same, as where most such
             headings are names of programs.
         documents_per_language: A language with fewer documents is left out.
+        own_script_share: Share of letters of the language's own script, 0 to 1, below which a document counts as
+            untranslated; says nothing about languages that Latin letters may write.
     """
 
     query_prefixes: tuple[str, ...]
@@ -48,6 +50,7 @@ class ManualRules:
     query_letters: tuple[int, int]
     english_headings: bool
     documents_per_language: int
+    own_script_share: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +112,7 @@ def _documents(
         if key in originals and _copied_share(paragraphs, originals[key].paragraphs) > rules.copied_share:
             continue
         text = cut_at_paragraph("\n".join(paragraphs), _DOCUMENT_CHARACTERS)
-        if letters(text) >= needed:
+        if letters(text) >= needed and own_script_share(text, language) >= rules.own_script_share:
             documents.append(Passage(f"{language}/{key}", key, language, text))
     return documents
 
