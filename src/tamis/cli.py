@@ -162,7 +162,8 @@ def merge(
 @app.command()
 def fetch(
     name: Annotated[
-        str, typer.Argument(help="debian-faq, debian-reference, gnome-help, software-faqs, e5-small or qwen-0.5b")
+        str,
+        typer.Argument(help="debian-faq, debian-reference, gnome-help, software-faqs, manpages, e5-small or qwen-0.5b"),
     ],
     out: Annotated[Path, typer.Argument(help="Folder (for qwen-0.5b: file) to write")],
 ) -> None:

@@ -56,7 +56,7 @@ def test_gnome_help_is_made_from_its_package(packages, tmp_path):
     assert "gnome-help, 100 documents and 200 queries in 1 languages" in fetch("gnome-help", tmp_path / "gnome")
 
 
-@pytest.mark.parametrize("name", ["debian-faq", "debian-reference", "gnome-help"])
+@pytest.mark.parametrize("name", ["debian-faq", "debian-reference", "gnome-help", "manpages"])
 def test_a_machine_without_apt_get_is_told_how_to_use_an_own_corpus(name, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", "")
     with pytest.raises(MissingPartError, match=r"apt-get was not found, so .* set `corpus\.target` in the recipe"):

@@ -13,6 +13,9 @@ from tamis.sources.e5_small import convert_e5_small, holds_e5_small
 from tamis.sources.gnome_help import NAME as GNOME_HELP
 from tamis.sources.gnome_help import PACKAGE as GNOME_PACKAGE
 from tamis.sources.gnome_help import build_gnome_help
+from tamis.sources.manual_pages import NAME as MANUAL_PAGES
+from tamis.sources.manual_pages import PACKAGES as PAGE_PACKAGES
+from tamis.sources.manual_pages import build_manual_pages
 from tamis.sources.packages import download
 from tamis.sources.qwen_gguf import assemble_qwen, holds_qwen
 from tamis.sources.software_faqs import NAME as SOFTWARE_FAQS
@@ -58,6 +61,10 @@ def _fetch_software_faqs(out: Path) -> str:
     return _fetch_corpus(SOFTWARE_FAQS, FAQ_PACKAGES, lambda debs: build_software_faqs(debs, out), out)
 
 
+def _fetch_manual_pages(out: Path) -> str:
+    return _fetch_corpus(MANUAL_PAGES, PAGE_PACKAGES, lambda debs: build_manual_pages(debs, out), out)
+
+
 def _fetch_corpus(name: str, packages: Sequence[str], build: Callable[[list[Path]], Counts], out: Path) -> str:
     if holds_source(out, name):
         return f"{out}: {name}, {count_beir(out)} (already there)"
@@ -87,6 +94,7 @@ SOURCES: Mapping[str, Callable[[Path], str]] = {
     "debian-reference": partial(_fetch_manual, "reference"),
     "gnome-help": _fetch_gnome_help,
     "software-faqs": _fetch_software_faqs,
+    "manpages": _fetch_manual_pages,
     "e5-small": _fetch_e5_small,
     "qwen-0.5b": _fetch_qwen,
 }
