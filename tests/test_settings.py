@@ -74,7 +74,7 @@ def test_the_recipes_that_come_along_are_understood() -> None:
         ("lists.bins", 1, "r.yaml: lists.bins: Input should be greater than or equal to 2, got 1"),
         ("lists.held_out", 1.0, "r.yaml: lists.held_out: Input should be less than 1, got 1.0"),
         ("train.learning_rate", float("nan"), "r.yaml: train.learning_rate: Input should be greater than 0, got nan"),
-        ("train.loss", "mse", "Input should be 'margin-mse', 'gap-hinge' or 'listwise', got 'mse'"),
+        ("train.loss", "mse", "'lambda', 'pointwise-mse' or 'pointwise-bce', got 'mse'"),
         ("train", [1, 2], "r.yaml: train: expected a section with keys, got [1, 2]"),
         ("train", None, "r.yaml: train: expected a section with keys, got None"),
         ("merge.t", [0.5, 2], "r.yaml: merge.t.1: Input should be less than or equal to 1, got 2"),
@@ -105,6 +105,14 @@ def test_gap_hinge_with_bounded_labels_is_accepted() -> None:
     content = with_setting("train.loss", "gap-hinge")
     content["lists"]["rescale"] = "min-max"
     assert recipe_from(content, "r.yaml").train.loss == "gap-hinge"
+
+
+@pytest.mark.parametrize("rescale", ["none", "min-max", "rank", "quantile"])
+@pytest.mark.parametrize("loss", ["margin-mse", "listwise", "ranknet", "lambda", "pointwise-mse", "pointwise-bce"])
+def test_every_other_loss_takes_labels_of_any_range(loss: str, rescale: str) -> None:
+    content = with_setting("train.loss", loss)
+    content["lists"]["rescale"] = rescale
+    assert recipe_from(content, "r.yaml").train.loss == loss
 
 
 def test_a_long_value_is_cut() -> None:

@@ -101,7 +101,7 @@ class ListsSettings(Section):
         default=10, ge=1, description="a query whose seed document the teacher ranks lower is dropped"
     )
     rescale: Literal["none", "min-max", "rank", "quantile"] = Field(
-        default="none", description="none: z-scores (margin-mse, listwise); gap-hinge wants one that spans [-1, 1]"
+        default="none", description="none: z-scores, for every loss but gap-hinge, which wants [-1, 1]"
     )
     held_out: float = Field(
         default=0.15, gt=0, lt=1, description="share of seed documents whose queries are never trained on"
@@ -140,7 +140,9 @@ class TrainSettings(Section):
     query_tokens: int = Field(default=64, ge=8, description="most tokens of a query, special ones included")
     document_tokens: int = Field(default=192, ge=8, description="most tokens of a document, special ones included")
     scale: float = Field(default=40.0, gt=0, description="of the cosine at the start (warm); learnt from there")
-    loss: Literal["margin-mse", "gap-hinge", "listwise"] = "margin-mse"
+    loss: Literal["margin-mse", "gap-hinge", "listwise", "ranknet", "lambda", "pointwise-mse", "pointwise-bce"] = (
+        "margin-mse"
+    )
     double_hard_margins: bool = Field(default=False, description="the option of the paper's loss, for gap-hinge")
     temperature: float = Field(default=0.5, gt=0, description="of the teacher's labels, for listwise")
     learning_rate: float = Field(default=2e-4, gt=0)

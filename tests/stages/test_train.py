@@ -1,5 +1,6 @@
 import itertools
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from tamis.models.stock import StockCrossEncoder
 from tamis.models.warm import WarmCrossEncoder
 from tamis.records import TrainingList
 from tamis.settings import TrainSettings
-from tamis.stages.train import Texts, mean_agreement, train_student
+from tamis.stages.train import LOSSES, Texts, mean_agreement, train_student
 from tests.conftest import TOPICS
 
 QUERIES = {f"q/{lang}/{n}": question for lang, topics in TOPICS.items() for n, (question, _) in enumerate(topics)}
@@ -58,20 +59,29 @@ def train(student, steps=24, lists=LISTS, held_out=HELD_OUT, seed=0, progress=la
 
 
 @pytest.mark.parametrize(
-    "changes",
+    ("changes", "steps"),
     [
-        {"loss": "margin-mse"},
-        {"loss": "gap-hinge"},
-        {"loss": "gap-hinge", "double_hard_margins": True},
-        {"loss": "listwise"},
+        ({"loss": "margin-mse"}, 40),
+        ({"loss": "gap-hinge"}, 40),
+        ({"loss": "gap-hinge", "double_hard_margins": True}, 40),
+        ({"loss": "listwise"}, 40),
+        ({"loss": "ranknet"}, 40),
+        ({"loss": "lambda"}, 40),
+        # These have to learn the level of the labels first.
+        ({"loss": "pointwise-mse"}, 120),
+        ({"loss": "pointwise-bce"}, 120),
     ],
 )
-def test_every_loss_falls_on_a_task_that_can_be_learnt_and_the_agreement_rises(student, changes):
-    curve = train(student, steps=40, **changes)
+def test_every_loss_falls_on_a_task_that_can_be_learnt_and_the_agreement_rises(student, changes, steps):
+    curve = train(student, steps=steps, **changes)
     losses = [loss for _, loss in curve.loss]
-    assert [step for step, _ in curve.loss] == list(range(1, 41))
+    assert [step for step, _ in curve.loss] == list(range(1, steps + 1))
     assert np.mean(losses[-4:]) < np.mean(losses[:4])
     assert max(value for _, value in curve.agreement) > curve.agreement[0][1] + 0.05
+
+
+def test_every_loss_that_a_recipe_may_name_is_known():
+    assert list(LOSSES) == list(get_args(TrainSettings.model_fields["loss"].annotation))
 
 
 def test_a_stock_student_learns_too(encoder):

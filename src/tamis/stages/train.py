@@ -1,15 +1,18 @@
 """Train: whole lists per step, the checkpoint chosen by agreement with the teacher on held-out synthetic queries."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from tamis.errors import ModelError
-from tamis.formulas.losses import gap_hinge, listwise_cross_entropy, margin_mse
+from tamis.formulas.losses.listwise import lambda_loss, listwise_cross_entropy
+from tamis.formulas.losses.pairwise import gap_hinge, margin_mse, ranknet
+from tamis.formulas.losses.pointwise import pointwise_bce, pointwise_mse
 from tamis.formulas.ranking import agreement
 from tamis.models.batching import token_batches
 from tamis.models.prepared import Prepared
@@ -22,6 +25,22 @@ PART_TOKENS = 2048
 
 WARM_UP = 20
 """Steps over which the learning rate rises; afterwards it falls linearly to a tenth."""
+
+Loss = Callable[[Tensor, Tensor, Tensor, TrainSettings], Tensor]
+"""From logits, labels and list index of a batch of whole lists, and the settings, to a scalar."""
+
+LOSSES: Final[Mapping[str, Loss]] = {
+    "margin-mse": lambda logits, labels, index, _: margin_mse(logits, labels, index),
+    "gap-hinge": lambda logits, labels, index, settings: gap_hinge(logits, labels, index, settings.double_hard_margins),
+    "listwise": lambda logits, labels, index, settings: listwise_cross_entropy(
+        logits, labels, index, settings.temperature
+    ),
+    "ranknet": lambda logits, labels, index, _: ranknet(logits, labels, index),
+    "lambda": lambda logits, labels, index, _: lambda_loss(logits, labels, index),
+    "pointwise-mse": lambda logits, labels, index, _: pointwise_mse(logits, labels, index),
+    "pointwise-bce": lambda logits, labels, index, _: pointwise_bce(logits, labels, index),
+}
+"""What each name in `TrainSettings.loss` stands for."""
 
 
 @dataclass
@@ -127,12 +146,7 @@ def _loss(student: Student, batch: Sequence[TrainingList], texts: Texts, setting
     parts = list(token_batches(lengths, PART_TOKENS))
     logits = torch.cat([student([queries[i] for i in part], [documents[i] for i in part]) for part in parts])
     order = torch.tensor([i for part in parts for i in part])
-    labels, index = labels[order], index[order]
-    if settings.loss == "gap-hinge":
-        return gap_hinge(logits, labels, index, settings.double_hard_margins)
-    if settings.loss == "margin-mse":
-        return margin_mse(logits, labels, index)
-    return listwise_cross_entropy(logits, labels, index, settings.temperature)
+    return LOSSES[settings.loss](logits, labels[order], index[order], settings)
 
 
 def _schedule(step: int, steps: int) -> float:
