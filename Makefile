@@ -7,7 +7,7 @@ DEMO := demo
 TAMIS := $(BIN)/tamis
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo demo-data test check format clean
+.PHONY: help demo demo-data general test check format clean
 help:  ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+[a-z%-]*:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -43,6 +43,19 @@ ifdef LLM
 endif
 	$(TAMIS) run recipes/demo.yaml --out $(DEMO)/run $(LLM_SETTINGS) \
 		--results $(DEMO)/results.json --report $(DEMO)/report.html --model $(DEMO)/model
+
+GENERAL_SETS := $(addprefix xquad-,ar de en es hi ru th zh) $(addprefix tydiqa-,ar bn en fi id ko) scifact
+
+general: demo-data  ## Train tamis-base again and ship it; DATA=DIR holds the judged sets that docs/data.md names
+	@test -n "$(DATA)" || (echo "make general DATA=DIR: the folder with the judged sets, see docs/data.md"; exit 2)
+	mkdir -p general/data
+	for set in $(GENERAL_SETS); do ln -sfn $(abspath $(DATA))/$$set general/data/$$set; done
+	$(TAMIS) fetch manpages general/data/manpages
+	$(TAMIS) run recipes/general.yaml --out general/run --until merge --model general/trained
+	$(TAMIS) run recipes/general.yaml --out general/run --until merge --model general/untrained --set train.general_steps=0
+	rm -rf general/model && $(TAMIS) merge general/trained general/untrained --out general/model --t 0.25
+	cp general/trained/README.md general/model
+	$(BIN)/python -m tamis.sources.tamis_base general/model
 
 test: check  ## Make the environment and run every check
 

@@ -58,9 +58,8 @@ def matrix_rates(size: int = 1536, seconds: float = 1.5) -> dict[str, float]:
     return rates
 
 
-def show_in_readme(table: str, name: str) -> None:
-    """Put a benchmark's table between its marks in README.md."""
-    path = ROOT.parent / "README.md"
+def show_in_readme(table: str, name: str, path: Path = ROOT.parent / "README.md") -> None:
+    """Put a benchmark's table between its marks in README.md, or in another file that has them."""
     opening, closing = f"<!-- {name}: written by benchmarks/{name}.py -->", f"<!-- /{name} -->"
     before, rest = path.read_text("utf-8").split(opening)
     path.write_text(f"{before}{opening}\n{table}{rest[rest.index(closing) :]}", "utf-8")

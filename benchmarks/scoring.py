@@ -8,8 +8,8 @@ question with the best 15 of BM25. Engines take turns, and the median of the rou
 it costs: Kendall's tau to float32 and the change of nDCG@10. The floor is the machine's rate of matrix products,
 measured in the same run.
 
-The 12-layer model is a one-label classifier that the recipe trains in a few minutes the first time (train.head: stock);
-the 6-layer one is all-MiniLM-L6-v2 with a random head: right for speed, senseless for quality.
+The 12-layer model is a one-label classifier that the recipe trains in a few minutes the first time (student.head:
+stock); the 6-layer one is all-MiniLM-L6-v2 with a random head: right for speed, senseless for quality.
 """
 
 import argparse

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 DEMO = Path("demo")
-STOCK = ("train.head=stock", "train.learning_rate=5e-5", "train.general_steps=80", "train.specialist_steps=0")
+STOCK = ("student.head=stock", "train.learning_rate=5e-5", "train.general_steps=80", "train.specialist_steps=0")
 """A one-label student of all twelve layers, trained for some minutes: enough to rank, not to rank well."""
 
 Pair = tuple[str, str]
@@ -20,10 +20,11 @@ def trained_model() -> Path:
     """The 12-layer one-label classifier, trained by the recipe where it is not there yet."""
     from safetensors.torch import load_file
 
-    from tamis.models.checkpoint import Deployment, save_student
+    from tamis.models.checkpoint import Deployment
     from tamis.models.encoder import Encoder
+    from tamis.models.saving import save_student
+    from tamis.models.sequence_student import SequenceStudent
     from tamis.models.serializer import Joined
-    from tamis.models.stock import StockCrossEncoder
 
     model = DEMO / "models" / "stock"
     if not model.exists():
@@ -33,7 +34,7 @@ def trained_model() -> Path:
             command += ["--set", change]
         subprocess.run([sys.executable, "-m", "tamis", *command], check=True)
         trained = max(run.glob("train/*/general.safetensors"), key=lambda file: file.stat().st_mtime)
-        student = StockCrossEncoder.start(Encoder.load(DEMO / "models" / "e5-small"), Joined(), seed=17)
+        student = SequenceStudent.from_encoder(Encoder.load(DEMO / "models" / "e5-small"), Joined(), seed=17)
         student.load_trained(load_file(trained))
         save_student(student, model, Deployment({}, {}))
     return model

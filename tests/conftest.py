@@ -139,7 +139,8 @@ def tiny_recipe(corpus: Path, general: Path, body: Path) -> dict[str, Any]:
         "candidates": {"depth": 10, "dense": {"path": str(body), "max_length": 64}},
         "scores": {"use": 0.0},
         "lists": {"documents": 4, "held_out": 0.3, "domains": {"english": ["en"], "german": ["de"]}},
-        "train": {"general_steps": 4, "specialist_steps": 3, "checkpoints": 2, "lists_per_step": 2, "joint_layers": 1},
+        "student": {"joint_layers": 1},
+        "train": {"general_steps": 4, "specialist_steps": 3, "checkpoints": 2, "lists_per_step": 2},
         "merge": {"held_out": 10},
         "evaluate": {
             "queries": str(corpus / "queries.jsonl"),

@@ -8,11 +8,12 @@ import pytest
 import torch
 
 from tamis.errors import ModelError
-from tamis.models.checkpoint import Deployment, save_student
+from tamis.models.checkpoint import Deployment
 from tamis.models.encoder import Encoder
 from tamis.models.reranker import Reranker
+from tamis.models.saving import save_student
+from tamis.models.sequence_student import SequenceStudent
 from tamis.models.serializer import Apart, Joined
-from tamis.models.stock import StockCrossEncoder
 from tamis.models.student import score_prepared
 from tamis.models.warm import WarmCrossEncoder
 
@@ -31,10 +32,10 @@ def new_warm(encoder: Encoder, joint_layers: int = 2, cross_bias: float = -2.0) 
     return WarmCrossEncoder(encoder, SERIALIZER, joint_layers, cross_bias, scale=8.0, bias=-5.0).eval()
 
 
-def new_stock(encoder: Encoder, seed: int = 1, serializer: Joined = PLAIN) -> StockCrossEncoder:
-    student = StockCrossEncoder.start(encoder, serializer, seed).eval()
+def new_stock(encoder: Encoder, seed: int = 1, serializer: Joined = PLAIN) -> SequenceStudent:
+    student = SequenceStudent.from_encoder(encoder, serializer, seed).eval()
     with torch.no_grad():
-        student.classifier.classifier.weight.mul_(50)  # a new head is so small that all scores look alike
+        student.model.classifier.classifier.weight.mul_(50)  # a new head is so small that all scores look alike
     return student
 
 

@@ -228,7 +228,7 @@ def test_a_setting_that_cannot_be_used(
 
 
 def test_more_joint_layers_than_the_encoder_has(recipe: Content, tmp_path: Path) -> None:
-    recipe["train"]["joint_layers"] = 9
+    recipe["student"]["joint_layers"] = 9
     assert refused(recipe, tmp_path) == "joint_layers is 9, expected 1 to 3 for this encoder"
 
 

@@ -6,6 +6,7 @@ import os
 import random
 import shutil
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -18,7 +19,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from tamis.artifacts import read_json, stage_key
+from tamis.artifacts import read_json, read_records, stage_key
 from tamis.building import training
 from tamis.errors import ModelError, SettingsError, TamisError
 from tamis.formulas.ranking import tie_key
@@ -26,7 +27,7 @@ from tamis.models.encoder import Encoder
 from tamis.models.reranker import Reranker
 from tamis.pipeline import NAMES, STAGES, run_recipe
 from tamis.records import Query, TrainingList
-from tamis.settings import recipe_from
+from tamis.settings import TrainSettings, recipe_from
 from tests.commands import manifests, results_by_hash, start, write_recipe
 from tests.conftest import tiny_recipe, write_beir
 
@@ -133,9 +134,17 @@ def test_the_general_step_mixes_written_queries_into_given_ones(share: float, ex
     origins = {"g0": "general", "g1": "general", "t0": "target", "t1": "target", "t2": "target"}
     queries = {query_id: Query(query_id, "", "de", origin, "", "any") for query_id, origin in origins.items()}
     lists = [TrainingList(query_id, "x", "train", ("a", "b"), (0.0, 1.0), (0, 1), (1.0, 0.0)) for query_id in queries]
-    assert "".join(one.query_id[0] for one in training._mixed(lists, queries, share)) == expected
+
+    def learnt(some: list[TrainingList]) -> list[TrainingList]:
+        weight = training._weights(some, queries, TrainSettings(written_per_given=share))
+        return [one for one in lists if weight(one) == 1.0]
+
+    assert "".join(one.query_id[0] for one in learnt(lists)) == expected
     written = [one for one in lists if one.query_id[0] == "t"]
-    assert training._mixed(written, queries, share) == sorted(written, key=lambda one: tie_key("list", one.query_id))
+    assert learnt(written) == written
+    fewest = {one.query_id for one in learnt(lists)} - {"g0", "g1"}
+    by_hash = sorted(written, key=lambda one: tie_key("list", one.query_id))
+    assert fewest == {one.query_id for one in by_hash[: len(fewest)]}
 
 
 def test_given_and_written_queries_judge_in_turn() -> None:
@@ -529,3 +538,49 @@ def test_general_documents_outside_every_list_are_no_obstacle(recipe: dict[str, 
     recipe["merge"]["held_out"] = 3
     folders = run_recipe(recipe_from(recipe, "tiny"), tmp_path / "run")
     assert (folders["report"] / "report.html").exists()
+
+
+def test_two_processes_run_a_recipe_as_one(finished: Finished, tmp_path: Path) -> None:
+    recipe = write_recipe(finished.content, tmp_path)
+    started = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command = [*started, "-m", "tamis", "run", str(recipe), "--out", str(tmp_path / "run"), "--until", "merge"]
+    environment = {"OMP_NUM_THREADS": "1", "PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run(command, check=True, env=environment, capture_output=True, timeout=240)
+    one, two = results_by_hash(finished.root), results_by_hash(tmp_path / "run")
+    assert all(two[stage] == one[stage] for stage in ("corpus", "queries", "candidates", "scores", "lists"))
+    folder = next((tmp_path / "run" / "train").iterdir())
+    assert folder.name == finished.folders["train"].name
+    for name in ("general", "english", "german"):
+        expected = load_file(finished.folders["train"] / f"{name}.safetensors")
+        for key, tensor in load_file(folder / f"{name}.safetensors").items():
+            np.testing.assert_allclose(tensor, expected[key], atol=2e-4)
+
+
+def test_without_a_target_the_general_student_is_the_result(finished: Finished, tmp_path: Path) -> None:
+    content = json.loads(json.dumps(finished.content))
+    del content["corpus"]["target"], content["lists"]["domains"], content["evaluate"]
+    folders = run_recipe(recipe_from(content, "tiny"), tmp_path / "run")
+    assert list(folders) == [*EARLY, "report"]
+    path = read_json(folders["merge"] / "path.json")
+    assert path["domains"] == ["general"]
+    assert path["order"] in (["general"], ["untrained"])
+    best = max(path["agreement"][name]["general"] for name in ("general", "untrained"))
+    assert path["agreement"]["merged"]["general"] == best
+    ranked = Reranker(folders["merge"] / "model").rank("install a package", ["the sky is blue", "install a package"])
+    assert len(ranked) == 2
+    card = (folders["merge"] / "model" / "README.md").read_text(encoding="utf-8")
+    assert "pipeline_tag: text-ranking" in card
+    assert "margin-mse" in card
+
+
+def test_the_splits_of_a_general_corpus_are_read_and_no_others(finished: Finished, tmp_path: Path) -> None:
+    content = json.loads(json.dumps(finished.content))
+    (general,) = content["corpus"]["general"]
+    folder = shutil.copytree(general, tmp_path / "general")
+    rows = (folder / "qrels" / "test.tsv").read_text(encoding="utf-8").splitlines()
+    (folder / "qrels" / "train.tsv").write_text("\n".join(rows[:4]) + "\n", encoding="utf-8")
+    content["corpus"]["general"] = [{"path": str(folder), "splits": ["train"]}]
+    folders = run_recipe(recipe_from(content, "tiny"), tmp_path / "run", "queries")
+    given = [q for q in read_records(folders["queries"] / "queries.parquet", Query) if q.generator == "given"]
+    assert all(any(q.query_id.startswith(f"given/{row.split()[0]}/") for row in rows[1:4]) for q in given)
+    assert given

@@ -10,8 +10,9 @@ from typer.testing import CliRunner
 
 import tamis
 from tamis.cli import app
-from tamis.models.checkpoint import Deployment, save_student
+from tamis.models.checkpoint import Deployment
 from tamis.models.encoder import Encoder
+from tamis.models.saving import save_student
 from tamis.models.serializer import Apart
 from tamis.models.warm import WarmCrossEncoder
 from tamis.settings import read_recipe, recipe_from
@@ -27,7 +28,9 @@ def blocks(language: str) -> list[str]:
 def test_the_python_block_runs_and_prints_a_ranking(tmp_path: Path, tiny_encoder: Path, capsys: pytest.CaptureFixture):
     student = WarmCrossEncoder(Encoder.load(tiny_encoder), Apart(), joint_layers=1, cross_bias=-4.0)
     save_student(student, tmp_path / "model", Deployment({}, {}))
-    (code,) = blocks("python")
+    general, code = blocks("python")
+    assert 'Reranker("tamis-base")' in general  # run in tests/sources/test_tamis_base.py
+    compile(general, "README.md", "exec")
     exec(compile(code.replace("demo/model", str(tmp_path / "model")), "README.md", "exec"), {})
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 3

@@ -82,7 +82,9 @@ def test_the_recipes_that_come_along_are_understood() -> None:
         ("merge.first_stage_weights", [], "r.yaml: merge.first_stage_weights: "),
         ("name", "../elsewhere", "r.yaml: name: String should match pattern"),
         ("name", "..", "r.yaml: name: String should match pattern"),
-        ("lists.domains", {}, "r.yaml: lists.domains: "),
+        ("lists.domains", {}, "r.yaml: lists.domains is missing; name the languages of each specialist"),
+        ("corpus", {}, "r.yaml: corpus has neither target nor general: name a corpus to learn from"),
+        ("corpus", {"general": ["x"]}, "without corpus.target there is nothing to adapt to: leave lists.domains"),
         ("lists.domains", {"general": ["de"]}, "lists.domains: a domain cannot be called 'general'; use letters"),
         ("lists.domains", {"a/b": ["de"]}, "lists.domains: a domain cannot be called 'a/b'; use letters"),
         ("lists.domains", {"a": ["de"], "b": ["de"]}, "lists.domains: language 'de' stands 2 times; give it to one"),
@@ -95,7 +97,7 @@ def test_a_setting_that_cannot_be_used_is_named_with_what_came(setting: str, val
     assert expected in complaint(with_setting(setting, value))
 
 
-@pytest.mark.parametrize("setting", ["name", "corpus", "candidates", "lists"])
+@pytest.mark.parametrize("setting", ["name", "corpus", "candidates"])
 def test_a_missing_section_is_named(setting: str) -> None:
     content = {name: value for name, value in SMALLEST.items() if name != setting}
     assert complaint(content) == f"r.yaml: {setting} is missing; add it"

@@ -24,6 +24,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from safetensors import SafetensorError
@@ -32,6 +33,9 @@ from tamis.errors import RunError
 from tamis.records import Dropped
 
 Record = TypeVar("Record")
+
+ROW_GROUP = 4096
+"""Records of a Parquet file that are read at once where a file is streamed."""
 
 VERSIONS_OF = ("tamis", "torch", "transformers", "numpy", "bm25s", "ir-measures", "pyarrow")
 """Packages whose versions are written into each manifest."""
@@ -221,7 +225,8 @@ def write_records(path: Path, records: Sequence[Any], kind: type) -> None:
     """Write records of one dataclass as Parquet, one column per field."""
     names = [field.name for field in dataclasses.fields(kind)]
     columns = {name: [getattr(record, name) for record in records] for name in names}
-    pq.write_table(pa.table({name: _column(values) for name, values in columns.items()}), path, compression="zstd")
+    table = pa.table({name: _column(values) for name, values in columns.items()})
+    pq.write_table(table, path, compression="zstd", row_group_size=ROW_GROUP)
 
 
 def _column(values: list[Any]) -> Any:
@@ -232,7 +237,19 @@ def _column(values: list[Any]) -> Any:
 
 def read_records(path: Path, kind: type[Record]) -> list[Record]:
     """Read what `write_records` wrote."""
-    rows = pq.read_table(path).to_pylist()
+    return _records(pq.read_table(path), kind)
+
+
+def read_groups(path: Path, kind: type[Record], rng: np.random.Generator | None = None) -> Iterator[list[Record]]:
+    """Read what `write_records` wrote, one row group at a time: in their order, or in a random one."""
+    with pq.ParquetFile(path) as file:
+        order = rng.permutation(file.num_row_groups).tolist() if rng else range(file.num_row_groups)
+        for number in order:
+            yield _records(file.read_row_group(number), kind)
+
+
+def _records(table: pa.Table, kind: type[Record]) -> list[Record]:
+    rows = table.to_pylist()
     return [kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in row.items()}) for row in rows]
 
 

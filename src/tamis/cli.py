@@ -86,8 +86,28 @@ _stage_command("report", "Write the HTML report.")
 
 
 @app.command()
+def adapt(
+    model: Annotated[str, typer.Argument(help="tamis-base, or folder of a reranker")],
+    corpus: Annotated[Path, typer.Argument(help="Documents: BEIR folder, .jsonl file, or folder of texts")],
+    out: Annotated[Path, typer.Option("--out", help="Run folder")],
+    keep: Annotated[
+        list[Path] | None, typer.Option(help="Folder of an earlier run whose domains must not suffer; may be repeated")
+    ] = None,
+    encoder: Annotated[
+        Path | None, typer.Option(help="Bi-encoder that retrieves and teaches; default: the one the model came from")
+    ] = None,
+) -> None:
+    """Adapt a model to one more corpus and merge what it learnt into it, if no domain loses by it."""
+    from tamis.adaptation import adapt as adapt_model
+    from tamis.summary import Announcer, print_adapted
+
+    _quiet_libraries()
+    print_adapted(adapt_model(model, corpus, out, keep or (), encoder, Announcer()))
+
+
+@app.command()
 def rerank(
-    model: Annotated[str, typer.Argument(help="Folder or hub name of a reranker of any known family")],
+    model: Annotated[str, typer.Argument(help="tamis-base, or folder or hub name of a reranker of any known family")],
     file: Annotated[Path, typer.Argument(help="Text file, one document per line; - for standard input")],
     query: Annotated[str, typer.Option("--query", "-q", help="What is looked for")],
     top: Annotated[int | None, typer.Option(help="How many lines to show; default all")] = None,

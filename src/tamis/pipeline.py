@@ -1,5 +1,6 @@
 """The stages, in their order: what each reads, which settings are its own, and what fills its folder."""
 
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,8 +26,11 @@ from tamis.building.training import build_merge, build_train, merge_settings, tr
 from tamis.building.workshop import Workshop, peak_memory
 from tamis.errors import InputError, SettingsError
 from tamis.settings import Recipe, Section
+from tamis.team import this_team
 
 Facts = dict[str, Any]
+Announce = Callable[[str, Path, bool], None]
+"""Told the name and folder of each finished stage, and whether it was reused."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +65,8 @@ STAGES = (
     Stage("queries", ("corpus",), 2, queries_settings, build_queries),
     Stage("candidates", ("corpus", "queries"), 1, encoder_settings, build_candidates),
     Stage("scores", ("corpus", "queries", "candidates"), 1, _section("scores"), build_scores),
-    Stage("lists", ("queries", "scores"), 1, _section("lists"), build_lists),
-    Stage("train", ("corpus", "queries", "lists"), 5, train_settings, build_train),
+    Stage("lists", ("queries", "scores"), 2, _section("lists"), build_lists),
+    Stage("train", ("corpus", "queries", "lists"), 6, train_settings, build_train),
     Stage("merge", ("corpus", "queries", "lists", "train"), 8, merge_settings, build_merge),
     Stage("evaluate", ("corpus", "train", "merge"), 2, evaluate_settings, build_evaluate),
     Stage(
@@ -78,9 +82,7 @@ STAGES = (
 NAMES = tuple(stage.name for stage in STAGES)
 
 
-def run_recipe(
-    recipe: Recipe, root: Path, until: str = "report", announce: Callable[[str, Path, bool], None] | None = None
-) -> dict[str, Path]:
+def run_recipe(recipe: Recipe, root: Path, until: str = "report", announce: Announce | None = None) -> dict[str, Path]:
     """Run a recipe, reusing every stage whose key is already there.
 
     Args:
@@ -101,17 +103,26 @@ def run_recipe(
     import torch
 
     torch.set_num_threads(recipe.machine.threads)
+    team = this_team()
+    wanted = STAGES[: NAMES.index(until) + 1]
+    stages = [stage for stage in wanted if stage.name != "evaluate" or recipe.evaluate]
+    if not team.leads:
+        team.wait()  # until the leader has made the folder and holds it
+        run = RunFolder(root, recipe.name)
+        return _run_stages(stages, Workshop(recipe, ItemStore(root / "items.sqlite"), team), run, None)
     run = RunFolder(root, recipe.name)
     with run.held():
-        items = ItemStore(root / "items.sqlite")
-        shop = Workshop(recipe, items)
-        try:
-            for stage in STAGES[: NAMES.index(until) + 1]:
-                if stage.name == "evaluate" and recipe.evaluate is None:
-                    continue
-                _run_stage(stage, shop, run, announce)
-        finally:
-            items.close()
+        shop = Workshop(recipe, ItemStore(root / "items.sqlite"), team)
+        team.wait()
+        return _run_stages(stages, shop, run, announce)
+
+
+def _run_stages(stages: Sequence[Stage], shop: Workshop, run: RunFolder, announce: Announce | None) -> dict[str, Path]:
+    try:
+        for stage in stages:
+            _run_stage(stage, shop, run, announce)
+    finally:
+        shop.items.close()
     return shop.folders
 
 
@@ -129,19 +140,22 @@ def _check_files(recipe: Recipe, stages: Sequence[str]) -> None:
                 )
 
 
-def _run_stage(
-    stage: Stage, shop: Workshop, run: RunFolder, announce: Callable[[str, Path, bool], None] | None
-) -> None:
+def _run_stage(stage: Stage, shop: Workshop, run: RunFolder, announce: Announce | None) -> None:
     reads = {name: shop.folders[name].name for name in stage.reads if name in shop.folders}
     settings = stage.settings(shop.recipe)
     key = stage_key(stage.name, stage.version, settings, reads)
-    reused = run.finished(stage.name, key)
-    if not reused:
+    reused = shop.team.agree(run.finished(stage.name, key))
+    if not reused and shop.team.leads:
 
         def fill(folder: Path) -> Facts:
             return {**stage.run(shop, folder), "peak_memory_bytes": peak_memory()}
 
         run.build(stage.name, key, {"version": stage.version, "settings": settings, "reads": reads}, fill)
+    elif not reused and stage.name == "train":
+        # Every process trains; what the others write is the leader's over again.
+        with tempfile.TemporaryDirectory() as folder:
+            stage.run(shop, Path(folder))
+    shop.team.wait()
     shop.folders[stage.name] = run.folder(stage.name, key)
     if announce:
         announce(stage.name, shop.folders[stage.name], reused)

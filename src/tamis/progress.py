@@ -12,8 +12,21 @@ from rich.text import Text
 PLAIN_EVERY = 15.0
 """Seconds between two plain lines."""
 
-Advance = Callable[[int], None]
-"""Says that so many more items are done."""
+
+class Advance:
+    """Says that so many more items are done.
+
+    Attributes:
+        note: Shown beside the count, for instance the loss of a training.
+    """
+
+    def __init__(self, tell: Callable[[int, str], None]) -> None:
+        self._tell = tell
+        self.note = ""
+
+    def __call__(self, count: int) -> None:
+        """Count items that were just finished."""
+        self._tell(count, self.note)
 
 
 class RateColumn(ProgressColumn):
@@ -37,7 +50,7 @@ def track(label: str, total: int) -> Iterator[Advance]:
         A function to call with the number of items just finished.
     """
     if total == 0:
-        yield lambda _: None
+        yield Advance(lambda *_: None)
     elif sys.stderr.isatty():
         columns = (
             TextColumn("  {task.description:<34}"),
@@ -45,27 +58,29 @@ def track(label: str, total: int) -> Iterator[Advance]:
             MofNCompleteColumn(),
             RateColumn(),
             TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}", style="dim"),
         )
         with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
-            task = bars.add_task(label, total=total)
-            yield lambda count: bars.advance(task, count)
+            task = bars.add_task(label, total=total, note="")
+            yield Advance(lambda count, note: bars.update(task, advance=count, note=note))
     else:
-        yield _plain(label, total)
+        yield Advance(_plain(label, total))
 
 
-def _plain(label: str, total: int) -> Advance:
+def _plain(label: str, total: int) -> Callable[[int, str], None]:
     """A function that prints a line now and then: at the end, and every `PLAIN_EVERY` seconds."""
     start = last = time.monotonic()
     done = 0
 
-    def advance(count: int) -> None:
+    def advance(count: int, note: str) -> None:
         nonlocal done, last
         done += count
         now = time.monotonic()
         if now - last >= PLAIN_EVERY or (done == total and now - start >= PLAIN_EVERY):
             rate = done / max(now - start, 1e-9)
             left = (total - done) / max(rate, 1e-9)
-            sys.stderr.write(f"  {label}: {done:,} of {total:,}, {rate:,.1f}/s, {left:,.0f} s left\n")
+            more = f", {note}" if note else ""
+            sys.stderr.write(f"  {label}: {done:,} of {total:,}, {rate:,.1f}/s, {left:,.0f} s left{more}\n")
             sys.stderr.flush()
             last = now
 

@@ -15,7 +15,7 @@ from tamis.errors import SettingsError
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 """Names that become file names."""
 
-RESERVED = ("general", "untrained", "merged")
+RESERVED = ("general", "untrained", "start", "merged")
 """Students beside the specialists: no specialist may have such a name."""
 
 
@@ -25,14 +25,30 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class GeneralCorpus(Section):
+    """A judged set whose own queries are the given ones of stage 1; a path alone stands for one with the defaults."""
+
+    path: Path = Field(description="BEIR folder")
+    splits: tuple[Annotated[str, Field(pattern=NAME)], ...] = Field(
+        default=("test",), min_length=1, description="files qrels/SPLIT.tsv whose queries are given"
+    )
+    limit: int = Field(default=0, ge=0, description="most documents per language, 0 for all")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _path_alone(cls, content: Any) -> Any:
+        return {"path": content} if isinstance(content, str | Path) else content
+
+
 class CorpusSettings(Section):
     """Which documents to adapt to, and which other documents bring given queries along."""
 
-    target: Path = Field(description="BEIR folder, .jsonl file, or folder of .txt/.md files without any labels")
-    general: tuple[Path, ...] = Field(
-        default=(), description="BEIR folders whose own queries are the given ones of stage 1"
+    target: Path | None = Field(
+        default=None,
+        description="BEIR folder, .jsonl file, or folder of .txt/.md files without any labels; none: train the general "
+        "student only",
     )
-    general_limit: int = Field(default=0, ge=0, description="most general documents per language and folder, 0 for all")
+    general: tuple[GeneralCorpus, ...] = ()
     languages: tuple[str, ...] = Field(
         default=(), description="to tell apart, and to take general documents of; empty: all"
     )
@@ -106,7 +122,9 @@ class ListsSettings(Section):
     held_out: float = Field(
         default=0.15, gt=0, lt=1, description="share of seed documents whose queries are never trained on"
     )
-    domains: dict[str, tuple[str, ...]] = Field(min_length=1, description="specialist name: its languages")
+    domains: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict, description="specialist name: its languages; at least one where there is a target"
+    )
 
     @field_validator("domains")
     @classmethod
@@ -129,17 +147,41 @@ class ListsSettings(Section):
         return {language: name for name, languages in self.domains.items() for language in languages}
 
 
-class TrainSettings(Section):
-    """How the student starts and learns."""
+class StudentSettings(Section):
+    """What is trained, and what it starts from."""
 
-    head: Literal["warm", "stock"] = "warm"
+    start: Path | None = Field(
+        default=None, description="an encoder, a causal body or a reranker of any family; none: the dense encoder"
+    )
+    head: Literal["warm", "stock", "own"] = Field(
+        default="warm",
+        description="warm: the cosine of two means; stock: one new label on an encoder's first or a causal body's last "
+        "token; own: the head that `start` has",
+    )
+    layers: int = Field(default=0, ge=0, description="layers of the body to keep, evenly spaced; 0 for all")
     joint_layers: int = Field(
         default=2, ge=1, description="last layers in which query and document see each other (warm)"
     )
     cross_bias: float = Field(default=-4.0, le=0, description="added to attention between query and document (warm)")
+    scale: float = Field(default=40.0, gt=0, description="of the cosine at the start (warm); learnt from there")
     query_tokens: int = Field(default=64, ge=8, description="most tokens of a query, special ones included")
     document_tokens: int = Field(default=192, ge=8, description="most tokens of a document, special ones included")
-    scale: float = Field(default=40.0, gt=0, description="of the cosine at the start (warm); learnt from there")
+    embeddings: Literal["frozen", "trained"] = "frozen"
+    routers: Literal["frozen", "trained"] = Field(default="frozen", description="of bodies of experts")
+    lora_rank: int = Field(default=0, ge=0, description="learn low-rank adapters, merged at saving; 0: all weights")
+
+    @model_validator(mode="after")
+    def _own_head_needs_a_start(self) -> "StudentSettings":
+        if self.head == "own" and self.start is None:
+            raise ValueError("head 'own' needs student.start, a reranker whose head goes on")
+        if self.head == "warm" and (self.lora_rank or self.embeddings == "trained"):
+            raise ValueError("a warm student learns its joint layers only: leave lora_rank and embeddings as they are")
+        return self
+
+
+class TrainSettings(Section):
+    """How the student learns."""
+
     loss: Literal["margin-mse", "gap-hinge", "listwise", "ranknet", "lambda", "pointwise-mse", "pointwise-bce"] = (
         "margin-mse"
     )
@@ -148,6 +190,12 @@ class TrainSettings(Section):
     learning_rate: float = Field(default=2e-4, gt=0)
     weight_decay: float = Field(default=0.01, ge=0)
     lists_per_step: int = Field(default=4, ge=1)
+    language_balance: float = Field(
+        default=1.0,
+        ge=0,
+        le=1,
+        description="a language with n lists is drawn in proportion to n to this power: 1 as they come, 0 all alike",
+    )
     general_steps: int = Field(default=200, ge=0)
     written_per_given: float = Field(
         default=1.0, ge=0, description="most written queries for each given one, where some are given"
@@ -155,6 +203,9 @@ class TrainSettings(Section):
     specialist_steps: int = Field(default=150, ge=0)
     checkpoints: int = Field(
         default=3, ge=1, description="times the held-out agreement is measured; the best one is kept"
+    )
+    patience: int = Field(
+        default=0, ge=0, description="checkpoints without a better one after which training stops; 0 never stops early"
     )
 
 
@@ -168,6 +219,10 @@ class MergeSettings(Section):
     on: Literal["differences", "weights"] = Field(default="differences", description="what SLERP turns")
     tolerance: float = Field(default=0.005, ge=0, description="how far a domain may fall in a step")
     held_out: int = Field(default=60, ge=1, description="held-out lists per domain that judge a step")
+    keep: tuple[Path, ...] = Field(
+        default=(),
+        description="folders of earlier runs whose domains judge too; the student's start is then merged with",
+    )
     first_stage_weights: tuple[Annotated[float, Field(ge=0)], ...] = Field(
         default=(0.0, 0.25, 0.5, 1.0, 2.0), min_length=1, description="tried; 1 unless another is surely better"
     )
@@ -188,6 +243,12 @@ class MachineSettings(Section):
 
     threads: int = Field(default=2, ge=1)
     token_budget: int = Field(default=2048, ge=64, description="tokens per forward pass")
+    recompute: bool = Field(
+        default=False, description="learn with the memory of one forward pass, for a third more time; same gradients"
+    )
+    checkpointing: bool = Field(
+        default=False, description="keep no activations inside the body either (not for warm students)"
+    )
 
 
 class Recipe(Section):
@@ -202,11 +263,35 @@ class Recipe(Section):
     queries: QueriesSettings = QueriesSettings()
     candidates: CandidatesSettings
     scores: ScoresSettings = ScoresSettings()
-    lists: ListsSettings
+    lists: ListsSettings = ListsSettings()
+    student: StudentSettings = StudentSettings()
     train: TrainSettings = TrainSettings()
     merge: MergeSettings = MergeSettings()
     evaluate: EvaluateSettings | None = None
     machine: MachineSettings = MachineSettings()
+
+    @model_validator(mode="after")
+    def _something_to_learn_from(self) -> "Recipe":
+        if self.corpus.target is None:
+            if not self.corpus.general:
+                raise ValueError("corpus has neither target nor general: name a corpus to learn from")
+            if self.lists.domains or self.evaluate:
+                raise ValueError(
+                    "without corpus.target there is nothing to adapt to: leave lists.domains and evaluate out"
+                )
+        elif not self.lists.domains:
+            raise ValueError("lists.domains is missing; name the languages of each specialist")
+        return self
+
+    @model_validator(mode="after")
+    def _old_domains_need_their_model(self) -> "Recipe":
+        settings = (self.student.head, self.train.general_steps, self.merge.on)
+        if self.merge.keep and settings != ("own", 0, "weights"):
+            raise ValueError(
+                "merge.keep merges into the model that the student starts from: set student.start to it, student.head "
+                "to own, train.general_steps to 0 and merge.on to weights"
+            )
+        return self
 
     @model_validator(mode="after")
     def _hinge_needs_bounded_labels(self) -> "Recipe":

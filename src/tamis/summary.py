@@ -8,6 +8,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from tamis.adaptation import Adapted
 from tamis.artifacts import read_json, write_json, writing
 from tamis.building.judging import costs
 from tamis.errors import RunError
@@ -149,3 +150,17 @@ def _table(results: Mapping[str, Any]) -> Table:
     table.add_row("p (Holm)", *(f"{of[s]['p_holm']:.4f}" if s in of else "" for s, _ in COLUMNS))
     table.add_row("tie rate", *(f"{results['tie_rate'][system]:.3f}" for system, _ in COLUMNS))
     return table
+
+
+def print_adapted(adapted: Adapted) -> None:
+    """Print what every domain gained or lost, and where the model lies."""
+    table = Table("domain", box=box.SIMPLE, title="agreement with the teacher on held-out queries, nDCG@10")
+    for heading in ("as it came", "specialist", "result", "change"):
+        table.add_column(heading, justify="right")
+    for domain, (before, specialist, after) in adapted.agreement.items():
+        table.add_row(domain, f"{before:.4f}", f"{specialist:.4f}", f"{after:.4f}", f"{after - before:+.4f}")
+    console = Console()
+    console.print(table)
+    if adapted.order == ["untrained"] or adapted.order == ["start"]:
+        console.print("nothing that was learnt is better: the result is the model as it came")
+    console.print(f"model:  {adapted.model}", soft_wrap=True)

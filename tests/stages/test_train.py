@@ -1,3 +1,4 @@
+import copy
 import itertools
 from dataclasses import replace
 from typing import get_args
@@ -10,12 +11,13 @@ from sklearn.metrics import ndcg_score
 from tamis.errors import ModelError
 from tamis.models.encoder import Encoder
 from tamis.models.prepared import Prepared
+from tamis.models.sequence_student import SequenceStudent
 from tamis.models.serializer import Apart, Joined
-from tamis.models.stock import StockCrossEncoder
 from tamis.models.warm import WarmCrossEncoder
 from tamis.records import TrainingList
 from tamis.settings import TrainSettings
-from tamis.stages.train import LOSSES, Texts, mean_agreement, train_student
+from tamis.stages import train as train_stage
+from tamis.stages.train import LOSSES, Machine, Texts, mean_agreement, train_student
 from tests.conftest import TOPICS
 
 QUERIES = {f"q/{lang}/{n}": question for lang, topics in TOPICS.items() for n, (question, _) in enumerate(topics)}
@@ -36,6 +38,7 @@ def toy_lists(languages=("en", "de"), split="train"):
     return lists
 
 
+MACHINE = Machine(8192, 8192)
 LISTS, HELD_OUT = toy_lists(), toy_lists(("de",), "held-out")
 
 
@@ -50,12 +53,51 @@ def student(encoder):
 
 
 def texts_for(student):
-    return Texts(Prepared(student), QUERIES, DOCUMENTS)
+    texts = Texts(Prepared(student), QUERIES, DOCUMENTS)
+    texts.pairs(LISTS)  # all at once, as the pipeline does: the last bit depends on what else is in a batch
+    return texts
 
 
-def train(student, steps=24, lists=LISTS, held_out=HELD_OUT, seed=0, progress=lambda _: None, **changes):
+def batches(lists=LISTS, per_step=5, seed=0):
+    rng = np.random.default_rng(seed)
+    order = itertools.chain.from_iterable(rng.permutation(len(lists)).tolist() for _ in itertools.count())
+    while True:
+        yield [lists[next(order)] for _ in range(per_step)]
+
+
+def train(
+    student,
+    steps=24,
+    lists=LISTS,
+    held_out=HELD_OUT,
+    seed=0,
+    progress=lambda _: None,
+    keeper=None,
+    machine=MACHINE,
+    **changes,
+):
     chosen = TrainSettings(**{"learning_rate": 2e-3, "lists_per_step": 5, "checkpoints": 4, **changes})
-    return train_student(student, lists, held_out, texts_for(student), chosen, steps, seed, 8192, progress)
+    fed = batches(lists, chosen.lists_per_step, seed)
+    return train_student(student, fed, held_out, texts_for(student), chosen, steps, machine, progress, keeper)
+
+
+class Memory:
+    """Keeps every saved state, as a file would: copied."""
+
+    def __init__(self, state=None):
+        self.states, self.broken = [], None
+        if state:
+            self.states.append(state)
+
+    def load(self):
+        return copy.deepcopy(self.states[-1]) if self.states else None
+
+    def save(self, tensors, facts):
+        self.states.append(copy.deepcopy((dict(tensors), dict(facts))))
+
+    def failed(self, facts):
+        self.broken = facts
+        return " (kept)"
 
 
 @pytest.mark.parametrize(
@@ -85,7 +127,7 @@ def test_every_loss_that_a_recipe_may_name_is_known():
 
 
 def test_a_stock_student_learns_too(encoder):
-    student = StockCrossEncoder.start(encoder, Joined(max_tokens=80), seed=0).eval()
+    student = SequenceStudent.from_encoder(encoder, Joined(max_tokens=80), seed=0).eval()
     curve = train(student, steps=30)
     assert max(value for _, value in curve.agreement) > curve.agreement[0][1] + 0.05
     assert curve.loss[-1][1] < curve.loss[0][1]
@@ -157,7 +199,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not(encoder):
 
     (first, curve), (again, curve_again), (other, _) = trained(1), trained(1), trained(2)
     assert all(torch.equal(tensor, again[name]) for name, tensor in first.items())
-    assert curve == curve_again
+    assert curve.loss == curve_again.loss
     assert not all(torch.equal(tensor, other[name]) for name, tensor in first.items())
 
 
@@ -169,10 +211,9 @@ def test_only_what_is_trained_changes(student):
     assert not any(torch.equal(t, start[n]) for n, t in student.trained().items() if n.endswith("dense.weight"))
 
 
-@pytest.mark.parametrize(("lists", "steps"), [([], 10), (LISTS, 0)])
-def test_without_lists_or_steps_the_student_stays_as_it_is(student, lists, steps):
+def test_without_steps_the_student_stays_as_it_is(student):
     before = student.trained()
-    curve = train(student, steps=steps, lists=lists)
+    curve = train(student, steps=0)
     assert curve.loss == []
     assert curve.chosen == 0
     assert all(torch.equal(tensor, before[name]) for name, tensor in student.trained().items())
@@ -181,30 +222,59 @@ def test_without_lists_or_steps_the_student_stays_as_it_is(student, lists, steps
 def test_every_step_is_told(student):
     told = []
     train(student, steps=7, progress=told.append)
-    assert told == [1] * 7
+    assert told == [0] + [1] * 7
 
 
-def test_every_list_is_used_once_before_any_comes_again(student):
-    asked = []
+@pytest.mark.parametrize("killed_after", [1, 11, 17])
+def test_a_killed_and_resumed_training_ends_with_the_same_bits(encoder, monkeypatch, killed_after):
+    monkeypatch.setattr(train_stage, "SAVE_SECONDS", 0.0)
 
-    class Watched(Texts):
-        def pairs(self, lists):
-            asked.extend(one.query_id for one in lists)
-            return super().pairs(lists)
+    def fresh():
+        return WarmCrossEncoder(encoder, Apart("", "", 32, 48), 1, -2.0, scale=8.0, bias=-5.0).eval()
 
-    chosen = TrainSettings(lists_per_step=5, checkpoints=1)
-    train_student(
-        student, LISTS, [], Watched(Prepared(student), QUERIES, DOCUMENTS), chosen, 8, 0, 8192, lambda _: None
-    )
-    first, second = asked[:20], asked[20:]
-    assert sorted(first) == sorted(second) == sorted(QUERIES)
-    assert first != second
+    whole, memory = fresh(), Memory()
+    curve = train(whole, keeper=memory)
+    told = []
+    resumed, kept = fresh(), Memory(memory.states[killed_after - 1])
+    curve_resumed = train(resumed, keeper=kept, progress=told.append)
+    assert told[0] == killed_after
+    assert len(told) == 1 + 24 - killed_after
+    assert all(torch.equal(tensor, whole.trained()[name]) for name, tensor in resumed.trained().items())
+    assert (curve_resumed.loss, curve_resumed.agreement) == (curve.loss, curve.agreement)
+    assert curve_resumed.tokens == curve.tokens
 
 
-def test_a_loss_that_is_not_finite_stops_and_names_the_queries(student):
-    lists = [replace(LISTS[3], labels=(float("nan"),) * 5)]
-    with pytest.raises(ModelError, match=r"stopped at step 1: the loss is nan; queries of the batch: q/en/3$"):
-        train(student, lists=lists)
+@pytest.mark.parametrize("part", [64, 8192])
+def test_less_memory_gives_the_same_training(encoder, part):
+    def losses(machine):
+        student = WarmCrossEncoder(encoder, Apart("", "", 32, 48), 1, -2.0, scale=8.0, bias=-5.0).eval()
+        return [loss for _, loss in train(student, steps=10, machine=machine).loss]
+
+    expected = losses(MACHINE)
+    np.testing.assert_allclose(losses(Machine(part, 8192, recompute=True)), expected, rtol=1e-4)
+    np.testing.assert_allclose(losses(Machine(part, 8192)), expected, rtol=1e-4)
+
+
+def test_training_stops_when_so_many_checkpoints_were_no_better(student):
+    curve = train(student, steps=24, learning_rate=1e-12, checkpoints=8, patience=3)
+    assert [step for step, _ in curve.agreement] == [0, 3, 6, 9]
+    assert len(curve.loss) == 9
+
+
+def test_a_loss_that_is_not_finite_stops_names_the_queries_and_keeps_the_batch(student):
+    lists, memory = [replace(LISTS[3], labels=(float("nan"),) * 5)], Memory()
+    with pytest.raises(ModelError, match=r"stopped at step 1: the loss is nan, .* batch: q/en/3 \(kept\)$"):
+        train(student, lists=lists, lists_per_step=1, keeper=memory)
+    assert [one["query"] for one in memory.broken["lists"]] == ["q/en/3"]
+    assert memory.broken["lists"][0]["documents"] == lists[0].doc_ids
+
+
+def test_a_loss_that_explodes_stops(student):
+    odd = replace(LISTS[0], labels=tuple(1e4 * label for label in LISTS[0].labels))
+    fed = iter([LISTS[:4]] * 12 + [[odd]])
+    chosen = TrainSettings(learning_rate=1e-4, checkpoints=1)
+    with pytest.raises(ModelError, match=r"stopped at step 13: the loss is \d\S+, .* batch: q/en/0$"):
+        train_student(student, fed, [], texts_for(student), chosen, 20, MACHINE, lambda _: None)
 
 
 def test_weights_that_explode_are_never_taken_for_a_checkpoint(student):

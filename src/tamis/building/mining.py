@@ -18,10 +18,11 @@ from tamis.artifacts import (
 )
 from tamis.building.workshop import Workshop, model_identity, resolve_precision, texts_of
 from tamis.errors import InputError, MissingPartError, SettingsError
+from tamis.formulas.ranking import tie_key
 from tamis.generators.extractive import ExtractiveGenerator, inverse_document_frequencies
 from tamis.progress import track
 from tamis.records import Candidates, Document, Dropped, Query, ScoredCandidates, TrainingList
-from tamis.settings import Recipe
+from tamis.settings import GeneralCorpus, Recipe
 from tamis.stages.candidates import find_candidates
 from tamis.stages.corpus import clean, identify_languages, language_identifier, read_documents, read_given_queries
 from tamis.stages.lists import GENERAL, draw_lists
@@ -34,11 +35,12 @@ Facts = dict[str, Any]
 def corpus_settings(recipe: Recipe) -> object:
     """Settings and hashes of the files that are read: of the target its documents only, never its questions."""
     corpus = recipe.corpus
-    hashes = [_documents_hash(corpus.target)]
-    for folder in corpus.general:
-        hashes.append(_documents_hash(folder))
-        hashes.append(input_hashes([folder / "queries.jsonl", folder / "qrels" / "test.tsv"], "corpus"))
-    return [corpus.model_dump(mode="json", exclude={"target", "general"}), hashes]
+    hashes = [_documents_hash(corpus.target)] if corpus.target else []
+    for general in corpus.general:
+        judgements = [general.path / "qrels" / f"{split}.tsv" for split in general.splits]
+        hashes.append(_documents_hash(general.path))
+        hashes.append(input_hashes([general.path / "queries.jsonl", *judgements], "corpus"))
+    return [corpus.model_dump(mode="json", exclude={"target": True, "general": {"__all__": {"path"}}}), hashes]
 
 
 def _documents_hash(path: Path) -> list[str]:
@@ -72,24 +74,24 @@ def build_corpus(shop: Workshop, folder: Path) -> Facts:
     """Read, clean and name the language of the documents."""
     settings = shop.recipe.corpus
     raw = itertools.chain(
-        read_documents(settings.target, "target"),
-        *(_general_documents(path, settings.general_limit, settings.languages) for path in settings.general),
+        read_documents(settings.target, "target") if settings.target else (),
+        *(_general_documents(general, settings.languages) for general in settings.general),
     )
     kept, dropped = split_dropped(clean(raw, settings.max_chars))
     documents = list(identify_languages(kept, settings.languages or None))
-    if not any(document.origin == "target" for document in documents):
+    if settings.target and not any(document.origin == "target" for document in documents):
         raise InputError(f"{settings.target}: no usable document ({_reasons(dropped)})")
     return _write(folder, "corpus", documents, Document, dropped)
 
 
-def _general_documents(path: Path, limit: int, languages: Sequence[str]) -> Iterator[Document]:
+def _general_documents(general: GeneralCorpus, languages: Sequence[str]) -> Iterator[Document]:
     """Documents of a general corpus in the wanted languages, ids made unique by the folder's name.
 
-    At most `limit` per language, spread over the folder; 0 is all. No languages: all of them.
+    At most its limit per language, spread over the folder. No languages: all of them.
     """
-    wanted = [d for d in read_documents(path, "general") if not languages or d.language in (*languages, "und")]
-    for document in _spread_by_language(wanted, limit):
-        yield Document(f"{path.name}:{document.doc_id}", document.text, document.language, "general")
+    wanted = [d for d in read_documents(general.path, "general") if not languages or d.language in (*languages, "und")]
+    for document in _spread_by_language(wanted, general.limit):
+        yield Document(f"{general.path.name}:{document.doc_id}", document.text, document.language, "general")
 
 
 def _reasons(dropped: Sequence[Dropped]) -> str:
@@ -120,10 +122,10 @@ def build_queries(shop: Workshop, folder: Path) -> Facts:
         shots = shot_queries()
         written += _write_with_llama(shop)
     rows = [
-        (query_id, text, f"{path.name}:{doc_id}")
-        for path in shop.recipe.corpus.general
-        for query_id, text, doc_id in read_given_queries(path)
-        if f"{path.name}:{doc_id}" in documents
+        (query_id, text, f"{general.path.name}:{doc_id}")
+        for general in shop.recipe.corpus.general
+        for query_id, text, doc_id in read_given_queries(general.path, general.splits)
+        if f"{general.path.name}:{doc_id}" in documents
     ]
     given = given_queries(rows, documents)
     identify = language_identifier([*languages, "en"])
@@ -244,7 +246,9 @@ def build_lists(shop: Workshop, folder: Path) -> Facts:
     _check_languages(recipe, shop.documents.values())
     scored = shop.read("scores", ScoredCandidates)
     drawn = draw_lists(scored, shop.queries, recipe.lists, recipe.scores.seed_bonus, recipe.seed)
-    lists, dropped = split_dropped(drawn)
+    kept, dropped = split_dropped(drawn)
+    # In no order of language or source: training streams the file part by part.
+    lists = sorted(kept, key=lambda one: tie_key("list", one.query_id))
     _check_splits(recipe, lists)
     facts = _write(folder, "lists", lists, TrainingList, dropped)
     domains = Counter((one.domain, one.split) for one in lists)
@@ -269,7 +273,7 @@ def _check_languages(recipe: Recipe, documents: Iterable[Document]) -> None:
 def _check_splits(recipe: Recipe, lists: Sequence[TrainingList]) -> None:
     """Every domain that has lists can learn from some and be judged by others; at least one has."""
     counts = Counter((one.domain, one.split) for one in lists)
-    domains = sorted({domain for domain, _ in counts} - {GENERAL})
+    domains = sorted({domain for domain, _ in counts} - {GENERAL}) if recipe.corpus.target else [GENERAL]
     if not domains:
         raise InputError(
             f"{recipe.corpus.target}: no query of its documents can be learnt from (two documents of a language are "

@@ -4,7 +4,7 @@ import hashlib
 import itertools
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,13 +21,20 @@ from tamis.artifacts import (
     versions,
     write_json,
 )
-from tamis.building.workshop import Workshop, resolve_precision, texts_of
+from tamis.building.card import model_card
+from tamis.building.feed import endless_batches, language_weights
+from tamis.building.old_domains import old_domains, old_domains_identity
+from tamis.building.state import StateFile
+from tamis.building.watching import watching
+from tamis.building.workshop import Workshop, model_identity, resolve_precision, texts_of
 from tamis.formulas.ranking import agreement, steady_weight, tie_key, z_scores
-from tamis.models.checkpoint import Deployment, save_student
+from tamis.models.checkpoint import Deployment
+from tamis.models.saving import save_student
+from tamis.models.sequence_student import SequenceStudent
 from tamis.models.student import Student, score_prepared
 from tamis.progress import track
 from tamis.records import Query, TrainingList
-from tamis.settings import Recipe
+from tamis.settings import Recipe, TrainSettings
 from tamis.stages.candidates import rank_candidates
 from tamis.stages.evaluate import (
     RERANKED,
@@ -35,10 +42,13 @@ from tamis.stages.evaluate import (
 from tamis.stages.lists import GENERAL
 from tamis.stages.merge import Curve as MergeCurve
 from tamis.stages.merge import judgements, merge_specialists
-from tamis.stages.train import Curve, Texts, mean_agreement, train_student
+from tamis.stages.train import Curve, Machine, Texts, mean_agreement, train_student
 
 Facts = dict[str, Any]
 Tensors = Mapping[str, Tensor]
+
+WEIGHING = 600
+"""Most held-out queries that weigh the first stages: their standard error is then about a point."""
 
 SCORED_BLOCK = 512
 """Pairs scored between two writes: what a kill can lose."""
@@ -56,7 +66,7 @@ def _training_texts(shop: Workshop) -> tuple[list[TrainingList], Texts]:
 
 
 def _domains(lists: Sequence[TrainingList]) -> list[str]:
-    return sorted({one.domain for one in lists} - {GENERAL})
+    return sorted({one.domain for one in lists if not one.domain.endswith(GENERAL)})
 
 
 def held_out_lists(
@@ -71,6 +81,14 @@ def held_out_lists(
     given, written = _given_and_written(own, queries)
     in_turn = itertools.chain.from_iterable(itertools.zip_longest(written, given))
     return [one for one in in_turn if one is not None][:most]
+
+
+def _judging_lists(
+    recipe: Recipe, lists: Sequence[TrainingList], queries: Mapping[str, Query]
+) -> dict[str, list[TrainingList]]:
+    """The held-out lists that judge students, by domain; without specialists the general student's own."""
+    most = recipe.merge.held_out
+    return {name: held_out_lists(lists, queries, name, most) for name in _domains(lists) or [GENERAL]}
 
 
 def _by_hash(lists: Iterable[TrainingList]) -> list[TrainingList]:
@@ -88,41 +106,57 @@ def _given_and_written(
     return given, written
 
 
-def _mixed(lists: Sequence[TrainingList], queries: Mapping[str, Query], written_per_given: float) -> list[TrainingList]:
-    """All lists of given queries and a share of written ones, drawn by hash; all lists where none are given."""
-    given, written = _given_and_written(lists, queries)
-    return given + _by_hash(written)[: round(len(given) * written_per_given) if given else None]
-
-
 def train_settings(recipe: Recipe) -> object:
     """Settings of the training."""
-    return [recipe.train.model_dump(mode="json"), recipe.merge.held_out, recipe.seed, resolve_precision(recipe)]
+    student = recipe.student
+    start = model_identity(student.start) if student.start else None
+    facts = [student.model_dump(mode="json", exclude={"start"}), start, recipe.train.model_dump(mode="json")]
+    return [*facts, recipe.merge.held_out, recipe.seed, resolve_precision(recipe)]
 
 
 def build_train(shop: Workshop, folder: Path) -> Facts:
     """Train the general student on given and written queries alike, then one specialist per domain from it."""
     recipe = shop.recipe
+    if not shop.team.leads:
+        shop.team.wait()  # until the leader has prepared the texts, which are then read from its files
     lists, texts = _training_texts(shop)
+    if shop.team.leads:
+        shop.team.wait()
     domains = _domains(lists)
     student = shop.untrained_student()
     start = student.trained()
     save_file(dict(start), folder / "untrained.safetensors")
     curves: dict[str, Curve] = {}
-    judged = [one for domain in domains for one in held_out_lists(lists, shop.queries, domain, recipe.merge.held_out)]
 
     def unit(name: str, parent: Tensors, held_out: Sequence[TrainingList], steps: int, wanted: set[str]) -> Tensors:
-        own = [one for one in lists if one.domain in wanted and one.split == "train"]
-        train_lists = _mixed(own, shop.queries, recipe.train.written_per_given)
-        tensors, curves[name] = _train_unit(shop, name, student, parent, train_lists, held_out, texts, steps)
+        weight = _weights((one for one in lists if one.domain in wanted), shop.queries, recipe.train)
+        file = shop.folders["lists"] / "lists.parquet"
+        batches = endless_batches(file, weight, recipe.train.lists_per_step, recipe.seed)
+        tensors, curves[name] = _train_unit(shop, name, student, parent, batches, held_out, texts, steps)
         save_file(dict(tensors), folder / f"{name}.safetensors")
         return tensors
 
+    judging = _judging_lists(recipe, lists, shop.queries)
+    judged = [one for held_out in judging.values() for one in held_out]
     general = unit(GENERAL, start, judged, recipe.train.general_steps, {GENERAL, *domains})
     for domain in domains:
-        held_out = held_out_lists(lists, shop.queries, domain, recipe.merge.held_out)
-        unit(domain, general, held_out, recipe.train.specialist_steps, {domain})
+        unit(domain, general, judging[domain], recipe.train.specialist_steps, {domain})
     write_json(folder / "curves.json", {name: asdict(curve) for name, curve in curves.items()})
     return {"counts": {"in": len(lists), "kept": len(lists), "dropped": {}}}
+
+
+def _weights(
+    lists: Iterable[TrainingList], queries: Mapping[str, Query], settings: TrainSettings
+) -> Callable[[TrainingList], float]:
+    """Probability of each list to be learnt from in a pass; 0 for all but the given ones.
+
+    Where queries are given, only so many written ones are learnt from, drawn by hash.
+    """
+    given, written = _given_and_written((one for one in lists if one.split == "train"), queries)
+    chosen = given + _by_hash(written)[: round(len(given) * settings.written_per_given) if given else None]
+    language_of = {one.query_id: queries[one.query_id].language for one in chosen}
+    by_language = language_weights(Counter(language_of.values()), settings.language_balance)
+    return lambda one: by_language[language_of[one.query_id]] if one.query_id in language_of else 0.0
 
 
 def _train_unit(
@@ -130,26 +164,31 @@ def _train_unit(
     name: str,
     student: Student,
     parent: Tensors,
-    lists: Sequence[TrainingList],
+    batches: Iterator[Sequence[TrainingList]],
     held_out: Sequence[TrainingList],
     texts: Texts,
     steps: int,
 ) -> tuple[Tensors, Curve]:
-    """Train one student, or take it from the item store if a killed run had finished it."""
-    settings, seed = shop.recipe.train, shop.recipe.seed
+    """Train one student, or take it from the item store if a killed run had finished it, or go on where it was."""
+    settings, machine = shop.recipe.train, shop.recipe.machine
     facts = [shop.folders["lists"].name, train_settings(shop.recipe), name, _digest(parent)]
     keys = [item_key("trained", *facts), item_key("curve", *facts)]
     known = shop.items.get(keys)
-    if len(known) < len(keys):
+    if not shop.team.agree(len(known) == len(keys)):
         student.load_trained(parent)
-        with track(f"training {name}", steps) as advance:
-            curve = train_student(
-                student, lists, held_out, texts, settings, steps, seed, shop.recipe.machine.token_budget, advance
-            )
+        if machine.checkpointing and isinstance(student, SequenceStudent):
+            student.save_memory()
+        kept = StateFile(shop.unfinished / f"{keys[0]}.safetensors")
+        how = Machine(machine.token_budget, machine.token_budget, machine.recompute, shop.team)
+        board = shop.unfinished.with_name("tensorboard") / f"{name}-{keys[0]}" if shop.team.leads else None
+        with track(f"training {name}", steps if board else 0) as advance, watching(board, advance) as watch:
+            curve = train_student(student, batches, held_out, texts, settings, steps, how, advance, kept, watch)
         known = dict(
             zip(keys, (save_tensors(dict(student.trained())), json.dumps(asdict(curve)).encode()), strict=True)
         )
-        shop.items.put(known.items())
+        if shop.team.leads:
+            shop.items.put(known.items())
+            kept.forget()
     return load_tensors(known[keys[0]]), Curve(**json.loads(known[keys[1]]))
 
 
@@ -163,7 +202,8 @@ def _tensor_digest(tensor: Tensor) -> str:
 
 def merge_settings(recipe: Recipe) -> object:
     """Settings of the merge, and the depth for which it weighs the first stages."""
-    return [recipe.merge.model_dump(mode="json"), rerank_depth(recipe), recipe.seed]
+    settings = recipe.merge.model_dump(mode="json", exclude={"keep"})
+    return [settings, old_domains_identity(recipe.merge.keep), rerank_depth(recipe), recipe.seed]
 
 
 def rerank_depth(recipe: Recipe) -> int:
@@ -176,17 +216,25 @@ def build_merge(shop: Workshop, folder: Path) -> Facts:
     recipe = shop.recipe
     lists, texts = _training_texts(shop)
     domains = _domains(lists)
-    held_out = {domain: held_out_lists(lists, shop.queries, domain, recipe.merge.held_out) for domain in domains}
+    held_out = _judging_lists(recipe, lists, shop.queries)
+    for run in recipe.merge.keep:
+        old = old_domains(run)
+        held_out |= _judging_lists(recipe, old.lists, old.queries)
+        queries = {one.query_id: old.queries[one.query_id].text for one in old.lists}
+        texts = Texts(texts.prepared, {**texts.queries, **queries}, {**texts.documents, **texts_of(old.documents)})
     student = shop.untrained_student()
 
     def judge(tensors: Tensors) -> dict[str, float]:
         student.load_trained(tensors)
         budget = recipe.machine.token_budget
-        return {domain: mean_agreement(student, held_out[domain], texts, budget) for domain in domains}
+        return {domain: mean_agreement(student, own, texts, budget) for domain, own in held_out.items()}
 
     trained = {path.stem: load_file(path) for path in shop.folders["train"].glob("*.safetensors")}
     specialists = {domain: trained[domain] for domain in domains}
-    with track("judging merges", judgements(len(domains), len(recipe.merge.t), recipe.merge.refine)) as advance:
+    if recipe.merge.keep:
+        # Between a model and its own child there is no common parent but the model: SLERP turns the weights then.
+        specialists["start"] = trained["untrained"]
+    with track("judging merges", judgements(len(specialists), len(recipe.merge.t), recipe.merge.refine)) as advance:
         model, path = merge_specialists(
             specialists, trained[GENERAL], trained["untrained"], judge, recipe.merge, advance
         )
@@ -194,7 +242,7 @@ def build_merge(shop: Workshop, folder: Path) -> Facts:
     weights, curves = _first_stage_weights(shop, student, lists)
     steps = [_step_facts(asdict(step)) for step in path.steps]
     facts = {
-        "domains": domains,
+        "domains": list(held_out),
         "agreement": path.agreement,
         "steps": steps,
         "t_curves": [_curve_facts(curve) for curve in path.curves()],
@@ -207,13 +255,15 @@ def build_merge(shop: Workshop, folder: Path) -> Facts:
     lineage = {
         "recipe": recipe.name,
         "seed": recipe.seed,
-        "start": str(recipe.candidates.dense.path),
+        "start": str(recipe.student.start or recipe.candidates.dense.path),
+        "encoder": str(recipe.candidates.dense.path),
         "parents": path.order,
         "stages": {name: shop.folders[name].name for name in ("corpus", "queries", "scores", "lists", "train")},
         "agreement": path.agreement["merged"],
         "versions": versions(),
     }
     save_student(student, folder / "model", Deployment(weights, lineage))
+    (folder / "model" / "README.md").write_text(model_card(shop, lineage), encoding="utf-8")
     tried = len(path.steps)
     refused = Counter("a domain falls" if step.reason else "another step was better" for step in path.steps)
     refused.pop("another step was better", None)
@@ -282,9 +332,15 @@ def _first_stage_weights(
 
 
 def weighing_queries(lists: Sequence[TrainingList], queries: Mapping[str, Query]) -> list[Query]:
-    """The held-out queries that weigh the first stages: the given ones, or the written ones where none are given."""
+    """The held-out queries that weigh the first stages, at most `WEIGHING` drawn by hash.
+
+    The given ones, or the written ones where none are given.
+    """
     given, written = _given_and_written((one for one in lists if one.split == "held-out"), queries)
-    return [queries[one.query_id] for one in given or written]
+    chosen = given or written
+    if len(chosen) > WEIGHING:
+        chosen = _by_hash(chosen)[:WEIGHING]
+    return [queries[one.query_id] for one in chosen]
 
 
 def score_pairs(
@@ -300,8 +356,7 @@ def score_pairs(
     document_of = dict(zip(doc_ids, shop.prepared.documents(doc_ids, {}), strict=True))
     ordered = sorted(pairs, key=lambda pair: (len(query_of[pair[0]]) + len(document_of[pair[1]]), pair))
     blocks = [ordered[start : start + SCORED_BLOCK] for start in range(0, len(ordered), SCORED_BLOCK)]
-    train = shop.recipe.train
-    identity = (_digest(student.trained()), shop.encoder_identity, train.head, train.cross_bias, shop.precision)
+    identity = (_digest(student.trained()), shop.student_identity)
     query_hash = {query_id: _tensor_digest(tensor) for query_id, tensor in query_of.items()}
     document_hash = {doc_id: _tensor_digest(tensor) for doc_id, tensor in document_of.items()}
     contents = [[f"{query_hash[q]} {document_hash[d]}" for q, d in block] for block in blocks]

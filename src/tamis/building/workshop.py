@@ -10,13 +10,12 @@ from typing import Any, TypeVar
 import numpy as np
 
 from tamis.artifacts import ItemStore, file_hash, item_key, read_records
+from tamis.models.checkpoint import find_checkpoint
 from tamis.models.encoder import Encoder
 from tamis.models.precision import Precision, fastest_precision
 from tamis.models.prepared import Prepared
-from tamis.models.serializer import Apart, Joined
-from tamis.models.stock import StockCrossEncoder
+from tamis.models.start import start_student
 from tamis.models.student import Student
-from tamis.models.warm import WarmCrossEncoder
 from tamis.progress import track
 from tamis.records import Document, Query
 from tamis.retrievers.shelf import Shelf, ShelfKey, fill_shelves
@@ -24,6 +23,7 @@ from tamis.settings import Recipe
 from tamis.stages.scores import Teach
 from tamis.teachers.fusion import FusionTeacher
 from tamis.teachers.use import UniversalSentenceEncoder
+from tamis.team import ALONE, Team
 
 Record = TypeVar("Record")
 Vectors = dict[str, np.ndarray]
@@ -39,11 +39,13 @@ class Workshop:
         recipe: What to do.
         folders: Folder of every finished stage, by name; filled as the run goes on.
         items: Finished items of long stages.
+        team: The processes that train together.
     """
 
-    def __init__(self, recipe: Recipe, items: ItemStore) -> None:
+    def __init__(self, recipe: Recipe, items: ItemStore, team: Team = ALONE) -> None:
         """Prepare, load nothing yet."""
         self.recipe = recipe
+        self.team = team
         self.folders: dict[str, Path] = {}
         self.items = items
         self._vectors: dict[str, Vectors] = {}
@@ -92,7 +94,7 @@ class Workshop:
         identity, embed = self._embedder(kind, by)
         known = self._vectors.setdefault(f"{by}/{kind}", {})
         new = {text_id: text for text_id, text in texts.items() if text_id not in known}
-        known.update(_embed_missing(new, identity, embed, self.items, f"embedding {kind} texts ({by})"))
+        known.update(embed_missing(new, identity, embed, self.items, f"embedding {kind} texts ({by})"))
         return known
 
     def _embedder(self, kind: str, by: str) -> tuple[str, Callable[[Sequence[str]], np.ndarray]]:
@@ -124,21 +126,39 @@ class Workshop:
         return FusionTeacher(self.shelves, weights.bm25, embeddings)
 
     def untrained_student(self) -> Student:
-        """A new student on the encoder's body."""
-        train, dense = self.recipe.train, self.recipe.candidates.dense
-        if train.head == "stock":
-            joined = Joined(max_tokens=train.query_tokens + train.document_tokens)
-            return StockCrossEncoder.start(self.encoder, joined, self.recipe.seed)
-        apart = Apart(dense.query_prefix, dense.document_prefix, train.query_tokens, train.document_tokens)
-        # e5 cosines of a question and its answer lie around 0.85: there the published score starts at one half.
-        bias = -0.85 * train.scale
-        joint = WarmCrossEncoder(self.encoder, apart, train.joint_layers, train.cross_bias, train.scale, bias)
-        return joint.eval()
+        """A new student as the recipe wants it, with the weights it starts from."""
+        wanted, dense = self.recipe.student, self.recipe.candidates.dense
+        prefixes = (dense.query_prefix, dense.document_prefix)
+        budget = self.recipe.machine.token_budget
+        return start_student(wanted, self._student_encoder, prefixes, self.precision, budget, self.recipe.seed)
+
+    def _student_encoder(self) -> Encoder:
+        """The encoder that a new head is put on; loaded apart where layers are left out of it."""
+        wanted = self.recipe.student
+        if wanted.start is None and not wanted.layers:
+            return self.encoder
+        path = wanted.start or self.recipe.candidates.dense.path
+        return Encoder.load(path, self.precision, self.recipe.machine.token_budget)
+
+    @cached_property
+    def student_identity(self) -> str:
+        """Names everything that the untrained student depends on."""
+        wanted, dense = self.recipe.student, self.recipe.candidates.dense
+        start = model_identity(wanted.start) if wanted.start else self.encoder_identity
+        facts = wanted.model_dump(mode="json", exclude={"start"})
+        return item_key(start, facts, dense.query_prefix, dense.document_prefix, self.precision)
 
     @cached_property
     def prepared(self) -> Prepared:
         """Prepared texts, shared by training, merging and evaluation."""
-        return Prepared(self.untrained_student())
+        folder = self.items.path.with_name("prepared")
+        identity = item_key(self.student_identity, self.recipe.machine.token_budget)
+        return Prepared(self.untrained_student(), folder, identity)
+
+    @property
+    def unfinished(self) -> Path:
+        """Folder for the state of trainings that are under way."""
+        return self.items.path.with_name("unfinished")
 
     def prepare(self, queries: Mapping[str, str], documents: Mapping[str, str]) -> None:
         """Prepare whole groups of texts.
@@ -152,21 +172,24 @@ class Workshop:
             self.prepared.documents(sorted(documents), documents, advance)
 
 
-def _embed_missing(
+def embed_missing(
     texts: Mapping[str, str],
     identity: str,
     embed: Callable[[Sequence[str]], np.ndarray],
     items: ItemStore,
     label: str,
 ) -> Vectors:
-    """Embed in fixed blocks of similar length; a block that is known whole is not computed again."""
+    """Embed what is not known, in blocks of similar length.
+
+    Blocks are finished in their order, so what a kill leaves over falls into the same blocks as before it.
+    """
     unique = sorted(set(texts.values()), key=lambda text: (len(text), text))
     keys = {text: item_key("vector", identity, text) for text in unique}
     stored = items.get(list(keys.values()))
-    blocks = [unique[start : start + BLOCK] for start in range(0, len(unique), BLOCK)]
-    open_blocks = [block for block in blocks if any(keys[text] not in stored for text in block)]
-    with track(label, sum(map(len, open_blocks))) as advance:
-        for block in open_blocks:
+    missing = [text for text in unique if keys[text] not in stored]
+    with track(label, len(missing)) as advance:
+        for start in range(0, len(missing), BLOCK):
+            block = missing[start : start + BLOCK]
             vectors = embed(block)
             fresh = [(keys[text], vector.tobytes()) for text, vector in zip(block, vectors, strict=True)]
             items.put(fresh)
@@ -182,6 +205,7 @@ def resolve_precision(recipe: Recipe) -> Precision:
 
 def model_identity(path: Path) -> str:
     """Hash of a model folder's files; a hub name stands for itself."""
+    path = Path(find_checkpoint(path))
     return file_hash(path) if path.is_dir() else str(path)
 
 

@@ -50,7 +50,7 @@ def export(model: str | Path, out: Path, to: str, pairs: Sequence[Pair]) -> Pari
     if not isinstance(scorer, SequenceScorer):
         raise ModelError(
             f"{model}: a warm checkpoint has no form that {to} loads: its two texts are read apart; "
-            "train with train.head: stock, or use it through tamis or sentence-transformers"
+            "train with student.head: stock, or use it through tamis or sentence-transformers"
         )
     write, score = ENGINES[to]
     rows = scorer.encode(pairs)

@@ -1,6 +1,5 @@
 """Hugging Face folders with a head of one label: what transformers, sentence-transformers and vLLM load."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,75 +8,17 @@ import numpy as np
 import torch
 
 from tamis.errors import ModelError
-from tamis.models.checkpoint import save_tokenizer, write_facts
 from tamis.models.encoder import refuse_missing
 from tamis.models.reranker import Reranker
 from tamis.models.rows import Row
+from tamis.models.saving import save_classifier
 from tamis.models.sequence import ClassifierModel, SequenceScorer, padded
-from tamis.models.serializer import Template
-
-ACTIVATIONS = {"sigmoid": "Sigmoid", "tanh": "Tanh", "identity": "Identity"}
 
 
 def write_classifier(reranker: Reranker, scorer: SequenceScorer, folder: Path) -> None:
-    """Write the reranker as `...ForSequenceClassification` with one label, its tokenizer, its text and its activation.
-
-    The head of a causal classifier has no bias in transformers and vLLM: a bias is left out, which moves every logit by
-    the same constant and no ranking.
-
-    Raises:
-        ModelError: a body for which transformers has no classifier.
-    """
-    model = scorer.model
-    classifier = model.classifier if isinstance(model, ClassifierModel) else _causal_classifier(model)
-    # The activation lies in config.json for vLLM and in a file of its own for sentence-transformers.
-    activation = f"torch.nn.modules.activation.{ACTIVATIONS[reranker.activation]}"
-    if reranker.activation == "identity":
-        activation = "torch.nn.modules.linear.Identity"
-    classifier.config.sentence_transformers = {"activation_fn": activation}
-    classifier.save_pretrained(folder)
-    serializer = scorer.rows.serializer
-    tokenizer = reranker.tokenizer
-    tokenizer.model_max_length = serializer.max_tokens
-    if isinstance(serializer, Template):
-        tokenizer.chat_template = chat_template(serializer)
-    save_tokenizer(tokenizer, folder)
-    family = "encoder" if isinstance(model, ClassifierModel) else "causal"
-    write_facts(folder, family, serializer, reranker.activation, reranker.deployment)
-
-
-def _causal_classifier(model: Any) -> Any:
-    from transformers import AutoModelForSequenceClassification
-
-    config = type(model.body.config).from_dict(model.body.config.to_dict() | {"num_labels": 1})
-    for name in ("auto_map", "architectures"):
-        if hasattr(config, name):
-            delattr(config, name)
-    try:
-        with torch.device("meta"):
-            classifier = AutoModelForSequenceClassification.from_config(config)
-    except ValueError:
-        raise ModelError(f"transformers has no classifier for bodies of type {config.model_type}") from None
-    setattr(classifier, classifier.base_model_prefix, model.body)
-    classifier.score = torch.nn.Linear(len(model.weight), 1, bias=False, dtype=model.body.dtype)
-    classifier.score.weight.data = model.weight[None].to(model.body.dtype)
-    return classifier
-
-
-def chat_template(serializer: Template) -> str:
-    """The template as a chat template: messages of the roles query and document, and system for an instruction.
-
-    This is how sentence-transformers and vLLM's score endpoints hand over a pair.
-    """
-
-    def said(role: str) -> str:
-        return f'messages | selectattr("role", "eq", "{role}") | map(attribute="content") | first'
-
-    instruction = f"{{{{ {said('system')} | default({json.dumps(serializer.instruction)}) }}}}"
-    text = serializer.template.replace("{instruction}", instruction)
-    text = text.replace("{query}", f"{{{{ {said('query')} }}}}").replace("{document}", f"{{{{ {said('document')} }}}}")
-    # Jinja drops one line break at the end of a template.
-    return serializer.prefix + text + serializer.suffix + ("\n" if serializer.suffix.endswith("\n") else "")
+    """Write the reranker for transformers, sentence-transformers and vLLM, see `save_classifier`."""
+    serializer, activation = scorer.rows.serializer, reranker.activation
+    save_classifier(scorer.model, reranker.tokenizer, serializer, activation, reranker.deployment, folder)
 
 
 def score_in_transformers(folder: Path, scorer: SequenceScorer, rows: Sequence[Row]) -> np.ndarray:

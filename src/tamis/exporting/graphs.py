@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from tamis.errors import MissingPartError
 from tamis.exporting.folders import in_batches, uses_types
-from tamis.models.checkpoint import save_tokenizer
 from tamis.models.reranker import Reranker
 from tamis.models.rows import Row
+from tamis.models.saving import save_tokenizer
 from tamis.models.sequence import ClassifierModel, LastTokenModel, SequenceScorer
 
 

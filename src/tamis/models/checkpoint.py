@@ -1,4 +1,4 @@
-"""Checkpoint folders: ordinary Hugging Face folders with a small `tamis.json` beside the weights."""
+"""What a checkpoint folder says of itself: `tamis.json`, beside the weights of an ordinary Hugging Face folder."""
 
 import json
 import math
@@ -11,17 +11,14 @@ from tamis.errors import ModelError
 from tamis.models.encoder import Encoder, check_folder
 from tamis.models.families import FAMILIES
 from tamis.models.precision import Precision
-from tamis.models.serializer import Apart, Serializer, from_facts, to_facts
-from tamis.models.student import Student
+from tamis.models.serializer import Apart, Serializer, from_facts
 from tamis.models.warm import WarmCrossEncoder
+from tamis.sources.tamis_base import NAME, tamis_base
 
 FORMAT = 2
 """Version of `tamis.json`."""
 
 ACTIVATIONS = ("sigmoid", "tanh", "identity")
-
-ST_MODULE = "tamis.models.sentence_transformers_module.WarmModule"
-"""Import path of the module through which sentence-transformers scores a warm folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +52,15 @@ class Facts:
     activation: str | None = None
     deployment: Deployment = field(default_factory=lambda: Deployment({}, {}))
     warm: tuple[int, float, float, float] | None = None
+
+
+def find_checkpoint(path: str | Path) -> str | Path:
+    """Where a checkpoint lies: the path itself, or for `tamis-base`, which ships with this package, its folder.
+
+    Raises:
+        MissingPartError: the package that holds the body of `tamis-base` is not installed.
+    """
+    return tamis_base() if str(path) == NAME else path
 
 
 def read_facts(path: str | Path) -> Facts:
@@ -110,63 +116,3 @@ def load_warm(path: str | Path, facts: Facts, precision: Precision, token_budget
     assert isinstance(facts.serializer, Apart), "read_facts sees to it"
     encoder = Encoder.load(path, precision, token_budget)
     return WarmCrossEncoder(encoder, facts.serializer, *facts.warm).eval()
-
-
-def save_student(student: Student, folder: Path, deployment: Deployment) -> None:
-    """Write an ordinary Hugging Face folder: safetensors, tokenizer, `tamis.json`; the folder must be empty or new."""
-    folder.mkdir(parents=True, exist_ok=True)
-    if isinstance(student, WarmCrossEncoder):
-        student.whole_body().save_pretrained(folder)
-        family, head = (
-            "warm",
-            {
-                "joint_layers": student.joint_layers,
-                "cross_bias": student.cross_bias,
-                "scale": student.scale.item(),
-                "bias": student.bias.item(),
-            },
-        )
-        # sentence-transformers finds the head through this list; it asks for trust_remote_code=True to import it.
-        _write_json(folder / "modules.json", [{"idx": 0, "name": "0", "path": "", "type": ST_MODULE}])
-        _write_json(
-            folder / "config_sentence_transformers.json",
-            {"model_type": "CrossEncoder", "activation_fn": "torch.nn.modules.activation.Sigmoid"},
-        )
-    else:
-        family, head = "encoder", {}
-        student.classifier.save_pretrained(folder)
-        student.tokenizer.model_max_length = student.limit
-    save_tokenizer(student.encoder.tokenizer, folder)
-    write_facts(folder, family, student.serializer, "sigmoid", deployment, head)
-
-
-def write_facts(
-    folder: Path,
-    family: str,
-    serializer: Serializer,
-    activation: str,
-    deployment: Deployment,
-    head: Mapping[str, Any] | None = None,
-) -> None:
-    """Write `tamis.json`, which `read_facts` reads; `head` holds what a warm head needs besides."""
-    facts = {
-        "format": FORMAT,
-        "family": family,
-        "serializer": to_facts(serializer),
-        "activation": activation,
-        "first_stage_weights": dict(deployment.first_stage_weights),
-        "lineage": dict(deployment.lineage),
-    }
-    _write_json(folder / "tamis.json", {**facts, **(head or {})})
-
-
-def save_tokenizer(tokenizer: Any, folder: Path) -> None:
-    """Write the tokenizer as it is, not as it was last used: the same bytes whatever was tokenised before."""
-    tokenizer.backend_tokenizer.no_truncation()
-    tokenizer.backend_tokenizer.no_padding()
-    tokenizer.init_kwargs.pop("local_files_only", None)
-    tokenizer.save_pretrained(folder)
-
-
-def _write_json(path: Path, content: object) -> None:
-    path.write_text(json.dumps(content, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")

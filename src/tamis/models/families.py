@@ -26,7 +26,7 @@ from tamis.models.first_token import BODIES as FIRST_TOKEN_BODIES
 from tamis.models.first_token import read_first_token_only
 from tamis.models.precision import Precision
 from tamis.models.rows import JoinedRows, TemplateRows
-from tamis.models.sequence import ClassifierModel, LastTokenModel, SequenceScorer
+from tamis.models.sequence import ClassifierModel, LastTokenModel, SequenceScorer, halve_body
 from tamis.models.serializer import QUERIT, QWEN3_RERANKER, Apart, Joined, Serializer, Template
 
 FAMILIES = ("encoder", "causal", "querit", "yes-no", "warm")
@@ -87,7 +87,10 @@ def load_scorer(
             raise ModelError(f"{path}: family {family!r} is not one of {', '.join(FAMILIES)}")
         tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code)
         model, default, activation = LOADERS[family](path, config, tokenizer, precision, trust_remote_code)
-        rows = _rows(tokenizer, serializer or default, max_tokens)
+        text = serializer or default
+        if isinstance(text, Apart):
+            raise ModelError("serializer: kind 'apart' is for warm checkpoints only")
+        rows = make_rows(tokenizer, text if max_tokens is None else replace(text, max_tokens=max_tokens))
         padding = tokenizer.pad_token_id
         scorer = SequenceScorer(rows, model.to(device), 0 if padding is None else padding, token_budget)
     return Loaded(scorer, family, activation, tokenizer)
@@ -123,14 +126,11 @@ def _is_causal(config: Any) -> bool:
     return kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and kind not in MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
 
-def _rows(tokenizer: Any, serializer: Serializer, max_tokens: int | None) -> JoinedRows | TemplateRows:
-    if isinstance(serializer, Apart):
-        raise ModelError("serializer: kind 'apart' is for warm checkpoints only")
-    if max_tokens is not None:
-        serializer = replace(serializer, max_tokens=max_tokens)
-    if isinstance(serializer, Template):
-        return TemplateRows(tokenizer, serializer)
-    return JoinedRows(tokenizer, serializer)
+def make_rows(tokenizer: Any, serializer: Joined | Template) -> JoinedRows | TemplateRows:
+    """What makes rows of pairs by a serializer."""
+    return (
+        TemplateRows(tokenizer, serializer) if isinstance(serializer, Template) else JoinedRows(tokenizer, serializer)
+    )
 
 
 Parts = tuple[LastTokenModel | ClassifierModel, Serializer, str]
@@ -145,6 +145,8 @@ def _load_encoder(path: str | Path, config: Any, tokenizer: Any, precision: Prec
     attention = register_attention() if plain else None
     classifier = _load(AutoModelForSequenceClassification, path, "float32", trust, attn_implementation=attention)
     read_first_token_only(classifier.base_model)
+    if precision == "bfloat16":
+        halve_body(classifier.base_model)
     uses_types = "token_type_ids" in tokenizer.model_input_names
     serializer = Joined(max_tokens=_longest(config, tokenizer))
     return ClassifierModel(classifier, uses_types, precision), serializer, stored_activation(path, config)

@@ -1,42 +1,83 @@
-"""Prepared texts by id: the part of the work that pairs share is done once per text in a whole run."""
+"""Prepared texts by id: the work that pairs share is done once per text, and kept in memory-mapped files."""
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from tamis.models.student import Student
 
 Advance = Callable[[int], None]
 
+BLOCK = 1024
+"""Texts prepared between two writes: what a kill can lose."""
+
 
 class Prepared:
     """Remembers what `prepare_queries` and `prepare_documents` gave.
 
-    Students that start from the same body share it: their trained layers lie above what is prepared.
+    Students that start from the same body share it: their trained layers lie above what is prepared. With a folder,
+    blocks of texts lie in files there and are mapped into memory, not read: a corpus may be larger than memory, and a
+    killed run does no block twice. Without one they are kept in memory.
     """
 
-    def __init__(self, student: Student) -> None:
-        """Prepare with the frozen part of `student`."""
+    def __init__(self, student: Student, folder: Path | None = None, identity: str = "") -> None:
+        """Prepare with the frozen part of `student`; `identity` names everything that its result depends on."""
         self._student = student
+        self._folder = folder
+        self._identity = identity
         self._queries: dict[str, Tensor] = {}
         self._documents: dict[str, Tensor] = {}
 
     def queries(self, ids: Sequence[str], texts: Mapping[str, str], progress: Advance | None = None) -> list[Tensor]:
-        """Prepared queries [tokens, hidden] each, in the order of `ids`."""
-        return _remember(self._queries, ids, texts, self._student.prepare_queries, progress)
+        """Prepared queries [tokens, ...] each, in the order of `ids`."""
+        return self._remember("query", self._queries, ids, texts, self._student.prepare_queries, progress)
 
     def documents(self, ids: Sequence[str], texts: Mapping[str, str], progress: Advance | None = None) -> list[Tensor]:
-        """Prepared documents [tokens, hidden] each, in the order of `ids`."""
-        return _remember(self._documents, ids, texts, self._student.prepare_documents, progress)
+        """Prepared documents [tokens, ...] each, in the order of `ids`."""
+        return self._remember("document", self._documents, ids, texts, self._student.prepare_documents, progress)
 
+    def _remember(
+        self,
+        kind: str,
+        known: dict[str, Tensor],
+        ids: Sequence[str],
+        texts: Mapping[str, str],
+        prepare: Callable[[Sequence[str], Advance | None], list[Tensor]],
+        progress: Advance | None,
+    ) -> list[Tensor]:
+        new = [text_id for text_id in dict.fromkeys(ids) if text_id not in known]
+        # Texts of one length beside each other: a block that is prepared by itself is then hardly padded.
+        new.sort(key=lambda text_id: (len(texts[text_id]), texts[text_id]))
+        for start in range(0, len(new), BLOCK):
+            block = new[start : start + BLOCK]
+            known.update(zip(block, self._block(kind, [texts[i] for i in block], prepare, progress), strict=True))
+        return [known[text_id] for text_id in ids]
 
-def _remember(
-    known: dict[str, Tensor],
-    ids: Sequence[str],
-    texts: Mapping[str, str],
-    prepare: Callable[[Sequence[str], Advance | None], list[Tensor]],
-    progress: Advance | None,
-) -> list[Tensor]:
-    new = [text_id for text_id in dict.fromkeys(ids) if text_id not in known]
-    known.update(zip(new, prepare([texts[text_id] for text_id in new], progress), strict=True))
-    return [known[text_id] for text_id in ids]
+    def _block(
+        self,
+        kind: str,
+        texts: Sequence[str],
+        prepare: Callable[[Sequence[str], Advance | None], list[Tensor]],
+        progress: Advance | None,
+    ) -> list[Tensor]:
+        if self._folder is None:
+            return prepare(texts, progress)
+        key = hashlib.sha256("\0".join([self._identity, kind, *texts]).encode()).hexdigest()[:32]
+        file = self._folder / f"{key}.safetensors"
+        if not file.exists():
+            found = prepare(texts, progress)
+            ends = torch.tensor([len(values) for values in found]).cumsum(0)
+            unfinished = file.with_suffix(".part")
+            self._folder.mkdir(parents=True, exist_ok=True)
+            save_file({"values": torch.cat(found).cpu(), "ends": ends}, unfinished)
+            unfinished.rename(file)
+        elif progress:
+            progress(len(texts))
+        with safe_open(file, framework="pt") as opened:
+            values, ends = opened.get_tensor("values"), opened.get_tensor("ends")
+        return list(values.tensor_split(ends[:-1]))

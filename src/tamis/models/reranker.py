@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tamis.errors import InputError, ModelError
 from tamis.formulas.ranking import rank_order, tie_key, z_scores
-from tamis.models.checkpoint import load_warm, read_facts
+from tamis.models.checkpoint import find_checkpoint, load_warm, read_facts
 from tamis.models.families import load_scorer
 from tamis.models.precision import Precision, fastest_precision
 from tamis.models.rows import Pair
@@ -71,7 +71,7 @@ class Reranker:
         """Load a checkpoint; the family is found from its files.
 
         Args:
-            path: Hugging Face folder or hub name.
+            path: Hugging Face folder or hub name, or `tamis-base`, which ships with this package.
             precision: Number format of the body; `auto` is bfloat16 where the machine multiplies it natively. The score
                 is float32 either way.
             token_budget: Most tokens per forward pass, padding included; None for what is fastest: as many as a
@@ -84,6 +84,7 @@ class Reranker:
             ModelError: no such folder, an unknown family, no score head, broken, constant or non-finite weights.
         """
         self.path = path
+        path = find_checkpoint(path)
         facts = read_facts(path)
         where = device or ("cuda" if torch.cuda.is_available() else "cpu")
         budget = token_budget or (CPU_TOKENS if torch.device(where).type == "cpu" else GPU_TOKENS)

@@ -69,31 +69,40 @@ class JoinedRows:
         """
         if instruction:
             raise InputError("this model takes no instruction; its serializer has no place for one")
-        queries = self._ids({query for query, _ in pairs}, self.serializer.query_prefix)
-        documents = self._ids({document for _, document in pairs}, self.serializer.document_prefix)
-        return [self._row(queries[query], documents[document], document) for query, document in pairs]
+        queries, documents = sorted({query for query, _ in pairs}), sorted({document for _, document in pairs})
+        query_of = dict(zip(queries, self._ids(queries, self.serializer.query_prefix), strict=True))
+        document_of = dict(zip(documents, self._ids(documents, self.serializer.document_prefix), strict=True))
+        return [self._row(query_of[query], document_of[document], not document.strip()) for query, document in pairs]
 
-    def _ids(self, texts: set[str], prefix: str) -> dict[str, tuple[np.ndarray, int]]:
-        """As many ids of each text as could ever be kept, and how many there are."""
-        ordered = sorted(texts)
-        found: dict[str, tuple[np.ndarray, int]] = {}
-        for start in range(0, len(ordered), SLICE):
-            part = ordered[start : start + SLICE]
-            encoded = self._backend.encode_batch_fast([prefix + text for text in part], add_special_tokens=False)
-            found.update(
-                (text, (np.array(one.ids[: self._room], np.int32), len(one)))
-                for text, one in zip(part, encoded, strict=True)
-            )
+    def query_ids(self, queries: Sequence[str]) -> list[np.ndarray]:
+        """Ids of queries for `join`: int32 [tokens] each, no more than could ever be kept and one."""
+        return [ids for ids, _ in self._ids(queries, self.serializer.query_prefix)]
+
+    def document_ids(self, documents: Sequence[str]) -> list[np.ndarray]:
+        """Ids of documents for `join`: int32 [tokens] each, no more than could ever be kept and one."""
+        return [ids for ids, _ in self._ids(documents, self.serializer.document_prefix)]
+
+    def join(self, query: np.ndarray, document: np.ndarray) -> Row:
+        """The row of one pair: that of `rows`, but for one token where neither text would fit alone."""
+        return self._row((query, len(query)), (document, len(document)), empty=False)
+
+    def _ids(self, texts: Sequence[str], prefix: str) -> list[tuple[np.ndarray, int]]:
+        """As many ids of each text as could ever be kept and one, and how many there are."""
+        found: list[tuple[np.ndarray, int]] = []
+        for start in range(0, len(texts), SLICE):
+            part = [prefix + text for text in texts[start : start + SLICE]]
+            encoded = self._backend.encode_batch_fast(part, add_special_tokens=False)
+            found += [(np.array(one.ids[: self._room + 1], np.int32), len(one)) for one in encoded]
         return found
 
-    def _row(self, query: tuple[np.ndarray, int], document: tuple[np.ndarray, int], text: str) -> Row:
+    def _row(self, query: tuple[np.ndarray, int], document: tuple[np.ndarray, int], empty: bool) -> Row:
         of_query, of_document = keep(query[1], document[1], self._room)
         parts = (self._opening, query[0][:of_query], self._between, document[0][:of_document], self._closing)
         return Row(
             ids=np.concatenate(parts),
             second=len(self._opening) + of_query + len(self._between),
             cut=of_query < query[1] or of_document < document[1],
-            emptied=of_document == 0 or not text.strip(),
+            emptied=of_document == 0 or empty,
         )
 
 
@@ -157,13 +166,49 @@ class TemplateRows:
                     rows.append(self._cut(*texts[i], pairs[i][1]))
         return rows
 
+    def query_ids(self, queries: Sequence[str]) -> list[np.ndarray]:
+        """Ids for `join` of everything before the documents: int32 [tokens] each.
+
+        A query whose text takes more than half of the room is cut to it.
+        """
+        return [self._head(*self._texts(query, None)) for query in queries]
+
+    def document_ids(self, documents: Sequence[str]) -> list[np.ndarray]:
+        """Ids of documents for `join`: int32 [tokens] each, no more than could ever be kept and one.
+
+        The space before the document belongs to its first word, as in the whole text.
+        """
+        space = " " if self.serializer.template.removesuffix("{document}").endswith(" ") else ""
+        found: list[np.ndarray] = []
+        for start in range(0, len(documents), SLICE):
+            part = [space + document for document in documents[start : start + SLICE]]
+            encoded = self._backend.encode_batch_fast(part, add_special_tokens=False)
+            found += [np.array(one.ids[: self._room + 1], np.int32) for one in encoded]
+        return found
+
+    def join(self, query: np.ndarray, document: np.ndarray) -> Row:
+        """The row of one pair: that of `rows`, where the tokenizer splits before a space and the query was not cut."""
+        room = max(self._room - len(query), 0)
+        ids = np.concatenate([query, document[:room]])
+        return self._row(ids, cut=room < len(document), emptied=room == 0)
+
+    def _head(self, before: str, query: str, after: str) -> np.ndarray:
+        end = after.removesuffix(" ")
+        encoded = self._backend.encode(before + query + end, add_special_tokens=False)
+        ends = [last for _, last in encoded.offsets if len(before) < last <= len(before) + len(query)]
+        most = max((self._room - len(encoded) + len(ends)) // 2, 1)
+        if len(ends) > most:
+            shorter = query[: ends[most - 1] - len(before)]
+            encoded = self._backend.encode(before + shorter + end, add_special_tokens=False)
+        return np.array(encoded.ids, np.int32)
+
     def _texts(self, query: str, instruction: str | None) -> tuple[str, str, str]:
         """What stands before the query, the query, and what stands between it and the document."""
         before, _, after = self.serializer.template.removesuffix("{document}").partition("{query}")
         given = {"instruction": instruction or self.serializer.instruction}
         return before.format(**given), query, after.format(**given)
 
-    def _row(self, ids: Sequence[int], cut: bool, emptied: bool) -> Row:
+    def _row(self, ids: Sequence[int] | np.ndarray, cut: bool, emptied: bool) -> Row:
         whole = np.concatenate([self._prefix, np.array(ids, np.int32), self._suffix])
         return Row(whole, second=0, cut=cut, emptied=emptied)
 

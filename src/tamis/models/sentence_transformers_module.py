@@ -13,7 +13,8 @@ import torch
 from sentence_transformers.base.modules import InputModule
 from torch import Tensor
 
-from tamis.models.checkpoint import Deployment, load_warm, read_facts, save_student
+from tamis.models.checkpoint import Deployment, load_warm, read_facts
+from tamis.models.saving import save_student
 from tamis.models.warm import WarmCrossEncoder
 
 

@@ -24,8 +24,8 @@ class LastTokenModel(nn.Module):
     def __init__(self, body: Any, weight: Tensor, bias: float) -> None:
         super().__init__()
         # In the precision it was loaded in: transformers keeps in float32 what a router needs exact.
-        self.body = body.eval().requires_grad_(False)
-        self.weight = nn.Parameter(weight.float(), requires_grad=False)
+        self.body = body.eval()
+        self.weight = nn.Parameter(weight.float())
         self.bias = bias
 
     @property
@@ -51,17 +51,21 @@ class LastTokenModel(nn.Module):
 
 
 class ClassifierModel(nn.Module):
-    """An encoder with a classification head of one label; the body may run in bfloat16, the head stays in float32."""
+    """An encoder with a classification head of one label; the body may run in bfloat16, the head stays in float32.
+
+    Attributes:
+        classifier: transformers' model.
+        uses_types: Whether it tells segments apart.
+        precision: Number format of its matrix products.
+    """
 
     def __init__(self, classifier: Any, uses_types: bool, precision: Precision) -> None:
         super().__init__()
-        self.classifier = classifier.eval().requires_grad_(False).float()
+        self.classifier = classifier.eval()
         self.uses_types = uses_types
         self.precision: Precision = precision
         # Our attention takes one row of mask per text; a whole matrix would be added in every layer.
         self.own_attention = classifier.config._attn_implementation == NAME
-        if precision == "bfloat16":
-            _halve_body(classifier.base_model)
 
     @property
     def device(self) -> torch.device:
@@ -90,7 +94,7 @@ class ClassifierModel(nn.Module):
         return logits[:, 0].float()
 
 
-def _halve_body(body: nn.Module) -> None:
+def halve_body(body: nn.Module) -> None:
     """Run a body in bfloat16 but for its pooler, and give its results in float32."""
     body.bfloat16()
     pooler = getattr(body, "pooler", None)
@@ -118,7 +122,7 @@ class SequenceScorer:
         self, rows: JoinedRows | TemplateRows, model: LastTokenModel | ClassifierModel, padding: int, token_budget: int
     ) -> None:
         self.rows = rows
-        self.model = model
+        self.model = model.requires_grad_(False)
         self.padding = padding
         self.token_budget = token_budget
 

@@ -1,4 +1,4 @@
-"""What a chain trains: one of two heads on an encoder's body, both scored from prepared texts."""
+"""What a chain trains: the warm student or one of a row a pair, both scored from prepared texts."""
 
 from collections.abc import Iterator, Sequence
 
@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from tamis.models.batching import token_batches
-from tamis.models.stock import StockCrossEncoder
+from tamis.models.sequence_student import SequenceStudent
 from tamis.models.warm import WarmCrossEncoder
 
-Student = WarmCrossEncoder | StockCrossEncoder
+Student = WarmCrossEncoder | SequenceStudent
 
 
 def score_prepared(

@@ -30,7 +30,10 @@ class WarmCrossEncoder(nn.Module):
         joint: The trained layers.
         scale: Learnt factor of the cosine.
         bias: Learnt offset; does not change the order, sets where the published score is 0.5.
+        experts: Bodies of experts have no warm head.
     """
+
+    experts = None
 
     def __init__(
         self,

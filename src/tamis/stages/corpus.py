@@ -64,11 +64,12 @@ def read_documents(path: Path, origin: str) -> Iterator[Document]:
     return _read_jsonl_documents(path, origin)
 
 
-def read_given_queries(folder: Path) -> Iterator[tuple[str, str, str]]:
+def read_given_queries(folder: Path, splits: Sequence[str] = ("test",)) -> Iterator[tuple[str, str, str]]:
     """Read the queries that come with general documents. The queries of a target corpus are never read.
 
     Args:
-        folder: A BEIR folder with `queries.jsonl` and `qrels/test.tsv`.
+        folder: A BEIR folder with `queries.jsonl` and a `qrels/SPLIT.tsv` for each split.
+        splits: Whose judged queries to read; those of other splits stay unread.
 
     Yields:
         Query id, text and the id of a relevant document (score above 0), in the order of the qrels.
@@ -76,14 +77,27 @@ def read_given_queries(folder: Path) -> Iterator[tuple[str, str, str]]:
     Raises:
         InputError: A file that is missing, or a line that is not understood.
     """
-    queries_file, qrels_file = folder / "queries.jsonl", folder / "qrels" / "test.tsv"
-    for file in (queries_file, qrels_file):
+    queries_file = folder / "queries.jsonl"
+    qrels_files = [folder / "qrels" / f"{split}.tsv" for split in splits]
+    for file in (queries_file, *qrels_files):
         if not file.is_file():
-            raise InputError(f"{file}: no such file; given queries need queries.jsonl and qrels/test.tsv")
+            wanted = ", ".join(f"qrels/{split}.tsv" for split in splits)
+            raise InputError(f"{file}: no such file; given queries need queries.jsonl and {wanted}")
     texts = {
         query_id: _field(entry, "text", where)
         for query_id, entry, where in _unique(_objects(queries_file), queries_file)
     }
+    for file in qrels_files:
+        for query_id, doc_id, where in _relevant(file):
+            if query_id not in texts:
+                raise InputError(
+                    f"{where}: query {query_id!r} is not in {queries_file.name}; add it or remove the line"
+                )
+            yield query_id, texts[query_id], doc_id
+
+
+def _relevant(qrels_file: Path) -> Iterator[tuple[str, str, str]]:
+    """Query id, document id and place (for messages) of each judgement above 0."""
     for number, line in _lines(qrels_file):
         fields = line.split("\t")
         if number == 1 and fields[-1] == "score":
@@ -92,10 +106,8 @@ def read_given_queries(folder: Path) -> Iterator[tuple[str, str, str]]:
         if len(fields) != 3 or not re.fullmatch(r"-?\d+", fields[2]):
             raise InputError(f"{where}: got {clip(line, 60)!r}, expected query id, document id, whole score, by tabs")
         query_id, doc_id, score = fields
-        if query_id not in texts:
-            raise InputError(f"{where}: query {query_id!r} is not in {queries_file.name}; add it or remove the line")
         if int(score) > 0:
-            yield query_id, texts[query_id], doc_id
+            yield query_id, doc_id, where
 
 
 def clean(documents: Iterable[Document], max_chars: int) -> Iterator[Document | Dropped]:

@@ -110,7 +110,8 @@ def merge_specialists(
     step is admissible, the specialists that are left stay out.
 
     Of the models on the way and of each single one, the untrained student included, the best in mean is the result:
-    it is never worse than where the chain started. Of equal ones the most merged counts.
+    it is never worse than where the chain started. Of equal ones the most merged counts. Without specialists the
+    general student stands for them.
 
     Args:
         specialists: Trained tensors by name.
@@ -141,7 +142,7 @@ def merge_specialists(
         return Step(model.names, name, t, found, False, reason, statistics)
 
     path = MergePath({name: model.agreement for name, model in alone.items()})
-    model = max((alone[name] for name in specialists), key=_mean_of)
+    model = max((alone[name] for name in specialists), key=_mean_of, default=alone["general"])
     on_the_way = [model]
     left = [name for name in specialists if name not in model.names]
     while left:

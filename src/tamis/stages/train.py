@@ -1,9 +1,15 @@
-"""Train: whole lists per step, the checkpoint chosen by agreement with the teacher on held-out synthetic queries."""
+"""Train: whole lists per step, the checkpoint chosen by agreement with the teacher on held-out synthetic queries.
+
+The loss compares documents of one list with each other, so it is computed on the logits of the whole step; gradients
+then go back through the pairs. That order makes small memory (`recompute`) and several processes exact: neither changes
+the loss, only who computes which pairs and when.
+"""
 
 import math
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Final
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final, Protocol
 
 import numpy as np
 import torch
@@ -19,12 +25,298 @@ from tamis.models.prepared import Prepared
 from tamis.models.student import Student, score_prepared
 from tamis.records import TrainingList
 from tamis.settings import TrainSettings
-
-PART_TOKENS = 2048
-"""Tokens per forward pass while learning, padding included."""
+from tamis.team import ALONE, Team
 
 WARM_UP = 20
 """Steps over which the learning rate rises; afterwards it falls linearly to a tenth."""
+
+EXPLODED = 100.0
+"""A loss this many times the mean of the first steps is no noise."""
+
+SAVE_SECONDS = 60.0
+"""Time between two saved states: the most that a kill can lose."""
+
+
+@dataclass
+class Curve:
+    """How one student learnt.
+
+    Attributes:
+        loss: (step, loss) of every step.
+        agreement: (step, mean agreement with the teacher on held-out lists) of every checkpoint; step 0 is the start.
+        chosen: The step whose weights were kept.
+        experts: (step, load) of every checkpoint: tokens of the busiest expert in multiples of an even share, of the
+            router where that is most; empty for dense bodies.
+        tokens: Tokens learnt from, without padding.
+        padded: The same with padding.
+    """
+
+    loss: list[tuple[int, float]] = field(default_factory=list)
+    agreement: list[tuple[int, float]] = field(default_factory=list)
+    chosen: int = 0
+    experts: list[tuple[int, float]] = field(default_factory=list)
+    tokens: int = 0
+    padded: int = 0
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Texts by id, and what was already prepared of them."""
+
+    prepared: Prepared
+    queries: Mapping[str, str]
+    documents: Mapping[str, str]
+
+    def pairs(self, lists: Sequence[TrainingList]) -> tuple[list[Tensor], list[Tensor], Tensor]:
+        """Prepared queries and documents of every pair of the lists, and the list each pair belongs to: int64."""
+        query_ids = [one.query_id for one in lists for _ in one.doc_ids]
+        doc_ids = [doc_id for one in lists for doc_id in one.doc_ids]
+        index = torch.tensor([number for number, one in enumerate(lists) for _ in one.doc_ids])
+        queries = self.prepared.queries(query_ids, self.queries)
+        return queries, self.prepared.documents(doc_ids, self.documents), index
+
+
+Watch = Callable[[int, Mapping[str, float]], None]
+"""Told a step and named figures of it: loss, gradient_norm, tokens_per_second; agreement and busiest_expert at
+checkpoints."""
+
+
+class Keeper(Protocol):
+    """Keeps the state of an unfinished training, so that a killed run goes on where it was."""
+
+    def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """The last saved tensors and facts, None where there are none."""
+        ...
+
+    def save(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+        """Keep tensors and JSON-like facts, whole or not at all."""
+        ...
+
+    def failed(self, facts: Mapping[str, Any]) -> str:
+        """Keep what is known of a batch that broke the training; says where."""
+        ...
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What changes speed and memory but not results.
+
+    Attributes:
+        part_tokens: Most tokens per forward pass while learning, padding included.
+        score_tokens: The same while scoring.
+        recompute: Score without gradients first, then again part by part with them: memory of one part, time of one
+            more forward pass.
+        team: The processes that share each step.
+    """
+
+    part_tokens: int = 2048
+    score_tokens: int = 2048
+    recompute: bool = False
+    team: Team = ALONE
+
+
+def train_student(
+    student: Student,
+    batches: Iterator[Sequence[TrainingList]],
+    held_out: Sequence[TrainingList],
+    texts: Texts,
+    settings: TrainSettings,
+    steps: int,
+    machine: Machine,
+    progress: Callable[[int], None],
+    keeper: Keeper | None = None,
+    watch: Watch = lambda *_: None,
+) -> Curve:
+    """Train in place; the student ends with the weights of its best checkpoint, which may be the one it came with.
+
+    Without held-out lists there is nothing to choose by, and the last weights are kept.
+
+    Args:
+        student: What to train.
+        batches: The lists of each step, endless and the same from the start in every run.
+        held_out: Lists that choose the checkpoint.
+        texts: Texts of the queries and documents.
+        settings: Loss, learning rate, number of checkpoints, patience.
+        steps: Optimiser steps; 0 only measures.
+        machine: See `Machine`.
+        progress: Called with the number of steps done, after each and once for those done before.
+        keeper: Where an unfinished training is kept; None keeps nothing.
+        watch: Told what each step and each checkpoint came to.
+
+    Raises:
+        ModelError: the loss is not finite or explodes; names the queries of the batch, which are kept with the keeper.
+    """
+    run = _Run(student, held_out, texts, settings, steps, machine, watch)
+    done = run.resume(keeper)
+    progress(done)
+    for _ in range(done):
+        next(batches)
+    saved = time.monotonic()
+    for step in range(done + 1, steps + 1):
+        try:
+            run.step(step, next(batches))
+        except _BrokenError as error:
+            where = keeper.failed(error.facts) if keeper and machine.team.leads else ""
+            raise ModelError(f"{error}{where}") from None
+        progress(1)
+        if run.out_of_patience():
+            break
+        if keeper and time.monotonic() - saved >= SAVE_SECONDS and step < steps:
+            if machine.team.leads:
+                keeper.save(*run.state(step))
+            saved = time.monotonic()
+    student.load_trained(run.best)
+    return run.curve
+
+
+class _BrokenError(Exception):
+    """A step that cannot go on."""
+
+    def __init__(self, text: str, facts: Mapping[str, Any]) -> None:
+        super().__init__(text)
+        self.facts = facts
+
+
+class _Run:
+    """One training under way: the optimiser, the curve, the best weights so far."""
+
+    def __init__(
+        self,
+        student: Student,
+        held_out: Sequence[TrainingList],
+        texts: Texts,
+        settings: TrainSettings,
+        steps: int,
+        machine: Machine,
+        watch: Watch,
+    ) -> None:
+        self.watch = watch
+        self.student, self.held_out, self.texts = student, held_out, texts
+        self.settings, self.steps, self.machine = settings, steps, machine
+        self.names = [name for name, p in student.named_parameters() if p.requires_grad]
+        self.parameters = [p for p in student.parameters() if p.requires_grad]
+        self.optimiser = torch.optim.AdamW(
+            self.parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay
+        )
+        count = settings.checkpoints
+        self.marks = {max(1, round(steps * (n + 1) / count)) for n in range(count)}
+        self.curve = Curve()
+        self.best = student.trained()
+
+    def resume(self, keeper: Keeper | None) -> int:
+        """Take over a saved state, or measure the start; returns the number of steps that are done."""
+        saved = keeper.load() if keeper else None
+        if saved is None:
+            self.curve.agreement.append((0, self._agreement()))
+            return 0
+        tensors, facts = saved
+        with torch.no_grad():
+            for name, parameter in zip(self.names, self.parameters, strict=True):
+                parameter.copy_(tensors[f"now/{name}"])
+                self.optimiser.state[parameter] = {
+                    "step": torch.tensor(float(facts["step"])),
+                    "exp_avg": tensors[f"mean/{name}"].to(parameter.device),
+                    "exp_avg_sq": tensors[f"square/{name}"].to(parameter.device),
+                }
+        self.best = {name.removeprefix("best/"): t for name, t in tensors.items() if name.startswith("best/")}
+        self.curve = Curve(**facts["curve"])
+        return int(facts["step"])
+
+    def state(self, step: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Everything that the rest of the training depends on; there is no dropout, so no random state besides."""
+        tensors = {f"best/{name}": tensor for name, tensor in self.best.items()}
+        for name, parameter in zip(self.names, self.parameters, strict=True):
+            of = self.optimiser.state[parameter]
+            tensors |= {f"now/{name}": parameter.detach(), f"mean/{name}": of["exp_avg"]}
+            tensors[f"square/{name}"] = of["exp_avg_sq"]
+        return tensors, {"step": step, "curve": asdict(self.curve)}
+
+    def step(self, step: int, batch: Sequence[TrainingList]) -> None:
+        """One optimiser step, and a checkpoint where one is due."""
+        start, before = time.monotonic(), self.curve.tokens
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.settings.learning_rate * _schedule(step, self.steps)
+        loss = self._backward(batch)
+        norm = float(torch.nn.utils.clip_grad_norm_(self.parameters, 1.0))
+        self._check(step, batch, loss, norm)
+        self.optimiser.step()
+        self.optimiser.zero_grad()
+        self.curve.loss.append((step, loss))
+        speed = (self.curve.tokens - before) / max(time.monotonic() - start, 1e-9)
+        self.watch(step, {"loss": loss, "gradient_norm": norm, "tokens_per_second": speed})
+        if step in self.marks:
+            now = self._agreement()
+            if not self.held_out or now > max(value for _, value in self.curve.agreement):
+                self.best, self.curve.chosen = self.student.trained(), step
+            self.curve.agreement.append((step, now))
+            self.watch(step, {"agreement": now})
+            if self.student.experts is not None:
+                self.curve.experts.append((step, max(self.student.experts.read().values())))
+                self.watch(step, {"busiest_expert": self.curve.experts[-1][1]})
+
+    def out_of_patience(self) -> bool:
+        """Whether so many checkpoints in a row were no better than the best before them."""
+        since = [step for step, _ in self.curve.agreement if step > self.curve.chosen]
+        return bool(self.settings.patience and self.held_out and len(since) >= self.settings.patience)
+
+    def _backward(self, batch: Sequence[TrainingList]) -> float:
+        """Leave the gradient of the batch's loss in the parameters; returns the loss."""
+        queries, documents, index = self.texts.pairs(batch)
+        labels = torch.tensor([label for one in batch for label in one.labels], dtype=torch.float32)
+        lengths = [len(query) + len(document) for query, document in zip(queries, documents, strict=True)]
+        own = self.machine.team.share(lengths)
+        # Parts of similar length, so that little of the work is padding.
+        parts = [[own[i] for i in part] for part in token_batches([lengths[i] for i in own], self.machine.part_tokens)]
+        self.curve.tokens += sum(lengths)
+        self.curve.padded += sum(len(part) * max(lengths[i] for i in part) for part in parts)
+
+        def logits_of(part: Sequence[int]) -> Tensor:
+            logits: Tensor = self.student([queries[i] for i in part], [documents[i] for i in part])
+            return logits
+
+        if self.machine.recompute:
+            with torch.no_grad():
+                found = [logits_of(part) for part in parts]
+        else:
+            found = [logits_of(part) for part in parts]
+        logits = self.machine.team.gather(own_order(parts), torch.cat(found).detach(), len(lengths))
+        logits.requires_grad_()
+        loss = LOSSES[self.settings.loss](logits, labels.to(logits.device), index.to(logits.device), self.settings)
+        (slope,) = torch.autograd.grad(loss, logits)
+        if self.machine.recompute:
+            for part in parts:
+                logits_of(part).backward(slope[part])  # type: ignore[no-untyped-call]
+        else:
+            torch.cat(found).backward(slope[own_order(parts)])  # type: ignore[no-untyped-call]
+        self.machine.team.add_up(self.parameters)
+        return float(loss.item())
+
+    def _check(self, step: int, batch: Sequence[TrainingList], loss: float, norm: float) -> None:
+        first = [value for _, value in self.curve.loss[:10]]
+        exploded = len(first) == 10 and loss > EXPLODED * max(float(np.mean(first)), 1e-3)
+        if math.isfinite(loss) and math.isfinite(norm) and not exploded:
+            return
+        names = ", ".join(one.query_id for one in batch)
+        facts = {
+            "step": step,
+            "loss": loss,
+            "gradient_norm": norm,
+            "lists": [{"query": one.query_id, "documents": one.doc_ids, "labels": one.labels} for one in batch],
+        }
+        raise _BrokenError(
+            f"training stopped at step {step}: the loss is {loss:.4g}, the gradient's norm {norm:.4g}; lower "
+            f"train.learning_rate, or look at the queries of the batch: {names}",
+            facts,
+        )
+
+    def _agreement(self) -> float:
+        return mean_agreement(self.student, self.held_out, self.texts, self.machine.score_tokens)
+
+
+def own_order(parts: Sequence[Sequence[int]]) -> list[int]:
+    """Indices of the pairs in the order in which their parts are computed."""
+    return [i for part in parts for i in part]
+
 
 Loss = Callable[[Tensor, Tensor, Tensor, TrainSettings], Tensor]
 """From logits, labels and list index of a batch of whole lists, and the settings, to a scalar."""
@@ -43,119 +335,8 @@ LOSSES: Final[Mapping[str, Loss]] = {
 """What each name in `TrainSettings.loss` stands for."""
 
 
-@dataclass
-class Curve:
-    """How one student learnt.
-
-    Attributes:
-        loss: (step, loss) of every step.
-        agreement: (step, mean agreement with the teacher on held-out lists) of every checkpoint; step 0 is the start.
-        chosen: The step whose weights were kept.
-    """
-
-    loss: list[tuple[int, float]] = field(default_factory=list)
-    agreement: list[tuple[int, float]] = field(default_factory=list)
-    chosen: int = 0
-
-
-@dataclass(frozen=True)
-class Texts:
-    """Texts by id, and what was already prepared of them."""
-
-    prepared: Prepared
-    queries: dict[str, str]
-    documents: dict[str, str]
-
-    def pairs(self, lists: Sequence[TrainingList]) -> tuple[list[Tensor], list[Tensor], Tensor]:
-        """Prepared queries and documents of every pair of the lists, and the list each pair belongs to: int64."""
-        query_ids = [one.query_id for one in lists for _ in one.doc_ids]
-        doc_ids = [doc_id for one in lists for doc_id in one.doc_ids]
-        index = torch.tensor([number for number, one in enumerate(lists) for _ in one.doc_ids])
-        queries = self.prepared.queries(query_ids, self.queries)
-        return queries, self.prepared.documents(doc_ids, self.documents), index
-
-
-def train_student(
-    student: Student,
-    lists: Sequence[TrainingList],
-    held_out: Sequence[TrainingList],
-    texts: Texts,
-    settings: TrainSettings,
-    steps: int,
-    seed: int,
-    token_budget: int,
-    progress: Callable[[int], None],
-) -> Curve:
-    """Train in place; the student ends with the weights of its best checkpoint, which may be the one it came with.
-
-    Without held-out lists there is nothing to choose by, and the last weights are kept.
-
-    Args:
-        student: What to train.
-        lists: Lists to learn from, drawn from anew in shuffled passes.
-        held_out: Lists that choose the checkpoint.
-        texts: Texts of the queries and documents.
-        settings: Loss, learning rate, lists per step, number of checkpoints.
-        steps: Optimiser steps.
-        seed: Of the order of the lists.
-        token_budget: Most tokens per forward pass when scoring the held-out lists.
-        progress: Called with 1 after each step.
-
-    Raises:
-        ModelError: the loss is not finite; names the queries of the batch.
-    """
-    curve = Curve()
-    best = student.trained()
-    curve.agreement.append((0, mean_agreement(student, held_out, texts, token_budget)))
-    if not lists or not steps:
-        return curve
-    parameters = [p for p in student.parameters() if p.requires_grad]
-    optimiser = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)
-    marks = {max(1, round(steps * (n + 1) / settings.checkpoints)) for n in range(settings.checkpoints)}
-    order = _endless(len(lists), np.random.default_rng(seed))
-    for step in range(1, steps + 1):
-        for group in optimiser.param_groups:
-            group["lr"] = settings.learning_rate * _schedule(step, steps)
-        batch = [lists[next(order)] for _ in range(min(settings.lists_per_step, len(lists)))]
-        loss = _loss(student, batch, texts, settings)
-        if not math.isfinite(loss.item()):
-            names = ", ".join(one.query_id for one in batch)
-            raise ModelError(
-                f"training stopped at step {step}: the loss is {loss.item()}; queries of the batch: {names}"
-            )
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimiser.step()
-        optimiser.zero_grad()
-        curve.loss.append((step, loss.item()))
-        if step in marks:
-            now = mean_agreement(student, held_out, texts, token_budget)
-            if not held_out or now > max(value for _, value in curve.agreement):
-                best, curve.chosen = student.trained(), step
-            curve.agreement.append((step, now))
-        progress(1)
-    student.load_trained(best)
-    return curve
-
-
-def _loss(student: Student, batch: Sequence[TrainingList], texts: Texts, settings: TrainSettings) -> Tensor:
-    queries, documents, index = texts.pairs(batch)
-    labels = torch.tensor([label for one in batch for label in one.labels], dtype=torch.float32)
-    # Parts of similar length, so that little of the work is padding; the loss sees the whole lists.
-    lengths = [len(query) + len(document) for query, document in zip(queries, documents, strict=True)]
-    parts = list(token_batches(lengths, PART_TOKENS))
-    logits = torch.cat([student([queries[i] for i in part], [documents[i] for i in part]) for part in parts])
-    order = torch.tensor([i for part in parts for i in part])
-    return LOSSES[settings.loss](logits, labels[order], index[order], settings)
-
-
 def _schedule(step: int, steps: int) -> float:
     return min(1.0, step / WARM_UP) * (1 - 0.9 * step / steps)
-
-
-def _endless(count: int, rng: np.random.Generator) -> Iterator[int]:
-    while True:
-        yield from rng.permutation(count).tolist()
 
 
 def mean_agreement(student: Student, lists: Sequence[TrainingList], texts: Texts, token_budget: int) -> float:

@@ -35,7 +35,7 @@ def test_the_score_of_a_pair_is_that_of_the_classifier_on_the_tokenizers_own_pai
         features = tokenizer([(query, document)], return_tensors="pt", truncation=True, max_length=40)
         assert ("token_type_ids" in features) == (folder.name == "bert-encoder")
         with torch.no_grad():
-            expected.append(student.classifier(**features).logits.item())
+            expected.append(student.model.classifier(**features).logits.item())
     np.testing.assert_allclose(logits(student, AWKWARD), expected, atol=1e-5)
     assert np.ptp(expected) > 0.1
 
@@ -65,7 +65,7 @@ def test_a_pair_gets_the_same_score_alone_and_in_any_batch_order_and_budget(stud
 def test_a_pair_is_never_longer_than_the_positions_of_the_body(encoder):
     student = new_stock(encoder, serializer=Joined(max_tokens=800))
     words = "install " * 500
-    assert student.limit == encoder.positions == 128
+    assert student.serializer.max_tokens == encoder.positions == 128
     assert np.isfinite(logits(student, [(words, words), ("clock", words)])).all()
 
 
@@ -74,7 +74,7 @@ def test_no_pairs_have_no_scores(student):
 
 
 def test_it_starts_on_the_body_of_its_encoder_with_a_head_drawn_from_the_seed(encoder):
-    first, again, other = (new_stock(encoder, seed).classifier.state_dict() for seed in (1, 1, 2))
+    first, again, other = (new_stock(encoder, seed).model.classifier.state_dict() for seed in (1, 1, 2))
     body = {f"bert.{name}": tensor for name, tensor in encoder.body.state_dict().items()}
     assert all(torch.equal(tensor, first[name]) for name, tensor in body.items())
     assert all(torch.equal(tensor, again[name]) for name, tensor in first.items())
@@ -94,10 +94,10 @@ def test_gradients_reach_all_but_the_embeddings_and_the_encoder_stays(encoder):
     before = {name: tensor.clone() for name, tensor in encoder.body.state_dict().items()}
     queries = student.prepare_queries([query for query, _ in PAIRS[:3]])
     student(queries, student.prepare_documents([document for _, document in PAIRS[:3]])).sum().backward()
-    trained = {name for name, p in student.classifier.named_parameters() if p.grad is not None}
+    trained = {name for name, p in student.model.named_parameters() if p.grad is not None}
     assert trained == student.trained().keys()
     assert not any("embeddings" in name for name in trained)
-    assert {"classifier.weight", "bert.encoder.layer.0.output.dense.weight"} < trained
+    assert {"classifier.classifier.weight", "classifier.bert.encoder.layer.0.output.dense.weight"} < trained
     student.load_trained({name: tensor + 1 for name, tensor in student.trained().items()})
     assert all(torch.equal(tensor, before[name]) for name, tensor in encoder.body.state_dict().items())
 
@@ -112,10 +112,10 @@ def test_trained_tensors_go_round_and_carry_the_scores(encoder):
 def test_tensors_of_another_model_are_refused_and_change_nothing(encoder):
     student = new_stock(encoder)
     before = student.trained()
-    with pytest.raises(ModelError, match=r"do not fit this model: 'classifier\.bias'"):
-        student.load_trained({n: t + 1 for n, t in before.items() if n != "classifier.bias"})
-    with pytest.raises(ModelError, match=r"'classifier.bias' has shape \(\), expected \(1,\)"):
-        student.load_trained({**{n: t + 1 for n, t in before.items()}, "classifier.bias": torch.tensor(0.0)})
+    with pytest.raises(ModelError, match=r"do not fit this model: 'classifier\.classifier\.bias'"):
+        student.load_trained({n: t + 1 for n, t in before.items() if n != "classifier.classifier.bias"})
+    with pytest.raises(ModelError, match=r"'classifier.classifier.bias' has shape \(\), expected \(1,\)"):
+        student.load_trained({**{n: t + 1 for n, t in before.items()}, "classifier.classifier.bias": torch.tensor(0.0)})
     assert all(torch.equal(tensor, before[name]) for name, tensor in student.trained().items())
 
 

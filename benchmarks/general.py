@@ -1,0 +1,273 @@
+"""tamis-base on sets of which no stage of its training read a query or a judgement: against what it starts from.
+
+    make bench-general                                    # the sets below ../shared/data
+    python benchmarks/general.py --data DIR --questions 0
+
+BM25's and the hybrid's best 100 are reranked by the shipped model and by the same student before its training; the
+figures are nDCG@10, a set of several languages counts as the mean of them. Writes benchmarks/results/general.json and
+general.md.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from machine import commit, machine, show_in_readme
+from tamis.artifacts import ItemStore, item_key
+from tamis.building.workshop import embed_missing
+from tamis.formulas.ranking import tied_at_top
+from tamis.formulas.significance import holm, paired_randomisation
+from tamis.models.checkpoint import find_checkpoint, load_warm, read_facts
+from tamis.models.encoder import Encoder
+from tamis.models.precision import fastest_precision
+from tamis.models.prepared import Prepared
+from tamis.models.student import score_prepared
+from tamis.models.warm import WarmCrossEncoder
+from tamis.progress import track
+from tamis.records import Document
+from tamis.retrievers.shelf import Shelf, fill_shelves
+from tamis.sources.tamis_base import SHIPPED
+from tamis.stages.candidates import rank_candidates
+from tamis.stages.corpus import clean, read_documents
+from tamis.stages.evaluate import (
+    RERANKED,
+    Pool,
+    Question,
+    draw_questions,
+    macro_mean,
+    measure,
+    pairs_to_score,
+    read_questions,
+    rerank,
+)
+
+ROOT = Path(__file__).resolve().parent
+ENCODER = ROOT.parent / "demo" / "models" / "e5-small"
+
+SETS = {
+    "debianfaq": "",
+    "scifact": "en",
+    "tydiqa-te": "te",
+    "tydiqa-sw": "sw",
+    "tydiqa-ru": "ru",
+    "piaf-fr": "fr",
+    "cmrc2018-zh": "zh",
+    "jsquad-ja": "ja",
+}
+"""Never learnt from, in any form; language of each, empty where the documents say it."""
+
+BASELINES = ("bm25", "dense", "hybrid")
+STUDENTS = ("untrained", "tamis-base")
+COLUMNS = {
+    "bm25": "BM25",
+    "dense": "e5-small",
+    "hybrid": "hybrid",
+    "untrained+bm25": "untrained + BM25",
+    "tamis-base+bm25": "**tamis-base + BM25**",
+    "untrained@hybrid": "untrained on hybrid",
+    "tamis-base@hybrid": "tamis-base on hybrid",
+    "untrained+hybrid": "untrained + hybrid",
+    "tamis-base+hybrid": "**tamis-base + hybrid**",
+}
+
+
+class Bench:
+    """Models and caches that all sets share."""
+
+    def __init__(self, questions: int, depth: int) -> None:
+        self.questions, self.depth = questions, depth
+        precision = fastest_precision()
+        folder = Path("demo") / "bench-general"
+        folder.mkdir(parents=True, exist_ok=True)
+        self.items = ItemStore(folder / "items.sqlite")
+        self.encoder = Encoder.load(ENCODER, precision, 2048)
+        path = find_checkpoint("tamis-base")
+        facts = read_facts(path)
+        base = load_warm(path, facts, precision, 2048)
+        start = WarmCrossEncoder(self.encoder, base.serializer, base.joint_layers, base.cross_bias).eval()
+        self.students = dict(zip(STUDENTS, (start, base), strict=True))
+        self.weights = facts.deployment.first_stage_weights
+        # Both have the same lower layers: what they read of a text is the same.
+        self.prepared = Prepared(base, folder / "prepared", item_key(base.serializer, base.joint_layers, precision))
+
+    def vectors(self, kind: str, texts: Mapping[str, str]) -> dict[str, np.ndarray]:
+        """Embeddings of texts by id."""
+        prefix = {"query": "query: ", "document": "passage: "}[kind]
+        embed = lambda some: self.encoder.embed(some, prefix, 512)  # noqa: E731
+        return embed_missing(texts, item_key("e5-small", prefix), embed, self.items, f"embedding {kind} texts")
+
+    def measure(self, folder: Path, language: str) -> dict[str, Any]:
+        """nDCG@10 of every question of a set by every system."""
+        documents = [d for d in clean(read_documents(folder, "target"), 1_000_000) if isinstance(d, Document)]
+        if language:
+            documents = [replace(d, language=language) for d in documents]
+        texts = {d.doc_id: d.text for d in documents}
+        shelves = fill_shelves(documents, self.vectors("document", texts), 0.9, 0.4)
+        languages = {d.doc_id: d.language for d in documents}
+        judged, _ = read_questions(folder / "queries.jsonl", folder / "qrels" / "test.tsv", languages)
+        share = self.questions if language else -(-self.questions // len(set(languages.values())))
+        questions = draw_questions(judged, share)
+        vectors = self.vectors("query", {q.query_id: q.text for q in questions})
+        pools = [_pool(q, shelves["target", q.language], vectors[q.query_id]) for q in questions]
+        runs: dict[str, Any] = {name: {p.question.query_id: p.rankings[name] for p in pools} for name in BASELINES}
+        ties = {name: float(np.mean([tied_at_top(p.scores[name]) for p in pools])) for name in BASELINES}
+        for student in STUDENTS:
+            logits = self._logits(student, pools, texts, folder.name)
+            for first_stage in RERANKED:
+                for sign, weight in (("@", 0.0), ("+", self.weights[first_stage])):
+                    name = f"{student}{sign}{first_stage}"
+                    found = {}
+                    for pool in pools:
+                        head = pool.rankings[first_stage][: self.depth]
+                        values = np.array([logits[pool.question.query_id, d] for d in head])
+                        found[pool.question.query_id] = rerank(pool, first_stage, values, weight)
+                    runs[name] = {query_id: ranking for query_id, (ranking, _) in found.items()}
+                    ties[name] = float(np.mean([tied for _, tied in found.values()]))
+        return {"questions": questions, "values": measure(runs, questions), "ties": ties}
+
+    def _logits(
+        self, student: str, pools: Sequence[Pool], documents: Mapping[str, str], label: str
+    ) -> dict[tuple[str, str], float]:
+        pairs = pairs_to_score(pools, self.depth)
+        texts = {pool.question.query_id: pool.question.text for pool in pools}
+        queries = self.prepared.queries(
+            [f"{label}/{q}" for q, _ in pairs], {f"{label}/{q}": t for q, t in texts.items()}
+        )
+        own = self.prepared.documents(
+            [f"{label}/{d}" for _, d in pairs], {f"{label}/{d}": t for d, t in documents.items()}
+        )
+        logits: dict[tuple[str, str], float] = {}
+        with track(f"{label}: {student}", len(pairs)) as advance:
+            for batch, values in score_prepared(self.students[student], queries, own, 2048):
+                logits.update((pairs[i], float(value)) for i, value in zip(batch, values, strict=True))
+                advance(len(batch))
+        return logits
+
+
+def _pool(question: Question, shelf: Shelf, vector: np.ndarray) -> Pool:
+    found = shelf.search(question.text, vector)
+    ranked = {name: rank_candidates(question.query_id, shelf.doc_ids, scores, 100) for name, scores in found.items()}
+    return Pool(
+        question,
+        {name: list(candidates.doc_ids) for name, candidates in ranked.items()},
+        {name: np.array(candidates.scores) for name, candidates in ranked.items()},
+    )
+
+
+def differences(sets: Mapping[str, Mapping[str, Any]], ours: str, theirs: str, rounds: int) -> dict[str, Any]:
+    """Mean difference over sets, its paired test, and the difference of each set.
+
+    Each question weighs one over the number of its language's questions and of its set's languages: the test speaks of
+    the same mean as the table.
+    """
+    parts, of_set, p_of_set = [], {}, {}
+    for name, found in sets.items():
+        per_query, questions = found["values"], found["questions"]
+        sizes: dict[str, int] = {}
+        for question in questions:
+            sizes[question.language] = sizes.get(question.language, 0) + 1
+        weighted = np.array(
+            [
+                (per_query[ours][q.query_id] - per_query[theirs][q.query_id]) / (sizes[q.language] * len(sizes))
+                for q in questions
+            ]
+        )
+        of_set[name] = float(weighted.sum())
+        p_of_set[name] = paired_randomisation(weighted, np.random.default_rng(1), 10_000)
+        parts.append(weighted / len(sets))
+    whole = np.concatenate(parts)
+    corrected = dict(zip(p_of_set, holm(list(p_of_set.values())), strict=True))
+    return {
+        "difference": float(whole.sum()),
+        "p_value": paired_randomisation(whole, np.random.default_rng(0), rounds),
+        "sets": {name: {"difference": value, "p_holm": corrected[name]} for name, value in of_set.items()},
+    }
+
+
+def targets_of(compared: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Better than each baseline in the mean, with p below .01, and no set worse by more than a point."""
+    found = []
+    for pair, entry in compared.items():
+        worst = min(entry["sets"], key=lambda name: entry["sets"][name]["difference"])
+        least = 100 * entry["sets"][worst]["difference"]
+        gain = 100 * entry["difference"]
+        found.append({"name": f"{pair}, points", "value": gain, "bound": "> 0", "met": gain > 0})
+        found.append(
+            {"name": f"{pair}, p", "value": entry["p_value"], "bound": "< 0.01", "met": entry["p_value"] < 0.01}
+        )
+        found.append({"name": f"{pair}, worst set ({worst})", "value": least, "bound": ">= -1", "met": least >= -1})
+    return found
+
+
+def table(sets: Mapping[str, Mapping[str, Any]], means: Mapping[str, Mapping[str, float]]) -> str:
+    """A row per set, and the mean."""
+    lines = ["| nDCG@10 | " + " | ".join(COLUMNS.values()) + " |", "|---|" + "---:|" * len(COLUMNS)]
+    for name, found in sets.items():
+        cells = [f"{means[system][name]:.3f}" for system in COLUMNS]
+        lines.append(f"| {name}, {len(found['questions'])} questions | " + " | ".join(cells) + " |")
+    cells = [f"{means[system]['mean']:.3f}" for system in COLUMNS]
+    return "\n".join([*lines, "| **mean of the sets** | " + " | ".join(cells) + " |"]) + "\n"
+
+
+def main() -> None:
+    """Measure every set, write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sets", nargs="*", default=list(SETS))
+    parser.add_argument("--data", type=Path, default=ROOT.parent.parent / "shared" / "data")
+    parser.add_argument("--questions", type=int, default=150, help="of each set, drawn by hash; 0 for all")
+    parser.add_argument("--depth", type=int, default=100)
+    parser.add_argument("--threads", type=int, default=2)
+    chosen = parser.parse_args()
+    torch.set_num_threads(chosen.threads)
+    found_commit, start = commit(), time.monotonic()
+    bench = Bench(chosen.questions, chosen.depth)
+    sets = {}
+    for name in chosen.sets:
+        sets[name] = bench.measure(chosen.data / name, SETS[name])
+        print(
+            name, {s: round(macro_mean(sets[name]["values"][s], sets[name]["questions"])["mean"], 4) for s in COLUMNS}
+        )
+    means: dict[str, dict[str, float]] = {}
+    for system in COLUMNS:
+        means[system] = {n: macro_mean(f["values"][system], f["questions"])["mean"] for n, f in sets.items()}
+        means[system]["mean"] = float(np.mean(list(means[system].values())))
+    compared = {
+        f"tamis-base+{first_stage} over {baseline}": differences(sets, f"tamis-base+{first_stage}", baseline, 100_000)
+        for first_stage in RERANKED
+        for baseline in (*BASELINES, f"untrained+{first_stage}")
+    }
+    against = {pair: entry for pair, entry in compared.items() if "untrained" not in pair}
+    content = {
+        "benchmark": "general",
+        "commit": found_commit,
+        "machine": machine(),
+        "seeds": [17],
+        "model_sha256": json.loads((SHIPPED / "MANIFEST.json").read_text("utf-8"))["sha256"],
+        "first_stage_weights": dict(bench.weights),
+        "depth": chosen.depth,
+        "seconds": time.monotonic() - start,
+        "figures": means,
+        "tie_rate": {name: found["ties"] for name, found in sets.items()},
+        "comparisons": compared,
+        "targets": targets_of(against),
+    }
+    results = ROOT / "results"
+    (results / "general.json").write_text(json.dumps(content, ensure_ascii=False, indent=2) + "\n", "utf-8")
+    (results / "general.md").write_text(table(sets, means), "utf-8")
+    if chosen.sets == list(SETS):
+        show_in_readme(table(sets, means), "general")
+        show_in_readme(table(sets, means), "general", SHIPPED / "README.md")
+    print(table(sets, means))
+    for target in content["targets"]:
+        print("met   " if target["met"] else "MISSED", target["name"], f"{target['value']:.4g}", target["bound"])
+
+
+if __name__ == "__main__":
+    main()

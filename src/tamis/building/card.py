@@ -1,0 +1,116 @@
+"""The model card that lies beside the weights: where they come from, what they learnt, what it cost."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tamis.artifacts import read_json
+from tamis.building.workshop import Workshop
+from tamis.records import TrainingList
+from tamis.settings import Recipe
+
+Facts = Mapping[str, Any]
+
+STAGES = ("corpus", "queries", "candidates", "scores", "lists", "train")
+"""What a student learns from, and learning itself."""
+
+
+def model_card(shop: Workshop, lineage: Facts) -> str:
+    """A Hugging Face model card in Markdown.
+
+    Args:
+        shop: The run; its stages up to the training are finished.
+        lineage: What `tamis.json` says of the model's origin; agreement by domain and parents are shown.
+    """
+    recipe = shop.recipe
+    manifests = {name: read_json(shop.folders[name] / "manifest.json") for name in STAGES}
+    languages = _languages(shop)
+    lines = [
+        "---",
+        "library_name: tamis",
+        "pipeline_tag: text-ranking",
+        f"base_model: {recipe.student.start or recipe.candidates.dense.path}",
+        f"language: [{', '.join(sorted({language.split('-')[0] for language in languages}))}]",
+        "tags: [reranker, cross-encoder, tamis]",
+        "---",
+        "",
+        f"# {recipe.name}",
+        "",
+        _what_it_is(recipe),
+        "",
+        "```python",
+        "from tamis.models.reranker import Reranker",
+        "",
+        'Reranker("path/to/this/folder").rank("a query", ["a document", "another"])',
+        "```",
+        "",
+        "## What it learnt from",
+        "",
+        *_corpora(recipe),
+        "",
+        *_table(("stage", "kept", "left out", "seconds"), _stages(manifests)),
+        "",
+        *_table(("language", "lists"), [(language, str(count)) for language, count in languages.items()]),
+        "",
+        f"Teacher: {_teacher(recipe)}. Loss: {recipe.train.loss}. No relevance judgement of the target was read.",
+        "",
+        "## How far it agrees with its teacher",
+        "",
+        "nDCG@10 against the teacher's grades, on queries held out from training.",
+        "",
+        *_table(("domain", "agreement"), [(d, f"{value:.4f}") for d, value in lineage.get("agreement", {}).items()]),
+        "",
+        f"Parents, in the order they were merged: {', '.join(lineage.get('parents', [])) or 'none'}.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _what_it_is(recipe: Recipe) -> str:
+    target = f"adapted without labels to {recipe.corpus.target}" if recipe.corpus.target else "for text of any topic"
+    return f"A reranker {target}, made by tamis from the recipe `{recipe.name}`, seed {recipe.seed}."
+
+
+def _corpora(recipe: Recipe) -> Iterator[str]:
+    """A line per corpus, with its licence where a file beside it says one."""
+    folders = [general.path for general in recipe.corpus.general]
+    if recipe.corpus.target:
+        folders.insert(0, recipe.corpus.target)
+    for folder in folders:
+        yield f"- {folder.name}: {licence_of(folder) or 'licence not stated beside the corpus'}"
+
+
+def licence_of(folder: Path) -> str:
+    """The licence that a corpus folder states, empty if none: LICENCE.txt's first line, or its line in SOURCE.txt."""
+    for name, wanted in (("LICENCE.txt", ""), ("LICENSE.txt", ""), ("SOURCE.txt", "licence")):
+        file = folder / name
+        if file.is_file():
+            lines = [line.strip() for line in file.read_text(encoding="utf-8", errors="replace").splitlines()]
+            found = next((line for line in lines if line and line.lower().startswith(wanted)), "")
+            if found:
+                return found.partition(":")[2].strip() if wanted else found
+    return ""
+
+
+def _languages(shop: Workshop) -> dict[str, int]:
+    lists = shop.read("lists", TrainingList)
+    return dict(sorted(Counter(shop.queries[one.query_id].language for one in lists).items()))
+
+
+def _stages(manifests: Mapping[str, Facts]) -> Iterator[tuple[str, ...]]:
+    for name, manifest in manifests.items():
+        counts = manifest["counts"]
+        dropped = ", ".join(f"{count:,} {reason}" for reason, count in counts["dropped"].items())
+        yield name, f"{counts['kept']:,}", dropped, f"{manifest['seconds']:,.0f}"
+
+
+def _teacher(recipe: Recipe) -> str:
+    weights = {"bi-encoder": recipe.scores.dense, "BM25": recipe.scores.bm25, "USE": recipe.scores.use}
+    return " + ".join(f"{weight:g} {name}" for name, weight in weights.items() if weight)
+
+
+def _table(header: Sequence[str], rows: Any) -> Iterator[str]:
+    yield f"| {' | '.join(header)} |"
+    yield "|" + "---|" * len(header)
+    for row in rows:
+        yield f"| {' | '.join(row)} |"

@@ -1,0 +1,49 @@
+"""What a training shows while it runs: a line beside the progress bar, and TensorBoard files where it is installed."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tamis.progress import Advance
+
+Watch = Callable[[int, Mapping[str, float]], None]
+
+SHOWN = {"loss": "loss {:.3f}", "agreement": "agreement {:.4f}", "tokens_per_second": "{:,.0f} tokens/s"}
+"""What stands beside the bar, in this order."""
+
+
+@contextmanager
+def watching(folder: Path | None, advance: Advance) -> Iterator[Watch]:
+    """Show the figures of a training.
+
+    Args:
+        folder: For TensorBoard's files; None writes none.
+        advance: Of the progress bar.
+
+    Yields:
+        A function to call with a step and its figures.
+    """
+    board = _board(folder) if folder else None
+    latest: dict[str, float] = {}
+
+    def watch(step: int, figures: Mapping[str, float]) -> None:
+        latest.update(figures)
+        advance.note = ", ".join(form.format(latest[name]) for name, form in SHOWN.items() if name in latest)
+        if board:
+            for name, value in figures.items():
+                board.add_scalar(name, value, step)
+
+    try:
+        yield watch
+    finally:
+        if board:
+            board.close()
+
+
+def _board(folder: Path) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return None
+    return SummaryWriter(str(folder))

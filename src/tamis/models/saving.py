@@ -1,0 +1,150 @@
+"""Writing checkpoint folders: safetensors, tokenizer and `tamis.json`, never a pickle."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tamis.errors import ModelError
+from tamis.models.adapters import remove_adapters
+from tamis.models.checkpoint import FORMAT, Deployment
+from tamis.models.sequence import ClassifierModel, LastTokenModel
+from tamis.models.sequence_student import SequenceStudent
+from tamis.models.serializer import Joined, Serializer, Template, to_facts
+from tamis.models.student import Student
+
+ST_MODULE = "tamis.models.sentence_transformers_module.WarmModule"
+"""Import path of the module through which sentence-transformers scores a warm folder."""
+
+ST_ACTIVATIONS = {
+    "sigmoid": "torch.nn.modules.activation.Sigmoid",
+    "tanh": "torch.nn.modules.activation.Tanh",
+    "identity": "torch.nn.modules.linear.Identity",
+}
+"""Import path of each activation, as sentence-transformers and vLLM store it."""
+
+
+def save_student(student: Student, folder: Path, deployment: Deployment) -> None:
+    """Write an ordinary Hugging Face folder: safetensors, tokenizer, `tamis.json`; the folder must be empty or new.
+
+    A student with adapters has none afterwards: they are merged into its weights.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if isinstance(student, SequenceStudent):
+        remove_adapters(student.model)
+        tokenizer, activation = student.tokenizer, student.activation
+        save_classifier(student.model, tokenizer, student.serializer, activation, deployment, folder)
+        return
+    student.whole_body().save_pretrained(folder)
+    head = {
+        "joint_layers": student.joint_layers,
+        "cross_bias": student.cross_bias,
+        "scale": student.scale.item(),
+        "bias": student.bias.item(),
+    }
+    # sentence-transformers finds the head through this list; it asks for trust_remote_code=True to import it.
+    write_json(folder / "modules.json", [{"idx": 0, "name": "0", "path": "", "type": ST_MODULE}])
+    write_json(
+        folder / "config_sentence_transformers.json",
+        {"model_type": "CrossEncoder", "activation_fn": ST_ACTIVATIONS["sigmoid"]},
+    )
+    save_tokenizer(student.encoder.tokenizer, folder)
+    write_facts(folder, "warm", student.serializer, "sigmoid", deployment, head)
+
+
+def save_classifier(
+    model: ClassifierModel | LastTokenModel,
+    tokenizer: Any,
+    serializer: Joined | Template,
+    activation: str,
+    deployment: Deployment,
+    folder: Path,
+) -> None:
+    """Write a reranker as `...ForSequenceClassification` with one label, its tokenizer, its text and its activation.
+
+    The head of a causal classifier has no bias in transformers and vLLM: a bias is left out, which moves every logit by
+    the same constant and no ranking.
+
+    Raises:
+        ModelError: a body for which transformers has no classifier.
+    """
+    classifier = model.classifier if isinstance(model, ClassifierModel) else _causal_classifier(model)
+    # The activation lies in config.json for vLLM and in a file of its own for sentence-transformers.
+    classifier.config.sentence_transformers = {"activation_fn": ST_ACTIVATIONS[activation]}
+    classifier.save_pretrained(folder)
+    tokenizer.model_max_length = serializer.max_tokens
+    if isinstance(serializer, Template):
+        tokenizer.chat_template = chat_template(serializer)
+    save_tokenizer(tokenizer, folder)
+    write_facts(
+        folder, "encoder" if isinstance(model, ClassifierModel) else "causal", serializer, activation, deployment
+    )
+
+
+def _causal_classifier(model: Any) -> Any:
+    from transformers import AutoModelForSequenceClassification
+
+    config = type(model.body.config).from_dict(model.body.config.to_dict() | {"num_labels": 1})
+    for name in ("auto_map", "architectures"):
+        if hasattr(config, name):
+            delattr(config, name)
+    try:
+        with torch.device("meta"):
+            classifier = AutoModelForSequenceClassification.from_config(config)
+    except ValueError:
+        raise ModelError(f"transformers has no classifier for bodies of type {config.model_type}") from None
+    setattr(classifier, classifier.base_model_prefix, model.body)
+    classifier.score = torch.nn.Linear(len(model.weight), 1, bias=False, dtype=model.body.dtype)
+    classifier.score.weight.data = model.weight[None].to(model.body.dtype)
+    return classifier
+
+
+def chat_template(serializer: Template) -> str:
+    """The template as a chat template: messages of the roles query and document, and system for an instruction.
+
+    This is how sentence-transformers and vLLM's score endpoints hand over a pair.
+    """
+
+    def said(role: str) -> str:
+        return f'messages | selectattr("role", "eq", "{role}") | map(attribute="content") | first'
+
+    instruction = f"{{{{ {said('system')} | default({json.dumps(serializer.instruction)}) }}}}"
+    text = serializer.template.replace("{instruction}", instruction)
+    text = text.replace("{query}", f"{{{{ {said('query')} }}}}").replace("{document}", f"{{{{ {said('document')} }}}}")
+    # Jinja drops one line break at the end of a template.
+    return serializer.prefix + text + serializer.suffix + ("\n" if serializer.suffix.endswith("\n") else "")
+
+
+def write_facts(
+    folder: Path,
+    family: str,
+    serializer: Serializer,
+    activation: str,
+    deployment: Deployment,
+    head: Mapping[str, Any] | None = None,
+) -> None:
+    """Write `tamis.json`, which `read_facts` reads; `head` holds what a warm head needs besides."""
+    facts = {
+        "format": FORMAT,
+        "family": family,
+        "serializer": to_facts(serializer),
+        "activation": activation,
+        "first_stage_weights": dict(deployment.first_stage_weights),
+        "lineage": dict(deployment.lineage),
+    }
+    write_json(folder / "tamis.json", {**facts, **(head or {})})
+
+
+def save_tokenizer(tokenizer: Any, folder: Path) -> None:
+    """Write the tokenizer as it is, not as it was last used: the same bytes whatever was tokenised before."""
+    tokenizer.backend_tokenizer.no_truncation()
+    tokenizer.backend_tokenizer.no_padding()
+    tokenizer.init_kwargs.pop("local_files_only", None)
+    tokenizer.save_pretrained(folder)
+
+
+def write_json(path: Path, content: object) -> None:
+    """Readable JSON in UTF-8."""
+    path.write_text(json.dumps(content, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,71 @@
+import json
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tamis.errors import InputError
+from tamis.models.reranker import Reranker
+from tamis.sources import tamis_base as module
+from tamis.sources.e5_small import convert_e5_small
+from tamis.sources.tamis_base import SHIPPED, ship, tamis_base
+
+QUESTION = "Wie installiere ich ein Paket?"
+DOCUMENTS = [
+    "Der Himmel ist blau.",
+    "Mit apt install wird ein Paket installiert.",
+    "Packages are removed by apt remove.",
+]
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(autouse=True)
+def own_cache(cache, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+
+
+def test_the_general_student_works_by_its_name_without_a_network():
+    ranked = Reranker("tamis-base").rank(QUESTION, DOCUMENTS)
+    assert ranked[0]["corpus_id"] == 1
+    assert ranked[-1]["corpus_id"] == 0
+
+
+def test_it_is_built_once(monkeypatch):
+    folder = tamis_base()
+    monkeypatch.setattr(module, "convert_e5_small", None)
+    assert tamis_base() == folder
+
+
+def test_it_is_the_body_with_the_shipped_layers(tmp_path):
+    convert_e5_small(tmp_path / "body")
+    body, built = load_file(tmp_path / "body" / "model.safetensors"), load_file(tamis_base() / "model.safetensors")
+    layers = load_file(SHIPPED / "layers.safetensors")
+    assert built.keys() == body.keys()
+    for name, tensor in built.items():
+        assert torch.equal(tensor, layers[name].float() if name in layers else body[name])
+    assert all(name.startswith("encoder.layer.") for name in layers)
+    assert sum(file.stat().st_size for file in SHIPPED.iterdir()) < 45e6
+
+
+def test_what_is_shipped_of_a_model_builds_it_again(tmp_path, monkeypatch):
+    ship(tamis_base(), tmp_path / "again")
+    first, again = (json.loads((f / "MANIFEST.json").read_text()) for f in (SHIPPED, tmp_path / "again"))
+    assert first == again
+    assert (tmp_path / "again" / "layers.safetensors").read_bytes() == (SHIPPED / "layers.safetensors").read_bytes()
+
+
+def test_layers_that_are_not_the_shipped_ones_are_refused(tmp_path, monkeypatch):
+    shutil.copytree(SHIPPED, tmp_path / "shipped")
+    content = bytearray((tmp_path / "shipped" / "layers.safetensors").read_bytes())
+    content[-1] ^= 1
+    (tmp_path / "shipped" / "layers.safetensors").write_bytes(content)
+    monkeypatch.setattr(module, "SHIPPED", tmp_path / "shipped")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with pytest.raises(InputError, match=r"layers\.safetensors: has sha256 .*, expected .*; install tamis anew"):
+        tamis_base()
+    assert not list((tmp_path / "cache").rglob("*.safetensors"))
