@@ -49,7 +49,9 @@ def test_alone_everything_comes_back_in_order():
     assert torch.equal(ALONE.gather(own, logits[own], len(LENGTHS)), logits)
 
 
-@pytest.mark.parametrize(("loss", "memory"), [("margin-mse", "keep"), ("gap-hinge", "recompute")])
+@pytest.mark.parametrize(
+    ("loss", "memory"), [pytest.param("margin-mse", "keep", marks=pytest.mark.slow), ("gap-hinge", "recompute")]
+)
 def test_two_processes_learn_as_one(tiny_encoder, tmp_path, loss, memory):
     script = tmp_path / "training.py"
     script.write_text(TRAINING)
