@@ -19,10 +19,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from machine import commit, machine, show_in_readme
+from machine import commit, machine, print_targets, show_in_readme
 from tamis.artifacts import ItemStore, item_key
 from tamis.building.workshop import embed_missing
-from tamis.formulas.ranking import tied_at_top
 from tamis.formulas.significance import holm, paired_randomisation
 from tamis.models.checkpoint import find_checkpoint, load_warm, read_facts
 from tamis.models.encoder import Encoder
@@ -45,7 +44,8 @@ from tamis.stages.evaluate import (
     measure,
     pairs_to_score,
     read_questions,
-    rerank,
+    runs_of,
+    student_runs,
 )
 
 ROOT = Path(__file__).resolve().parent
@@ -116,20 +116,12 @@ class Bench:
         questions = draw_questions(judged, share)
         vectors = self.vectors("query", {q.query_id: q.text for q in questions})
         pools = [_pool(q, shelves["target", q.language], vectors[q.query_id]) for q in questions]
-        runs: dict[str, Any] = {name: {p.question.query_id: p.rankings[name] for p in pools} for name in BASELINES}
-        ties = {name: float(np.mean([tied_at_top(p.scores[name]) for p in pools])) for name in BASELINES}
+        runs, ties = runs_of(pools, BASELINES)
         for student in STUDENTS:
             logits = self._logits(student, pools, texts, folder.name)
-            for first_stage in RERANKED:
-                for sign, weight in (("@", 0.0), ("+", self.weights[first_stage])):
-                    name = f"{student}{sign}{first_stage}"
-                    found = {}
-                    for pool in pools:
-                        head = pool.rankings[first_stage][: self.depth]
-                        values = np.array([logits[pool.question.query_id, d] for d in head])
-                        found[pool.question.query_id] = rerank(pool, first_stage, values, weight)
-                    runs[name] = {query_id: ranking for query_id, (ranking, _) in found.items()}
-                    ties[name] = float(np.mean([tied for _, tied in found.values()]))
+            found, tied = student_runs(student, pools, logits, self.weights, self.depth)
+            runs |= found
+            ties |= tied
         return {"questions": questions, "values": measure(runs, questions), "ties": ties}
 
     def _logits(
@@ -154,11 +146,7 @@ class Bench:
 def _pool(question: Question, shelf: Shelf, vector: np.ndarray) -> Pool:
     found = shelf.search(question.text, vector)
     ranked = {name: rank_candidates(question.query_id, shelf.doc_ids, scores, 100) for name, scores in found.items()}
-    return Pool(
-        question,
-        {name: list(candidates.doc_ids) for name, candidates in ranked.items()},
-        {name: np.array(candidates.scores) for name, candidates in ranked.items()},
-    )
+    return Pool.of(question, ranked)
 
 
 def differences(sets: Mapping[str, Mapping[str, Any]], ours: str, theirs: str, rounds: int) -> dict[str, Any]:
@@ -265,8 +253,7 @@ def main() -> None:
         show_in_readme(table(sets, means), "general")
         show_in_readme(table(sets, means), "general", SHIPPED / "README.md")
     print(table(sets, means))
-    for target in content["targets"]:
-        print("met   " if target["met"] else "MISSED", target["name"], f"{target['value']:.4g}", target["bound"])
+    print_targets(content["targets"])
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import platform
 import subprocess
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,21 @@ def matrix_rates(size: int = 1536, seconds: float = 1.5) -> dict[str, float]:
             best = min(best, time.perf_counter() - start)
         rates[name] = 2 * size**3 / best / 1e9
     return rates
+
+
+def targets_table(targets: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Lines of a Markdown table of targets: name, value, bound, met."""
+    lines = ["| target | value | bound | met |", "|---|---:|---|---|"]
+    for target in targets:
+        verdict = "yes" if target["met"] else "**no**"
+        lines.append(f"| {target['name']} | {target['value']:.3g} | {target['bound']} | {verdict} |")
+    return lines
+
+
+def print_targets(targets: Sequence[Mapping[str, Any]]) -> None:
+    """A line per target, with what is not met in capitals."""
+    for target in targets:
+        print("met   " if target["met"] else "MISSED", target["name"], f"{target['value']:.4g}", target["bound"])
 
 
 def show_in_readme(table: str, name: str, path: Path = ROOT.parent / "README.md") -> None:

@@ -24,7 +24,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from machine import commit, machine, show_in_readme
+from machine import commit, machine, show_in_readme, targets_table
 
 ROOT = Path(__file__).resolve().parent
 GB = 10**9
@@ -178,10 +178,7 @@ def markdown(content: dict[str, Any]) -> str:
             f"| {name} | {run['peak_rss'] / GB:.2f} | {run['peak_anonymous'] / GB:.2f} "
             f"| {run['peak_rss'] / made['largest_shard']:.2f} | {run['seconds']:.0f} |"
         )
-    lines += ["", "| target | value | bound | met |", "|---|---:|---|---|"]
-    for target in content["targets"]:
-        verdict = "yes" if target["met"] else "**no**"
-        lines.append(f"| {target['name']} | {target['value']:.3g} | {target['bound']} | {verdict} |")
+    lines += ["", *targets_table(content["targets"])]
     return "\n".join(lines) + "\n"
 
 

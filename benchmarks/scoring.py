@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import kendalltau
 
-from machine import commit, machine, matrix_rates, show_in_readme
+from machine import commit, machine, matrix_rates, show_in_readme, targets_table
 from scoring_bodies import against_the_published_wrapper, mixture_of_experts
 from scoring_engines import DEMO, Engine, Pair, engines, small_model, trained_model
 
@@ -180,10 +180,7 @@ def markdown(content: dict[str, Any]) -> str:
             f"A body with {row['experts']} experts, 4 active: {row['parameters'] / 1e6:.0f} M parameters, "
             f"{row['active_parameters'] / 1e6:.0f} M active, {row['tokens_per_second']:.0f} tokens/s."
         )
-    lines += ["", "| target | value | bound | met |", "|---|---:|---|---|"]
-    for target in content["targets"]:
-        verdict = "yes" if target["met"] else "**no**"
-        lines.append(f"| {target['name']} | {target['value']:.3g} | {target['bound']} | {verdict} |")
+    lines += ["", *targets_table(content["targets"])]
     return "\n".join(lines) + "\n"
 
 

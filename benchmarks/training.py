@@ -26,7 +26,7 @@ from typing import Any
 
 import torch
 
-from machine import commit, machine, matrix_rates, show_in_readme
+from machine import commit, machine, matrix_rates, print_targets, show_in_readme
 
 ROOT = Path(__file__).resolve().parent
 DEMO = ROOT.parent / "demo"
@@ -98,7 +98,6 @@ def train_tamis(folder: Path, steps: int, precision: str) -> dict[str, Any]:
         for start in range(0, len(records), LISTS):
             yield records[start : start + LISTS]
 
-    ends = [time.perf_counter()]
     settings = TrainSettings(loss="listwise", temperature=1.0, learning_rate=2e-5, checkpoints=1)
     one = Machine(2048, 2048)
     with FlopCounterMode(display=False) as counter:
@@ -256,7 +255,7 @@ def main() -> None:
         ("padding", ours["padding"], "<= 0.05", ours["padding"] <= 0.05),
         ("difference of the first losses", gap, "<= 0.01", gap <= 0.01),
     ]
-    content = {
+    content: dict[str, Any] = {
         "benchmark": "training",
         "commit": found_commit,
         "machine": machine(),
@@ -272,8 +271,7 @@ def main() -> None:
     (results / "training.md").write_text(table(figures), "utf-8")
     show_in_readme(table(figures), "training")
     print(table(figures))
-    for name, value, bound, met in targets:
-        print("met   " if met else "MISSED", name, f"{value:.4g}", bound)
+    print_targets(content["targets"])
 
 
 if __name__ == "__main__":

@@ -584,3 +584,11 @@ def test_the_splits_of_a_general_corpus_are_read_and_no_others(finished: Finishe
     given = [q for q in read_records(folders["queries"] / "queries.parquet", Query) if q.generator == "given"]
     assert all(any(q.query_id.startswith(f"given/{row.split()[0]}/") for row in rows[1:4]) for q in given)
     assert given
+
+
+def test_a_domain_may_have_a_name_that_ends_like_the_general_one() -> None:
+    lists = [
+        TrainingList("q", name, "train", ("a", "b"), (0.0, 1.0), (0, 1), (1.0, 0.0))
+        for name in ("my-general", "general")
+    ]
+    assert training._domains(lists) == ["my-general"]

@@ -1,6 +1,6 @@
 """Adapt an existing model to one more corpus: one specialist, merged into it, and what the old domains lost."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,14 +8,12 @@ from tamis.artifacts import read_json, read_records
 from tamis.errors import InputError, SettingsError
 from tamis.models.checkpoint import find_checkpoint, read_facts
 from tamis.models.serializer import Apart
-from tamis.pipeline import run_recipe
+from tamis.pipeline import Announce, run_recipe
 from tamis.records import Document
 from tamis.settings import Recipe, recipe_from
 
 DOMAIN = "corpus"
 """Name of the new domain."""
-
-Announce = Callable[[str, Path, bool], None]
 
 
 @dataclass(frozen=True)

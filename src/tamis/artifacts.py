@@ -240,11 +240,10 @@ def read_records(path: Path, kind: type[Record]) -> list[Record]:
     return _records(pq.read_table(path), kind)
 
 
-def read_groups(path: Path, kind: type[Record], rng: np.random.Generator | None = None) -> Iterator[list[Record]]:
-    """Read what `write_records` wrote, one row group at a time: in their order, or in a random one."""
+def read_groups(path: Path, kind: type[Record], rng: np.random.Generator) -> Iterator[list[Record]]:
+    """Read what `write_records` wrote, one row group at a time, in a random order."""
     with pq.ParquetFile(path) as file:
-        order = rng.permutation(file.num_row_groups).tolist() if rng else range(file.num_row_groups)
-        for number in order:
+        for number in rng.permutation(file.num_row_groups).tolist():
             yield _records(file.read_row_group(number), kind)
 
 

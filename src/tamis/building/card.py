@@ -16,16 +16,17 @@ STAGES = ("corpus", "queries", "candidates", "scores", "lists", "train")
 """What a student learns from, and learning itself."""
 
 
-def model_card(shop: Workshop, lineage: Facts) -> str:
+def model_card(shop: Workshop, lineage: Facts, lists: Sequence[TrainingList]) -> str:
     """A Hugging Face model card in Markdown.
 
     Args:
         shop: The run; its stages up to the training are finished.
         lineage: What `tamis.json` says of the model's origin; agreement by domain and parents are shown.
+        lists: All lists of the run.
     """
     recipe = shop.recipe
     manifests = {name: read_json(shop.folders[name] / "manifest.json") for name in STAGES}
-    languages = _languages(shop)
+    languages = dict(sorted(Counter(shop.queries[one.query_id].language for one in lists).items()))
     lines = [
         "---",
         "library_name: tamis",
@@ -90,11 +91,6 @@ def licence_of(folder: Path) -> str:
             if found:
                 return found.partition(":")[2].strip() if wanted else found
     return ""
-
-
-def _languages(shop: Workshop) -> dict[str, int]:
-    lists = shop.read("lists", TrainingList)
-    return dict(sorted(Counter(shop.queries[one.query_id].language for one in lists).items()))
 
 
 def _stages(manifests: Mapping[str, Facts]) -> Iterator[tuple[str, ...]]:

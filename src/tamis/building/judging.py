@@ -6,7 +6,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from safetensors.torch import load_file
@@ -18,13 +17,11 @@ from tamis.artifacts import (
 from tamis.building.mining import input_hashes
 from tamis.building.training import score_pairs
 from tamis.building.workshop import Workshop, texts_of
-from tamis.formulas.ranking import tied_at_top
 from tamis.progress import track
 from tamis.records import Query, TrainingList
 from tamis.settings import Recipe
 from tamis.stages.candidates import rank_candidates
 from tamis.stages.evaluate import (
-    RERANKED,
     Pool,
     Question,
     Run,
@@ -34,7 +31,8 @@ from tamis.stages.evaluate import (
     measure,
     pairs_to_score,
     read_questions,
-    rerank,
+    runs_of,
+    student_runs,
     systems_of,
 )
 from tamis.stages.lists import GENERAL
@@ -106,35 +104,18 @@ def _pools(shop: Workshop, questions: Sequence[Question]) -> list[Pool]:
         asked = Query(question.query_id, question.text, question.language, "target", "", "question")
         hybrid = ranked["hybrid"].doc_ids
         ranked["teacher"] = rank_candidates(question.query_id, hybrid, teach(asked, hybrid), depth)
-        pools.append(
-            Pool(
-                question,
-                {name: list(candidates.doc_ids) for name, candidates in ranked.items()},
-                {name: np.array(candidates.scores) for name, candidates in ranked.items()},
-            )
-        )
+        pools.append(Pool.of(question, ranked))
     return pools
 
 
 def _runs(shop: Workshop, pools: Sequence[Pool], depth: int) -> tuple[dict[str, Run], dict[str, float]]:
     """The ranking of every system for every question, and the share of questions whose best score is shared."""
-    runs: dict[str, Run] = {}
-    ties: dict[str, float] = {}
-    for name in ("bm25", "dense", "hybrid", "teacher"):
-        runs[name] = {pool.question.query_id: pool.rankings[name] for pool in pools}
-        ties[name] = float(np.mean([tied_at_top(pool.scores[name]) for pool in pools]))
+    runs, ties = runs_of(pools, ("bm25", "dense", "hybrid", "teacher"))
     weights = read_json(shop.folders["merge"] / "path.json")["first_stage_weights"]
     for student, logits in _student_logits(shop, pools, depth).items():
-        for first_stage in RERANKED:
-            for sign, weight in (("@", 0.0), ("+", weights[first_stage])):
-                reranked = {}
-                for pool in pools:
-                    head = pool.rankings[first_stage][:depth]
-                    values = np.array([logits[pool.question.query_id, doc_id] for doc_id in head])
-                    reranked[pool.question.query_id] = rerank(pool, first_stage, values, weight)
-                system = f"{student}{sign}{first_stage}"
-                runs[system] = {query_id: ranking for query_id, (ranking, _) in reranked.items()}
-                ties[system] = float(np.mean([tied for _, tied in reranked.values()]))
+        found, tied = student_runs(student, pools, logits, weights, depth)
+        runs |= found
+        ties |= tied
     return runs, ties
 
 

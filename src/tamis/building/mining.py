@@ -18,14 +18,13 @@ from tamis.artifacts import (
 )
 from tamis.building.workshop import Workshop, model_identity, resolve_precision, texts_of
 from tamis.errors import InputError, MissingPartError, SettingsError
-from tamis.formulas.ranking import tie_key
 from tamis.generators.extractive import ExtractiveGenerator, inverse_document_frequencies
 from tamis.progress import track
 from tamis.records import Candidates, Document, Dropped, Query, ScoredCandidates, TrainingList
 from tamis.settings import GeneralCorpus, Recipe
 from tamis.stages.candidates import find_candidates
 from tamis.stages.corpus import clean, identify_languages, language_identifier, read_documents, read_given_queries
-from tamis.stages.lists import GENERAL, draw_lists
+from tamis.stages.lists import GENERAL, by_hash, draw_lists
 from tamis.stages.queries import Generate, filter_queries, given_queries, write_queries
 from tamis.stages.scores import score_candidates
 
@@ -248,7 +247,7 @@ def build_lists(shop: Workshop, folder: Path) -> Facts:
     drawn = draw_lists(scored, shop.queries, recipe.lists, recipe.scores.seed_bonus, recipe.seed)
     kept, dropped = split_dropped(drawn)
     # In no order of language or source: training streams the file part by part.
-    lists = sorted(kept, key=lambda one: tie_key("list", one.query_id))
+    lists = by_hash(kept)
     _check_splits(recipe, lists)
     facts = _write(folder, "lists", lists, TrainingList, dropped)
     domains = Counter((one.domain, one.split) for one in lists)

@@ -12,7 +12,7 @@ from tamis.records import Document, Query, TrainingList
 
 @dataclass(frozen=True)
 class OldDomains:
-    """What the last training of a run learnt from; every id begins with the folder's name.
+    """What the last training of a run learnt from; every query and document id begins with the folder's name.
 
     Attributes:
         lists: All its lists.
@@ -34,12 +34,7 @@ def old_domains(run: Path) -> OldDomains:
     folders = _stage_folders(run)
     mark = f"{run.name}/"
     lists = [
-        replace(
-            one,
-            query_id=mark + one.query_id,
-            domain=mark + one.domain,
-            doc_ids=tuple(mark + doc_id for doc_id in one.doc_ids),
-        )
+        replace(one, query_id=mark + one.query_id, doc_ids=tuple(mark + doc_id for doc_id in one.doc_ids))
         for one in read_records(folders["lists"] / "lists.parquet", TrainingList)
     ]
     queries = (replace(q, query_id=mark + q.query_id) for q in _read(folders, "queries", Query))

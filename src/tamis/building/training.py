@@ -27,7 +27,7 @@ from tamis.building.old_domains import old_domains, old_domains_identity
 from tamis.building.state import StateFile
 from tamis.building.watching import watching
 from tamis.building.workshop import Workshop, model_identity, resolve_precision, texts_of
-from tamis.formulas.ranking import agreement, steady_weight, tie_key, z_scores
+from tamis.formulas.ranking import agreement, steady_weight, z_scores
 from tamis.models.checkpoint import Deployment
 from tamis.models.saving import save_student
 from tamis.models.sequence_student import SequenceStudent
@@ -39,7 +39,7 @@ from tamis.stages.candidates import rank_candidates
 from tamis.stages.evaluate import (
     RERANKED,
 )
-from tamis.stages.lists import GENERAL
+from tamis.stages.lists import GENERAL, by_hash
 from tamis.stages.merge import Curve as MergeCurve
 from tamis.stages.merge import judgements, merge_specialists
 from tamis.stages.train import Curve, Machine, Texts, mean_agreement, train_student
@@ -66,7 +66,7 @@ def _training_texts(shop: Workshop) -> tuple[list[TrainingList], Texts]:
 
 
 def _domains(lists: Sequence[TrainingList]) -> list[str]:
-    return sorted({one.domain for one in lists if not one.domain.endswith(GENERAL)})
+    return sorted({one.domain for one in lists} - {GENERAL})
 
 
 def held_out_lists(
@@ -77,7 +77,7 @@ def held_out_lists(
     Agreement on extracts alone rewards lexical matching (docs/log.md); agreement on given queries alone says nothing
     about the corpus.
     """
-    own = _by_hash(one for one in lists if one.domain == domain and one.split == "held-out")
+    own = by_hash(one for one in lists if one.domain == domain and one.split == "held-out")
     given, written = _given_and_written(own, queries)
     in_turn = itertools.chain.from_iterable(itertools.zip_longest(written, given))
     return [one for one in in_turn if one is not None][:most]
@@ -89,10 +89,6 @@ def _judging_lists(
     """The held-out lists that judge students, by domain; without specialists the general student's own."""
     most = recipe.merge.held_out
     return {name: held_out_lists(lists, queries, name, most) for name in _domains(lists) or [GENERAL]}
-
-
-def _by_hash(lists: Iterable[TrainingList]) -> list[TrainingList]:
-    return sorted(lists, key=lambda one: tie_key("list", one.query_id))
 
 
 def _given_and_written(
@@ -127,12 +123,14 @@ def build_train(shop: Workshop, folder: Path) -> Facts:
     start = student.trained()
     save_file(dict(start), folder / "untrained.safetensors")
     curves: dict[str, Curve] = {}
+    # Once: it hashes the files of the model that the student starts from.
+    identity = [shop.folders["lists"].name, train_settings(recipe)]
 
     def unit(name: str, parent: Tensors, held_out: Sequence[TrainingList], steps: int, wanted: set[str]) -> Tensors:
         weight = _weights((one for one in lists if one.domain in wanted), shop.queries, recipe.train)
         file = shop.folders["lists"] / "lists.parquet"
         batches = endless_batches(file, weight, recipe.train.lists_per_step, recipe.seed)
-        tensors, curves[name] = _train_unit(shop, name, student, parent, batches, held_out, texts, steps)
+        tensors, curves[name] = _train_unit(shop, [*identity, name], student, parent, batches, held_out, texts, steps)
         save_file(dict(tensors), folder / f"{name}.safetensors")
         return tensors
 
@@ -153,7 +151,7 @@ def _weights(
     Where queries are given, only so many written ones are learnt from, drawn by hash.
     """
     given, written = _given_and_written((one for one in lists if one.split == "train"), queries)
-    chosen = given + _by_hash(written)[: round(len(given) * settings.written_per_given) if given else None]
+    chosen = given + by_hash(written)[: round(len(given) * settings.written_per_given) if given else None]
     language_of = {one.query_id: queries[one.query_id].language for one in chosen}
     by_language = language_weights(Counter(language_of.values()), settings.language_balance)
     return lambda one: by_language[language_of[one.query_id]] if one.query_id in language_of else 0.0
@@ -161,7 +159,7 @@ def _weights(
 
 def _train_unit(
     shop: Workshop,
-    name: str,
+    identity: Sequence[object],
     student: Student,
     parent: Tensors,
     batches: Iterator[Sequence[TrainingList]],
@@ -169,9 +167,13 @@ def _train_unit(
     texts: Texts,
     steps: int,
 ) -> tuple[Tensors, Curve]:
-    """Train one student, or take it from the item store if a killed run had finished it, or go on where it was."""
+    """Train one student, or take it from the item store if a killed run had finished it, or go on where it was.
+
+    `identity` names everything that its training depends on but the parent; its last part is the student's name.
+    """
+    name = identity[-1]
     settings, machine = shop.recipe.train, shop.recipe.machine
-    facts = [shop.folders["lists"].name, train_settings(shop.recipe), name, _digest(parent)]
+    facts = [*identity, _digest(parent)]
     keys = [item_key("trained", *facts), item_key("curve", *facts)]
     known = shop.items.get(keys)
     if not shop.team.agree(len(known) == len(keys)):
@@ -219,9 +221,10 @@ def build_merge(shop: Workshop, folder: Path) -> Facts:
     held_out = _judging_lists(recipe, lists, shop.queries)
     for run in recipe.merge.keep:
         old = old_domains(run)
-        held_out |= _judging_lists(recipe, old.lists, old.queries)
-        queries = {one.query_id: old.queries[one.query_id].text for one in old.lists}
-        texts = Texts(texts.prepared, {**texts.queries, **queries}, {**texts.documents, **texts_of(old.documents)})
+        found = _judging_lists(recipe, old.lists, old.queries)
+        held_out |= {f"{run.name}/{domain}": own for domain, own in found.items()}
+        queries, documents = texts_of(old.queries), texts_of(old.documents)
+        texts = Texts(texts.prepared, {**texts.queries, **queries}, {**texts.documents, **documents})
     student = shop.untrained_student()
 
     def judge(tensors: Tensors) -> dict[str, float]:
@@ -263,7 +266,7 @@ def build_merge(shop: Workshop, folder: Path) -> Facts:
         "versions": versions(),
     }
     save_student(student, folder / "model", Deployment(weights, lineage))
-    (folder / "model" / "README.md").write_text(model_card(shop, lineage), encoding="utf-8")
+    (folder / "model" / "README.md").write_text(model_card(shop, lineage, lists), encoding="utf-8")
     tried = len(path.steps)
     refused = Counter("a domain falls" if step.reason else "another step was better" for step in path.steps)
     refused.pop("another step was better", None)
@@ -339,7 +342,7 @@ def weighing_queries(lists: Sequence[TrainingList], queries: Mapping[str, Query]
     given, written = _given_and_written((one for one in lists if one.split == "held-out"), queries)
     chosen = given or written
     if len(chosen) > WEIGHING:
-        chosen = _by_hash(chosen)[:WEIGHING]
+        chosen = by_hash(chosen)[:WEIGHING]
     return [queries[one.query_id] for one in chosen]
 
 

@@ -1,13 +1,12 @@
 """What a training shows while it runs: a line beside the progress bar, and TensorBoard files where it is installed."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from tamis.progress import Advance
-
-Watch = Callable[[int, Mapping[str, float]], None]
+from tamis.stages.train import Watch
 
 SHOWN = {"loss": "loss {:.3f}", "agreement": "agreement {:.4f}", "tokens_per_second": "{:,.0f} tokens/s"}
 """What stands beside the bar, in this order."""

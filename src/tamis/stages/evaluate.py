@@ -10,6 +10,7 @@ import numpy as np
 from tamis.errors import InputError
 from tamis.formulas.ranking import rank_order, tie_key, tied_at_top, z_scores
 from tamis.formulas.significance import bootstrap_interval, holm, paired_randomisation
+from tamis.records import Candidates
 
 Run = dict[str, list[str]]
 """Ranked document ids by question, best first."""
@@ -48,6 +49,15 @@ class Pool:
     question: Question
     rankings: Mapping[str, list[str]]
     scores: Mapping[str, np.ndarray]
+
+    @classmethod
+    def of(cls, question: Question, found: Mapping[str, Candidates]) -> "Pool":
+        """From the candidates that each first stage, or the teacher, found."""
+        return cls(
+            question,
+            {name: list(candidates.doc_ids) for name, candidates in found.items()},
+            {name: np.array(candidates.scores) for name, candidates in found.items()},
+        )
 
 
 @dataclass(frozen=True)
@@ -189,6 +199,46 @@ def rerank(pool: Pool, first_stage: str, logits: np.ndarray, weight: float) -> t
     keys = [tie_key(pool.question.query_id, doc_id) for doc_id in head]
     order = [head[i] for i in rank_order(scores, keys)]
     return order + pool.rankings[first_stage][len(logits) :], tied_at_top(scores)
+
+
+def runs_of(pools: Sequence[Pool], names: Sequence[str]) -> tuple[dict[str, Run], dict[str, float]]:
+    """The rankings that pools hold under these names, and the share of questions whose best score is shared."""
+    runs = {name: {pool.question.query_id: pool.rankings[name] for pool in pools} for name in names}
+    return runs, {name: float(np.mean([tied_at_top(pool.scores[name]) for pool in pools])) for name in names}
+
+
+def student_runs(
+    student: str,
+    pools: Sequence[Pool],
+    logits: Mapping[tuple[str, str], float],
+    weights: Mapping[str, float],
+    depth: int,
+) -> tuple[dict[str, Run], dict[str, float]]:
+    """The student alone (`student@first_stage`) and with the first stage's score (`student+first_stage`).
+
+    Args:
+        student: Its name.
+        pools: What the first stages found.
+        logits: By question id and document id, for all that `pairs_to_score` names.
+        weights: Of each first stage's z-score beside the student's.
+        depth: How many candidates of each first stage are reranked.
+
+    Returns:
+        A run per system, and the share of questions whose best score is shared.
+    """
+    runs: dict[str, Run] = {}
+    ties: dict[str, float] = {}
+    for first_stage in RERANKED:
+        for sign, weight in (("@", 0.0), ("+", weights[first_stage])):
+            reranked = {}
+            for pool in pools:
+                head = pool.rankings[first_stage][:depth]
+                values = np.array([logits[pool.question.query_id, doc_id] for doc_id in head])
+                reranked[pool.question.query_id] = rerank(pool, first_stage, values, weight)
+            system = f"{student}{sign}{first_stage}"
+            runs[system] = {query_id: ranking for query_id, (ranking, _) in reranked.items()}
+            ties[system] = float(np.mean([tied for _, tied in reranked.values()]))
+    return runs, ties
 
 
 def measure(runs: Mapping[str, Run], questions: Sequence[Question]) -> dict[str, dict[str, float]]:

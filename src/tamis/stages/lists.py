@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import numpy as np
 
 from tamis.errors import SettingsError
-from tamis.formulas.ranking import z_scores
+from tamis.formulas.ranking import tie_key, z_scores
 from tamis.formulas.sampling import assign_bins, bin_edges, rescale, stratified_draw
 from tamis.records import Dropped, Query, ScoredCandidates, TrainingList
 from tamis.settings import ListsSettings
@@ -80,6 +80,11 @@ def _draw(
         tuple(int(b) for b in bins[drawn]),
         tuple(found.first_stage[i] for i in drawn),
     )
+
+
+def by_hash(lists: Iterable[TrainingList]) -> list[TrainingList]:
+    """Lists in an order that has nothing to do with language, source or when they were drawn."""
+    return sorted(lists, key=lambda one: tie_key("list", one.query_id))
 
 
 def _number(text: str) -> int:

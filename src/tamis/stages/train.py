@@ -274,10 +274,7 @@ class _Run:
             logits: Tensor = self.student([queries[i] for i in part], [documents[i] for i in part])
             return logits
 
-        if self.machine.recompute:
-            with torch.no_grad():
-                found = [logits_of(part) for part in parts]
-        else:
+        with torch.set_grad_enabled(not self.machine.recompute):
             found = [logits_of(part) for part in parts]
         logits = self.machine.team.gather(own_order(parts), torch.cat(found).detach(), len(lengths))
         logits.requires_grad_()
