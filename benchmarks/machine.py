@@ -2,7 +2,6 @@
 
 import platform
 import subprocess
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -38,25 +37,14 @@ def commit() -> str:
     return found.stdout.strip() or "unknown"
 
 
-def matrix_rates(size: int = 1536, seconds: float = 1.5) -> dict[str, float]:
-    """Matrix products of this machine in 10^9 operations a second, by number format: the best of many products.
-
-    Args:
-        size: Rows and columns; large enough to reach the rate, small enough for the cache.
-        seconds: Time for each format.
-    """
+def matrix_rates(seconds: float = 1.5) -> dict[str, float]:
+    """Matrix products of this machine in 10^9 operations a second, by number format; `seconds` for each."""
     import torch
 
-    rates: dict[str, float] = {}
-    for name, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
-        a, b = (torch.randn(size, size).to(dtype) for _ in range(2))
-        best, end = float("inf"), time.perf_counter() + seconds
-        while time.perf_counter() < end:
-            start = time.perf_counter()
-            a @ b
-            best = min(best, time.perf_counter() - start)
-        rates[name] = 2 * size**3 / best / 1e9
-    return rates
+    from tamis.models.precision import Precision, product_rate
+
+    formats: tuple[Precision, ...] = ("float32", "bfloat16")
+    return {name: product_rate(torch.device("cpu"), name, seconds=seconds) / 1e9 for name in formats}
 
 
 def targets_table(targets: Sequence[Mapping[str, Any]]) -> list[str]:

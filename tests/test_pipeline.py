@@ -22,11 +22,11 @@ from safetensors.numpy import load_file
 from tamis.artifacts import read_json, read_records, stage_key
 from tamis.building import training
 from tamis.errors import ModelError, SettingsError, TamisError
-from tamis.formulas.ranking import tie_key
+from tamis.formulas.ranking import tie_key, z_scores
 from tamis.models.encoder import Encoder
 from tamis.models.reranker import Reranker
 from tamis.pipeline import NAMES, STAGES, run_recipe
-from tamis.records import Query, TrainingList
+from tamis.records import Document, Query, ScoredCandidates, TrainingList
 from tamis.settings import TrainSettings, recipe_from
 from tests.commands import manifests, results_by_hash, start, write_recipe
 from tests.conftest import tiny_recipe, write_beir
@@ -127,6 +127,43 @@ def test_pairs_that_were_scored_are_not_scored_again(
     monkeypatch.setattr(training, "score_prepared", refuse)
     run_recipe(recipe_from(finished.content, "tiny"), root)
     assert results_by_hash(root) == results_by_hash(finished.root)
+
+
+def test_a_reranker_that_teaches_alone_gives_its_logits_and_is_asked_once(
+    finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    teacher = finished.folders["merge"] / "model"
+    alone = {"dense": 0, "bm25": 0, "use": 0, "seed_bonus": 0, "reranker": {"path": str(teacher)}}
+    content = changed(finished.content, "scores", alone) | {"precision": "float32"}
+    folders = run_recipe(recipe_from(content, "tiny"), tmp_path / "run", until="scores")
+    queries = {query.query_id: query for query in read_records(folders["queries"] / "queries.parquet", Query)}
+    documents = {d.doc_id: d for d in read_records(folders["corpus"] / "corpus.parquet", Document)}
+    reranker = Reranker(teacher)
+    for found in read_records(folders["scores"] / "scores.parquet", ScoredCandidates):
+        text = queries[found.query_id].text
+        logits = reranker.score_pairs([(text, documents[doc_id].text) for doc_id in found.doc_ids]).logits
+        np.testing.assert_allclose(found.teacher, z_scores(logits), atol=1e-3)
+    shutil.rmtree(tmp_path / "run" / "scores")
+    monkeypatch.setattr(Reranker, "score_pairs", lambda *_: pytest.fail("a query is scored again"))
+    run_recipe(recipe_from(content, "tiny"), tmp_path / "run", until="scores")
+
+
+def test_a_changed_reranker_teaches_anew(finished: Finished, tmp_path: Path) -> None:
+    teacher = shutil.copytree(finished.folders["merge"] / "model", tmp_path / "teacher")
+    content = changed(finished.content, "scores.reranker", {"path": str(teacher)})
+    before = keys(content)
+    (teacher / "README.md").write_text("another one")
+    after = keys(content)
+    assert [name for name in NAMES if before[name] != after[name]] == list(NAMES[NAMES.index("scores") :])
+
+
+def test_a_gpu_that_is_asked_for_and_not_there_is_said_at_once(
+    finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    content = changed(finished.content, "machine.device", "cuda")
+    with pytest.raises(SettingsError, match=r"machine\.device is cuda, but torch sees no GPU"):
+        run_recipe(recipe_from(content, "tiny"), tmp_path / "run")
 
 
 @pytest.mark.parametrize(("share", "expected"), [(0.0, "gg"), (0.5, "ggt"), (1.0, "ggtt"), (9.0, "ggttt")])

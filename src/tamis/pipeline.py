@@ -21,6 +21,7 @@ from tamis.building.mining import (
     corpus_settings,
     encoder_settings,
     queries_settings,
+    scores_settings,
 )
 from tamis.building.training import build_merge, build_train, merge_settings, train_settings
 from tamis.building.workshop import Workshop, peak_memory
@@ -64,7 +65,7 @@ STAGES = (
     Stage("corpus", (), 1, corpus_settings, build_corpus),
     Stage("queries", ("corpus",), 2, queries_settings, build_queries),
     Stage("candidates", ("corpus", "queries"), 1, encoder_settings, build_candidates),
-    Stage("scores", ("corpus", "queries", "candidates"), 1, _section("scores"), build_scores),
+    Stage("scores", ("corpus", "queries", "candidates"), 1, scores_settings, build_scores),
     Stage("lists", ("queries", "scores"), 2, _section("lists"), build_lists),
     Stage("train", ("corpus", "queries", "lists"), 6, train_settings, build_train),
     Stage("merge", ("corpus", "queries", "lists", "train"), 8, merge_settings, build_merge),

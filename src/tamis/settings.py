@@ -96,15 +96,31 @@ class CandidatesSettings(Section):
     dense: EncoderSettings
 
 
+class RerankerTeacherSettings(Section):
+    """A reranker of any family as part of the teacher."""
+
+    path: Path = Field(description="Hugging Face folder, hub name, or tamis-base")
+    weight: float = Field(default=1.0, gt=0)
+
+
 class ScoresSettings(Section):
     """The teacher: a weighted sum of per-query z-scores."""
 
     dense: float = Field(default=1.0, ge=0, description="weight of the bi-encoder")
     bm25: float = Field(default=0.5, ge=0, description="weight of BM25")
     use: float = Field(default=0.5, ge=0, description="weight of the Universal Sentence Encoder; 0 leaves it out")
+    reranker: RerankerTeacherSettings | None = Field(
+        default=None, description="asked about every candidate; alone (the others 0) it is distilled into the student"
+    )
     seed_bonus: float = Field(
         default=0.5, ge=0, description="what being the seed document adds, in standard deviations"
     )
+
+    @model_validator(mode="after")
+    def _someone_teaches(self) -> "ScoresSettings":
+        if not (self.dense or self.bm25 or self.use or self.reranker):
+            raise ValueError("nobody teaches: give dense, bm25 or use a weight above 0, or name a reranker")
+        return self
 
 
 class ListsSettings(Section):
@@ -242,6 +258,7 @@ class MachineSettings(Section):
     """What changes speed but not results; never part of a key."""
 
     threads: int = Field(default=2, ge=1)
+    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto: a GPU where there is one")
     token_budget: int = Field(default=2048, ge=64, description="tokens per forward pass")
     recompute: bool = Field(
         default=False, description="learn with the memory of one forward pass, for a third more time; same gradients"

@@ -20,10 +20,12 @@ class Team:
     Attributes:
         rank: Number of this process.
         size: How many there are.
+        local_rank: Its number on this machine: of its GPU.
     """
 
     rank: int = 0
     size: int = 1
+    local_rank: int = 0
 
     @property
     def leads(self) -> bool:
@@ -79,8 +81,11 @@ def this_team() -> Team:
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size < 2:
         return ALONE
+    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
     if not torch.distributed.is_initialized():
         # The others wait for hours while the leader embeds and scores.
-        backend = "nccl" if torch.cuda.is_available() else "gloo"
+        backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
         torch.distributed.init_process_group(backend, timeout=timedelta(days=7))
-    return Team(torch.distributed.get_rank(), size)
+        if torch.cuda.is_available():
+            torch.cuda.set_device(local_rank)
+    return Team(torch.distributed.get_rank(), size, local_rank)

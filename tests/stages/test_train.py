@@ -294,3 +294,27 @@ def test_mean_agreement_is_the_mean_ndcg_of_the_lists_with_the_labels_as_gains(s
     for budget, lists in itertools.product((1, 8192), (LISTS, LISTS[::-1])):
         assert mean_agreement(student, lists, texts, budget) == pytest.approx(np.mean(expected), abs=1e-6)
     assert mean_agreement(student, [], texts, 8192) == 0.0
+
+
+def test_the_operations_of_a_step_are_counted(student):
+    seen = []
+    texts = texts_for(student)
+    settings = TrainSettings(checkpoints=1)
+    train_student(
+        student,
+        batches(),
+        [],
+        texts,
+        settings,
+        2,
+        MACHINE,
+        lambda _: None,
+        watch=lambda step, figures: seen.append(figures),
+    )
+    per_token = [
+        figures["operations_per_second"] / figures["tokens_per_second"] for figures in seen if "loss" in figures
+    ]
+    linear = sum(p.numel() for p in student.joint.parameters() if p.ndim == 2)
+    # Forward, gradients of weights and of inputs: three products of two operations a weight, and attention on top.
+    assert per_token[0] == pytest.approx(per_token[1])
+    assert 4 * linear < per_token[0] < 20 * linear

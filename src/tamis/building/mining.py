@@ -231,11 +231,22 @@ def build_candidates(shop: Workshop, folder: Path) -> Facts:
     return _write(folder, "candidates", found, Candidates, dropped)
 
 
+def scores_settings(recipe: Recipe) -> object:
+    """Settings of the teacher, and the hash of the reranker that is part of it."""
+    reranker = recipe.scores.reranker
+    facts = recipe.scores.model_dump(mode="json", exclude={"reranker": {"path"}})
+    return [facts, model_identity(reranker.path) if reranker else None]
+
+
 def build_scores(shop: Workshop, folder: Path) -> Facts:
     """Ask the teacher about every candidate."""
     candidates = shop.read("candidates", Candidates)
     queries = {found.query_id: shop.queries[found.query_id] for found in candidates}
-    scored = list(score_candidates(candidates, queries, shop.teacher(texts_of(queries))))
+    scored = []
+    with track("asking the teacher", len(candidates)) as advance:
+        for one in score_candidates(candidates, queries, shop.teacher(texts_of(queries))):
+            scored.append(one)
+            advance(1)
     return _write(folder, "scores", scored, ScoredCandidates, [])
 
 

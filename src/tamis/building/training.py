@@ -29,6 +29,7 @@ from tamis.building.watching import watching
 from tamis.building.workshop import Workshop, model_identity, resolve_precision, texts_of
 from tamis.formulas.ranking import agreement, steady_weight, z_scores
 from tamis.models.checkpoint import Deployment
+from tamis.models.precision import product_rate
 from tamis.models.saving import save_student
 from tamis.models.sequence_student import SequenceStudent
 from tamis.models.student import Student, score_prepared
@@ -183,7 +184,8 @@ def _train_unit(
         kept = StateFile(shop.unfinished / f"{keys[0]}.safetensors")
         how = Machine(machine.token_budget, machine.token_budget, machine.recompute, shop.team)
         board = shop.unfinished.with_name("tensorboard") / f"{name}-{keys[0]}" if shop.team.leads else None
-        with track(f"training {name}", steps if board else 0) as advance, watching(board, advance) as watch:
+        rate = product_rate(student.device, shop.precision)
+        with track(f"training {name}", steps if board else 0) as advance, watching(board, advance, rate) as watch:
             curve = train_student(student, batches, held_out, texts, settings, steps, how, advance, kept, watch)
         known = dict(
             zip(keys, (save_tensors(dict(student.trained())), json.dumps(asdict(curve)).encode()), strict=True)

@@ -8,17 +8,23 @@ from typing import Any
 from tamis.progress import Advance
 from tamis.stages.train import Watch
 
-SHOWN = {"loss": "loss {:.3f}", "agreement": "agreement {:.4f}", "tokens_per_second": "{:,.0f} tokens/s"}
+SHOWN = {
+    "loss": "loss {:.3f}",
+    "agreement": "agreement {:.4f}",
+    "tokens_per_second": "{:,.0f} tokens/s",
+    "product_share": "{:.0%} of the product rate",
+}
 """What stands beside the bar, in this order."""
 
 
 @contextmanager
-def watching(folder: Path | None, advance: Advance) -> Iterator[Watch]:
+def watching(folder: Path | None, advance: Advance, rate: float) -> Iterator[Watch]:
     """Show the figures of a training.
 
     Args:
         folder: For TensorBoard's files; None writes none.
         advance: Of the progress bar.
+        rate: Operations a second of the machine's matrix products.
 
     Yields:
         A function to call with a step and its figures.
@@ -27,6 +33,8 @@ def watching(folder: Path | None, advance: Advance) -> Iterator[Watch]:
     latest: dict[str, float] = {}
 
     def watch(step: int, figures: Mapping[str, float]) -> None:
+        if "operations_per_second" in figures:
+            figures = {**figures, "product_share": figures["operations_per_second"] / rate}
         latest.update(figures)
         advance.note = ", ".join(form.format(latest[name]) for name, form in SHOWN.items() if name in latest)
         if board:

@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+import torch
 
 from tamis.artifacts import ItemStore, file_hash, item_key, read_records
+from tamis.errors import SettingsError
 from tamis.models.checkpoint import find_checkpoint
 from tamis.models.encoder import Encoder
-from tamis.models.precision import Precision, fastest_precision
+from tamis.models.precision import Precision, fastest_device, fastest_precision
 from tamis.models.prepared import Prepared
+from tamis.models.reranker import Reranker
 from tamis.models.start import start_student
 from tamis.models.student import Student
 from tamis.progress import track
@@ -70,9 +73,25 @@ class Workshop:
         return resolve_precision(self.recipe)
 
     @cached_property
+    def device(self) -> torch.device:
+        """Where models run; of several processes each has a GPU of its own."""
+        wanted = self.recipe.machine.device
+        found = fastest_device()
+        if wanted != "auto":
+            if wanted == "cuda" and found.type != "cuda":
+                raise SettingsError("machine.device is cuda, but torch sees no GPU here; set it to auto or cpu")
+            found = torch.device(wanted)
+        return torch.device("cuda", self.team.local_rank) if found.type == "cuda" else found
+
+    @cached_property
     def encoder(self) -> Encoder:
         """The bi-encoder that retrieves, teaches and is the student's start."""
-        return Encoder.load(self.recipe.candidates.dense.path, self.precision, self.recipe.machine.token_budget)
+        return self._load_encoder(self.recipe.candidates.dense.path)
+
+    def _load_encoder(self, path: Path) -> Encoder:
+        encoder = Encoder.load(path, self.precision, self.recipe.machine.token_budget)
+        encoder.body.to(self.device)
+        return encoder
 
     @cached_property
     def encoder_identity(self) -> str:
@@ -123,22 +142,44 @@ class Workshop:
             for by, weight in (("dense", weights.dense), ("use", weights.use))
             if weight
         ]
-        return FusionTeacher(self.shelves, weights.bm25, embeddings)
+        rerankers = [(weights.reranker.weight, self._rerank)] if weights.reranker else []
+        return FusionTeacher(self.shelves, weights.bm25, embeddings, rerankers)
+
+    @cached_property
+    def _reranker(self) -> Reranker:
+        assert self.recipe.scores.reranker is not None, "asked for only where the recipe names one"
+        budget = self.recipe.machine.token_budget
+        return Reranker(self.recipe.scores.reranker.path, self.precision, budget, device=str(self.device))
+
+    @cached_property
+    def _reranker_identity(self) -> str:
+        assert self.recipe.scores.reranker is not None, "asked for only where the recipe names one"
+        return item_key("reranker", model_identity(self.recipe.scores.reranker.path), self.precision)
+
+    def _rerank(self, query: Query, doc_ids: Sequence[str]) -> np.ndarray:
+        """Logits of the reranker that teaches, from the item store where they are known; a kill loses one query."""
+        texts = [self.documents[doc_id].text for doc_id in doc_ids]
+        key = item_key(self._reranker_identity, query.text, *texts)
+        known = self.items.get([key])
+        if key not in known:
+            known[key] = self._reranker.score_pairs([(query.text, text) for text in texts]).logits.tobytes()
+            self.items.put(known.items())
+        return np.frombuffer(known[key], np.float32)
 
     def untrained_student(self) -> Student:
         """A new student as the recipe wants it, with the weights it starts from."""
         wanted, dense = self.recipe.student, self.recipe.candidates.dense
         prefixes = (dense.query_prefix, dense.document_prefix)
         budget = self.recipe.machine.token_budget
-        return start_student(wanted, self._student_encoder, prefixes, self.precision, budget, self.recipe.seed)
+        student = start_student(wanted, self._student_encoder, prefixes, self.precision, budget, self.recipe.seed)
+        return student.to(self.device)
 
     def _student_encoder(self) -> Encoder:
         """The encoder that a new head is put on; loaded apart where layers are left out of it."""
         wanted = self.recipe.student
         if wanted.start is None and not wanted.layers:
             return self.encoder
-        path = wanted.start or self.recipe.candidates.dense.path
-        return Encoder.load(path, self.precision, self.recipe.machine.token_budget)
+        return self._load_encoder(wanted.start or self.recipe.candidates.dense.path)
 
     @cached_property
     def student_identity(self) -> str:

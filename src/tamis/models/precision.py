@@ -1,6 +1,8 @@
 """Which number format the heavy products run in; scores themselves are always float32."""
 
+import time
 from contextlib import AbstractContextManager
+from functools import cache
 from typing import Literal
 
 import torch
@@ -16,6 +18,31 @@ def fastest_precision() -> Precision:
     return "bfloat16" if native else "float32"
 
 
+def fastest_device() -> torch.device:
+    """A GPU where there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
     """Run matrix products in `precision`; normalisations and sums stay in float32."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
+
+
+@cache
+def product_rate(device: torch.device, precision: Precision, size: int = 1536, seconds: float = 0.1) -> float:
+    """Operations a second of this machine's matrix products, measured once: the floor under the time of any model.
+
+    Args:
+        device: Where to multiply.
+        precision: Number format.
+        size: Rows and columns; large enough to reach the rate, small enough for a processor's cache.
+        seconds: How long to try; the best of many products counts.
+    """
+    dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
+    a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+    best, end = float("inf"), time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        start = time.perf_counter()
+        (a @ b)[0, 0].item()  # waits for the device
+        best = min(best, time.perf_counter() - start)
+    return 2 * size**3 / best

@@ -14,7 +14,7 @@ from tamis.errors import InputError, ModelError
 from tamis.formulas.ranking import rank_order, tie_key, z_scores
 from tamis.models.checkpoint import find_checkpoint, load_warm, read_facts
 from tamis.models.families import load_scorer
-from tamis.models.precision import Precision, fastest_precision
+from tamis.models.precision import Precision, fastest_device, fastest_precision
 from tamis.models.rows import Pair
 from tamis.models.serializer import Document, Serializer, document_text
 from tamis.models.stream import WINDOW, Scored, Scorer, score_stream
@@ -86,15 +86,15 @@ class Reranker:
         self.path = path
         path = find_checkpoint(path)
         facts = read_facts(path)
-        where = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        budget = token_budget or (CPU_TOKENS if torch.device(where).type == "cpu" else GPU_TOKENS)
+        where = torch.device(device) if device else fastest_device()
+        budget = token_budget or (CPU_TOKENS if where.type == "cpu" else GPU_TOKENS)
         chosen: Precision = fastest_precision() if precision == "auto" else precision
         self.deployment = facts.deployment
         self.scorer: Scorer
         if facts.family == "warm":
             if max_tokens is not None:
                 raise ModelError(f"{path}: max_tokens is set, but a warm checkpoint has a limit for each text")
-            student = load_warm(path, facts, chosen, budget)
+            student = load_warm(path, facts, chosen, budget).to(where)
             self.scorer = WarmScorer(student, budget)
             self.family, self.tokenizer = "warm", student.encoder.tokenizer
             self.serializer: Serializer = student.serializer

@@ -24,7 +24,6 @@ class WarmModule(InputModule):  # type: ignore[misc]  # sentence-transformers is
     def __init__(self, student: WarmCrossEncoder, deployment: Deployment) -> None:
         super().__init__()
         self.student = student
-        self.body = student.encoder.body  # registered, so that moving the module to a device moves the body too
         self.deployment = deployment
 
     @property

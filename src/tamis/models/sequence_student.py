@@ -125,6 +125,12 @@ class SequenceStudent(nn.Module):
         return self.model.body if isinstance(self.model, LastTokenModel) else self.model.classifier.base_model
 
     @property
+    def device(self) -> torch.device:
+        """Where the weights lie."""
+        device: torch.device = self.model.device
+        return device
+
+    @property
     def serializer(self) -> Joined | Template:
         """How two texts become one."""
         return self.rows.serializer
@@ -176,8 +182,8 @@ class SequenceStudent(nn.Module):
     def forward(self, queries: Sequence[Tensor], documents: Sequence[Tensor]) -> Tensor:
         """Logits of pairs of prepared texts: float32 [pairs]."""
         rows = [self.rows.join(q.numpy(), d.numpy()) for q, d in zip(queries, documents, strict=True)]
-        ids, lengths, second = (tensor.to(self.model.device) for tensor in padded(rows, self._padding))
-        with autocast(self.model.device, self.precision):
+        ids, lengths, second = (tensor.to(self.device) for tensor in padded(rows, self._padding))
+        with autocast(self.device, self.precision):
             logits: Tensor = self.model(ids, lengths, second)
         return logits
 

@@ -48,6 +48,7 @@ class WarmCrossEncoder(nn.Module):
         if not 1 <= joint_layers <= encoder.layers:
             raise ModelError(f"joint_layers is {joint_layers}, expected 1 to {encoder.layers} for this encoder")
         self.encoder = encoder
+        self.body = encoder.body  # registered, so that moving this module to a device moves the body too
         self.serializer = serializer
         self.joint_layers = joint_layers
         self.cross_bias = cross_bias
@@ -56,6 +57,11 @@ class WarmCrossEncoder(nn.Module):
         self.joint.requires_grad_(True)
         self.scale = nn.Parameter(torch.tensor(scale))
         self.bias = nn.Parameter(torch.tensor(bias))
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights lie."""
+        return self.scale.device
 
     def prepare_queries(self, texts: Sequence[str], progress: Callable[[int], None] | None = None) -> list[Tensor]:
         """States of each query below the joint layers: [tokens, hidden] each."""
@@ -81,7 +87,7 @@ class WarmCrossEncoder(nn.Module):
         Returns:
             float32 [pairs], unbounded.
         """
-        hidden, in_query, in_document = _pack(queries, documents)
+        hidden, in_query, in_document = _pack(queries, documents, self.device)
         with autocast(hidden.device, self.encoder.precision):
             bias = self._bias(in_query, in_document, hidden.dtype)
             for layer in self.joint:
@@ -121,10 +127,12 @@ class WarmCrossEncoder(nn.Module):
         return body
 
 
-def _pack(queries: Sequence[Tensor], documents: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+def _pack(
+    queries: Sequence[Tensor], documents: Sequence[Tensor], device: torch.device
+) -> tuple[Tensor, Tensor, Tensor]:
     """Query then document then padding, per row: states [pairs, tokens, hidden] and two masks [pairs, tokens]."""
     rows = [torch.cat(pair) for pair in zip(queries, documents, strict=True)]
-    hidden = nn.utils.rnn.pad_sequence(rows, batch_first=True)
+    hidden = nn.utils.rnn.pad_sequence(rows, batch_first=True).to(device)
     place = torch.arange(hidden.shape[1], device=hidden.device)
     query_end = torch.tensor([len(query) for query in queries], device=hidden.device)[:, None]
     end = torch.tensor([len(row) for row in rows], device=hidden.device)[:, None]

@@ -8,12 +8,14 @@ the loss, only who computes which pairs and when.
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 from tamis.errors import ModelError
 from tamis.formulas.losses.listwise import lambda_loss, listwise_cross_entropy
@@ -77,8 +79,8 @@ class Texts:
 
 
 Watch = Callable[[int, Mapping[str, float]], None]
-"""Told a step and named figures of it: loss, gradient_norm, tokens_per_second; agreement and busiest_expert at
-checkpoints."""
+"""Told a step and named figures of it: loss, gradient_norm, tokens_per_second, operations_per_second (of this process);
+agreement and busiest_expert at checkpoints."""
 
 
 class Keeper(Protocol):
@@ -202,6 +204,7 @@ class _Run:
         self.marks = {max(1, round(steps * (n + 1) / count)) for n in range(count)}
         self.curve = Curve()
         self.best = student.trained()
+        self.operations_per_token: float | None = None
 
     def resume(self, keeper: Keeper | None) -> int:
         """Take over a saved state, or measure the start; returns the number of steps that are done."""
@@ -236,14 +239,18 @@ class _Run:
         start, before = time.monotonic(), self.curve.tokens
         for group in self.optimiser.param_groups:
             group["lr"] = self.settings.learning_rate * _schedule(step, self.steps)
-        loss = self._backward(batch)
+        with FlopCounterMode(display=False) if self.operations_per_token is None else nullcontext() as counter:
+            loss = self._backward(batch)
+        if counter:
+            self.operations_per_token = counter.get_total_flops() / (self.curve.tokens - before)
         norm = float(torch.nn.utils.clip_grad_norm_(self.parameters, 1.0))
         self._check(step, batch, loss, norm)
         self.optimiser.step()
         self.optimiser.zero_grad()
         self.curve.loss.append((step, loss))
         speed = (self.curve.tokens - before) / max(time.monotonic() - start, 1e-9)
-        self.watch(step, {"loss": loss, "gradient_norm": norm, "tokens_per_second": speed})
+        figures = {"loss": loss, "gradient_norm": norm, "tokens_per_second": speed}
+        self.watch(step, figures | {"operations_per_second": speed * (self.operations_per_token or 0.0)})
         if step in self.marks:
             now = self._agreement()
             if not self.held_out or now > max(value for _, value in self.curve.agreement):
