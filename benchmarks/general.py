@@ -27,11 +27,12 @@ from tamis.models.checkpoint import find_checkpoint, load_warm, read_facts
 from tamis.models.encoder import Encoder
 from tamis.models.precision import fastest_precision
 from tamis.models.prepared import Prepared
-from tamis.models.student import score_prepared
-from tamis.models.warm import WarmCrossEncoder
+from tamis.models.start import start_student
+from tamis.models.student import Student, score_prepared
 from tamis.progress import track
 from tamis.records import Document
 from tamis.retrievers.shelf import Shelf, fill_shelves
+from tamis.settings import read_recipe
 from tamis.sources.tamis_base import SHIPPED
 from tamis.stages.candidates import rank_candidates
 from tamis.stages.corpus import clean, read_documents
@@ -50,6 +51,8 @@ from tamis.stages.evaluate import (
 
 ROOT = Path(__file__).resolve().parent
 ENCODER = ROOT.parent / "demo" / "models" / "e5-small"
+RECIPE = ROOT.parent / "recipes" / "general.yaml"
+PREFIXES = ("query: ", "passage: ")
 
 SETS = {
     "debianfaq": "",
@@ -88,18 +91,19 @@ class Bench:
         folder.mkdir(parents=True, exist_ok=True)
         self.items = ItemStore(folder / "items.sqlite")
         self.encoder = Encoder.load(ENCODER, precision, 2048)
+        recipe = read_recipe(RECIPE)
         path = find_checkpoint("tamis-base")
         facts = read_facts(path)
         base = load_warm(path, facts, precision, 2048)
-        start = WarmCrossEncoder(self.encoder, base.serializer, base.joint_layers, base.cross_bias).eval()
-        self.students = dict(zip(STUDENTS, (start, base), strict=True))
+        start = start_student(recipe.student, lambda: self.encoder, PREFIXES, precision, 2048, recipe.seed)
+        self.students: dict[str, Student] = {"untrained": start, "tamis-base": base}
         self.weights = facts.deployment.first_stage_weights
         # Both have the same lower layers: what they read of a text is the same.
         self.prepared = Prepared(base, folder / "prepared", item_key(base.serializer, base.joint_layers, precision))
 
     def vectors(self, kind: str, texts: Mapping[str, str]) -> dict[str, np.ndarray]:
         """Embeddings of texts by id."""
-        prefix = {"query": "query: ", "document": "passage: "}[kind]
+        prefix = dict(zip(("query", "document"), PREFIXES, strict=True))[kind]
         embed = lambda some: self.encoder.embed(some, prefix, 512)  # noqa: E731
         return embed_missing(texts, item_key("e5-small", prefix), embed, self.items, f"embedding {kind} texts")
 

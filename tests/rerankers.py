@@ -27,9 +27,11 @@ def encoder(tiny_encoder: Path) -> Encoder:
     return Encoder.load(tiny_encoder)
 
 
-def new_warm(encoder: Encoder, joint_layers: int = 2, cross_bias: float = -2.0) -> WarmCrossEncoder:
+def new_warm(encoder: Encoder, joint_layers: int = 2, cross_bias: float = -2.0, match: float = 6.0) -> WarmCrossEncoder:
     # A scale at which the scores of the tiny encoder spread over [0, 1].
-    return WarmCrossEncoder(encoder, SERIALIZER, joint_layers, cross_bias, scale=8.0, bias=-5.0).eval()
+    return WarmCrossEncoder(
+        encoder, SERIALIZER, joint_layers, cross_bias, scale=8.0, bias=-5.0 - match, match=match
+    ).eval()
 
 
 def new_stock(encoder: Encoder, seed: int = 1, serializer: Joined = PLAIN) -> SequenceStudent:

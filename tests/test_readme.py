@@ -26,7 +26,9 @@ def blocks(language: str) -> list[str]:
 
 
 def test_the_python_block_runs_and_prints_a_ranking(tmp_path: Path, tiny_encoder: Path, capsys: pytest.CaptureFixture):
-    student = WarmCrossEncoder(Encoder.load(tiny_encoder), Apart(), joint_layers=1, cross_bias=-4.0)
+    student = WarmCrossEncoder(
+        Encoder.load(tiny_encoder), Apart(), joint_layers=1, cross_bias=-4.0, scale=20.0, bias=-34.0
+    )
     save_student(student, tmp_path / "model", Deployment({}, {}))
     general, code = blocks("python")
     assert 'Reranker("tamis-base")' in general  # run in tests/sources/test_tamis_base.py

@@ -67,7 +67,7 @@ STAGES = (
     Stage("candidates", ("corpus", "queries"), 1, encoder_settings, build_candidates),
     Stage("scores", ("corpus", "queries", "candidates"), 1, scores_settings, build_scores),
     Stage("lists", ("queries", "scores"), 2, _section("lists"), build_lists),
-    Stage("train", ("corpus", "queries", "lists"), 6, train_settings, build_train),
+    Stage("train", ("corpus", "queries", "lists"), 7, train_settings, build_train),
     Stage("merge", ("corpus", "queries", "lists", "train"), 8, merge_settings, build_merge),
     Stage("evaluate", ("corpus", "train", "merge"), 2, evaluate_settings, build_evaluate),
     Stage(

@@ -33,6 +33,11 @@ class GeneralCorpus(Section):
         default=("test",), min_length=1, description="files qrels/SPLIT.tsv whose queries are given"
     )
     limit: int = Field(default=0, ge=0, description="most documents per language, 0 for all")
+    language: str = Field(
+        default="",
+        pattern=r"^([a-z]{2,3}(-[a-z0-9]{1,8})*)?$",
+        description="of documents that do not say theirs, as a lower-case tag; empty: told from each text",
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -179,7 +184,10 @@ class StudentSettings(Section):
         default=2, ge=1, description="last layers in which query and document see each other (warm)"
     )
     cross_bias: float = Field(default=-4.0, le=0, description="added to attention between query and document (warm)")
-    scale: float = Field(default=40.0, gt=0, description="of the cosine at the start (warm); learnt from there")
+    scale: float = Field(default=20.0, gt=0, description="of the cosine at the start (warm); learnt from there")
+    match: float = Field(
+        default=20.0, ge=0, description="of each query token's best match at the start (warm); 0: the cosine alone"
+    )
     query_tokens: int = Field(default=64, ge=8, description="most tokens of a query, special ones included")
     document_tokens: int = Field(default=192, ge=8, description="most tokens of a document, special ones included")
     embeddings: Literal["frozen", "trained"] = "frozen"

@@ -315,21 +315,21 @@ def test_what_overflows_the_format_is_named(family: tuple[Path, list[Path]], tmp
 @pytest.fixture
 def warm_pair(warm_folder: Path, tmp_path: Path) -> tuple[Path, Path]:
     a, b = (sibling(warm_folder, tmp_path / name, seed, 0.001) for seed, name in enumerate("ab"))
-    edit(a / "tamis.json", scale=8.0, bias=-5.0)
-    edit(b / "tamis.json", scale=10.0, bias=-7.0, first_stage_weights={"bm25": 0.5, "hybrid": 1.0})
+    edit(a / "tamis.json", scale=8.0, bias=-5.0, match=4.0)
+    edit(b / "tamis.json", scale=10.0, bias=-7.0, match=0.0, first_stage_weights={"bm25": 0.5, "hybrid": 1.0})
     return a, b
 
 
 @pytest.mark.parametrize(
-    ("method", "scale", "bias"),
-    [(Method(t=0.25), 8.5, -5.5), (Method(), 9.0, -6.0), (Method("ties"), 9.0, -6.0), (Method("dare"), 9.0, -6.0)],
+    ("method", "head"),
+    [(Method(t=0.25), (8.5, -5.5, 3.0)), *((Method(name), (9.0, -6.0, 2.0)) for name in ("slerp", "ties", "dare"))],
 )
 def test_the_numbers_of_a_warm_head_go_straight_whatever_the_method(
-    warm_pair: tuple[Path, Path], warm_folder: Path, tmp_path: Path, method: Method, scale: float, bias: float
+    warm_pair: tuple[Path, Path], warm_folder: Path, tmp_path: Path, method: Method, head: tuple[float, float, float]
 ):
     merge_checkpoints(warm_pair, tmp_path / "out", method, warm_folder)
     facts = read_facts(tmp_path / "out")
-    assert facts.warm == (2, -2.0, pytest.approx(scale), pytest.approx(bias))
+    assert facts.warm == (2, -2.0, *map(pytest.approx, head))
     assert facts.serializer == read_facts(warm_folder).serializer
 
 

@@ -266,7 +266,7 @@ def test_what_was_saved_is_loaded_with_its_scores_weights_and_lineage(tiny_encod
     assert reranker.deployment == DEPLOYMENT
     assert reranker.serializer == student.serializer
     loaded = load_file(tmp_path / "saved" / "model.safetensors")
-    head = {"scale", "bias"} if new is new_warm else set()  # a warm head lies in tamis.json
+    head = {"scale", "bias", "match"} if new is new_warm else set()  # a warm head lies in tamis.json
     own = student.trained()
     if new is new_stock:
         own = {name.removeprefix("classifier."): tensor for name, tensor in own.items()}
@@ -435,7 +435,7 @@ def test_a_head_without_its_tensors_is_refused(stock_folder, warm_folder, tmp_pa
 def test_a_model_that_scores_all_alike_is_refused(warm_folder, stock_folder, tmp_path):
     warm, stock = tmp_path / "warm", tmp_path / "stock"
     shutil.copytree(warm_folder, warm)
-    rewrite(warm, scale=0.0)
+    rewrite(warm, scale=0.0, match=0.0)
     assert "every pair gets the same score" in refused(warm)
     shutil.copytree(stock_folder, stock)
     tensors = load_file(stock / "model.safetensors")
@@ -444,7 +444,7 @@ def test_a_model_that_scores_all_alike_is_refused(warm_folder, stock_folder, tmp
     assert "every pair gets the same score" in refused(stock)
 
 
-@pytest.mark.parametrize("field", ["scale", "bias", "cross_bias"])
+@pytest.mark.parametrize("field", ["scale", "bias", "match", "cross_bias"])
 def test_a_head_that_is_not_a_number_is_refused(warm_folder, tmp_path, field):
     copy = shutil.copytree(warm_folder, tmp_path / "copy")
     rewrite(copy, **{field: float("nan")})

@@ -47,7 +47,7 @@ class PlainAttention:
         inner = torch.nn.functional.gelu(self.linear(f"{name}.intermediate.dense", x))
         return self.norm(f"{name}.output.LayerNorm", self.linear(f"{name}.output.dense", inner) + x)
 
-    def logit(self, query_ids, document_ids, joint_layers, cross_bias, scale, bias, layers=3):
+    def logit(self, query_ids, document_ids, joint_layers, cross_bias, scale, bias, match, layers=3):
         query, document = self.embeddings(query_ids), self.embeddings(document_ids)
         for number in range(layers - joint_layers):
             query, document = self.layer(number, query, 0), self.layer(number, document, 0)
@@ -57,23 +57,28 @@ class PlainAttention:
         for number in range(layers - joint_layers, layers):
             both = self.layer(number, both, cross)
         a, b = both[:length].mean(0), both[length:].mean(0)
-        return float(scale * (a @ b) / (a.norm() * b.norm()) + bias)
+        logit = scale * (a @ b) / (a.norm() * b.norm()) + bias
+        for token in both[:length]:
+            nearest = max(float(token @ other / (token.norm() * other.norm())) for other in both[length:])
+            logit += match * nearest / length
+        return float(logit)
 
 
 @pytest.mark.parametrize("joint_layers", [1, 2, 3])
 @pytest.mark.parametrize("cross_bias", [0.0, -1.5, -4.0])
-def test_the_score_is_that_of_attention_written_out_over_both_texts(encoder, joint_layers, cross_bias):
+@pytest.mark.parametrize("match", [0.0, 6.0])
+def test_the_score_is_that_of_attention_written_out_over_both_texts(encoder, joint_layers, cross_bias, match):
     plain = PlainAttention(encoder.body)
     pairs = [*PAIRS[:4], (QUERIES[0], DOCUMENTS[5])]
     expected = [
-        plain.logit(query, document, joint_layers, cross_bias, 8.0, -5.0)
+        plain.logit(query, document, joint_layers, cross_bias, 8.0, -5.0 - match, match)
         for query, document in zip(
             encoder.tokenise([q for q, _ in pairs], "query: ", 16),
             encoder.tokenise([d for _, d in pairs], "passage: ", 24),
             strict=True,
         )
     ]
-    np.testing.assert_allclose(logits(new_warm(encoder, joint_layers, cross_bias), pairs), expected, atol=1e-4)
+    np.testing.assert_allclose(logits(new_warm(encoder, joint_layers, cross_bias, match), pairs), expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("joint_layers", [1, 3])
@@ -113,9 +118,9 @@ def test_gradients_reach_what_is_trained_and_nothing_else(encoder):
     student = new_warm(encoder)
     queries, documents = student.prepare_queries(QUERIES[:3]), student.prepare_documents(DOCUMENTS[:3])
     student(queries, documents).sum().backward()
-    gradients = {name: p.grad for name, p in student.named_parameters()}
-    assert {"scale", "bias"} < gradients.keys()
-    assert len(gradients) == 2 + 2 * len(list(encoder.body.encoder.layer[0].parameters()))
+    gradients = {name: p.grad for name, p in student.named_parameters() if p.requires_grad}
+    assert {"scale", "bias", "match"} < gradients.keys()
+    assert len(gradients) == 3 + 2 * len(list(encoder.body.encoder.layer[0].parameters()))
     # A key's bias adds the same to all attention of a query: softmax takes it off again.
     assert all(g is not None and (g.abs().max() > 0 or n.endswith("key.bias")) for n, g in gradients.items())
     assert all(parameter.grad is None for parameter in encoder.body.parameters())
@@ -149,7 +154,7 @@ def test_trained_gives_copies(encoder):
 def test_trained_tensors_have_the_names_of_the_saved_body(encoder):
     student = new_warm(encoder, joint_layers=1)
     body = student.whole_body().state_dict()
-    names = student.trained().keys() - {"scale", "bias"}
+    names = student.trained().keys() - {"scale", "bias", "match"}
     assert names == {name for name in body if name.startswith("encoder.layer.2.")}
 
 
@@ -168,4 +173,4 @@ def test_tensors_of_another_model_are_refused_and_change_nothing(encoder):
 @pytest.mark.parametrize("joint_layers", [0, 4])
 def test_a_number_of_joint_layers_that_the_encoder_does_not_have_is_refused(encoder, joint_layers):
     with pytest.raises(ModelError, match=f"joint_layers is {joint_layers}, expected 1 to 3"):
-        WarmCrossEncoder(encoder, Apart(), joint_layers, -4.0)
+        WarmCrossEncoder(encoder, Apart(), joint_layers, -4.0, 20.0, -34.0)

@@ -3,6 +3,7 @@
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -88,9 +89,11 @@ def _general_documents(general: GeneralCorpus, languages: Sequence[str]) -> Iter
 
     At most its limit per language, spread over the folder. No languages: all of them.
     """
-    wanted = [d for d in read_documents(general.path, "general") if not languages or d.language in (*languages, "und")]
+    read = read_documents(general.path, "general")
+    named = (replace(d, language=general.language) if general.language and d.language == "und" else d for d in read)
+    wanted = [document for document in named if not languages or document.language in (*languages, "und")]
     for document in _spread_by_language(wanted, general.limit):
-        yield Document(f"{general.path.name}:{document.doc_id}", document.text, document.language, "general")
+        yield replace(document, doc_id=f"{general.path.name}:{document.doc_id}")
 
 
 def _reasons(dropped: Sequence[Dropped]) -> str:

@@ -284,7 +284,9 @@ def _write_facts(
     fractions = report.method.fractions(len(models))
     if facts[0].warm is not None:
         heads = torch.tensor([one.warm[2:] for one in facts if one.warm is not None], dtype=torch.float64)
-        content["scale"], content["bias"] = weighted_sum(list(heads), straight_weights(fractions)).tolist()
+        content["scale"], content["bias"], content["match"] = weighted_sum(
+            list(heads), straight_weights(fractions)
+        ).tolist()
     if given.is_file():
         first, *others = [one.deployment.first_stage_weights for one in facts]
         content["first_stage_weights"] = {

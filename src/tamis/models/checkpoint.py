@@ -44,14 +44,14 @@ class Facts:
         serializer: How texts become tokens.
         activation: What makes a bounded score of the logit, one of `ACTIVATIONS`.
         deployment: See `Deployment`.
-        warm: `joint_layers`, `cross_bias`, `scale` and `bias` of a warm head.
+        warm: `joint_layers`, `cross_bias`, `scale`, `bias` and `match` of a warm head.
     """
 
     family: str | None = None
     serializer: Serializer | None = None
     activation: str | None = None
     deployment: Deployment = field(default_factory=lambda: Deployment({}, {}))
-    warm: tuple[int, float, float, float] | None = None
+    warm: tuple[int, float, float, float, float] | None = None
 
 
 def find_checkpoint(path: str | Path) -> str | Path:
@@ -98,7 +98,8 @@ def _facts(content: Mapping[str, Any]) -> Facts:
     warm = None
     if family == "warm":
         cross_bias, scale, bias = (float(content[name]) for name in ("cross_bias", "scale", "bias"))
-        warm = (int(content["joint_layers"]), cross_bias, scale, bias)
+        # Before there was one, the score was the cosine alone.
+        warm = (int(content["joint_layers"]), cross_bias, scale, bias, float(content.get("match", 0.0)))
         if not all(map(math.isfinite, warm)):
             raise ModelError("the head is not finite")
         if not isinstance(serializer, Apart):

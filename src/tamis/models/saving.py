@@ -43,6 +43,7 @@ def save_student(student: Student, folder: Path, deployment: Deployment) -> None
         "cross_bias": student.cross_bias,
         "scale": student.scale.item(),
         "bias": student.bias.item(),
+        "match": student.match.item(),
     }
     # sentence-transformers finds the head through this list; it asks for trust_remote_code=True to import it.
     write_json(folder / "modules.json", [{"idx": 0, "name": "0", "path": "", "type": ST_MODULE}])

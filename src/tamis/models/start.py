@@ -64,8 +64,9 @@ def _new_warm(wanted: StudentSettings, encoder: Encoder, prefixes: tuple[str, st
         encoder.layers = wanted.layers
     apart = Apart(*prefixes, wanted.query_tokens, wanted.document_tokens)
     # e5 cosines of a question and its answer lie around 0.85: there the published score starts at one half.
-    bias = -0.85 * wanted.scale
-    return WarmCrossEncoder(encoder, apart, wanted.joint_layers, wanted.cross_bias, wanted.scale, bias).eval()
+    bias = -0.85 * (wanted.scale + wanted.match)
+    settings = (wanted.joint_layers, wanted.cross_bias, wanted.scale, bias, wanted.match)
+    return WarmCrossEncoder(encoder, apart, *settings).eval()
 
 
 def is_encoder(path: str | Path) -> bool:

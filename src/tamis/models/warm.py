@@ -3,9 +3,15 @@
 Query and document keep their own prefix, special tokens and positions. The lower layers read each alone, so their
 work is done once per text and shared by all pairs. In the last `joint_layers` every token sees both texts, with
 `cross_bias` added to the attention between them: at -inf it is the bi-encoder, at 0 plain joint attention, which
-without training mixes the two means until they say nothing (docs/log.md). The score is
+without training mixes the two means until they say nothing (docs/log.md). The score is, in float32,
 
-    logit = scale * cosine(mean of the query's states, mean of the document's states) + bias        in float32
+    logit = scale * cosine(mean of the query's states, mean of the document's states)
+          + match * mean over the query's states of (cosine with the document's nearest state)
+          + bias
+
+The second term is late interaction (ColBERT's MaxSim, arXiv:2004.12832) on states that have seen both texts: a mean
+tells what a text is about, the nearest states tell whether each word of the query is answered. It has no weights of
+its own either.
 """
 
 import copy
@@ -23,12 +29,13 @@ from tamis.models.trained import take_over
 
 
 class WarmCrossEncoder(nn.Module):
-    """Cosine of the two mean vectors of a gently joint encoding, times a learnt scale.
+    """Cosine of the two mean vectors of a gently joint encoding, and how well each state of the query is matched.
 
     Attributes:
         encoder: The frozen body; its last `joint_layers` are replaced by the trained copies in `joint`.
         joint: The trained layers.
         scale: Learnt factor of the cosine.
+        match: Learnt factor of the mean of the query's best matches; 0, and never learnt, where it starts at 0.
         bias: Learnt offset; does not change the order, sets where the published score is 0.5.
         experts: Bodies of experts have no warm head.
     """
@@ -41,8 +48,9 @@ class WarmCrossEncoder(nn.Module):
         serializer: Apart,
         joint_layers: int,
         cross_bias: float,
-        scale: float = 40.0,
-        bias: float = -34.0,
+        scale: float,
+        bias: float,
+        match: float = 0.0,
     ) -> None:
         super().__init__()
         if not 1 <= joint_layers <= encoder.layers:
@@ -57,6 +65,7 @@ class WarmCrossEncoder(nn.Module):
         self.joint.requires_grad_(True)
         self.scale = nn.Parameter(torch.tensor(scale))
         self.bias = nn.Parameter(torch.tensor(bias))
+        self.match = nn.Parameter(torch.tensor(match), requires_grad=match != 0)
 
     @property
     def device(self) -> torch.device:
@@ -94,7 +103,8 @@ class WarmCrossEncoder(nn.Module):
                 hidden = run_layer(layer, hidden, bias)
         hidden = hidden.float()
         cosine = torch.cosine_similarity(_mean(hidden, in_query), _mean(hidden, in_document))
-        return cosine * self.scale + self.bias
+        logits: Tensor = cosine * self.scale + self.bias
+        return logits + _best_matches(hidden, in_query, in_document) * self.match if self.match else logits
 
     def _bias(self, in_query: Tensor, in_document: Tensor, dtype: torch.dtype) -> Tensor:
         """Additive attention bias [pairs, 1, tokens, tokens]: padding hidden, the other text dimmed."""
@@ -103,7 +113,7 @@ class WarmCrossEncoder(nn.Module):
         return bias.masked_fill_(~(in_query | in_document)[:, None, :], -1e9)[:, None]
 
     def trained(self) -> dict[str, Tensor]:
-        """The tensors that training changes, by the names they have in the saved body, and the two of the head."""
+        """The tensors that training changes, by the names they have in the saved body, and those of the head."""
         return {name: tensor.detach().clone() for name, tensor in self._own().items()}
 
     def load_trained(self, tensors: Mapping[str, Tensor]) -> None:
@@ -112,7 +122,7 @@ class WarmCrossEncoder(nn.Module):
 
     def _own(self) -> dict[str, Tensor]:
         lower = self.encoder.layers - self.joint_layers
-        tensors: dict[str, Tensor] = {"scale": self.scale, "bias": self.bias}
+        tensors: dict[str, Tensor] = {"scale": self.scale, "bias": self.bias, "match": self.match}
         for number, layer in enumerate(self.joint):
             for name, tensor in layer.state_dict(keep_vars=True).items():
                 tensors[f"encoder.layer.{lower + number}.{name}"] = tensor
@@ -143,3 +153,13 @@ def _pack(
 def _mean(hidden: Tensor, mask: Tensor) -> Tensor:
     weights = mask.float()[:, :, None]
     return (hidden * weights).sum(1) / weights.sum(1)
+
+
+def _best_matches(hidden: Tensor, in_query: Tensor, in_document: Tensor) -> Tensor:
+    """Mean over the query's states of the cosine with the document's nearest state: [pairs]."""
+    unit = nn.functional.normalize(hidden, dim=-1)
+    longest = int(in_query.sum(1).max())  # queries come first
+    cosines = unit[:, :longest] @ unit.transpose(1, 2)
+    best = cosines.masked_fill(~in_document[:, None], -1.0).amax(2)
+    asked = in_query[:, :longest].float()
+    return (best * asked).sum(1) / asked.sum(1)
