@@ -59,7 +59,7 @@ def build_evaluate(shop: Workshop, folder: Path) -> Facts:
     languages = {document.doc_id: document.language for document in target.values()}
     judged, asked = read_questions(settings.queries, settings.qrels, languages)
     questions = draw_questions(judged, settings.questions)
-    pools = _pools(shop, questions)
+    pools = find_pools(shop, questions)
     shop.prepare({q.query_id: q.text for q in questions}, texts_of(target))
     runs, ties = _runs(shop, pools, settings.depth)
     systems = [system for system in systems_of(specialists=True) if system.name in runs]
@@ -90,7 +90,7 @@ def build_evaluate(shop: Workshop, folder: Path) -> Facts:
     return {"counts": {"in": asked, "kept": len(questions), "dropped": dropped}}
 
 
-def _pools(shop: Workshop, questions: Sequence[Question]) -> list[Pool]:
+def find_pools(shop: Workshop, questions: Sequence[Question]) -> list[Pool]:
     """What every first stage and the teacher find for every question."""
     texts = {question.query_id: question.text for question in questions}
     vectors = shop.vectors("query", "dense", texts)

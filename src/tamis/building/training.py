@@ -42,7 +42,7 @@ from tamis.stages.evaluate import (
 )
 from tamis.stages.lists import GENERAL, by_hash
 from tamis.stages.merge import Curve as MergeCurve
-from tamis.stages.merge import judgements, merge_specialists
+from tamis.stages.merge import Judge, judgements, merge_specialists
 from tamis.stages.train import Curve, Machine, Texts, mean_agreement, train_student
 
 Facts = dict[str, Any]
@@ -55,7 +55,7 @@ SCORED_BLOCK = 512
 """Pairs scored between two writes: what a kill can lose."""
 
 
-def _training_texts(shop: Workshop) -> tuple[list[TrainingList], Texts]:
+def training_texts(shop: Workshop) -> tuple[list[TrainingList], Texts]:
     """All lists, and the texts they speak of, prepared."""
     lists = shop.read("lists", TrainingList)
     queries = {one.query_id: shop.queries[one.query_id].text for one in lists}
@@ -116,7 +116,7 @@ def build_train(shop: Workshop, folder: Path) -> Facts:
     recipe = shop.recipe
     if not shop.team.leads:
         shop.team.wait()  # until the leader has prepared the texts, which are then read from its files
-    lists, texts = _training_texts(shop)
+    lists, texts = training_texts(shop)
     if shop.team.leads:
         shop.team.wait()
     domains = _domains(lists)
@@ -218,22 +218,10 @@ def rerank_depth(recipe: Recipe) -> int:
 def build_merge(shop: Workshop, folder: Path) -> Facts:
     """Merge the specialists, choose the first-stage weights, write the model."""
     recipe = shop.recipe
-    lists, texts = _training_texts(shop)
+    lists, texts = training_texts(shop)
     domains = _domains(lists)
-    held_out = _judging_lists(recipe, lists, shop.queries)
-    for run in recipe.merge.keep:
-        old = old_domains(run)
-        found = _judging_lists(recipe, old.lists, old.queries)
-        held_out |= {f"{run.name}/{domain}": own for domain, own in found.items()}
-        queries, documents = texts_of(old.queries), texts_of(old.documents)
-        texts = Texts(texts.prepared, {**texts.queries, **queries}, {**texts.documents, **documents})
     student = shop.untrained_student()
-
-    def judge(tensors: Tensors) -> dict[str, float]:
-        student.load_trained(tensors)
-        budget = recipe.machine.token_budget
-        return {domain: mean_agreement(student, own, texts, budget) for domain, own in held_out.items()}
-
+    judge = judge_without_labels(shop, student, lists, texts)
     trained = {path.stem: load_file(path) for path in shop.folders["train"].glob("*.safetensors")}
     specialists = {domain: trained[domain] for domain in domains}
     if recipe.merge.keep:
@@ -247,7 +235,7 @@ def build_merge(shop: Workshop, folder: Path) -> Facts:
     weights, curves = _first_stage_weights(shop, student, lists)
     steps = [_step_facts(asdict(step)) for step in path.steps]
     facts = {
-        "domains": list(held_out),
+        "domains": list(path.agreement["merged"]),
         "agreement": path.agreement,
         "steps": steps,
         "t_curves": [_curve_facts(curve) for curve in path.curves()],
@@ -273,6 +261,32 @@ def build_merge(shop: Workshop, folder: Path) -> Facts:
     refused = Counter("a domain falls" if step.reason else "another step was better" for step in path.steps)
     refused.pop("another step was better", None)
     return {"counts": {"in": tried, "kept": tried - sum(refused.values()), "dropped": dict(refused)}}
+
+
+def judge_without_labels(shop: Workshop, student: Student, lists: Sequence[TrainingList], texts: Texts) -> Judge:
+    """What judges a set of tensors: agreement with the teacher on the held-out lists of every domain, old ones too.
+
+    Args:
+        shop: The tools of the run.
+        student: Whose tensors are judged; left with the last ones.
+        lists: All lists of the run.
+        texts: Their texts.
+    """
+    recipe = shop.recipe
+    held_out = _judging_lists(recipe, lists, shop.queries)
+    for run in recipe.merge.keep:
+        old = old_domains(run)
+        found = _judging_lists(recipe, old.lists, old.queries)
+        held_out |= {f"{run.name}/{domain}": own for domain, own in found.items()}
+        queries, documents = texts_of(old.queries), texts_of(old.documents)
+        texts = Texts(texts.prepared, {**texts.queries, **queries}, {**texts.documents, **documents})
+
+    def judge(tensors: Tensors) -> dict[str, float]:
+        student.load_trained(tensors)
+        budget = recipe.machine.token_budget
+        return {domain: mean_agreement(student, own, texts, budget) for domain, own in held_out.items()}
+
+    return judge
 
 
 def _step_facts(step: Facts) -> Facts:
