@@ -17,30 +17,19 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from judged import DEPLOYED, FIRST, compare_means, judged, language_of_row, languages_of
 from machine import commit, machine, print_targets, show_in_readme, targets_table
-from tamis.artifacts import ItemStore, read_json
-from tamis.building.judging import find_pools
-from tamis.building.training import judge_without_labels, score_pairs, training_texts
-from tamis.building.workshop import Workshop, texts_of
-from tamis.formulas.significance import paired_randomisation
+from tamis.artifacts import read_json
+from tamis.building.training import judge_without_labels, training_texts
+from tamis.building.workshop import Workshop
 from tamis.formulas.slerp import merge_state_dicts
 from tamis.pipeline import run_recipe
 from tamis.settings import Recipe, read_recipe
-from tamis.stages.evaluate import (
-    Question,
-    draw_questions,
-    macro_mean,
-    measure,
-    pairs_to_score,
-    read_questions,
-    runs_of,
-    student_runs,
-)
+from tamis.stages.evaluate import draw_questions, macro_mean, read_questions
 
 ROOT = Path(__file__).resolve().parent
 OUT = Path("demo") / "bench-domains"
@@ -55,9 +44,6 @@ SETS = {
 """Set and language of each domain; the FAQ has a part in the first four."""
 
 FAQ = "debianfaq"
-DEPLOYED = {"bm25": "@bm25", "hybrid": "+hybrid"}
-"""How a student is used on each first stage: alone on BM25's candidates, beside the hybrid's score."""
-
 FIXED_T = (0.25, 0.5, 0.75)
 
 
@@ -73,7 +59,7 @@ def build_corpus(data: Path, folder: Path, questions: int) -> None:
         for name in (*SETS, FAQ):
             languages = {}
             for row in _rows(data / name / "corpus.jsonl"):
-                language = SETS.get(name) or _language(row)
+                language = SETS.get(name) or language_of_row(row)
                 if language not in SETS.values():
                     continue
                 languages[row["_id"]] = language
@@ -91,10 +77,6 @@ def build_corpus(data: Path, folder: Path, questions: int) -> None:
 def _rows(path: Path) -> Iterator[dict[str, Any]]:
     with path.open(encoding="utf-8") as lines:
         yield from map(json.loads, lines)
-
-
-def _language(row: Mapping[str, Any]) -> str:
-    return str((row.get("metadata") or {}).get("lang") or row.get("lang") or row["_id"].split("/")[0]).lower()
 
 
 def recipe_for(folder: Path, seed: int) -> Recipe:
@@ -133,27 +115,15 @@ def measure_seed(folder: Path, seed: int) -> dict[str, Any]:
     recipe, root = recipe_for(folder, seed), OUT / f"run-{seed}"
     start = time.monotonic()
     folders = run_recipe(recipe, root, until="merge")
-    assert recipe.evaluate is not None, "the demo's recipe evaluates"
-    items = ItemStore(root / "items.sqlite")
-    shop = Workshop(recipe, items)
-    shop.folders.update(folders)
-    languages = {d.doc_id: d.language for d in shop.documents.values() if d.origin == "target"}
-    questions, _ = read_questions(recipe.evaluate.queries, recipe.evaluate.qrels, languages)
-    pools = find_pools(shop, questions)
-    target = {doc_id: shop.documents[doc_id] for doc_id in languages}
-    shop.prepare({q.query_id: q.text for q in questions}, texts_of(target))
-    runs, _ = runs_of(pools, ("bm25", "dense", "hybrid", "teacher"))
     path = read_json(folders["merge"] / "path.json")
     agreement: dict[str, dict[str, float]] = {}
-    student = shop.untrained_student()
-    judge = judge_without_labels(shop, student, *training_texts(shop))
-    for name, tensors in candidates_of(shop).items():
-        agreement[name] = judge(tensors)
-        logits = score_pairs(shop, student, pairs_to_score(pools, recipe.evaluate.depth), f"scoring with {name}")
-        found, _ = student_runs(name, pools, logits, path["first_stage_weights"], recipe.evaluate.depth)
-        runs |= found
-    items.close()
-    values = measure(runs, questions)
+    with judged(recipe, root, folders) as run:
+        judge = judge_without_labels(run.shop, run.shop.untrained_student(), *training_texts(run.shop))
+        values = dict(run.first)
+        for name, tensors in candidates_of(run.shop).items():
+            agreement[name] = judge(tensors)
+            values |= run.of(name, tensors, path["first_stage_weights"])
+        questions = run.questions
     means = {name: macro_mean(own, questions) for name, own in values.items()}
     return {
         "seed": seed,
@@ -164,28 +134,20 @@ def measure_seed(folder: Path, seed: int) -> dict[str, Any]:
         "steps": path["steps"],
         "agreement": agreement,
         "means": means,
-        "p_values": _p_values(values, questions, means),
+        "p_values": _p_values(values, languages_of(questions), means),
         "choice": {stage: choice(means, agreement, sign) for stage, sign in DEPLOYED.items()},
     }
 
 
 def _p_values(
-    values: Mapping[str, Mapping[str, float]], questions: Sequence[Question], means: Mapping[str, Mapping[str, float]]
+    values: Mapping[str, Mapping[str, float]], language_of: Mapping[str, str], means: Mapping[str, Mapping[str, float]]
 ) -> dict[str, dict[str, float]]:
     """Paired tests of the merged student, on the mean over domains, against what it must not fall below."""
-    sizes = {q.language: sum(o.language == q.language for o in questions) for q in questions}
-    found: dict[str, dict[str, float]] = {}
+    found = {}
     for stage, sign in DEPLOYED.items():
-        best = max(SETS, key=lambda name, sign=sign: means[name + sign]["mean"])  # type: ignore[misc]
-        for other in (stage, f"untrained{sign}", f"{best}{sign}"):
-            differences = np.array(
-                [
-                    (values[f"merged{sign}"][q.query_id] - values[other][q.query_id]) / (len(sizes) * sizes[q.language])
-                    for q in questions
-                ]
-            )
-            p = paired_randomisation(differences, np.random.default_rng(0), 100_000)
-            found[f"merged{sign} over {other}"] = {"difference": float(differences.sum()), "p_value": p}
+        best = max((means[name + sign]["mean"], name + sign) for name in SETS)[1]
+        for other in (stage, f"untrained{sign}", best):
+            found[f"merged{sign} over {other}"] = compare_means(values[f"merged{sign}"], values[other], language_of)
     return found
 
 
@@ -253,9 +215,6 @@ def table(runs: Sequence[Mapping[str, Any]], targets: Sequence[Mapping[str, Any]
         cells = [f"{mean(run['means'][name][lang] for run in runs):.3f}" for lang in (*SETS.values(), "mean")]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join([*lines, "", *targets_table(targets)]) + "\n"
-
-
-FIRST = ("bm25", "dense", "hybrid", "teacher")
 
 
 def main() -> None:

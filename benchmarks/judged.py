@@ -1,0 +1,102 @@
+"""Measures any number of models on the judged questions of a run: what the benchmarks of choices have in common."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from tamis.artifacts import ItemStore
+from tamis.building.judging import find_pools
+from tamis.building.training import score_pairs
+from tamis.building.workshop import Workshop, texts_of
+from tamis.formulas.significance import paired_randomisation
+from tamis.settings import Recipe
+from tamis.stages.evaluate import Question, measure, pairs_to_score, read_questions, runs_of, student_runs
+
+FIRST = ("bm25", "dense", "hybrid", "teacher")
+DEPLOYED = {"bm25": "@bm25", "hybrid": "+hybrid"}
+"""How a student is used on each first stage: alone on BM25's candidates, beside the hybrid's score."""
+
+Values = dict[str, dict[str, float]]
+"""nDCG@10 by system and question."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A run's questions and what measures a model on them.
+
+    Attributes:
+        shop: The tools of the run.
+        questions: The judged questions.
+        first: The first stages' and the teacher's figures.
+        of: Figures of a model by its name and tensors, given the first stages' weights.
+    """
+
+    shop: Workshop
+    questions: list[Question]
+    first: Values
+    of: Callable[[str, Mapping[str, Tensor], Mapping[str, float]], Values]
+
+
+@contextmanager
+def judged(recipe: Recipe, root: Path, folders: Mapping[str, Path]) -> Iterator[Judged]:
+    """Open a run whose training is done; `recipe.evaluate` names the questions."""
+    assert recipe.evaluate is not None, "the recipe evaluates"
+    depth = recipe.evaluate.depth
+    items = ItemStore(root / "items.sqlite")
+    shop = Workshop(recipe, items)
+    shop.folders.update(folders)
+    target = {doc_id: d for doc_id, d in shop.documents.items() if d.origin == "target"}
+    languages = {doc_id: document.language for doc_id, document in target.items()}
+    questions, _ = read_questions(recipe.evaluate.queries, recipe.evaluate.qrels, languages)
+    pools = find_pools(shop, questions)
+    shop.prepare({q.query_id: q.text for q in questions}, texts_of(target))
+    student, pairs = shop.untrained_student(), pairs_to_score(pools, depth)
+
+    def of(name: str, tensors: Mapping[str, Tensor], weights: Mapping[str, float]) -> Values:
+        student.load_trained(tensors)
+        logits = score_pairs(shop, student, pairs, f"scoring with {name}")
+        return measure(student_runs(name, pools, logits, weights, depth)[0], questions)
+
+    try:
+        yield Judged(shop, questions, measure(runs_of(pools, FIRST)[0], questions), of)
+    finally:
+        items.close()
+
+
+def compare_means(
+    ours: Mapping[str, float], theirs: Mapping[str, float], group_of: Mapping[str, str]
+) -> dict[str, float]:
+    """Difference of the means over groups of questions, and its paired test.
+
+    Args:
+        ours: nDCG@10 by question.
+        theirs: The same of what it is compared with.
+        group_of: Group of each question; a mean is that of the groups' means.
+    """
+    sizes: dict[str, int] = {}
+    for group in group_of.values():
+        sizes[group] = sizes.get(group, 0) + 1
+    differences = np.array([(ours[q] - theirs[q]) / (len(sizes) * sizes[g]) for q, g in group_of.items()])
+    p = paired_randomisation(differences, np.random.default_rng(0), 100_000)
+    return {"difference": float(differences.sum()), "p_value": p}
+
+
+def mean_over_seeds(values: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """Mean of each question's figures."""
+    found = list(values)
+    return {question: float(np.mean([one[question] for one in found])) for question in found[0]}
+
+
+def languages_of(questions: Sequence[Question]) -> dict[str, str]:
+    """Language of each question by its id."""
+    return {question.query_id: question.language for question in questions}
+
+
+def language_of_row(row: Mapping[str, Any]) -> str:
+    """Language of a BEIR document that says it in a field or in front of its id, in lower case."""
+    return str((row.get("metadata") or {}).get("lang") or row.get("lang") or row["_id"].split("/")[0]).lower()
