@@ -106,6 +106,25 @@ def adapt(
 
 
 @app.command()
+def inspect(
+    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run")],
+    query: Annotated[
+        str | None, typer.Argument(help="Id of a query, or a piece of its text: its whole history")
+    ] = None,
+    top: Annotated[int, typer.Option(help="How many of its candidates to show")] = 20,
+) -> None:
+    """Show what came in, what was dropped and why, per stage and language; or where a query came from."""
+    from tamis.inspection import Inspection
+    from tamis.summary import print_history, print_stages
+
+    found = Inspection(run_folder)
+    if query is None:
+        print_stages(list(found.stages()))
+    else:
+        print_history(found.history(query), top)
+
+
+@app.command()
 def rerank(
     model: Annotated[str, typer.Argument(help="tamis-base, or folder or hub name of a reranker of any known family")],
     file: Annotated[Path, typer.Argument(help="Text file, one document per line; - for standard input")],

@@ -1,11 +1,12 @@
 """What a run says on the terminal and in `results.json` when it is done."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from tamis.adaptation import Adapted
@@ -13,8 +14,10 @@ from tamis.artifacts import read_json, write_json, writing
 from tamis.building.judging import costs
 from tamis.errors import RunError
 from tamis.exporting.parity import Parity
+from tamis.inspection import History, StageFacts
 from tamis.merging.merge import MergeReport
 from tamis.pipeline import NAMES
+from tamis.text import clip
 
 COLUMNS = (
     ("bm25", "BM25"),
@@ -150,6 +153,72 @@ def _table(results: Mapping[str, Any]) -> Table:
     table.add_row("p (Holm)", *(f"{of[s]['p_holm']:.4f}" if s in of else "" for s, _ in COLUMNS))
     table.add_row("tie rate", *(f"{results['tie_rate'][system]:.3f}" for system, _ in COLUMNS))
     return table
+
+
+def print_stages(stages: Sequence[StageFacts]) -> None:
+    """Print what each stage kept and dropped, why, and how that is spread over languages."""
+    console = Console(highlight=False)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("stage")
+    for heading in ("seconds", "GiB", "came", "kept"):
+        table.add_column(heading, justify="right")
+    table.add_column("dropped, and why")
+    for stage in stages:
+        why = "\n".join(f"{count:,} {reason}" for reason, count in stage.dropped.items())
+        came = stage.kept + sum(stage.dropped.values())
+        memory = f"{stage.memory / 2**30:.1f}"
+        table.add_row(stage.name, f"{stage.seconds:,.1f}", memory, f"{came:,}", f"{stage.kept:,}", why)
+    console.print(table)
+    spread = [stage for stage in stages if stage.kept_of]
+    languages = sorted({language for stage in spread for language in (*stage.kept_of, *stage.dropped_of)})
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), caption="kept (dropped)")
+    table.add_column("language")
+    for stage in spread:
+        table.add_column(stage.name, justify="right")
+    for language in languages:
+        table.add_row(language, *(_kept_and_dropped(stage, language) for stage in spread))
+    console.print(table)
+
+
+def _kept_and_dropped(stage: StageFacts, language: str) -> str:
+    dropped = stage.dropped_of.get(language, 0)
+    return f"{stage.kept_of.get(language, 0):,}" + (f" ({dropped:,})" if dropped else "")
+
+
+def print_history(history: History, top: int) -> None:
+    """Print where a query came from, what became of it, and what first stage and teacher said of its candidates."""
+    query, console = history.query, Console(highlight=False)
+    fate = f"dropped in {history.dropped[0]}: {history.dropped[1]}" if history.dropped else ""
+    if history.split:
+        fate = f"{history.split}, domain {history.domain}"
+    facts = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    for name, value in (
+        ("query", query.text),
+        ("id", query.query_id),
+        ("language", query.language),
+        ("written by", query.generator + (f", prompt {query.prompt}" if query.prompt else "")),
+        ("seed", str(query.seed)),
+        ("from", query.document_id),
+        ("", clip(" ".join(history.source.text.split()), 300) if history.source else "not in the corpus"),
+        ("became", fate or "not in any list"),
+    ):
+        facts.add_row(name, escape(value))
+    console.print(facts)
+    if not history.entries:
+        return
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for heading in ("rank", "first stage", "teacher", "bin", "label"):
+        table.add_column(heading, justify="right")
+    table.add_column("document", overflow="fold")
+    for entry in history.entries[:top]:
+        own = "[bold]" if entry.document.doc_id == query.document_id else ""
+        said = (entry.teacher, entry.bin, entry.label)
+        cells = [f"{value:.3f}" if isinstance(value, float) else "" if value is None else str(value) for value in said]
+        text = f"{own}{escape(entry.document.doc_id)}: {escape(clip(' '.join(entry.document.text.split()), 90))}"
+        table.add_row(str(entry.rank), f"{entry.first_stage:.4f}", *cells, text)
+    console.print(table)
+    if len(history.entries) > top:
+        console.print(f"{len(history.entries) - top} more; --top {len(history.entries)} shows them")
 
 
 def print_adapted(adapted: Adapted) -> None:

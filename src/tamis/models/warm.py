@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from tamis.errors import ModelError
 from tamis.models.encoder import Encoder, run_layer
-from tamis.models.precision import autocast
+from tamis.models.precision import Precision, autocast
 from tamis.models.serializer import Apart
 from tamis.models.trained import take_over
 
@@ -72,6 +72,11 @@ class WarmCrossEncoder(nn.Module):
         """Where the weights lie."""
         return self.scale.device
 
+    @property
+    def precision(self) -> Precision:
+        """Number format of the matrix products."""
+        return self.encoder.precision
+
     def prepare_queries(self, texts: Sequence[str], progress: Callable[[int], None] | None = None) -> list[Tensor]:
         """States of each query below the joint layers: [tokens, hidden] each."""
         ids = self.encoder.tokenise(texts, self.serializer.query_prefix, self.serializer.query_tokens)
@@ -97,7 +102,7 @@ class WarmCrossEncoder(nn.Module):
             float32 [pairs], unbounded.
         """
         hidden, in_query, in_document = _pack(queries, documents, self.device)
-        with autocast(hidden.device, self.encoder.precision):
+        with autocast(hidden.device, self.precision):
             bias = self._bias(in_query, in_document, hidden.dtype)
             for layer in self.joint:
                 hidden = run_layer(layer, hidden, bias)

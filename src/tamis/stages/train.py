@@ -23,6 +23,7 @@ from tamis.formulas.losses.pairwise import gap_hinge, margin_mse, ranknet
 from tamis.formulas.losses.pointwise import pointwise_bce, pointwise_mse
 from tamis.formulas.ranking import agreement
 from tamis.models.batching import token_batches
+from tamis.models.precision import autocast
 from tamis.models.prepared import Prepared
 from tamis.models.student import Student, score_prepared
 from tamis.records import TrainingList
@@ -198,7 +199,7 @@ class _Run:
         self.names = [name for name, p in student.named_parameters() if p.requires_grad]
         self.parameters = [p for p in student.parameters() if p.requires_grad]
         self.optimiser = torch.optim.AdamW(
-            self.parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay
+            self.parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
         )
         count = settings.checkpoints
         self.marks = {max(1, round(steps * (n + 1) / count)) for n in range(count)}
@@ -281,7 +282,9 @@ class _Run:
             logits: Tensor = self.student([queries[i] for i in part], [documents[i] for i in part])
             return logits
 
-        with torch.set_grad_enabled(not self.machine.recompute):
+        # One context for all parts: within it each weight is turned into bfloat16 once.
+        one_cast = autocast(self.student.device, self.student.precision)
+        with torch.set_grad_enabled(not self.machine.recompute), one_cast:
             found = [logits_of(part) for part in parts]
         logits = self.machine.team.gather(own_order(parts), torch.cat(found).detach(), len(lengths))
         logits.requires_grad_()
