@@ -132,8 +132,8 @@ def measure_corpus(name: str, seed: int, chosen: argparse.Namespace) -> dict[str
     if chosen.starts:
         warm = recipe_for(name, seed, chosen.steps, [])
         folders = run_recipe(warm, root, until="merge")
-        teacher = {"path": str(folders["merge"] / "model"), "weight": 1.0}
-        alone = {"dense": 0, "bm25": 0, "use": 0, "reranker": teacher}
+        teacher = {"kind": "reranker", "path": str(folders["merge"] / "model")}
+        alone = {"dense": 0, "bm25": 0, "use": 0, "teachers": [teacher]}
         changes = [*STOCK, "candidates.depth=30", f"scores={json.dumps(alone)}"]
         found[DISTILLED] = measure_variant(recipe_for(name, seed, chosen.steps, changes), root, DISTILLED)
     return found

@@ -23,6 +23,7 @@ from tamis.artifacts import read_json, read_records, stage_key
 from tamis.building import training
 from tamis.errors import ModelError, SettingsError, TamisError
 from tamis.formulas.ranking import tie_key, z_scores
+from tamis.models.embedder import Embedder
 from tamis.models.encoder import Encoder
 from tamis.models.reranker import Reranker
 from tamis.pipeline import NAMES, STAGES, run_recipe
@@ -133,7 +134,7 @@ def test_a_reranker_that_teaches_alone_gives_its_logits_and_is_asked_once(
     finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     teacher = finished.folders["merge"] / "model"
-    alone = {"dense": 0, "bm25": 0, "use": 0, "seed_bonus": 0, "reranker": {"path": str(teacher)}}
+    alone = {"dense": 0, "bm25": 0, "use": 0, "seed_bonus": 0, "teachers": [{"kind": "reranker", "path": str(teacher)}]}
     content = changed(finished.content, "scores", alone) | {"precision": "float32"}
     folders = run_recipe(recipe_from(content, "tiny"), tmp_path / "run", until="scores")
     queries = {query.query_id: query for query in read_records(folders["queries"] / "queries.parquet", Query)}
@@ -148,9 +149,25 @@ def test_a_reranker_that_teaches_alone_gives_its_logits_and_is_asked_once(
     run_recipe(recipe_from(content, "tiny"), tmp_path / "run", until="scores")
 
 
+def test_a_bi_encoder_that_teaches_alone_gives_its_cosines(
+    finished: Finished, tmp_path: Path, tiny_encoder: Path
+) -> None:
+    one = {"kind": "encoder", "path": str(tiny_encoder), "query_prefix": "ask: ", "pooling": "cls", "max_length": 24}
+    alone = {"dense": 0, "bm25": 0, "use": 0, "seed_bonus": 0, "teachers": [one]}
+    content = changed(finished.content, "scores", alone) | {"precision": "float32"}
+    folders = run_recipe(recipe_from(content, "tiny"), tmp_path / "run", until="scores")
+    queries = {query.query_id: query.text for query in read_records(folders["queries"] / "queries.parquet", Query)}
+    documents = {d.doc_id: d.text for d in read_records(folders["corpus"] / "corpus.parquet", Document)}
+    embedder = Embedder(tiny_encoder, "cls")
+    for found in read_records(folders["scores"] / "scores.parquet", ScoredCandidates)[:8]:
+        query = embedder.embed([queries[found.query_id]], "ask: ", 24)[0]
+        cosines = embedder.embed([documents[doc_id] for doc_id in found.doc_ids], "", 24) @ query
+        np.testing.assert_allclose(found.teacher, z_scores(cosines), atol=1e-3)
+
+
 def test_a_changed_reranker_teaches_anew(finished: Finished, tmp_path: Path) -> None:
     teacher = shutil.copytree(finished.folders["merge"] / "model", tmp_path / "teacher")
-    content = changed(finished.content, "scores.reranker", {"path": str(teacher)})
+    content = changed(finished.content, "scores.teachers", [{"kind": "reranker", "path": str(teacher)}])
     before = keys(content)
     (teacher / "README.md").write_text("another one")
     after = keys(content)

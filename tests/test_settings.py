@@ -67,7 +67,11 @@ def test_the_recipes_that_come_along_are_understood() -> None:
     [
         ("traning", {}, "r.yaml: unknown key 'traning'; did you mean 'train'?"),
         ("train.learnrate", 1, "r.yaml: unknown key 'train.learnrate'; did you mean 'learning_rate'?"),
-        ("candidates.dense.pooling", "cls", "known here: path, query_prefix, document_prefix, max_length"),
+        (
+            "candidates.dense.dimensions",
+            384,
+            "known here: path, query_prefix, document_prefix, max_length, pooling, trust_remote_code",
+        ),
         ("evaluate", {"queries": "q", "qrels": "r", "dept": 5}, "unknown key 'evaluate.dept'; did you mean 'depth'?"),
         ("seed", "three", "r.yaml: seed: Input should be a valid integer, unable to parse string as an integer, got "),
         ("seed", -1, "r.yaml: seed: Input should be greater than or equal to 0, got -1"),

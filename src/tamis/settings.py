@@ -78,12 +78,16 @@ class QueriesSettings(Section):
 
 
 class EncoderSettings(Section):
-    """A bi-encoder: mean pooling, L2-normalised, cosine."""
+    """A bi-encoder: L2-normalised vectors, cosine."""
 
-    path: Path = Field(description="Hugging Face folder or hub name")
+    path: Path = Field(description="Hugging Face or sentence-transformers folder, or hub name")
     query_prefix: str = ""
     document_prefix: str = ""
     max_length: int = Field(default=512, ge=8, description="tokens, special ones included")
+    pooling: Literal["mean", "cls", "last"] | None = Field(
+        default=None, description="none: what the folder says, else mean for encoders and last for causal bodies"
+    )
+    trust_remote_code: bool = Field(default=False, description="run code that the checkpoint brings")
 
 
 class Bm25Settings(Section):
@@ -101,10 +105,19 @@ class CandidatesSettings(Section):
     dense: EncoderSettings
 
 
-class RerankerTeacherSettings(Section):
+class EncoderTeacher(EncoderSettings):
+    """Another bi-encoder as part of the teacher."""
+
+    kind: Literal["encoder"]
+    weight: float = Field(default=1.0, gt=0)
+
+
+class RerankerTeacher(Section):
     """A reranker of any family as part of the teacher."""
 
+    kind: Literal["reranker"]
     path: Path = Field(description="Hugging Face folder, hub name, or tamis-base")
+    instruction: str | None = Field(default=None, description="for models that take one")
     weight: float = Field(default=1.0, gt=0)
 
 
@@ -114,8 +127,8 @@ class ScoresSettings(Section):
     dense: float = Field(default=1.0, ge=0, description="weight of the bi-encoder")
     bm25: float = Field(default=0.5, ge=0, description="weight of BM25")
     use: float = Field(default=0.5, ge=0, description="weight of the Universal Sentence Encoder; 0 leaves it out")
-    reranker: RerankerTeacherSettings | None = Field(
-        default=None, description="asked about every candidate; alone (the others 0) it is distilled into the student"
+    teachers: tuple[Annotated[EncoderTeacher | RerankerTeacher, Field(discriminator="kind")], ...] = Field(
+        default=(), description="more of them, asked about every candidate; alone (the three above 0) one is distilled"
     )
     seed_bonus: float = Field(
         default=0.5, ge=0, description="what being the seed document adds, in standard deviations"
@@ -123,8 +136,8 @@ class ScoresSettings(Section):
 
     @model_validator(mode="after")
     def _someone_teaches(self) -> "ScoresSettings":
-        if not (self.dense or self.bm25 or self.use or self.reranker):
-            raise ValueError("nobody teaches: give dense, bm25 or use a weight above 0, or name a reranker")
+        if not (self.dense or self.bm25 or self.use or self.teachers):
+            raise ValueError("nobody teaches: give dense, bm25 or use a weight above 0, or name others in teachers")
         return self
 
 

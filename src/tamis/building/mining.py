@@ -235,10 +235,9 @@ def build_candidates(shop: Workshop, folder: Path) -> Facts:
 
 
 def scores_settings(recipe: Recipe) -> object:
-    """Settings of the teacher, and the hash of the reranker that is part of it."""
-    reranker = recipe.scores.reranker
-    facts = recipe.scores.model_dump(mode="json", exclude={"reranker": {"path"}})
-    return [facts, model_identity(reranker.path) if reranker else None]
+    """Settings of the teacher, and the hashes of the models that are part of it."""
+    facts = recipe.scores.model_dump(mode="json", exclude={"teachers": {"__all__": {"path"}}})
+    return [facts, [model_identity(teacher.path) for teacher in recipe.scores.teachers]]
 
 
 def build_scores(shop: Workshop, folder: Path) -> Facts:

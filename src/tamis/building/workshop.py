@@ -3,7 +3,7 @@
 import resource
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,18 +13,19 @@ import torch
 from tamis.artifacts import ItemStore, file_hash, item_key, read_records
 from tamis.errors import SettingsError
 from tamis.models.checkpoint import find_checkpoint
+from tamis.models.embedder import Embedder, pooling_of
 from tamis.models.encoder import Encoder
 from tamis.models.precision import Precision, fastest_device, fastest_precision
 from tamis.models.prepared import Prepared
 from tamis.models.reranker import Reranker
-from tamis.models.start import start_student
+from tamis.models.start import is_encoder, start_student
 from tamis.models.student import Student
 from tamis.progress import track
 from tamis.records import Document, Query
 from tamis.retrievers.shelf import Shelf, ShelfKey, fill_shelves
-from tamis.settings import Recipe
+from tamis.settings import EncoderSettings, EncoderTeacher, Recipe, RerankerTeacher
 from tamis.stages.scores import Teach
-from tamis.teachers.fusion import FusionTeacher
+from tamis.teachers.fusion import FusionTeacher, Rerank
 from tamis.teachers.use import UniversalSentenceEncoder
 from tamis.team import ALONE, Team
 
@@ -52,6 +53,7 @@ class Workshop:
         self.folders: dict[str, Path] = {}
         self.items = items
         self._vectors: dict[str, Vectors] = {}
+        self._embedders: dict[str, Embedder] = {}
 
     def read(self, stage: str, kind: type[Record]) -> list[Record]:
         """Records that a finished stage kept."""
@@ -107,7 +109,7 @@ class Workshop:
 
         Args:
             kind: `query` or `document`.
-            by: `dense` or `use`.
+            by: `dense`, `use`, or the name of a bi-encoder that teaches.
             texts: Texts by id.
         """
         identity, embed = self._embedder(kind, by)
@@ -119,10 +121,30 @@ class Workshop:
     def _embedder(self, kind: str, by: str) -> tuple[str, Callable[[Sequence[str]], np.ndarray]]:
         if by == "use":
             return "use-multilingual-3", lambda texts: self._use.embed(texts)
-        dense = self.recipe.candidates.dense
-        prefix = dense.query_prefix if kind == "query" else dense.document_prefix
-        identity = item_key(self.encoder_identity, prefix, dense.max_length, self.precision)
-        return identity, lambda texts: self.encoder.embed(texts, prefix, dense.max_length)
+        wanted = self._bi_encoders[by]
+        prefix = wanted.query_prefix if kind == "query" else wanted.document_prefix
+        own = () if wanted.pooling is None else (wanted.pooling,)
+        identity = item_key(model_identity(wanted.path), prefix, wanted.max_length, self.precision, *own)
+        return identity, lambda texts: self._embeds(by).embed(texts, prefix, wanted.max_length)
+
+    @cached_property
+    def _bi_encoders(self) -> dict[str, EncoderSettings]:
+        """The first stage's, and those that teach, by name."""
+        others = {_name(n): one for n, one in enumerate(self.recipe.scores.teachers) if isinstance(one, EncoderTeacher)}
+        return {"dense": self.recipe.candidates.dense, **others}
+
+    def _embeds(self, by: str) -> Encoder | Embedder:
+        """A bi-encoder; the first stage's shares its body with the student where it can."""
+        wanted = self._bi_encoders[by]
+        plain = (wanted.pooling or pooling_of(wanted.path) or "mean") == "mean" and not wanted.trust_remote_code
+        if by == "dense" and plain and is_encoder(wanted.path):
+            return self.encoder
+        if by not in self._embedders:
+            budget = self.recipe.machine.token_budget
+            self._embedders[by] = Embedder(
+                wanted.path, wanted.pooling, self.precision, budget, self.device, wanted.trust_remote_code
+            )
+        return self._embedders[by]
 
     def document_vectors(self, by: str) -> Vectors:
         """Embeddings of all documents."""
@@ -137,34 +159,40 @@ class Workshop:
     def teacher(self, query_texts: Mapping[str, str]) -> Teach:
         """The fusion teacher, ready for these queries."""
         weights = self.recipe.scores
+        embedders = {"dense": weights.dense, "use": weights.use}
+        embedders |= {_name(n): t.weight for n, t in enumerate(weights.teachers) if isinstance(t, EncoderTeacher)}
         embeddings = [
             (weight, self.vectors("query", by, query_texts), self.document_vectors(by))
-            for by, weight in (("dense", weights.dense), ("use", weights.use))
+            for by, weight in embedders.items()
             if weight
         ]
-        rerankers = [(weights.reranker.weight, self._rerank)] if weights.reranker else []
+        rerankers = [
+            (teacher.weight, self._asked(teacher))
+            for teacher in weights.teachers
+            if isinstance(teacher, RerankerTeacher)
+        ]
         return FusionTeacher(self.shelves, weights.bm25, embeddings, rerankers)
 
-    @cached_property
-    def _reranker(self) -> Reranker:
-        assert self.recipe.scores.reranker is not None, "asked for only where the recipe names one"
+    def _asked(self, teacher: RerankerTeacher) -> Rerank:
+        """Logits of a reranker that teaches, from the item store where they are known; a kill loses one query."""
+        identity = item_key("reranker", model_identity(teacher.path), self.precision, teacher.instruction)
         budget = self.recipe.machine.token_budget
-        return Reranker(self.recipe.scores.reranker.path, self.precision, budget, device=str(self.device))
+        loaded = cache(lambda: Reranker(teacher.path, self.precision, budget, device=str(self.device)))
 
-    @cached_property
-    def _reranker_identity(self) -> str:
-        assert self.recipe.scores.reranker is not None, "asked for only where the recipe names one"
-        return item_key("reranker", model_identity(self.recipe.scores.reranker.path), self.precision)
+        def rerank(query: Query, doc_ids: Sequence[str]) -> np.ndarray:
+            texts = [self.documents[doc_id].text for doc_id in doc_ids]
+            keys = [item_key(identity, query.text, text) for text in texts]
+            known = self.items.get(keys)
+            missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
+            if missing:
+                pairs = [(query.text, text) for text in missing.values()]
+                scores = loaded().score_pairs(pairs, teacher.instruction).logits
+                fresh = {key: score.tobytes() for key, score in zip(missing, scores, strict=True)}
+                self.items.put(fresh.items())
+                known |= fresh
+            return np.frombuffer(b"".join(known[key] for key in keys), np.float32)
 
-    def _rerank(self, query: Query, doc_ids: Sequence[str]) -> np.ndarray:
-        """Logits of the reranker that teaches, from the item store where they are known; a kill loses one query."""
-        texts = [self.documents[doc_id].text for doc_id in doc_ids]
-        key = item_key(self._reranker_identity, query.text, *texts)
-        known = self.items.get([key])
-        if key not in known:
-            known[key] = self._reranker.score_pairs([(query.text, text) for text in texts]).logits.tobytes()
-            self.items.put(known.items())
-        return np.frombuffer(known[key], np.float32)
+        return rerank
 
     def untrained_student(self) -> Student:
         """A new student as the recipe wants it, with the weights it starts from."""
@@ -211,6 +239,11 @@ class Workshop:
             self.prepared.queries(sorted(queries), queries, advance)
         with track("preparing documents", len(documents)) as advance:
             self.prepared.documents(sorted(documents), documents, advance)
+
+
+def _name(number: int) -> str:
+    """Under which the vectors of a bi-encoder that teaches are kept."""
+    return f"teacher {number + 1}"
 
 
 def embed_missing(
