@@ -19,8 +19,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from tamis.artifacts import read_json, read_records, stage_key
+from tamis.artifacts import ItemStore, read_json, read_records, stage_key
 from tamis.building import training
+from tamis.building.workshop import Workshop
 from tamis.errors import ModelError, SettingsError, TamisError
 from tamis.formulas.ranking import tie_key, z_scores
 from tamis.models.embedder import Embedder
@@ -594,12 +595,16 @@ def test_general_documents_outside_every_list_are_no_obstacle(recipe: dict[str, 
     assert (folders["report"] / "report.html").exists()
 
 
-def test_two_processes_run_a_recipe_as_one(finished: Finished, tmp_path: Path) -> None:
-    recipe = write_recipe(finished.content, tmp_path)
+def run_in_two_processes(content: dict[str, Any], tmp_path: Path) -> None:
+    recipe = write_recipe(content, tmp_path)
     started = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     command = [*started, "-m", "tamis", "run", str(recipe), "--out", str(tmp_path / "run"), "--until", "merge"]
     environment = {"OMP_NUM_THREADS": "1", "PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(sys.path)}
     subprocess.run(command, check=True, env=environment, capture_output=True, timeout=240)
+
+
+def test_two_processes_run_a_recipe_as_one(finished: Finished, tmp_path: Path) -> None:
+    run_in_two_processes(finished.content, tmp_path)
     one, two = results_by_hash(finished.root), results_by_hash(tmp_path / "run")
     assert all(two[stage] == one[stage] for stage in ("corpus", "queries", "candidates", "scores", "lists"))
     folder = next((tmp_path / "run" / "train").iterdir())
@@ -608,6 +613,26 @@ def test_two_processes_run_a_recipe_as_one(finished: Finished, tmp_path: Path) -
         expected = load_file(finished.folders["train"] / f"{name}.safetensors")
         for key, tensor in load_file(folder / f"{name}.safetensors").items():
             np.testing.assert_allclose(tensor, expected[key], atol=2e-4)
+
+
+@pytest.mark.slow
+def test_processes_that_shard_the_student_run_a_recipe_as_one(finished: Finished, tmp_path: Path) -> None:
+    content = changed(changed(finished.content, "student", {"head": "stock"}), "machine.shard", True)
+    alone = run_recipe(recipe_from(content, "tiny"), tmp_path / "alone", "merge")
+    run_in_two_processes(content, tmp_path)
+    for name in ("general", "english", "german"):
+        expected = load_file(alone["train"] / f"{name}.safetensors")
+        found = load_file(tmp_path / "run" / "train" / alone["train"].name / f"{name}.safetensors")
+        assert found.keys() == expected.keys()
+        for key, tensor in found.items():
+            np.testing.assert_allclose(tensor, expected[key], atol=2e-4)
+
+
+def test_a_warm_start_is_not_sharded(finished: Finished, tmp_path: Path) -> None:
+    student = {"head": "own", "start": str(finished.folders["merge"] / "model")}
+    recipe = recipe_from(changed(changed(finished.content, "student", student), "machine.shard", True), "tiny")
+    with pytest.raises(SettingsError, match=r"^machine\.shard is for students that learn all .*model is a warm one"):
+        Workshop(recipe, ItemStore(tmp_path / "items.sqlite")).untrained_student()
 
 
 def test_without_a_target_the_general_student_is_the_result(finished: Finished, tmp_path: Path) -> None:

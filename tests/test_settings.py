@@ -94,6 +94,7 @@ def test_the_recipes_that_come_along_are_understood() -> None:
         ("lists.domains", {"a": ["de"], "b": ["de"]}, "lists.domains: language 'de' stands 2 times; give it to one"),
         ("lists.domains", {"nordic": [False]}, "lists.domains.nordic.0: Input should be a valid string, got False"),
         ("train.loss", "gap-hinge", "train.loss gap-hinge compares with scores in [-1, 1]: set lists.rescale to min"),
+        ("machine.shard", True, "r.yaml: machine.shard is for students that learn all layers, a warm one learns"),
         ("queries.generator", "llama", "queries: generator 'llama' needs queries.model, the path of a GGUF file"),
     ],
 )  # fmt: skip
@@ -105,6 +106,12 @@ def test_a_setting_that_cannot_be_used_is_named_with_what_came(setting: str, val
 def test_a_missing_section_is_named(setting: str) -> None:
     content = {name: value for name, value in SMALLEST.items() if name != setting}
     assert complaint(content) == f"r.yaml: {setting} is missing; add it"
+
+
+def test_a_student_that_is_not_warm_may_be_sharded() -> None:
+    content = with_setting("machine.shard", True)
+    content["student"] = {"head": "stock"}
+    assert recipe_from(content, "r.yaml").machine.shard
 
 
 def test_gap_hinge_with_bounded_labels_is_accepted() -> None:

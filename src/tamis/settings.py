@@ -287,6 +287,11 @@ class MachineSettings(Section):
     checkpointing: bool = Field(
         default=False, description="keep no activations inside the body either (not for warm students)"
     )
+    shard: bool = Field(
+        default=False,
+        description="each process keeps its part of weights, gradients and optimiser state (FSDP), for bodies larger "
+        "than one GPU; needs torchrun (not for warm students)",
+    )
 
 
 class Recipe(Section):
@@ -328,6 +333,15 @@ class Recipe(Section):
             raise ValueError(
                 "merge.keep merges into the model that the student starts from: set student.start to it, student.head "
                 "to own, train.general_steps to 0 and merge.on to weights"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _warm_students_are_not_sharded(self) -> "Recipe":
+        if self.machine.shard and self.student.head == "warm":
+            raise ValueError(
+                "machine.shard is for students that learn all layers, a warm one learns its last ones: leave it out, "
+                "or set student.head to stock or own"
             )
         return self
 

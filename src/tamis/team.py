@@ -2,15 +2,18 @@
 
 One process needs none of it. Several (started by torchrun or accelerate) split the pairs of each step; every one of
 them sees all logits, so all compute the same loss, and the gradients of their pairs are added up. Up to the order of
-sums it is the training of one process.
+sums it is the training of one process. Each holds all weights, or its part of every tensor (`tamis.models.sharding`).
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TypeVar
 
 import torch
 from torch import Tensor
+
+Said = TypeVar("Said", bool, float)
 
 
 @dataclass(frozen=True)
@@ -37,12 +40,20 @@ class Team:
         if self.size > 1:
             torch.distributed.barrier()
 
-    def agree(self, value: bool) -> bool:
+    def agree(self, value: Said) -> Said:
         """The leader's value, in every process."""
         if self.size > 1:
             said = [value]
             torch.distributed.broadcast_object_list(said)
             value = said[0]
+        return value
+
+    def most(self, value: int) -> int:
+        """The largest value that a process gave, in every process."""
+        if self.size > 1:
+            largest = torch.tensor(value)
+            torch.distributed.all_reduce(largest, torch.distributed.ReduceOp.MAX)
+            value = int(largest)
         return value
 
     def share(self, lengths: Sequence[int]) -> list[int]:
@@ -59,12 +70,26 @@ class Team:
         return whole
 
     def add_up(self, parameters: Sequence[Tensor]) -> None:
-        """Add up the gradients of all processes, in place."""
+        """Add up the gradients of all processes, in place; those of tensors in parts came added up."""
         if self.size > 1:
             for parameter in parameters:
                 if parameter.grad is None:
                     parameter.grad = torch.zeros_like(parameter)
-                torch.distributed.all_reduce(parameter.grad)
+                if not in_parts(parameter):
+                    torch.distributed.all_reduce(parameter.grad)
+
+
+def in_parts(tensor: Tensor) -> bool:
+    """Whether each process holds a part of a tensor only; torch's `DTensor`, which is slow to import, is not named."""
+    return hasattr(tensor, "full_tensor")
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """A tensor in parts as one, on the processor; any other as it is. All processes have to ask for it at once."""
+    if not in_parts(tensor):
+        return tensor
+    joined: Tensor = tensor.full_tensor().cpu()  # type: ignore[attr-defined]
+    return joined
 
 
 ALONE = Team()

@@ -156,6 +156,16 @@ def test_adapters_learn_instead_of_the_weights_and_leave_merged(folders, family,
     np.testing.assert_allclose(found - found[0], after - after[0], atol=2e-5)
 
 
+def test_adapters_are_drawn_from_the_seed_alone(folders):
+    def drawn():
+        return {n: p for n, p in student_of(folders / "querit", lora_rank=2).named_parameters() if "lora_" in n}
+
+    first = drawn()
+    torch.randn(1)
+    assert all(torch.equal(p, first[n]) for n, p in drawn().items())
+    assert any(p.any() for p in first.values())
+
+
 @pytest.mark.parametrize("family", ["querit", "encoder"])
 def test_layers_are_left_out_evenly_and_the_last_one_stays(folders, family, tmp_path):
     whole, student = student_of(folders / family), student_of(folders / family, layers=1)

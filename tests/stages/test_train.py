@@ -6,7 +6,6 @@ from typing import get_args
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import ndcg_score
 
 from tamis.errors import ModelError
 from tamis.models.encoder import Encoder
@@ -283,6 +282,8 @@ def test_weights_that_explode_are_never_taken_for_a_checkpoint(student):
 
 
 def test_mean_agreement_is_the_mean_ndcg_of_the_lists_with_the_labels_as_gains(student):
+    from sklearn.metrics import ndcg_score  # slow, and what torchrun starts for test_team.py imports this module too
+
     expected = []
     for one in LISTS:
         queries = student.prepare_queries([QUERIES[one.query_id]] * len(one.doc_ids))

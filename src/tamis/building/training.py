@@ -44,6 +44,7 @@ from tamis.stages.lists import GENERAL, by_hash
 from tamis.stages.merge import Curve as MergeCurve
 from tamis.stages.merge import Judge, judgements, merge_specialists
 from tamis.stages.train import Curve, Machine, Texts, mean_agreement, train_student
+from tamis.team import whole
 
 Facts = dict[str, Any]
 Tensors = Mapping[str, Tensor]
@@ -123,6 +124,8 @@ def build_train(shop: Workshop, folder: Path) -> Facts:
     student = shop.untrained_student()
     start = student.trained()
     save_file(dict(start), folder / "untrained.safetensors")
+    if shop.shards and isinstance(student, SequenceStudent):
+        student.shard(shop.device)
     curves: dict[str, Curve] = {}
     # Once: it hashes the files of the model that the student starts from.
     identity = [shop.folders["lists"].name, train_settings(recipe)]
@@ -187,9 +190,8 @@ def _train_unit(
         rate = product_rate(student.device, shop.precision)
         with track(f"training {name}", steps if board else 0) as advance, watching(board, advance, rate) as watch:
             curve = train_student(student, batches, held_out, texts, settings, steps, how, advance, kept, watch)
-        known = dict(
-            zip(keys, (save_tensors(dict(student.trained())), json.dumps(asdict(curve)).encode()), strict=True)
-        )
+        learnt = {name: whole(tensor) for name, tensor in student.trained().items()}
+        known = dict(zip(keys, (save_tensors(learnt), json.dumps(asdict(curve)).encode()), strict=True))
         if shop.team.leads:
             shop.items.put(known.items())
             kept.forget()

@@ -18,6 +18,7 @@ from tamis.models.encoder import Encoder
 from tamis.models.precision import Precision, fastest_device, fastest_precision
 from tamis.models.prepared import Prepared
 from tamis.models.reranker import Reranker
+from tamis.models.sequence_student import SequenceStudent
 from tamis.models.start import is_encoder, start_student
 from tamis.models.student import Student
 from tamis.progress import track
@@ -84,6 +85,11 @@ class Workshop:
                 raise SettingsError("machine.device is cuda, but torch sees no GPU here; set it to auto or cpu")
             found = torch.device(wanted)
         return torch.device("cuda", self.team.local_rank) if found.type == "cuda" else found
+
+    @property
+    def shards(self) -> bool:
+        """Whether each of several processes keeps its part of the student while it learns."""
+        return self.recipe.machine.shard and self.team.size > 1
 
     @cached_property
     def encoder(self) -> Encoder:
@@ -195,12 +201,22 @@ class Workshop:
         return rerank
 
     def untrained_student(self) -> Student:
-        """A new student as the recipe wants it, with the weights it starts from."""
+        """A new student as the recipe wants it, with the weights it starts from.
+
+        One that is to be sharded lies on the processor, since it may be larger than a GPU.
+
+        Raises:
+            SettingsError: a warm student, which cannot be sharded.
+        """
         wanted, dense = self.recipe.student, self.recipe.candidates.dense
         prefixes = (dense.query_prefix, dense.document_prefix)
         budget = self.recipe.machine.token_budget
         student = start_student(wanted, self._student_encoder, prefixes, self.precision, budget, self.recipe.seed)
-        return student.to(self.device)
+        if self.recipe.machine.shard and not isinstance(student, SequenceStudent):
+            raise SettingsError(
+                f"machine.shard is for students that learn all layers, {wanted.start} is a warm one: leave it out"
+            )
+        return student if self.shards else student.to(self.device)
 
     def _student_encoder(self) -> Encoder:
         """The encoder that a new head is put on; loaded apart where layers are left out of it."""

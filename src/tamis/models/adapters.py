@@ -8,10 +8,11 @@ from torch import Tensor, nn
 from tamis.errors import MissingPartError
 
 
-def add_adapters(body: Any, rank: int) -> None:
+def add_adapters(body: Any, rank: int, seed: int) -> None:
     """Put an adapter of a rank on every linear layer of a body, in place; they alone learn there.
 
-    The adapters start at zero, so nothing changes at first. Their scale is 2 (alpha is twice the rank).
+    One factor starts at zero, so nothing changes at first; the other is drawn from the seed, in all processes alike.
+    Their scale is 2 (alpha is twice the rank).
 
     Raises:
         MissingPartError: peft is not installed.
@@ -25,7 +26,9 @@ def add_adapters(body: Any, rank: int) -> None:
     # Wrapped: of a body of experts that peft recognises it would adapt the stacked weights too, which are no layers.
     wrapped = nn.ModuleDict({"body": body})
     names = [name for name, module in wrapped.named_modules() if isinstance(module, nn.Linear)]
-    inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=names), wrapped)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=names), wrapped)
 
 
 def adapted_layers(model: nn.Module) -> dict[str, Any]:

@@ -23,9 +23,12 @@ def fastest_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
-    """Run matrix products in `precision`; normalisations and sums stay in float32."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
+def autocast(device: torch.device, precision: Precision, cached: bool = True) -> AbstractContextManager[object]:
+    """Run matrix products in `precision`; normalisations and sums stay in float32.
+
+    Until the outermost context ends, weights stay cast, unless not `cached`: a whole body beside a sharded one.
+    """
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16", cache_enabled=cached)
 
 
 @cache

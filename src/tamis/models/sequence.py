@@ -91,7 +91,7 @@ class ClassifierModel(nn.Module):
         if self.uses_types:
             features["token_type_ids"] = ((place >= second[:, None]) & real).long()
         logits: Tensor = self.classifier(**features).logits
-        return logits[:, 0].float()
+        return logits[:, 0].to(torch.float32, copy=True)  # FSDP warns of views
 
 
 def halve_body(body: nn.Module) -> None:

@@ -24,6 +24,7 @@ from tamis.models.precision import Precision, autocast
 from tamis.models.rows import JoinedRows, TemplateRows
 from tamis.models.sequence import ClassifierModel, LastTokenModel, padded
 from tamis.models.serializer import QUERIT, Joined, Serializer, Template
+from tamis.models.sharding import shard
 from tamis.models.trained import take_over
 
 CAUSAL = Template("Query: {query}\nDocument: {document}")
@@ -39,6 +40,7 @@ class SequenceStudent(nn.Module):
         tokenizer: The body's own.
         activation: What makes a bounded score of the logit: `sigmoid`, `tanh` or `identity`.
         precision: Number format of the matrix products.
+        sharded: Whether this process holds its part of every weight only.
         experts: Watches what the routers do; None for dense bodies.
     """
 
@@ -56,6 +58,7 @@ class SequenceStudent(nn.Module):
         self.tokenizer = tokenizer
         self.activation = activation
         self.precision: Precision = precision
+        self.sharded = False
         self.experts = ExpertLoad.watch(self.body)
         if isinstance(model, ClassifierModel):
             model.precision = precision
@@ -135,7 +138,7 @@ class SequenceStudent(nn.Module):
         """How two texts become one."""
         return self.rows.serializer
 
-    def learn(self, embeddings: bool, routers: bool, lora_rank: int = 0, layers: int = 0) -> None:
+    def learn(self, embeddings: bool, routers: bool, lora_rank: int = 0, layers: int = 0, seed: int = 0) -> None:
         """Choose what training changes.
 
         Args:
@@ -144,6 +147,7 @@ class SequenceStudent(nn.Module):
             lora_rank: Learn adapters of this rank on every linear layer of the body instead of its weights; 0 for the
                 weights.
             layers: Keep this many layers of the body, evenly spaced, the last one among them; 0 for all.
+            seed: Of the adapters.
 
         Raises:
             ModelError: more layers than there are.
@@ -152,7 +156,7 @@ class SequenceStudent(nn.Module):
             keep_layers(self.body, layers)
         self.model.requires_grad_(not lora_rank)
         if lora_rank:
-            add_adapters(self.body, lora_rank)
+            add_adapters(self.body, lora_rank, seed)
             head = {id(p) for p in self.body.parameters()}
             for parameter in self.model.parameters():
                 if id(parameter) not in head:
@@ -171,6 +175,16 @@ class SequenceStudent(nn.Module):
         # transformers checkpoints while a module is in training mode; no body here has any dropout.
         self.body.train()
 
+    def shard(self, device: torch.device) -> None:
+        """Leave this process its part of every weight, on a device, see `tamis.models.sharding`.
+
+        Raises:
+            ModelError: the body's layers are not where they are known to be.
+        """
+        holder, name = _find_layers(self.body, "machine.shard")
+        shard(self.model, getattr(holder, name), device)
+        self.sharded = True
+
     def prepare_queries(self, texts: Sequence[str], progress: Callable[[int], None] | None = None) -> list[Tensor]:
         """Token ids of each query, see `JoinedRows.query_ids` and `TemplateRows.query_ids`: int32 [tokens] each."""
         return _told([torch.from_numpy(ids) for ids in self.rows.query_ids(texts)], progress)
@@ -183,7 +197,7 @@ class SequenceStudent(nn.Module):
         """Logits of pairs of prepared texts: float32 [pairs]."""
         rows = [self.rows.join(q.numpy(), d.numpy()) for q, d in zip(queries, documents, strict=True)]
         ids, lengths, second = (tensor.to(self.device) for tensor in padded(rows, self._padding))
-        with autocast(self.device, self.precision):
+        with autocast(self.device, self.precision, cached=not self.sharded):
             logits: Tensor = self.model(ids, lengths, second)
         return logits
 
@@ -193,7 +207,10 @@ class SequenceStudent(nn.Module):
         return 0 if padding is None else int(padding)
 
     def trained(self) -> dict[str, Tensor]:
-        """Copies of the tensors that training changes; of adapted layers the whole weights, adapters merged in."""
+        """Copies of the tensors that training changes; of adapted layers the whole weights, adapters merged in.
+
+        Of a sharded student they are in parts: `tamis.team.whole` puts them together.
+        """
         merged = merged_weights(self.model)
         return {name: merged[name] if name in merged else p.detach().clone() for name, p in self._own().items()}
 
@@ -214,10 +231,7 @@ def keep_layers(body: Any, count: int) -> None:
     Raises:
         ModelError: the body has fewer, or its layers are not where they are known to be.
     """
-    holder = getattr(body, "encoder", body)
-    name = next((name for name in ("layer", "layers") if isinstance(getattr(holder, name, None), nn.ModuleList)), None)
-    if name is None:
-        raise ModelError(f"student.layers: the layers of a {type(body).__name__} are not known")
+    holder, name = _find_layers(body, "student.layers")
     layers = getattr(holder, name)
     if not 1 <= count <= len(layers):
         raise ModelError(f"student.layers is {count}, expected 1 to {len(layers)} for this body")
@@ -229,6 +243,15 @@ def keep_layers(body: Any, count: int) -> None:
     for number, layer in enumerate(getattr(holder, name)):
         if hasattr(layer, "self_attn"):
             layer.self_attn.layer_idx = number
+
+
+def _find_layers(body: Any, field: str) -> tuple[Any, str]:
+    """What holds the layers of a body, and by which name; `field` is the setting that asks."""
+    holder = getattr(body, "encoder", body)
+    for name in ("layer", "layers"):
+        if isinstance(getattr(holder, name, None), nn.ModuleList):
+            return holder, name
+    raise ModelError(f"{field}: the layers of a {type(body).__name__} are not known")
 
 
 def _without_dropout(model: Any) -> Any:

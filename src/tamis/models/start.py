@@ -54,6 +54,7 @@ def start_student(
         routers=wanted.routers == "trained",
         lora_rank=wanted.lora_rank,
         layers=wanted.layers,
+        seed=seed,
     )
     return student
 

@@ -6,11 +6,12 @@ import torch
 from torch import Tensor
 
 from tamis.errors import ModelError
+from tamis.models.sharding import as_parts_of
 
 
 @torch.no_grad()
 def take_over(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> None:
-    """Copy the values of `given` into the tensors of `own`, in place.
+    """Copy the values of `given` into the tensors of `own`, in place; whole ones also where `own` is in parts.
 
     Raises:
         ModelError: other names, or a tensor of another shape; nothing was copied then.
@@ -23,4 +24,4 @@ def take_over(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> None:
             shapes = f"{tuple(tensor.shape)}, expected {tuple(own[name].shape)}"
             raise ModelError(f"trained tensors do not fit this model: {name!r} has shape {shapes}")
     for name, tensor in given.items():
-        own[name].copy_(tensor)
+        own[name].copy_(as_parts_of(own[name], tensor))

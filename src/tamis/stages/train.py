@@ -25,10 +25,11 @@ from tamis.formulas.ranking import agreement
 from tamis.models.batching import token_batches
 from tamis.models.precision import autocast
 from tamis.models.prepared import Prepared
+from tamis.models.sharding import as_parts_of
 from tamis.models.student import Student, score_prepared
 from tamis.records import TrainingList
 from tamis.settings import TrainSettings
-from tamis.team import ALONE, Team
+from tamis.team import ALONE, Team, in_parts, whole
 
 WARM_UP = 20
 """Steps over which the learning rate rises; afterwards it falls linearly to a tenth."""
@@ -108,7 +109,7 @@ class Machine:
         part_tokens: Most tokens per forward pass while learning, padding included.
         score_tokens: The same while scoring.
         recompute: Score without gradients first, then again part by part with them: memory of one part, time of one
-            more forward pass.
+            more forward pass. A sharded student is always trained so.
         team: The processes that share each step.
     """
 
@@ -135,7 +136,7 @@ def train_student(
     Without held-out lists there is nothing to choose by, and the last weights are kept.
 
     Args:
-        student: What to train.
+        student: What to train; sharded, all processes of the team call with the same arguments.
         batches: The lists of each step, endless and the same from the start in every run.
         held_out: Lists that choose the checkpoint.
         texts: Texts of the queries and documents.
@@ -164,9 +165,10 @@ def train_student(
         progress(1)
         if run.out_of_patience():
             break
-        if keeper and time.monotonic() - saved >= SAVE_SECONDS and step < steps:
+        if keeper and step < steps and machine.team.agree(time.monotonic() - saved >= SAVE_SECONDS):
+            state = run.state(step)
             if machine.team.leads:
-                keeper.save(*run.state(step))
+                keeper.save(*state)
             saved = time.monotonic()
     student.load_trained(run.best)
     return run.curve
@@ -198,6 +200,7 @@ class _Run:
         self.settings, self.steps, self.machine = settings, steps, machine
         self.names = [name for name, p in student.named_parameters() if p.requires_grad]
         self.parameters = [p for p in student.parameters() if p.requires_grad]
+        self.sharded = any(in_parts(p) for p in self.parameters)
         self.optimiser = torch.optim.AdamW(
             self.parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
         )
@@ -216,24 +219,29 @@ class _Run:
         tensors, facts = saved
         with torch.no_grad():
             for name, parameter in zip(self.names, self.parameters, strict=True):
-                parameter.copy_(tensors[f"now/{name}"])
+                parameter.copy_(as_parts_of(parameter, tensors[f"now/{name}"]))
                 self.optimiser.state[parameter] = {
                     "step": torch.tensor(float(facts["step"])),
-                    "exp_avg": tensors[f"mean/{name}"].to(parameter.device),
-                    "exp_avg_sq": tensors[f"square/{name}"].to(parameter.device),
+                    "exp_avg": as_parts_of(parameter, tensors[f"mean/{name}"]),
+                    "exp_avg_sq": as_parts_of(parameter, tensors[f"square/{name}"]),
                 }
         self.best = {name.removeprefix("best/"): t for name, t in tensors.items() if name.startswith("best/")}
         self.curve = Curve(**facts["curve"])
         return int(facts["step"])
 
     def state(self, step: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Everything that the rest of the training depends on; there is no dropout, so no random state besides."""
+        """Everything that the rest of the training depends on; there is no dropout, so no random state besides.
+
+        Tensors are whole, so that any number of processes can go on, and the leader's alone. All have to ask at once.
+        """
         tensors = {f"best/{name}": tensor for name, tensor in self.best.items()}
         for name, parameter in zip(self.names, self.parameters, strict=True):
             of = self.optimiser.state[parameter]
             tensors |= {f"now/{name}": parameter.detach(), f"mean/{name}": of["exp_avg"]}
             tensors[f"square/{name}"] = of["exp_avg_sq"]
-        return tensors, {"step": step, "curve": asdict(self.curve)}
+        found = ((name, whole(tensor)) for name, tensor in tensors.items())
+        facts = {"step": step, "curve": asdict(self.curve)}
+        return {name: tensor for name, tensor in found if self.machine.team.leads}, facts
 
     def step(self, step: int, batch: Sequence[TrainingList]) -> None:
         """One optimiser step, and a checkpoint where one is due."""
@@ -244,7 +252,7 @@ class _Run:
             loss = self._backward(batch)
         if counter:
             self.operations_per_token = counter.get_total_flops() / (self.curve.tokens - before)
-        norm = float(torch.nn.utils.clip_grad_norm_(self.parameters, 1.0))
+        norm = float(whole(torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)))
         self._check(step, batch, loss, norm)
         self.optimiser.step()
         self.optimiser.zero_grad()
@@ -277,24 +285,31 @@ class _Run:
         parts = [[own[i] for i in part] for part in token_batches([lengths[i] for i in own], self.machine.part_tokens)]
         self.curve.tokens += sum(lengths)
         self.curve.padded += sum(len(part) * max(lengths[i] for i in part) for part in parts)
+        # The layers of a sharded student come together for all processes at once: whoever has fewer parts than another
+        # runs the shortest pair without weight instead. So does one without any pair.
+        count = self.machine.team.most(len(parts)) if self.sharded else max(1, len(parts))
+        shortest = min(range(len(lengths)), key=lengths.__getitem__)
+        run = [*parts, *[[shortest]] * (count - len(parts))]
 
         def logits_of(part: Sequence[int]) -> Tensor:
             logits: Tensor = self.student([queries[i] for i in part], [documents[i] for i in part])
             return logits
 
+        recompute = self.machine.recompute or self.sharded
         # One context for all parts: within it each weight is turned into bfloat16 once.
-        one_cast = autocast(self.student.device, self.student.precision)
-        with torch.set_grad_enabled(not self.machine.recompute), one_cast:
-            found = [logits_of(part) for part in parts]
-        logits = self.machine.team.gather(own_order(parts), torch.cat(found).detach(), len(lengths))
+        one_cast = nullcontext() if self.sharded else autocast(self.student.device, self.student.precision)
+        with torch.set_grad_enabled(not recompute), one_cast:
+            found = [logits_of(part) for part in run]
+        logits = self.machine.team.gather(own_order(parts), torch.cat(found).detach()[: len(own)], len(lengths))
         logits.requires_grad_()
         loss = LOSSES[self.settings.loss](logits, labels.to(logits.device), index.to(logits.device), self.settings)
         (slope,) = torch.autograd.grad(loss, logits)
-        if self.machine.recompute:
-            for part in parts:
-                logits_of(part).backward(slope[part])  # type: ignore[no-untyped-call]
+        slopes = [slope[part] * (number < len(parts)) for number, part in enumerate(run)]
+        if recompute:
+            for part, of_part in zip(run, slopes, strict=True):
+                logits_of(part).backward(of_part)  # type: ignore[no-untyped-call]
         else:
-            torch.cat(found).backward(slope[own_order(parts)])  # type: ignore[no-untyped-call]
+            torch.cat(found).backward(torch.cat(slopes))  # type: ignore[no-untyped-call]
         self.machine.team.add_up(self.parameters)
         return float(loss.item())
 
@@ -317,7 +332,9 @@ class _Run:
         )
 
     def _agreement(self) -> float:
-        return mean_agreement(self.student, self.held_out, self.texts, self.machine.score_tokens)
+        # The leader's: processes that differed in the last bit would keep the parts of different checkpoints.
+        found = mean_agreement(self.student, self.held_out, self.texts, self.machine.score_tokens)
+        return self.machine.team.agree(found)
 
 
 def own_order(parts: Sequence[Sequence[int]]) -> list[int]:
