@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from multiprocessing.process import BaseProcess
@@ -663,6 +664,21 @@ def test_the_splits_of_a_general_corpus_are_read_and_no_others(finished: Finishe
     given = [q for q in read_records(folders["queries"] / "queries.parquet", Query) if q.generator == "given"]
     assert all(any(q.query_id.startswith(f"given/{row.split()[0]}/") for row in rows[1:4]) for q in given)
     assert given
+
+
+def test_a_general_corpus_may_say_the_language_that_its_documents_do_not(finished: Finished, tmp_path: Path) -> None:
+    general = write_beir(tmp_path / "general", "g-", languages=("de", "en"))
+    rows = [json.loads(line) for line in (general / "corpus.jsonl").read_text(encoding="utf-8").splitlines()]
+    for row in rows[:10]:  # the German ones
+        del row["metadata"]
+    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    (general / "corpus.jsonl").write_text(lines, encoding="utf-8")
+    content = changed(finished.content, "corpus.general", [{"path": str(general), "language": "nl"}])
+    folders = run_recipe(recipe_from(content, "tiny"), tmp_path / "run", until="corpus")
+    found = Counter(
+        d.language for d in read_records(folders["corpus"] / "corpus.parquet", Document) if d.origin == "general"
+    )
+    assert found == {"nl": 10, "en": 10}
 
 
 def test_a_domain_may_have_a_name_that_ends_like_the_general_one() -> None:
