@@ -22,6 +22,7 @@ import torch
 from machine import commit, machine, print_targets, show_in_readme
 from tamis.artifacts import ItemStore, item_key
 from tamis.building.workshop import embed_missing
+from tamis.formats.documents import read_documents
 from tamis.formulas.significance import holm, paired_randomisation
 from tamis.models.checkpoint import find_checkpoint, load_warm, read_facts
 from tamis.models.encoder import Encoder
@@ -35,7 +36,7 @@ from tamis.retrievers.shelf import Shelf, fill_shelves
 from tamis.settings import read_recipe
 from tamis.sources.tamis_base import SHIPPED
 from tamis.stages.candidates import rank_candidates
-from tamis.stages.corpus import clean, read_documents
+from tamis.stages.corpus import clean
 from tamis.stages.evaluate import (
     RERANKED,
     Pool,

@@ -39,8 +39,9 @@ ENGINES = ("tamis", "sentence-transformers")
 
 def lists_of(steps: int) -> list[tuple[str, list[str], list[float]]]:
     """Given queries of GNOME Help with their own document and seven that BM25 finds: query, documents, labels."""
+    from tamis.formats.documents import read_documents
+    from tamis.formats.queries import read_given_queries
     from tamis.retrievers.bm25 import Bm25
-    from tamis.stages.corpus import read_documents, read_given_queries
 
     folder = DEMO / "data" / "gnome-help"
     documents = [d for d in read_documents(folder, "general") if d.language in ("en", "de", "ru")]

@@ -63,5 +63,5 @@ def test_a_model_that_names_no_encoder_needs_one(base, tmp_path):
 
 
 def test_a_folder_without_a_training_is_no_past(base, tmp_path):
-    with pytest.raises(RunError, match=r"no finished training in it"):
+    with pytest.raises(RunError, match=r"no finished stage train in it"):
         adapt(str(base / "model"), base / "new", tmp_path / "run", [tmp_path], None, lambda *_: None)

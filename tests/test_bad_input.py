@@ -81,7 +81,7 @@ def test_an_empty_corpus(recipe: Content, documents: Path, tmp_path: Path) -> No
 def test_a_folder_without_texts(recipe: Content, tmp_path: Path) -> None:
     (tmp_path / "texts").mkdir()
     recipe["corpus"]["target"] = str(tmp_path / "texts")
-    assert refused(recipe, tmp_path).endswith("texts: nothing to read; expected corpus.jsonl, or .txt or .md files")
+    assert refused(recipe, tmp_path).endswith("or .txt, .md or .html files")
 
 
 def test_a_corpus_in_which_nothing_is_usable(recipe: Content, documents: Path, tmp_path: Path) -> None:
@@ -97,8 +97,8 @@ def test_a_corpus_in_which_nothing_is_usable(recipe: Content, documents: Path, t
     [
         ('{"_id": "x", "text": "cut of', "got '{\"_id\": \"x\", \"text\": \"cut of', expected a JSON object"),
         ("[1, 2]", "got '[1, 2]', expected a JSON object"),
-        ('{"text": "a text"}', "no id; expected a field _id, id or doc_id"),
-        ('{"_id": "x"}', "no text; expected a field text with text"),
+        ('{"text": "a text"}', "no id; expected a field _id, id, doc_id or docid; it has text"),
+        ('{"_id": "x"}', "no text; expected a field text, contents, content or body with text; it has _id"),
         ('{"_id": "x", "text": 7}', "text is 7, expected text"),
         ('{"_id": "x", "text": "a", "lang": "German!"}', 'the language is "German!", expected a tag such as de'),
     ],
@@ -111,7 +111,7 @@ def test_a_broken_line(recipe: Content, documents: Path, tmp_path: Path, line: s
 def test_an_id_that_comes_twice(recipe: Content, documents: Path, tmp_path: Path) -> None:
     number = add_line(documents, '{"_id": "en/3", "text": "Another text."}')
     said = refused(recipe, tmp_path)
-    assert said == f"{documents}: id 'en/3' stands on line 4 and on line {number}; ids must be unique, rename one"
+    assert said == f"{documents}, line {number}: id 'en/3' stands on line 4 too; ids must be unique, rename one"
 
 
 def test_bytes_that_are_no_text(recipe: Content, documents: Path, tmp_path: Path) -> None:
@@ -124,7 +124,9 @@ def test_bytes_that_are_no_text(recipe: Content, documents: Path, tmp_path: Path
 def test_a_file_of_another_kind(recipe: Content, tmp_path: Path) -> None:
     (tmp_path / "corpus.pdf").write_bytes(b"%PDF-1.7")
     recipe["corpus"]["target"] = str(tmp_path / "corpus.pdf")
-    assert refused(recipe, tmp_path).endswith("corpus.pdf: cannot read .pdf; expected .jsonl or a folder")
+    assert refused(recipe, tmp_path).endswith(
+        "corpus.pdf: cannot read .pdf; expected a .jsonl, .csv, .tsv or .parquet file or a folder"
+    )
 
 
 @pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="needs a file that even root cannot read")

@@ -53,7 +53,7 @@ def test_every_make_target_of_the_readme_exists():
 
 
 def test_every_command_of_the_readme_exists_and_has_help():
-    for command in set(re.findall(r"^tamis ([a-z]+)", "\n".join(blocks("")), re.MULTILINE)):
+    for command in set(re.findall(r"^tamis ([a-z-]+)", "\n".join(blocks("")), re.MULTILINE)):
         assert CliRunner().invoke(app, [command, "--help"]).exit_code == 0, command
 
 

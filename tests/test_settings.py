@@ -226,3 +226,21 @@ def test_settings_are_replaced_from_outside(smallest: Path) -> None:
 def test_a_replacement_that_cannot_be_used_is_named(smallest: Path, change: str, expected: str) -> None:
     with pytest.raises(SettingsError, match=expected):
         read_recipe(smallest, [change])
+
+
+def test_a_similarity_is_off_or_high_enough() -> None:
+    for setting in ("corpus.near_duplicate", "queries.near_duplicate"):
+        for value in (0, 0.5, 1):
+            recipe_from(with_setting(setting, value), "r.yaml")
+        said = complaint(with_setting(setting, 0.3))
+        assert said.startswith(
+            f"r.yaml: {setting}: 0.3 would call texts near-duplicates that hardly are; set 0 for off"
+        )
+
+
+def test_general_corpora_are_told_apart_by_their_names() -> None:
+    said = complaint(with_setting("corpus.general", ["a/train.jsonl", "b/train.jsonl"]))
+    assert said == (
+        "r.yaml: corpus.general: a/train.jsonl and b/train.jsonl have one name, with which the ids of their documents "
+        "begin; rename one"
+    )

@@ -153,6 +153,28 @@ class RunFolder:
         return final
 
 
+def newest_results(run: Path, stage: str) -> dict[str, Path]:
+    """Folder of the newest result of a stage, and of every result that it was made from, by stage.
+
+    Raises:
+        RunError: that stage was never finished in this folder, or something it was made from is gone.
+    """
+    manifests = sorted(run.glob(f"{stage}/*/manifest.json"), key=lambda file: file.stat().st_mtime)
+    if not manifests:
+        raise RunError(f"{run}: no finished stage {stage} in it; expected the folder of a run, as --out names it")
+    found = {stage: manifests[-1].parent}
+    ahead = [stage]
+    while ahead:
+        folder = found[ahead.pop()]
+        try:
+            reads = {name: run / name / key for name, key in read_json(folder / "manifest.json")["reads"].items()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            raise RunError(f"{folder}: no manifest that is understood; run the recipe again") from None
+        ahead += reads.keys() - found.keys()
+        found |= reads
+    return found
+
+
 def _owner(marker: Path) -> str:
     """Name of the recipe that a run folder belongs to."""
     try:

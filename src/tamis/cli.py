@@ -88,7 +88,9 @@ _stage_command("report", "Write the HTML report.")
 @app.command()
 def adapt(
     model: Annotated[str, typer.Argument(help="tamis-base, or folder of a reranker")],
-    corpus: Annotated[Path, typer.Argument(help="Documents: BEIR folder, .jsonl file, or folder of texts")],
+    corpus: Annotated[
+        Path, typer.Argument(help="Documents: BEIR folder, file of rows (.jsonl, .csv, .parquet), or folder of texts")
+    ],
     out: Annotated[Path, typer.Option("--out", help="Run folder")],
     keep: Annotated[
         list[Path] | None, typer.Option(help="Folder of an earlier run whose domains must not suffer; may be repeated")
@@ -165,6 +167,19 @@ def export(
 
     _quiet_libraries()
     print_parity(export_model(model, out, to, read_pairs(pairs) if pairs else builtin_pairs()), out)
+
+
+@app.command("write-lists")
+def write_lists(
+    run: Annotated[Path, typer.Argument(help="Run folder whose stage lists is finished")],
+    out: Annotated[Path, typer.Option("--out", help="New folder to write")],
+    form: Annotated[str, typer.Option("--format", help="flagembedding, sentence-transformers, tevatron or beir")],
+) -> None:
+    """Write a run's training lists, with the teacher's labels, for another trainer."""
+    from tamis.exporting.lists import write_lists as write
+
+    counts = write(run, form, out)
+    typer.echo(f"{out}: {', '.join(f'{count:,} lists {split}' for split, count in counts.items())}")
 
 
 @app.command()

@@ -54,12 +54,14 @@ class Dropped:
         reason: A few fixed words, counted in the manifest.
         language: Language of the record.
         text: The text that was left out, cut to 200 characters.
+        overlaps: Id of what it repeats, where that is the reason.
     """
 
     record_id: str
     reason: str
     language: str
     text: str = ""
+    overlaps: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,4 @@
-"""Reading, cleaning and telling the language of documents."""
-
-import json
+"""Cleaning and telling the language of documents."""
 
 import pytest
 from hypothesis import given
@@ -12,8 +10,6 @@ from tamis.stages.corpus import (
     clean,
     identify_languages,
     language_identifier,
-    read_documents,
-    read_given_queries,
     with_languages,
 )
 
@@ -29,141 +25,8 @@ PASSAGES = {
 }
 
 
-def write_jsonl(path, *entries):
-    lines = [entry if isinstance(entry, str) else json.dumps(entry, ensure_ascii=False) for entry in entries]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return path
-
-
 def document(text, doc_id="d", language="en", origin="target"):
     return Document(doc_id, text, language, origin)
-
-
-def test_a_jsonl_file_gives_documents_with_title_and_language(tmp_path):
-    file = write_jsonl(
-        tmp_path / "docs.jsonl",
-        {"_id": "a", "title": "Titel", "text": "Inhalt", "metadata": {"lang": "de"}},
-        {"id": 7, "text": "内容", "lang": "zh_CN"},
-        "",
-        {"doc_id": "c", "title": None, "text": "x", "language": "pt-BR"},
-        {"_id": "d", "text": "y", "metadata": None},
-    )
-    assert list(read_documents(file, "general")) == [
-        Document("a", "Titel\nInhalt", "de", "general"),
-        Document("7", "内容", "zh-cn", "general"),
-        Document("c", "x", "pt-br", "general"),
-        Document("d", "y", "und", "general"),
-    ]
-
-
-def test_a_beir_folder_is_read_without_its_queries(tmp_path):
-    write_jsonl(tmp_path / "corpus.jsonl", {"_id": "a", "title": "", "text": "one"})
-    write_jsonl(tmp_path / "queries.jsonl", "this is not JSON")
-    assert list(read_documents(tmp_path, "target")) == [document("one", "a", "und")]
-
-
-def test_a_folder_of_texts_is_read_in_sorted_order(tmp_path):
-    (tmp_path / "sub").mkdir()
-    (tmp_path / "sub" / "b.md").write_text("zweite", encoding="utf-8")
-    (tmp_path / "a.txt").write_bytes(b"\xef\xbb\xbferste")
-    (tmp_path / "c.pdf").write_bytes(b"%PDF")
-    assert [(d.doc_id, d.text) for d in read_documents(tmp_path, "target")] == [
-        ("a.txt", "erste"),
-        ("sub/b.md", "zweite"),
-    ]
-
-
-def test_a_line_separator_inside_a_text_does_not_end_the_line(tmp_path):
-    file = write_jsonl(tmp_path / "docs.jsonl", {"_id": "a", "text": "one\u2028two\x85"})
-    assert [d.text for d in read_documents(file, "target")] == ["one\u2028two\x85"]
-
-
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [
-        ("{broken", r"docs\.jsonl, line 2: got '{broken', expected a JSON object"),
-        ('["list"]', r"docs\.jsonl, line 2: got '\[\"list\"\]', expected a JSON object"),
-        ('{"text": "x"}', r"docs\.jsonl, line 2: no id; expected a field _id, id or doc_id"),
-        ('{"_id": "x"}', r"docs\.jsonl, line 2: no text; expected a field text with text"),
-        (
-            '{"_id": ["x"], "text": "x"}',
-            r"docs\.jsonl, line 2: _id is \[\"x\"\], expected printable text or a whole number",
-        ),
-        ('{"_id": "x\\ty", "text": "x"}', r"line 2: _id is .*, expected printable text"),
-        ('{"_id": "x", "text": 5}', r"docs\.jsonl, line 2: text is 5, expected text"),
-        ('{"_id": "x", "text": "x", "title": 5}', r"docs\.jsonl, line 2: title is 5, expected text"),
-        (
-            '{"_id": "x", "text": "x", "lang": "English"}',
-            r"line 2: the language is \"English\", expected a tag such as de",
-        ),
-        (
-            '{"_id": "a", "text": "x"}',
-            r"docs\.jsonl: id 'a' stands on line 1 and on line 2; ids must be unique, rename one",
-        ),
-    ],
-)
-def test_a_line_that_is_not_understood_is_named(tmp_path, line, message):
-    file = write_jsonl(tmp_path / "docs.jsonl", {"_id": "a", "text": "x"}, line)
-    with pytest.raises(InputError, match=message):
-        list(read_documents(file, "target"))
-
-
-def test_bytes_that_are_not_utf8_are_named_with_their_line(tmp_path):
-    file = tmp_path / "docs.jsonl"
-    file.write_bytes(b'{"_id": "a", "text": "x"}\n{"_id": "b", "text": "caf\xe9"}\n')
-    with pytest.raises(InputError, match=r"docs\.jsonl, line 2: byte 0xe9 is not UTF-8; save the file in UTF-8"):
-        list(read_documents(file, "target"))
-    file.unlink()
-    (tmp_path / "a.txt").write_bytes(b"one\ntwo\ncaf\xe9")
-    with pytest.raises(InputError, match=r"a\.txt, line 3: byte 0xe9 is not UTF-8"):
-        list(read_documents(tmp_path, "target"))
-
-
-def test_an_input_without_documents_is_refused(tmp_path):
-    with pytest.raises(InputError, match=r"nothing to read; expected corpus\.jsonl, or \.txt or \.md files"):
-        read_documents(tmp_path, "target")
-    with pytest.raises(InputError, match="nowhere: no such file or folder"):
-        read_documents(tmp_path / "nowhere", "target")
-    (tmp_path / "docs.csv").touch()
-    with pytest.raises(InputError, match=r"docs\.csv: cannot read \.csv; expected \.jsonl or a folder"):
-        read_documents(tmp_path / "docs.csv", "target")
-    (tmp_path / "docs.jsonl").touch()
-    with pytest.raises(InputError, match=r"docs\.jsonl: no documents in it; expected one JSON object a line"):
-        list(read_documents(tmp_path / "docs.jsonl", "target"))
-
-
-def beir_folder(folder, *qrels):
-    write_jsonl(folder / "queries.jsonl", {"_id": "q1", "text": "eins"}, {"_id": "q2", "text": "zwei"})
-    (folder / "qrels").mkdir()
-    (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n" + "\n".join(qrels), encoding="utf-8")
-    return folder
-
-
-def test_given_queries_come_with_their_relevant_documents(tmp_path):
-    folder = beir_folder(tmp_path, "q1\td1\t1", "q2\td2\t0", "q2\td1\t2")
-    assert list(read_given_queries(folder)) == [("q1", "eins", "d1"), ("q2", "zwei", "d1")]
-
-
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [
-        ("q1 d1 1", r"test\.tsv, line 2: got 'q1 d1 1', expected query id, document id, whole score, by tabs"),
-        ("q1\td1\thigh", r"test\.tsv, line 2: got .*, expected query id, document id, whole score"),
-        ("q9\td1\t1", r"test\.tsv, line 2: query 'q9' is not in queries\.jsonl; add it or remove the line"),
-    ],
-)
-def test_a_judgement_that_is_not_understood_is_named(tmp_path, line, message):
-    with pytest.raises(InputError, match=message):
-        list(read_given_queries(beir_folder(tmp_path, line)))
-
-
-def test_given_queries_need_both_files(tmp_path):
-    write_jsonl(tmp_path / "queries.jsonl", {"_id": "q1", "text": "eins"})
-    with pytest.raises(
-        InputError, match=r"test\.tsv: no such file; given queries need queries\.jsonl and qrels/test\.tsv"
-    ):
-        list(read_given_queries(tmp_path))
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from tamis.artifacts import (
 from tamis.building.mining import input_hashes
 from tamis.building.training import score_pairs
 from tamis.building.workshop import Workshop, texts_of
+from tamis.formats.trec import by_rank, read_run, write_run
 from tamis.progress import track
 from tamis.records import Query, TrainingList
 from tamis.settings import Recipe
@@ -201,17 +202,10 @@ def _write_questions(folder: Path, questions: Sequence[Question], per_query: Map
 
 
 def _write_runs(folder: Path, runs: Mapping[str, Run]) -> None:
-    """TREC run files; the score is the negative rank, so that every tool keeps our order.
-
-    Tabs between the fields: ids are often file names, with spaces in them.
-    """
+    """TREC run files; the score is the negative rank, so that every tool keeps our order."""
     (folder / "runs").mkdir()
     for name, run in runs.items():
-        with (folder / "runs" / f"{name}.trec").open("w", encoding="utf-8") as file:
-            for query_id, ranked in run.items():
-                file.writelines(
-                    f"{query_id}\tQ0\t{doc_id}\t{rank}\t{-rank}\t{name}\n" for rank, doc_id in enumerate(ranked, 1)
-                )
+        write_run(folder / "runs" / f"{name}.trec", (by_rank(each, ranked) for each, ranked in run.items()), name)
 
 
 def build_report(shop: Workshop, folder: Path) -> Facts:
@@ -242,12 +236,8 @@ def build_report(shop: Workshop, folder: Path) -> Facts:
 
 
 def _read_run(folder: Path, name: str, depth: int = 10) -> dict[str, list[str]]:
-    run: dict[str, list[str]] = {}
-    for line in (folder / "runs" / f"{name}.trec").read_text(encoding="utf-8").splitlines():
-        query_id, _, doc_id, rank, _, _ = line.split("\t")
-        if int(rank) <= depth:
-            run.setdefault(query_id, []).append(doc_id)
-    return run
+    run = read_run(folder / "runs" / f"{name}.trec")
+    return {query_id: list(found.doc_ids[:depth]) for query_id, found in run.items()}
 
 
 def costs(manifests: Iterable[Mapping[str, Any]]) -> dict[str, float]:

@@ -17,14 +17,25 @@ from tamis.artifacts import (
     split_dropped,
     write_records,
 )
+from tamis.building.overlaps import (
+    DOCUMENT_SHINGLE,
+    QUERY_SHINGLE,
+    Text,
+    drop_near_duplicates,
+    drop_overlaps,
+)
 from tamis.building.workshop import Workshop, model_identity, resolve_precision, texts_of
 from tamis.errors import InputError, MissingPartError, SettingsError
+from tamis.formats.beir import beir_file
+from tamis.formats.documents import document_files, read_documents
+from tamis.formats.evaluation_sets import evaluation_files, read_evaluation_texts
+from tamis.formats.queries import given_query_files, read_given_queries
 from tamis.generators.extractive import ExtractiveGenerator, inverse_document_frequencies
 from tamis.progress import track
 from tamis.records import Candidates, Document, Dropped, Query, ScoredCandidates, TrainingList
 from tamis.settings import GeneralCorpus, Recipe
 from tamis.stages.candidates import find_candidates
-from tamis.stages.corpus import clean, identify_languages, language_identifier, read_documents, read_given_queries
+from tamis.stages.corpus import clean, identify_languages, language_identifier
 from tamis.stages.lists import GENERAL, by_hash, draw_lists
 from tamis.stages.queries import Generate, filter_queries, given_queries, write_queries
 from tamis.stages.scores import score_candidates
@@ -37,17 +48,26 @@ def corpus_settings(recipe: Recipe) -> object:
     corpus = recipe.corpus
     hashes = [_documents_hash(corpus.target)] if corpus.target else []
     for general in corpus.general:
-        judgements = [general.path / "qrels" / f"{split}.tsv" for split in general.splits]
         hashes.append(_documents_hash(general.path))
-        hashes.append(input_hashes([general.path / "queries.jsonl", *judgements], "corpus"))
-    return [corpus.model_dump(mode="json", exclude={"target": True, "general": {"__all__": {"path"}}}), hashes]
+        hashes.append(input_hashes(given_query_files(general.path, general.splits), "corpus"))
+    facts = corpus.model_dump(mode="json", exclude={"target": True, "general": {"__all__": {"path"}}})
+    if not corpus.near_duplicate:
+        del facts["near_duplicate"]  # off is as if there were no such setting: results from before it stay good
+    return [facts, hashes, *(_kept_out_hashes(recipe) if corpus.general else ())]
 
 
 def _documents_hash(path: Path) -> list[str]:
     """Hash of the documents of a corpus and of nothing beside them: questions may lie in the same folder."""
-    if path.is_dir() and not (path / "corpus.jsonl").exists():
-        return [item_key(*((text.doc_id, text.text) for text in read_documents(path, "target")))]
-    return input_hashes([path / "corpus.jsonl" if path.is_dir() else path], "corpus")
+    files = document_files(path) if path.exists() else [path]
+    hashes = input_hashes(files, "corpus")
+    if not path.is_dir() or beir_file(path, "corpus"):
+        return hashes
+    # The ids of text files are their names.
+    return [item_key(*(file.relative_to(path).as_posix() for file in files)), *hashes]
+
+
+def _kept_out_hashes(recipe: Recipe) -> list[list[str]]:
+    return [input_hashes(evaluation_files(path), "queries") for path in recipe.queries.keep_out]
 
 
 def input_hashes(paths: Sequence[Path], section: str) -> list[str]:
@@ -61,7 +81,7 @@ def input_hashes(paths: Sequence[Path], section: str) -> list[str]:
         if not path.is_file():
             raise InputError(
                 f"{path}: not found; the recipe's {section} section names it. Give a BEIR folder, or for documents a "
-                ".jsonl file or a folder of .txt files, or run `make demo` to fetch the demo's data"
+                "file of rows or a folder of texts, or run `make demo` to fetch the demo's data"
             )
         try:
             hashes.append(file_hash(path))
@@ -78,10 +98,39 @@ def build_corpus(shop: Workshop, folder: Path) -> Facts:
         *(_general_documents(general, settings.languages) for general in settings.general),
     )
     kept, dropped = split_dropped(clean(raw, settings.max_chars))
-    documents = list(identify_languages(kept, settings.languages or None))
+    documents, left_out = _without_overlaps(
+        list(identify_languages(kept, settings.languages or None)),
+        _evaluation_texts(shop.recipe, documents=True) if settings.general else {},
+        settings.near_duplicate,
+        DOCUMENT_SHINGLE,
+    )
+    dropped += left_out
     if settings.target and not any(document.origin == "target" for document in documents):
         raise InputError(f"{settings.target}: no usable document ({_reasons(dropped)})")
     return _write(folder, "corpus", documents, Document, dropped)
+
+
+def _without_overlaps(
+    records: Sequence[Text],
+    named: Mapping[str, str],
+    near_duplicate: float,
+    size: int,
+) -> tuple[list[Text], list[Dropped]]:
+    """Leave out what overlaps an evaluation set, then what nearly repeats another record that is left."""
+    clear, overlapping = split_dropped(drop_overlaps(records, named, size))
+    kept, repeated = split_dropped(drop_near_duplicates(clear, near_duplicate, size))
+    return kept, overlapping + repeated
+
+
+def _evaluation_texts(recipe: Recipe, documents: bool) -> dict[str, str]:
+    """Texts of the evaluation sets to keep out: what they ask, for documents also what answers it."""
+    found: dict[str, str] = {}
+    for path in recipe.queries.keep_out:
+        texts = read_evaluation_texts(path)
+        found |= {f"query {each}": text for each, text in texts.queries.items()}
+        if documents:
+            found |= {f"document {each}": text for each, text in texts.documents.items()}
+    return found
 
 
 def _general_documents(general: GeneralCorpus, languages: Sequence[str]) -> Iterator[Document]:
@@ -104,7 +153,10 @@ def queries_settings(recipe: Recipe) -> object:
     """Settings of the queries, and the hash of the language model."""
     settings = recipe.queries
     model = file_hash(settings.model) if settings.model and settings.model.exists() else str(settings.model)
-    return [settings.model_dump(mode="json", exclude={"model"}), recipe.seed, model if settings.model else None]
+    facts = settings.model_dump(mode="json", exclude={"model", "keep_out"})
+    if not settings.near_duplicate:
+        del facts["near_duplicate"]
+    return [facts, recipe.seed, model if settings.model else None, *_kept_out_hashes(recipe)]
 
 
 def build_queries(shop: Workshop, folder: Path) -> Facts:
@@ -133,6 +185,13 @@ def build_queries(shop: Workshop, folder: Path) -> Facts:
     identify = language_identifier([*languages, "en"])
     came = itertools.chain(written, given)
     queries, dropped = split_dropped(_filter(came, documents, identify, shots))
+    queries, left_out = _without_overlaps(
+        queries,
+        _evaluation_texts(shop.recipe, documents=False),
+        settings.near_duplicate,
+        QUERY_SHINGLE,
+    )
+    dropped += left_out
     kept = [query.query_id for query in queries]
     return {**_write(folder, "queries", queries, Query, dropped), "generators": by_generator(kept, dropped)}
 

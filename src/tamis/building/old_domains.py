@@ -5,8 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tamis.artifacts import file_hash, read_json, read_records
-from tamis.errors import RunError
+from tamis.artifacts import file_hash, newest_results, read_records
 from tamis.records import Document, Query, TrainingList
 
 
@@ -31,7 +30,7 @@ def old_domains(run: Path) -> OldDomains:
     Raises:
         RunError: no finished training lies there.
     """
-    folders = _stage_folders(run)
+    folders = newest_results(run, "train")
     mark = f"{run.name}/"
     lists = [
         replace(one, query_id=mark + one.query_id, doc_ids=tuple(mark + doc_id for doc_id in one.doc_ids))
@@ -48,15 +47,7 @@ def old_domains_identity(runs: Iterable[Path]) -> list[str]:
     Raises:
         RunError: no finished training lies there.
     """
-    return [file_hash(_stage_folders(run)["lists"] / "lists.parquet") for run in runs]
-
-
-def _stage_folders(run: Path) -> dict[str, Path]:
-    manifests = sorted(run.glob("train/*/manifest.json"), key=lambda file: file.stat().st_mtime)
-    if not manifests:
-        raise RunError(f"{run}: no finished training in it; expected the folder of a run, as --out names it")
-    reads: Mapping[str, str] = read_json(manifests[-1])["reads"]
-    return {stage: run / stage / key for stage, key in reads.items()}
+    return [file_hash(newest_results(run, "train")["lists"] / "lists.parquet") for run in runs]
 
 
 def _read(folders: Mapping[str, Path], stage: str, kind: type) -> Iterator[Any]:

@@ -1,0 +1,1 @@
+"""Files of other people's making: documents, queries, training files and runs, read and written."""

@@ -1,0 +1,222 @@
+"""Rows of files that hold one record a row: JSONL, CSV and TSV, Parquet, and the folders of Hugging Face `datasets`.
+
+All are streamed: what is in memory is one line, or one batch of a table's wanted columns.
+"""
+
+import csv
+import json
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from tamis.errors import InputError
+from tamis.formats.lines import ending, lines, objects
+from tamis.text import clip
+
+_BATCH: Final = 1024
+_LONGEST_CELL: Final = 1 << 27  # characters: an open quote must not swallow a file of any size
+_STATE: Final = "state.json"
+_SPLITS: Final = "dataset_dict.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One record of a file.
+
+    Attributes:
+        file: Where it stands.
+        place: `line 3` or `row 3`, from 1.
+        content: Field name -> value.
+    """
+
+    file: Path
+    place: str
+    content: dict[str, Any]
+
+    @property
+    def where(self) -> str:
+        """File and place, as messages begin."""
+        return f"{self.file}, {self.place}"
+
+
+def table_files(path: Path) -> list[Path]:
+    """The files of rows that a path stands for, in their order.
+
+    Args:
+        path: A `.jsonl`, `.csv`, `.tsv` (these also with `.gz` or `.zst` behind) or `.parquet` file, a folder with
+            `.parquet` files at any depth, or a folder as `datasets` writes it by `save_to_disk`.
+
+    Returns:
+        At least one file; none for anything else.
+
+    Raises:
+        InputError: A folder of `datasets` with several splits, or with a description that is not understood.
+    """
+    if not path.is_dir():
+        return [path] if ending(path) in _READERS and path.is_file() else []
+    if (path / _SPLITS).is_file():
+        return table_files(_only_split(path))
+    if (path / _STATE).is_file():
+        return _arrow_files(path)
+    return sorted(file for file in path.rglob("*.parquet") if file.is_file() and not _hidden(file, path))
+
+
+def rows(files: Sequence[Path], columns: Collection[str]) -> Iterator[Row]:
+    """Read files of rows, one after the other.
+
+    Args:
+        files: As `table_files` gives them.
+        columns: Columns to read of Parquet and Arrow tables; other files give all they have.
+
+    Raises:
+        InputError: A file that cannot be read, or a line or row that is not understood.
+    """
+    for file in files:
+        yield from _READERS[ending(file)](file, columns)
+
+
+def check_new(new_id: str, row: Row, places: dict[str, tuple[Path, str]]) -> None:
+    """Remember where an id stands; an id that stood somewhere before is an error."""
+    file, place = places.setdefault(new_id, (row.file, row.place))
+    if (file, place) != (row.file, row.place):
+        first = place if file == row.file else f"{file}, {place},"
+        raise InputError(f"{row.where}: id {new_id!r} stands on {first} too; ids must be unique, rename one")
+
+
+def _hidden(file: Path, folder: Path) -> bool:
+    return any(part.startswith((".", "_")) for part in file.relative_to(folder).parts)
+
+
+def _only_split(folder: Path) -> Path:
+    splits = _description(folder / _SPLITS).get("splits")
+    if not isinstance(splits, list) or not all(isinstance(name, str) and name == Path(name).name for name in splits):
+        raise InputError(f"{folder / _SPLITS}: no list of splits in it; save the data set again with save_to_disk")
+    if len(splits) != 1:
+        raise InputError(f"{folder}: holds the splits {', '.join(splits)}; name one of them, {folder}/SPLIT")
+    return folder / str(splits[0])
+
+
+def _arrow_files(folder: Path) -> list[Path]:
+    named = _description(folder / _STATE).get("_data_files")
+    entries = [entry for entry in named if isinstance(entry, dict)] if isinstance(named, list) else []
+    names = [str(entry.get("filename")) for entry in entries]
+    # Only files of this very folder: its description is data, not to be followed anywhere.
+    if not names or not all(name == Path(name).name for name in names):
+        raise InputError(f"{folder / _STATE}: names no data files; save the data set again with save_to_disk")
+    files = [folder / name for name in names]
+    for file in files:
+        if not file.is_file() or ending(file) != ".arrow":
+            raise InputError(f"{file}: no such Arrow file, but {_STATE} names it; save the data set again")
+    return files
+
+
+def _description(file: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{file}: not JSON; save the data set again with save_to_disk") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{file}: expected a JSON object; save the data set again with save_to_disk")
+    return content
+
+
+def _json_rows(file: Path, columns: Collection[str]) -> Iterator[Row]:
+    for number, content in objects(file):
+        yield Row(file, f"line {number}", content)
+
+
+def _csv_rows(file: Path, columns: Collection[str]) -> Iterator[Row]:
+    csv.field_size_limit(_LONGEST_CELL)
+    reader = csv.reader(
+        (line for _, line in lines(file)), delimiter="\t" if ending(file) == ".tsv" else ",", strict=True
+    )
+    header: list[str] = []
+    number = 1
+    try:
+        for cells in reader:
+            place, number = f"line {number}", reader.line_num + 1
+            if not cells:
+                continue
+            if not header:
+                header = _header(cells, f"{file}, {place}")
+            elif len(cells) != len(header):
+                raise InputError(
+                    f"{file}, {place}: got {len(cells)} cells, expected {len(header)} as in the header "
+                    f"({', '.join(header)}); put cells that hold the separator between double quotes"
+                )
+            else:
+                yield Row(file, place, dict(zip(header, cells, strict=True)))
+    except csv.Error as error:
+        raise InputError(
+            f"{file}, line {number}: not understood ({error}); put cells that hold quotes or line breaks between "
+            "double quotes, and double the quotes inside"
+        ) from error
+
+
+def _header(cells: Sequence[str], where: str) -> list[str]:
+    names = [cell.strip() for cell in cells]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise InputError(f"{where}: column {twice!r} comes twice; expected a header with a name for each column")
+    return names
+
+
+def _parquet_rows(file: Path, columns: Collection[str]) -> Iterator[Row]:
+    import pyarrow.parquet as pq
+
+    def batches(stream: Any) -> Iterator[Any]:
+        table = pq.ParquetFile(stream)
+        yield from table.iter_batches(batch_size=_BATCH, columns=_wanted(table.schema_arrow.names, columns, file))
+
+    return _table_rows(file, columns, batches, "a Parquet file")
+
+
+def _arrow_rows(file: Path, columns: Collection[str]) -> Iterator[Row]:
+    import pyarrow as pa
+
+    return _table_rows(file, columns, pa.ipc.open_stream, "an Arrow stream")
+
+
+def _table_rows(
+    file: Path, columns: Collection[str], batches: Callable[[Any], Iterator[Any]], kind: str
+) -> Iterator[Row]:
+    import pyarrow as pa
+
+    number = 0
+    try:
+        with file.open("rb") as stream:
+            for batch in batches(stream):
+                wanted = batch.select(_wanted(batch.schema.names, columns, file))
+                wanted.validate(full=True)  # a damaged batch would be read beyond its end
+                for start in range(0, wanted.num_rows, _BATCH):
+                    for content in wanted.slice(start, _BATCH).to_pylist():
+                        number += 1
+                        yield Row(file, f"row {number}", content)
+    except (pa.ArrowException, OSError, ValueError, OverflowError, KeyError, MemoryError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"{file}, after row {number}: cannot be read as {kind}: {reason}") from error
+
+
+def _wanted(names: Sequence[str], columns: Collection[str], file: Path) -> list[str]:
+    twice = next((name for name in names if name in columns and names.count(name) > 1), None)
+    if twice is not None:
+        raise InputError(f"{file}: column {twice!r} comes twice; rename one")
+    wanted = [name for name in names if name in columns]
+    if not wanted:
+        raise InputError(
+            f"{file}: its columns are {clip(', '.join(names) or 'none', 120)}; expected an id and text, or those of a "
+            "training file"
+        )
+    return wanted
+
+
+_READERS: Final[dict[str, Callable[[Path, Collection[str]], Iterator[Row]]]] = {
+    ".jsonl": _json_rows,
+    ".csv": _csv_rows,
+    ".tsv": _csv_rows,
+    ".parquet": _parquet_rows,
+    ".arrow": _arrow_rows,
+}

@@ -1,0 +1,91 @@
+"""TREC runs, read and written in one place."""
+
+import math
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from tamis.errors import InputError
+from tamis.formats.lines import filled_lines
+from tamis.formulas.ranking import rank_order, tie_key
+from tamis.records import Candidates
+from tamis.text import clip
+
+_COLUMNS = "query id, Q0, document id, rank, score and tag"
+
+
+def read_run(file: Path) -> dict[str, Candidates]:
+    """Read a TREC run.
+
+    The score ranks, whatever the rank column says, and ties are broken by hash: neither the order of the lines nor a
+    rank that was written for show decides.
+
+    Args:
+        file: A line holds query id, `Q0`, document id, rank, score and tag, between tabs (ids may then hold spaces) or
+            white space. Lines may be compressed (`.gz`, `.zst`).
+
+    Returns:
+        Documents of each query, best first, in the order in which the queries first come.
+
+    Raises:
+        InputError: A line without six columns or with a score that is no finite number, or a document that comes twice
+            for a query, named by its number; or no line at all.
+    """
+    scores: dict[str, dict[str, float]] = {}
+    for number, line in filled_lines(file):
+        where = f"{file}, line {number}"
+        query_id, doc_id, score = _fields(line, where)
+        found = scores.setdefault(query_id, {})
+        if doc_id in found:
+            raise InputError(f"{where}: document {doc_id!r} comes twice for query {query_id!r}; remove one")
+        found[doc_id] = score
+    if not scores:
+        raise InputError(f"{file}: no run in it; expected lines of {_COLUMNS}")
+    return {query_id: _ranked(query_id, found) for query_id, found in scores.items()}
+
+
+def write_run(file: Path, found: Iterable[Candidates], tag: str) -> None:
+    """Write a TREC run, with tabs between the columns: ids are often file names, with spaces in them.
+
+    Args:
+        file: The file to write.
+        found: Documents of each query, best first; scores are written so that they are read back as they are.
+        tag: Name of the system.
+    """
+    with file.open("w", encoding="utf-8", newline="\n") as stream:
+        for each in found:
+            pairs = enumerate(zip(each.doc_ids, each.scores, strict=True), 1)
+            stream.writelines(f"{each.query_id}\tQ0\t{doc}\t{rank}\t{score}\t{tag}\n" for rank, (doc, score) in pairs)
+
+
+def by_rank(query_id: str, ranked: Iterable[str]) -> Candidates:
+    """A ranking whose scores are its negative ranks, so that no tool breaks ties its own way."""
+    doc_ids = tuple(ranked)
+    return Candidates(query_id, doc_ids, tuple(-rank for rank in range(1, len(doc_ids) + 1)))
+
+
+def _fields(line: str, where: str) -> tuple[str, str, float]:
+    columns = line.split("\t")
+    if len(columns) != 6:
+        columns = line.split()
+    if len(columns) != 6:
+        raise InputError(f"{where}: got {len(columns)} columns ({clip(line, 60)!r}), expected {_COLUMNS}")
+    query_id, _, doc_id, _, written, _ = columns
+    try:
+        score = float(written)
+    except ValueError:
+        score = math.nan
+    if not math.isfinite(score):
+        raise InputError(f"{where}: the score is {clip(written, 40)!r}, expected a finite number")
+    return query_id, doc_id, score
+
+
+def _ranked(query_id: str, scores: dict[str, float]) -> Candidates:
+    doc_ids, values = list(scores), np.array(list(scores.values()))
+    tied = len(set(scores.values())) < len(scores)
+    keys = [tie_key(query_id, doc_id) for doc_id in doc_ids] if tied else range(len(doc_ids))
+    order = rank_order(values, keys).tolist()
+    return Candidates(
+        query_id, tuple(doc_ids[place] for place in order), tuple(float(values[place]) for place in order)
+    )

@@ -1,0 +1,128 @@
+"""The text that a reader of an HTML page sees, without what surrounds it."""
+
+import re
+from dataclasses import dataclass
+from html.parser import HTMLParser
+from typing import Final
+
+from tamis.formats.fields import language_tag
+
+_HIDDEN: Final = frozenset({"script", "style", "template", "noscript", "svg", "nav", "iframe", "object"})
+_VOID: Final = frozenset(
+    {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source", "track", "wbr"}
+)
+_BLOCKS: Final = frozenset(
+    {
+        *("address", "article", "aside", "blockquote", "body", "br", "caption", "dd", "details", "dialog", "div", "dl"),
+        *("dt", "fieldset", "figcaption", "figure", "footer", "form", "h1", "h2", "h3", "h4", "h5", "h6", "header"),
+        *("hr", "li", "main", "ol", "option", "p", "pre", "section", "summary", "table", "tbody", "td", "tfoot", "th"),
+        *("thead", "tr", "ul"),
+    }
+)
+_SPACE: Final = re.compile(r"\s+")
+
+
+@dataclass(frozen=True, slots=True)
+class WebPage:
+    """What a page says.
+
+    Attributes:
+        title: Its title on one line, empty where it has none.
+        text: Its visible text, a line for each block; listings keep their lines.
+        language: Lower-case tag of its `lang`, `und` where it gives none.
+    """
+
+    title: str
+    text: str
+    language: str
+
+
+def read_page(page: str) -> WebPage:
+    """Take the text out of an HTML page; scripts, styles and navigation are left out.
+
+    Args:
+        page: Any text; tags that are never closed or closed twice are taken as browsers do.
+    """
+    reader = _Reader()
+    reader.feed(page)
+    reader.close()
+    reader.end_line()
+    return WebPage(_one_line("".join(reader.title)), "\n".join(reader.lines), reader.language)
+
+
+def _one_line(text: str) -> str:
+    return _SPACE.sub(" ", text).strip()
+
+
+class _Reader(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.title: list[str] = []
+        self.lines: list[str] = []
+        self.language = "und"
+        self._in_title = False
+        self._listings = 0  # `pre` elements that are open
+        self._hidden: list[str] = []  # a hidden element and what is open inside it
+        self._pieces: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        attributes = dict(attrs)
+        if tag == "html":
+            self.language = language_tag(attributes.get("lang") or "") or self.language
+        if self._hidden or _hides(tag, attributes):
+            if tag not in _VOID:
+                self._hidden.append(tag)
+            return
+        if tag in _BLOCKS:
+            self.end_line()
+        self._in_title = self._in_title or (tag == "title" and not self.title)
+        self._listings += tag == "pre"
+
+    def handle_endtag(self, tag: str) -> None:
+        if self._hidden:
+            if tag in self._hidden:
+                while self._hidden.pop() != tag:  # tags that were never closed
+                    pass
+            return
+        if tag in _BLOCKS:
+            self.end_line()
+        if tag == "title":
+            self._in_title = False
+        if tag == "pre":
+            self._listings = max(0, self._listings - 1)
+
+    def handle_data(self, data: str) -> None:
+        if self._hidden:
+            return
+        if self._in_title:
+            self.title.append(data)
+        elif self._listings:
+            *whole, last = data.split("\n")
+            for line in whole:
+                self._pieces.append(line)
+                self.end_line()
+            self._pieces.append(last)
+        else:
+            self._pieces.append(data)
+
+    def parse_marked_section(self, i: int, report: bool = True) -> int:
+        """Pass over `<![...]>` whatever it says; the standard library asserts that it knows the word."""
+        end = self.rawdata.find(">", i)
+        return end + 1 if end >= 0 else -1
+
+    def end_line(self) -> None:
+        """Close the line that is being read."""
+        line = "".join(self._pieces)
+        self._pieces.clear()
+        line = line.rstrip() if self._listings else _one_line(line)
+        if line.strip():
+            self.lines.append(line)
+
+
+def _hides(tag: str, attributes: dict[str, str | None]) -> bool:
+    return (
+        tag in _HIDDEN
+        or attributes.get("role") == "navigation"
+        or attributes.get("aria-hidden") == "true"
+        or ("hidden" in attributes and tag not in _VOID)
+    )

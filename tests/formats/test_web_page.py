@@ -1,0 +1,84 @@
+"""The text of HTML pages."""
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from tamis.formats.web_page import WebPage, read_page
+
+PAGE = """<!DOCTYPE html><html lang="pt_BR"><head><title>  Um
+ t&iacute;tulo </title><style>p {color: red}</style><script>if (a < b) { document.write("<p>x") }</script></head>
+<body><nav><ul><li>Menu<li>Mais</ul></nav><div role="navigation"><div>Outro</div> menu</div>
+<h1>Um título</h1><p>Texto   com <b>negrito</b>,<br>e mais.<p>Sem fim
+<ul><li>um<li>dois</ul><pre>linha 1
+  linha 2</pre><template>oculto</template><p hidden>oculto</p><span aria-hidden="true">x</span>fim &amp; &#x4e2d;
+</body></html>"""
+
+
+def test_visible_text_line_by_line():
+    page = read_page(PAGE)
+    assert page.title == "Um título"
+    assert page.language == "pt-br"
+    assert page.text.split("\n") == [
+        "Um título",
+        "Texto com negrito,",
+        "e mais.",
+        "Sem fim",
+        "um",
+        "dois",
+        "linha 1",
+        "  linha 2",
+        "fim & 中",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("page", "expected"),
+    [
+        ("", WebPage("", "", "und")),
+        ("no tags at all", WebPage("", "no tags at all", "und")),
+        ("<p>a</p></nav></p>b", WebPage("", "a\nb", "und")),
+        ("<nav>menu<p>a</nav>b", WebPage("", "b", "und")),
+        ("<![if !vml]><p>a<![endif]>", WebPage("", "a", "und")),
+        ("<![foo[x]]>a", WebPage("", "a", "und")),
+        ("<html lang='not a tag!'><p>a", WebPage("", "a", "und")),
+        ("<title>a</title><svg><title>b</title></svg>c", WebPage("a", "c", "und")),
+        ("<script>never closed <p>a", WebPage("", "", "und")),
+    ],
+)
+def test_pages_as_people_write_them(page, expected):
+    assert read_page(page) == expected
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                "<",
+                ">",
+                "<p>",
+                "</p>",
+                "<nav>",
+                "</nav>",
+                "<!",
+                "<![",
+                "]]>",
+                "--",
+                "&",
+                "a",
+                "<pre>",
+                "\n",
+                "<title>",
+                "<?",
+                "'",
+                '"',
+                "=",
+                "<script>",
+                "</",
+            ]
+        )
+    ).map("".join)
+)
+@example("<![x")
+def test_any_tags_are_read(page):
+    read_page(page)
