@@ -51,10 +51,7 @@ general: demo-data  ## Train tamis-base again and ship it; DATA=DIR holds the ju
 	mkdir -p general/data
 	for set in $(GENERAL_SETS); do ln -sfn $(abspath $(DATA))/$$set general/data/$$set; done
 	$(TAMIS) fetch manpages general/data/manpages
-	$(TAMIS) run recipes/general.yaml --out general/run --until merge --model general/trained
-	$(TAMIS) run recipes/general.yaml --out general/run --until merge --model general/untrained --set train.general_steps=0
-	rm -rf general/model && $(TAMIS) merge general/trained general/untrained --out general/model --t 0.25
-	cp general/trained/README.md general/model
+	$(TAMIS) run recipes/general.yaml --out general/run --until merge --model general/model
 	$(BIN)/python -m tamis.sources.tamis_base general/model
 
 test: check  ## Make the environment and run every check
