@@ -31,16 +31,16 @@ from tamis.models.prepared import Prepared
 from tamis.models.start import start_student
 from tamis.models.student import Student, score_prepared
 from tamis.progress import track
-from tamis.records import Document
-from tamis.retrievers.shelf import Shelf, fill_shelves
+from tamis.records import Document, Query
+from tamis.retrievers.shelf import FIRST_STAGES, fill_shelves
+from tamis.retrievers.vectors import Vectors
 from tamis.settings import read_recipe
 from tamis.sources.tamis_base import SHIPPED
-from tamis.stages.candidates import rank_candidates
+from tamis.stages.candidates import search_shelves
 from tamis.stages.corpus import clean
 from tamis.stages.evaluate import (
     RERANKED,
     Pool,
-    Question,
     draw_questions,
     macro_mean,
     measure,
@@ -102,7 +102,7 @@ class Bench:
         # Both have the same lower layers: what they read of a text is the same.
         self.prepared = Prepared(base, folder / "prepared", item_key(base.serializer, base.joint_layers, precision))
 
-    def vectors(self, kind: str, texts: Mapping[str, str]) -> dict[str, np.ndarray]:
+    def vectors(self, kind: str, texts: Mapping[str, str]) -> Vectors:
         """Embeddings of texts by id."""
         prefix = dict(zip(("query", "document"), PREFIXES, strict=True))[kind]
         embed = lambda some: self.encoder.embed(some, prefix, 512)  # noqa: E731
@@ -114,18 +114,20 @@ class Bench:
         if language:
             documents = [replace(d, language=language) for d in documents]
         texts = {d.doc_id: d.text for d in documents}
-        shelves = fill_shelves(documents, self.vectors("document", texts), 0.9, 0.4)
+        shelves = fill_shelves(documents, self.vectors("document", texts))
         languages = {d.doc_id: d.language for d in documents}
         judged, _ = read_questions(folder / "queries.jsonl", folder / "qrels" / "test.tsv", languages)
         share = self.questions if language else -(-self.questions // len(set(languages.values())))
         questions = draw_questions(judged, share)
         vectors = self.vectors("query", {q.query_id: q.text for q in questions})
-        pools = [_pool(q, shelves["target", q.language], vectors[q.query_id]) for q in questions]
+        queries = [Query(q.query_id, q.text, q.language, "target", "", "question") for q in questions]
+        found = {q.query_id: ranked for q, ranked in search_shelves(queries, vectors, shelves, 100, FIRST_STAGES)}
+        pools = [Pool.of(q, found[q.query_id]) for q in questions]
         runs, ties = runs_of(pools, BASELINES)
         for student in STUDENTS:
             logits = self._logits(student, pools, texts, folder.name)
-            found, tied = student_runs(student, pools, logits, self.weights, self.depth)
-            runs |= found
+            reranked, tied = student_runs(student, pools, logits, self.weights, self.depth)
+            runs |= reranked
             ties |= tied
         return {"questions": questions, "values": measure(runs, questions), "ties": ties}
 
@@ -146,12 +148,6 @@ class Bench:
                 logits.update((pairs[i], float(value)) for i, value in zip(batch, values, strict=True))
                 advance(len(batch))
         return logits
-
-
-def _pool(question: Question, shelf: Shelf, vector: np.ndarray) -> Pool:
-    found = shelf.search(question.text, vector)
-    ranked = {name: rank_candidates(question.query_id, shelf.doc_ids, scores, 100) for name, scores in found.items()}
-    return Pool.of(question, ranked)
 
 
 def differences(sets: Mapping[str, Mapping[str, Any]], ours: str, theirs: str, rounds: int) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from tamis.models.embedder import Embedder
 from tamis.models.encoder import Encoder
 from tamis.models.reranker import Reranker
 from tamis.pipeline import NAMES, STAGES, run_recipe
-from tamis.records import Document, Query, ScoredCandidates, TrainingList
+from tamis.records import Candidates, Document, Query, ScoredCandidates, TrainingList
 from tamis.settings import TrainSettings, recipe_from
 from tests.commands import manifests, results_by_hash, start, write_recipe
 from tests.conftest import tiny_recipe, write_beir
@@ -274,6 +274,90 @@ def test_until_a_stage_that_is_not_there_names_those_that_are(finished: Finished
         run_recipe(recipe_from(finished.content, "tiny"), tmp_path / "run", "merg")
 
 
+# Where candidates come from
+
+
+def write_run(path: Path, answers: dict[str, list[str]]) -> str:
+    lines = [f"{q} Q0 {doc} {n} {-n} mine" for q, found in answers.items() for n, doc in enumerate(found)]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return str(path)
+
+
+def test_runs_of_ones_own_engine_are_mined_from_and_reranked(recipe: dict[str, Any], tmp_path: Path) -> None:
+    numbers = range(10)
+    found = {f"q/en/{n}": [f"en/{n}", "left/out", f"en/{(n + 1) % 10}", f"de/{n}"] for n in numbers}
+    recipe["evaluate"]["runs"] = {"mine": write_run(tmp_path / "judged.trec", found)}
+    given = {f"q/g-de/{n}": [f"g-de/{i}" for i in (n, *numbers) if i in (n, 0, 5, 9)][-4:] for n in numbers[1:5]}
+    given = {query: list(dict.fromkeys(docs)) for query, docs in given.items()}
+    recipe["candidates"] |= {
+        "runs": {"general": write_run(tmp_path / "given.trec", given)},
+        "fusion": "weighted",
+        "languages": "any",
+    }
+    folders = run_recipe(recipe_from(recipe, "tiny"), tmp_path / "run")
+    candidates = read_records(folders["candidates"] / "candidates.parquet", Candidates)
+    mined = {one.query_id: one.doc_ids for one in candidates if one.query_id.startswith("given/")}
+    expected = {f"given/{q}/general:{q[2:]}": tuple(f"general:{d}" for d in docs) for q, docs in given.items()}
+    assert mined == expected
+    counts = read_json(folders["candidates"] / "manifest.json")["counts"]
+    assert counts["dropped"] == {"fewer than two documents in the given run": 16}
+    written = {doc.split("/")[0] for one in candidates if one.query_id not in mined for doc in one.doc_ids}
+    assert written == {"en", "de"}
+    results = read_json(folders["evaluate"] / "results.json")
+    names = {system["name"] for system in results["systems"]}
+    assert {"mine", "untrained@mine", "specialists+mine", "merged@mine", "merged+mine"} <= names
+    assert results["ndcg10"]["mine"] == {"de": 0.0, "en": 1.0}
+    assert results["ndcg10"]["merged@mine"]["de"] == 0.0
+    assert results["ndcg10"]["merged@mine"]["en"] > 0.4
+    assert read_json(folders["evaluate"] / "manifest.json")["unknown_documents_of_runs"] == {"mine": 10}
+    assert "mine" in (folders["report"] / "report.html").read_text(encoding="utf-8")
+
+
+def test_questions_may_be_answered_in_other_languages_only(recipe: dict[str, Any], tmp_path: Path) -> None:
+    judged = [f"q/{a}/{n}\t{b}/{n}\t1" for n in range(10) for a, b in (("en", "de"), ("de", "en"))]
+    lines = ["query-id\tcorpus-id\tscore", *judged, *(f"q/en/{n}\ten/{n}\t1" for n in range(10))]
+    (tmp_path / "corpus" / "qrels" / "test.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    recipe["candidates"]["languages"] = "cross"
+    recipe["lists"]["round_trip"] = 20
+    folders = run_recipe(recipe_from(recipe, "tiny"), tmp_path / "run", "evaluate")
+    for one in read_records(folders["candidates"] / "candidates.parquet", Candidates):
+        own = one.query_id.rsplit("/", 2)[1].rpartition("-")[2].rpartition(":")[2]
+        languages = [doc_id.rpartition(":")[2].removeprefix("g-").split("/")[0] for doc_id in one.doc_ids]
+        assert own not in languages[:-1]
+        assert languages[-1] == own
+    results = read_json(folders["evaluate"] / "results.json")
+    assert results["questions"] == {"de": 10, "en": 10}
+    for run in ("hybrid", "merged+hybrid"):
+        for line in (folders["evaluate"] / "runs" / f"{run}.trec").read_text(encoding="utf-8").splitlines():
+            query_id, _, doc_id, *_ = line.split()
+            assert query_id.split("/")[1] != doc_id.split("/")[0]
+
+
+def test_texts_are_embedded_once_and_kept_in_a_file(
+    finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = shutil.copytree(finished.root, tmp_path / "run")
+    for stage in ("candidates", "scores", "lists", "merge", "evaluate"):
+        shutil.rmtree(root / stage)
+    monkeypatch.setattr(Encoder, "embed", lambda *_: pytest.fail("a text is embedded again"))
+    run_recipe(recipe_from(finished.content, "tiny"), root, "evaluate")
+    monkeypatch.undo()
+    assert results_by_hash(root).items() <= results_by_hash(finished.root).items()
+    for file in (root / "vectors").iterdir():
+        file.unlink()
+    shutil.rmtree(root / "candidates")
+    with pytest.raises(TamisError, match=r"\.f32: is gone; delete items\.sqlite and the vectors folder beside it"):
+        run_recipe(recipe_from(finished.content, "tiny"), root, "candidates")
+
+
+def test_a_missing_run_is_named_before_any_work(recipe: dict[str, Any], tmp_path: Path) -> None:
+    for section in ("candidates", "evaluate"):
+        content = changed(recipe, f"{section}.runs", {"general": "nowhere.trec"})
+        with pytest.raises(TamisError, match=rf"nowhere\.trec: not found; the recipe's {section} section names it"):
+            run_recipe(recipe_from(content, "tiny"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 # What is read
 
 
@@ -365,6 +449,7 @@ def test_other_lists_rebuild_the_lists_and_what_follows_only(finished: Finished,
         ("queries.per_document", 1, "queries"),
         ("candidates.depth", 9, "candidates"),
         ("candidates.bm25.b", 0.3, "candidates"),
+        ("candidates.languages", "any", "candidates"),
         ("precision", "bfloat16", "candidates"),
         ("scores.bm25", 0.4, "scores"),
         ("scores.seed_bonus", 0.4, "scores"),

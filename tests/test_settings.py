@@ -94,6 +94,14 @@ def test_the_recipes_that_come_along_are_understood() -> None:
         ("lists.domains", {"a": ["de"], "b": ["de"]}, "lists.domains: language 'de' stands 2 times; give it to one"),
         ("lists.domains", {"nordic": [False]}, "lists.domains.nordic.0: Input should be a valid string, got False"),
         ("train.loss", "gap-hinge", "train.loss gap-hinge compares with scores in [-1, 1]: set lists.rescale to min"),
+        ("candidates.fusion", "sum", "candidates.fusion: Input should be 'rrf' or 'weighted', got 'sum'"),
+        ("candidates.languages", "all", "languages: Input should be 'same', 'cross' or 'any', got 'all'"),
+        ("candidates.index", "hnsw", "candidates.index: Input should be 'exact' or 'faiss', got 'hnsw'"),
+        ("candidates.weights", {"bm25": 1}, "candidates: weights are for fusion weighted, reciprocal ranks have none"),
+        ("candidates.weights", {"bm25": 0, "dense": 0}, "nobody counts: give bm25 or dense a weight above 0"),
+        ("candidates.runs", {"docs": "x"}, "called 'docs'; a run's name is that of the folder whose given queries it "),
+        ("evaluate", {"queries": "q", "qrels": "r", "runs": {"hybrid": "x"}}, "a run cannot be called 'hybrid'; use "),
+        ("evaluate", {"queries": "q", "qrels": "r", "runs": {"a+b": "x"}}, "a run cannot be called 'a+b'; use letters"),
         ("machine.shard", True, "r.yaml: machine.shard is for students that learn all layers, a warm one learns"),
         ("queries.generator", "llama", "queries: generator 'llama' needs queries.model, the path of a GGUF file"),
     ],
@@ -126,6 +134,16 @@ def test_every_other_loss_takes_labels_of_any_range(loss: str, rescale: str) -> 
     content = with_setting("train.loss", loss)
     content["lists"]["rescale"] = rescale
     assert recipe_from(content, "r.yaml").train.loss == loss
+
+
+def test_a_run_of_a_general_corpus_and_weights_of_a_weighted_hybrid_are_accepted() -> None:
+    content = with_setting("candidates.runs", {"docs": "engine.trec"})
+    content["corpus"]["general"] = ["data/docs"]
+    content["candidates"] |= {"fusion": "weighted", "weights": {"bm25": 2}}
+    candidates = recipe_from(content, "r.yaml").candidates
+    assert candidates.runs == {"docs": Path("engine.trec")}
+    assert candidates.weights is not None
+    assert (candidates.weights.bm25, candidates.weights.dense) == (2.0, 1.0)
 
 
 def test_a_long_value_is_cut() -> None:

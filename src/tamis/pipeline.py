@@ -18,6 +18,7 @@ from tamis.building.mining import (
     build_lists,
     build_queries,
     build_scores,
+    check_files,
     corpus_settings,
     encoder_settings,
     queries_settings,
@@ -63,13 +64,13 @@ def _section(name: str) -> Callable[[Recipe], object]:
 
 STAGES = (
     Stage("corpus", (), 1, corpus_settings, build_corpus),
-    Stage("queries", ("corpus",), 2, queries_settings, build_queries),
-    Stage("candidates", ("corpus", "queries"), 1, encoder_settings, build_candidates),
+    Stage("queries", ("corpus",), 3, queries_settings, build_queries),
+    Stage("candidates", ("corpus", "queries"), 2, encoder_settings, build_candidates),
     Stage("scores", ("corpus", "queries", "candidates"), 1, scores_settings, build_scores),
     Stage("lists", ("queries", "scores"), 2, _section("lists"), build_lists),
     Stage("train", ("corpus", "queries", "lists"), 7, train_settings, build_train),
-    Stage("merge", ("corpus", "queries", "lists", "train"), 8, merge_settings, build_merge),
-    Stage("evaluate", ("corpus", "train", "merge"), 2, evaluate_settings, build_evaluate),
+    Stage("merge", ("corpus", "queries", "lists", "train"), 9, merge_settings, build_merge),
+    Stage("evaluate", ("corpus", "train", "merge"), 3, evaluate_settings, build_evaluate),
     Stage(
         "report",
         ("corpus", "queries", "lists", "train", "merge", "evaluate"),
@@ -133,8 +134,9 @@ def _check_files(recipe: Recipe, stages: Sequence[str]) -> None:
 
     if "candidates" in stages:
         check_folder(recipe.candidates.dense.path)
+        check_files(list(recipe.candidates.runs.values()), "candidates")
     if "evaluate" in stages and recipe.evaluate:
-        for path in (recipe.evaluate.queries, recipe.evaluate.qrels):
+        for path in (recipe.evaluate.queries, recipe.evaluate.qrels, *recipe.evaluate.runs.values()):
             if not path.is_file():
                 raise InputError(
                     f"{path}: not found; the recipe's evaluate section names it, use --until merge without it"

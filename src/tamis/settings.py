@@ -18,6 +18,9 @@ NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 RESERVED = ("general", "untrained", "start", "merged")
 """Students beside the specialists: no specialist may have such a name."""
 
+FIRST_STAGE_NAMES = ("bm25", "dense", "hybrid", "teacher")
+"""What ranks without a student: no run of the user's may have such a name."""
+
 
 LEAST_SIMILAR = 0.5
 """Lowest share of common shingles that can be asked for: below it nearly every pair would have to be compared."""
@@ -142,12 +145,47 @@ class Bm25Settings(Section):
     b: float = Field(default=0.4, ge=0, le=1)
 
 
+class FusionWeights(Section):
+    """Of the first stages' z-scores in a weighted hybrid; the teacher's own by default."""
+
+    bm25: float = Field(default=0.5, ge=0)
+    dense: float = Field(default=1.0, ge=0)
+
+    @model_validator(mode="after")
+    def _someone_counts(self) -> "FusionWeights":
+        if not (self.bm25 or self.dense):
+            raise ValueError("nobody counts: give bm25 or dense a weight above 0")
+        return self
+
+
 class CandidatesSettings(Section):
-    """The first stages and how deep they look."""
+    """The first stages, where and how deep they look."""
 
     depth: int = Field(default=100, ge=2, description="candidates per query")
+    languages: Literal["same", "cross", "any"] = Field(
+        default="same", description="of the documents: the query's own, all but it, or all; for mining and evaluation"
+    )
     bm25: Bm25Settings = Bm25Settings()
     dense: EncoderSettings
+    index: Literal["exact", "faiss"] = Field(
+        default="exact", description="of the vectors; faiss: an approximate graph in memory (HNSW)"
+    )
+    fusion: Literal["rrf", "weighted"] = Field(
+        default="rrf", description="of BM25 and dense: reciprocal ranks, or a weighted sum of z-scores"
+    )
+    weights: FusionWeights | None = Field(default=None, description="for fusion weighted; none: bm25 0.5, dense 1")
+    runs: dict[str, Path] = Field(
+        default_factory=dict,
+        description="TREC run of your own engine for the given queries of a general corpus, by its folder's name",
+    )
+
+    @model_validator(mode="after")
+    def _weights_are_used(self) -> "CandidatesSettings":
+        if self.fusion == "rrf" and self.weights:
+            raise ValueError(
+                "weights are for fusion weighted, reciprocal ranks have none: set fusion or leave them out"
+            )
+        return self
 
 
 class EncoderTeacher(EncoderSettings):
@@ -318,6 +356,21 @@ class EvaluateSettings(Section):
     depth: int = Field(default=20, ge=1, description="how many candidates of each first stage are reranked")
     questions: int = Field(default=0, ge=0, description="most questions per language, drawn by hash; 0 for all")
     rounds: int = Field(default=100_000, ge=100, description="sign flips of the paired randomisation test")
+    runs: dict[str, Path] = Field(
+        default_factory=dict,
+        description="TREC run of your own engine for the judged questions, by a name; reranked like bm25 and hybrid",
+    )
+
+    @field_validator("runs")
+    @classmethod
+    def _names_of_runs_are_free(cls, runs: dict[str, Path]) -> dict[str, Path]:
+        for name in runs:
+            if name in FIRST_STAGE_NAMES or not re.match(NAME, name):
+                raise ValueError(
+                    f"a run cannot be called {name!r}; use letters, digits, '.', '_' and '-', "
+                    f"and none of {', '.join(FIRST_STAGE_NAMES)}"
+                )
+        return runs
 
 
 class MachineSettings(Section):
@@ -369,6 +422,17 @@ class Recipe(Section):
                 )
         elif not self.lists.domains:
             raise ValueError("lists.domains is missing; name the languages of each specialist")
+        return self
+
+    @model_validator(mode="after")
+    def _runs_belong_to_general_corpora(self) -> "Recipe":
+        known = [general.path.name for general in self.corpus.general]
+        for name in self.candidates.runs:
+            if name not in known:
+                raise ValueError(
+                    f"candidates.runs: no general corpus is called {name!r}; a run's name is that of the folder whose "
+                    f"given queries it answers: {', '.join(known) or 'there is none'}"
+                )
         return self
 
     @model_validator(mode="after")

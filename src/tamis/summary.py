@@ -17,6 +17,7 @@ from tamis.exporting.parity import Parity
 from tamis.inspection import History, StageFacts
 from tamis.merging.merge import MergeReport
 from tamis.pipeline import NAMES
+from tamis.retrievers.shelf import FIRST_STAGES
 from tamis.text import clip
 
 COLUMNS = (
@@ -85,6 +86,10 @@ def print_results(folders: Mapping[str, Path]) -> None:
     spent = costs([read_json(folder / "manifest.json") for folder in folders.values()])
     console = Console(highlight=False, width=max(Console().width, 118))
     console.print(_table(results))
+    alone = [system["name"] for system in results["systems"] if system["group"] == "first stage"]
+    given = [name for name in alone if name not in FIRST_STAGES]
+    if given:
+        console.print(_runs_table(results, given))
     for target in results["targets"]:
         verdict = "[green]met   [/]" if target["met"] else "[red]MISSED[/]"
         console.print(f"{verdict} {target['name']}: {target['value']:.4g} (target {target['bound']})")
@@ -152,6 +157,24 @@ def _table(results: Mapping[str, Any]) -> Table:
     table.add_row("difference", *(f"{100 * of[s]['difference']:+.1f}" if s in of else "" for s, _ in COLUMNS))
     table.add_row("p (Holm)", *(f"{of[s]['p_holm']:.4f}" if s in of else "" for s, _ in COLUMNS))
     table.add_row("tie rate", *(f"{results['tie_rate'][system]:.3f}" for system, _ in COLUMNS))
+    return table
+
+
+def _runs_table(results: Mapping[str, Any], names: Sequence[str]) -> Table:
+    """A row for each of the user's own first stages: alone, and with the merged student."""
+    table = Table(
+        "your run", title=f"nDCG@10 of the given runs; the student reranks the best {results['depth']}", box=box.SIMPLE
+    )
+    for heading in ("alone", "merged", "difference", "p (Holm)", "merged + run", "difference", "p (Holm)"):
+        table.add_column(heading, justify="right")
+    of = {entry["system"]: entry for entry in results["comparisons"]}
+    for name in names:
+        cells = [f"{results['mean_ndcg10'][name]:.3f}"]
+        for system in (f"merged@{name}", f"merged+{name}"):
+            found = of[system]
+            cells += [f"{results['mean_ndcg10'][system]:.3f}", f"{100 * found['difference']:+.1f}"]
+            cells += [f"{found['p_holm']:.4f}"]
+        table.add_row(name, *cells)
     return table
 
 

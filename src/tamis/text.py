@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from operator import add
+from itertools import pairwise
 from typing import Final
 
 # Scripts whose words are not set apart by spaces. Ranges as the inside of a character class.
@@ -38,10 +38,24 @@ _MARKS: Final = (
 )
 
 _WORD: Final = re.compile(rf"([{_PAIRED}]+)|([^\W_{_PAIRED}]+(?:[{_MARKS}]+[^\W_{_PAIRED}]*)*)")
+_CHARACTER: Final = re.compile(rf".[{_MARKS}]*")
 _NOT_WORD: Final = re.compile(rf"(?:[^\w{_MARKS}]|_)+")
 _ONE_SPACELESS: Final = re.compile(f"[{_SPACELESS}]")
 # Soft hyphen, tatweel, zero-width non-joiner and joiner change how a word looks, not which word it is.
 _INVISIBLE: Final = re.compile("[\u00ad\u0640\u200c\u200d]")
+
+# Arabic words are written with and without vowel signs, hamza and dots; the variants of a letter count as one, as in
+# Lucene's normaliser, and Persian's yeh and keheh as the Arabic ones.
+_ARABIC: Final = re.compile("[\u0620-\u063f\u0641-\u064a\u066e\u066f\u0671-\u06d3\u06d5]")
+_ARABIC_SIGNS: Final = re.compile(
+    "[\u0610-\u061a\u064b-\u065f\u0670\u06d6-\u06dc\u06df-\u06e8\u06ea-\u06ed\u08d3-\u08ff]"
+)
+_ARABIC_VARIANTS: Final = str.maketrans("أإآٱؤئىیةک", "ااااويييهك")
+# The article, with "and", "with", "as", "so" or "to" before it: the prefixes of Larkey's light stemmer (SIGIR 2002).
+_ARABIC_ARTICLE: Final = re.compile("(?:[وبكف]?ال|لل)(?=..)")
+_ARABIC_LETTERS_WITH_ARTICLE: Final = 5  # in fewer it is more often part of the word
+_INDIC: Final = re.compile("[\u0900-\u0dff]")
+_STEM: Final = 4
 
 _CLOSING: Final = "\"'”’»›)\\]」』】》）"
 # Full-width stops end a sentence anywhere, the others only before white space or the end of the line.
@@ -56,24 +70,54 @@ _SHORTENED: Final = re.compile(
 
 
 def words(text: str) -> list[str]:
-    """Split text into the terms of a lexical index, in order, with repetitions.
+    """Split text into words, in order, with repetitions.
 
     Args:
         text: Any text.
 
     Returns:
         NFKC case-folded runs of letters and digits. Runs of Han, Kana, Thai, Lao, Khmer, Myanmar and Hangul become
-        overlapping pairs of characters; a run of one character stays as it is.
+        overlapping pairs of characters, each a letter with its marks; a run of one character stays as it is.
     """
-    terms: list[str] = []
+    found: list[str] = []
     for paired, word in _WORD.findall(_INVISIBLE.sub("", _fold(text))):
         if word:
-            terms.append(word)
-        elif len(paired) == 1:
-            terms.append(paired)
+            found.append(word)
         else:
-            terms.extend(map(add, paired, paired[1:]))
-    return terms
+            characters = _CHARACTER.findall(paired)
+            found.extend(map("".join, pairwise(characters)) if len(characters) > 1 else characters)
+    return found
+
+
+def terms(text: str) -> list[str]:
+    """Split text into the terms of a lexical index, in order, with repetitions.
+
+    As `words`, but where endings or prefixes are glued to the words and no stemmer is at hand, a longer word counts
+    twice: whole, and by its first four letters and signs. Truncation does for these what a stemmer does (McNamee,
+    Nicholas and Mayfield, SIGIR 2009); benchmarks/first_stages.py measures it.
+
+    Args:
+        text: Any text.
+
+    Returns:
+        The words; Arabic ones without vowel signs and article and with one form for the variants of a letter, these
+        and the words of the Indic scripts (Devanagari to Sinhala) followed by their beginning.
+    """
+    found: list[str] = []
+    for word in words(text):
+        arabic = _ARABIC.match(word)
+        if arabic:
+            word = _fold_arabic(word)
+        found.append(word)
+        if len(word) > _STEM and (arabic or _INDIC.match(word)):
+            found.append(word[:_STEM])
+    return found
+
+
+def _fold_arabic(word: str) -> str:
+    bare = _ARABIC_SIGNS.sub("", word).translate(_ARABIC_VARIANTS)
+    article = _ARABIC_ARTICLE.match(bare) if len(bare) >= _ARABIC_LETTERS_WITH_ARTICLE else None
+    return bare[article.end() :] if article else bare
 
 
 def sentences(text: str) -> list[str]:

@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tamis.records import Candidates, Document, Dropped, Query
-from tamis.retrievers.shelf import fill_shelves
-from tamis.stages.candidates import find_candidates, rank_candidates
+from tamis.retrievers.shelf import Asked, Searching, fill_shelves
+from tamis.stages.candidates import find_candidates, rank_candidates, search_shelves
 from tests.conftest import TOPICS
 
 DOCUMENTS = [
@@ -30,21 +30,23 @@ def unit_vectors(seed, ids):
 
 DOCUMENT_VECTORS = unit_vectors(0, [document.doc_id for document in DOCUMENTS])
 QUERY_VECTORS = unit_vectors(1, [query.query_id for query in QUERIES])
-SHELVES = fill_shelves(DOCUMENTS, DOCUMENT_VECTORS, 0.9, 0.4)
+SHELVES = fill_shelves(DOCUMENTS, DOCUMENT_VECTORS)
 
 
-def search(queries=QUERIES, shelves=SHELVES, depth=6):
-    return list(find_candidates(queries, QUERY_VECTORS, shelves, depth))
+def search(queries=QUERIES, shelves=SHELVES, depth=6, given=None):
+    lonely = [query.query_id for query in queries if query.query_id not in QUERY_VECTORS]
+    return list(find_candidates(queries, QUERY_VECTORS | unit_vectors(2, lonely), shelves, depth, given))
 
 
 def test_every_query_gets_the_best_of_its_own_origin_and_language_best_first():
     for query, found in zip(QUERIES, search(), strict=True):
-        shelf = SHELVES[query.origin, query.language]
-        hybrid = shelf.search(query.text, QUERY_VECTORS[query.query_id])["hybrid"]
-        scores = dict(zip(shelf.doc_ids, hybrid.tolist(), strict=True))
+        shelf = SHELVES.get(query.origin, query.language)
+        asked = Asked([query.query_id], [query.text], QUERY_VECTORS[query.query_id][None])
+        (whole,) = shelf.search(asked, 10, ("hybrid",))
         assert found.query_id == query.query_id
-        assert list(found.scores) == sorted(scores.values(), reverse=True)[:6]
-        assert [scores[doc_id] for doc_id in found.doc_ids] == list(found.scores)
+        assert found.doc_ids == whole["hybrid"].doc_ids[:6]
+        assert found.scores == whole["hybrid"].scores[:6]
+        assert list(found.scores) == sorted(found.scores, reverse=True)
         assert len(set(found.doc_ids)) == 6
 
 
@@ -69,7 +71,7 @@ def test_kept_and_dropped_are_as_many_as_came_in():
 @given(order=st.permutations(range(len(DOCUMENTS))))
 @settings(max_examples=5)
 def test_the_order_of_the_corpus_changes_nothing(order):
-    assert search(shelves=fill_shelves([DOCUMENTS[i] for i in order], DOCUMENT_VECTORS, 0.9, 0.4)) == search()
+    assert search(shelves=fill_shelves([DOCUMENTS[i] for i in order], DOCUMENT_VECTORS)) == search()
 
 
 @given(scores=st.lists(st.integers(0, 2), min_size=2, max_size=12), order=st.randoms(use_true_random=False))
@@ -86,3 +88,55 @@ def test_no_document_wins_its_ties_in_all_queries():
     ids = tuple(f"d{number}" for number in range(5))
     winners = {rank_candidates(f"q{number}", ids, np.zeros(5), 1).doc_ids[0] for number in range(100)}
     assert winners == set(ids)
+
+
+def test_queries_come_back_in_their_order_however_their_languages_alternate():
+    mixed = QUERIES[::3] + QUERIES[1::3] + QUERIES[2::3]
+    assert [found.query_id for found in search(mixed)] == [query.query_id for query in mixed]
+    one_by_one = {found.query_id: found for query in QUERIES for found in search([query])}
+    assert search(mixed) == [one_by_one[query.query_id] for query in mixed]
+
+
+def test_crossed_languages_find_other_languages_and_the_seed_document_comes_last():
+    shelves = fill_shelves(DOCUMENTS, DOCUMENT_VECTORS, Searching(languages="cross"))
+    language_of = {document.doc_id: document.language for document in DOCUMENTS}
+    for query, found in zip(QUERIES, search(shelves=shelves), strict=True):
+        assert len(found.doc_ids) == 7
+        assert all(language_of[doc_id] != query.language for doc_id in found.doc_ids[:-1])
+        assert found.doc_ids[-1] == query.document_id
+        assert list(found.scores) == sorted(found.scores, reverse=True)
+
+
+def test_any_language_is_found_where_all_are_searched():
+    shelves = fill_shelves(DOCUMENTS, DOCUMENT_VECTORS, Searching(languages="any"))
+    found = search(shelves=shelves, depth=1000)
+    assert {len(one.doc_ids) for one in found} == {21, 20}  # the French document is a target one
+
+
+def test_a_given_run_stands_for_the_search_of_its_queries():
+    query, other = QUERIES[0], QUERIES[1]
+    shelf = SHELVES.get(query.origin, query.language)
+    first, second, third = shelf.doc_ids[:3]
+    scores = {first: 1.5, "target/fr/0": 9.0, "unknown": 8.0, second: 2.5, third: 1.5}
+    given_one, searched = search([query, other], given={query.query_id: scores})
+    tied = rank_candidates(query.query_id, (first, third), np.ones(2), 2).doc_ids
+    assert given_one == Candidates(query.query_id, (second, *tied), (2.5, 1.5, 1.5))
+    assert [searched] == search([other])
+    assert search([query], given={query.query_id: scores}, depth=2)[0].doc_ids == (second, tied[0])
+
+
+@pytest.mark.parametrize("scores", [{}, {"target/fr/0": 1.0}])
+def test_a_query_that_its_run_does_not_answer_is_dropped_with_a_reason(scores):
+    (dropped,) = search(QUERIES[:1], given={QUERIES[0].query_id: scores})
+    assert isinstance(dropped, Dropped)
+    assert dropped.reason == "fewer than two documents in the given run"
+
+
+def test_finished_queries_are_told_and_those_without_a_shelf_passed_over():
+    told = []
+    lonely = Query("q/lonely", "???", "ja", "target", "", "given")
+    found = search_shelves([lonely, *QUERIES], QUERY_VECTORS, SHELVES, 3, ("bm25", "dense"), told.append)
+    results = {query.query_id: ranked for query, ranked in found}
+    assert results.keys() == {query.query_id for query in QUERIES}
+    assert sum(told) == len(QUERIES)
+    assert all(ranked.keys() == {"bm25", "dense"} for ranked in results.values())

@@ -20,6 +20,7 @@ from tamis.stages.evaluate import (
     pairs_to_score,
     read_questions,
     rerank,
+    student_runs,
     systems_of,
 )
 
@@ -81,6 +82,23 @@ def test_the_mean_is_over_languages_and_not_over_questions():
 
 
 # Reranking
+
+
+def test_given_runs_are_reranked_beside_our_own_first_stages_with_weight_1_and_may_be_silent():
+    question = Question("q", "question", "en", {"d0": 1})
+    rankings = {name: DOC_IDS[:4] for name in ("bm25", "hybrid", "mine")} | {"silent": []}
+    scores = {name: np.array([4.0, 3.0, 2.0, -9.0]) for name in ("bm25", "hybrid", "mine")} | {"silent": np.zeros(0)}
+    pools = [Pool(question, rankings, scores)]
+    given = ("mine", "silent")
+    assert set(pairs_to_score(pools, 3, given)) == {("q", doc_id) for doc_id in DOC_IDS[:3]}
+    logits = {("q", "d0"): 0.0, ("q", "d1"): 1.0, ("q", "d2"): 1.1}
+    runs, ties = student_runs("s", pools, logits, {"bm25": 0.0, "hybrid": 1.0}, 3, given)
+    assert runs["s@mine"]["q"] == runs["s+bm25"]["q"] == ["d2", "d1", "d0", "d3"]
+    assert runs["s+mine"]["q"] == runs["s+hybrid"]["q"]
+    assert runs["s+silent"]["q"] == []
+    assert ties["s@silent"] == 0.0
+    names = {system.name for system in systems_of(False, given)}
+    assert {"mine", "untrained@silent", "merged+mine"} <= names
 
 
 def random_pool(rng, candidates=12):
@@ -275,6 +293,29 @@ def test_questions_are_read_with_the_judgements_of_their_own_language(files):
         Question("q3", "three", "en", {"d1": 1}),
         Question("q4", "four", "zh-cn", {"d3": 1}),
     ]
+
+
+def test_questions_that_search_all_languages_keep_all_their_judgements_and_their_own_language(files):
+    queries = line("q1", "one", "de") + line("q2", "two") + line("q3", "three", "ja")
+    qrels = "q1\td1\t1\nq1\td2\t2\nq2\td1\t0\nq2\td3\t1\nq3\td1\t1\n"
+    assert read_questions(*files(queries, qrels), LANGUAGE_OF, "any")[0] == [
+        Question("q1", "one", "de", {"d1": 1, "d2": 2}),
+        Question("q2", "two", "zh-cn", {"d1": 0, "d3": 1}),
+        Question("q3", "three", "ja", {"d1": 1}),
+    ]
+
+
+def test_questions_that_cross_languages_keep_the_judgements_of_other_languages(files):
+    queries = line("q1", "one", "de") + line("q2", "two", "en") + line("q3", "three", "ja")
+    qrels = "q1\td1\t1\nq1\td2\t2\nq2\td1\t1\nq3\td1\t1\n"
+    found, asked = read_questions(*files(queries, qrels), LANGUAGE_OF, "cross")
+    assert found == [Question("q1", "one", "de", {"d1": 1}), Question("q3", "three", "ja", {"d1": 1})]
+    assert asked == 3
+
+
+def test_a_question_that_crosses_languages_has_to_say_its_own(files):
+    with pytest.raises(InputError, match=r"question 'q1' does not say its language, which candidates\.languages cross"):
+        read_questions(*files(line("q1", "one"), "q1\td1\t1\n"), LANGUAGE_OF, "cross")
 
 
 def test_a_question_without_a_relevant_document_in_the_corpus_is_left_out(files):

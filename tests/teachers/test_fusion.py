@@ -23,8 +23,9 @@ def unit_vectors(seed, ids):
 ALL_IDS = [document.doc_id for document in DOCUMENTS]
 DENSE = (unit_vectors(0, ["q"]), unit_vectors(1, ALL_IDS))
 USE = (unit_vectors(2, ["q"]), unit_vectors(3, ALL_IDS))
-SHELVES = fill_shelves(DOCUMENTS, DENSE[1], 0.9, 0.4)
-BM25 = dict(zip(IDS, SHELVES["target", "en"].bm25.scores(QUERY.text), strict=True))
+SHELVES = fill_shelves(DOCUMENTS, DENSE[1])
+ENGLISH = SHELVES.get("target", "en")
+BM25 = dict(zip(ENGLISH.doc_ids, ENGLISH.bm25.scores(QUERY.text), strict=True))
 
 
 def teacher(bm25=0.5, dense=1.0, use=0.25):

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from safetensors.torch import load_file
@@ -19,9 +20,10 @@ from tamis.building.training import score_pairs
 from tamis.building.workshop import Workshop, texts_of
 from tamis.formats.trec import by_rank, read_run, write_run
 from tamis.progress import track
-from tamis.records import Query, TrainingList
+from tamis.records import Candidates, Query, TrainingList
+from tamis.retrievers.shelf import FIRST_STAGES
 from tamis.settings import Recipe
-from tamis.stages.candidates import rank_candidates
+from tamis.stages.candidates import rank_candidates, search_shelves
 from tamis.stages.evaluate import (
     Pool,
     Question,
@@ -48,7 +50,8 @@ def evaluate_settings(recipe: Recipe) -> object:
     if settings is None:
         return None
     files = input_hashes([settings.queries, settings.qrels], "evaluate")
-    return [settings.model_dump(mode="json", exclude={"queries", "qrels"}), files, recipe.seed]
+    runs = dict(zip(settings.runs, input_hashes(list(settings.runs.values()), "evaluate"), strict=True))
+    return [settings.model_dump(mode="json", exclude={"queries", "qrels", "runs"}), files, runs, recipe.seed]
 
 
 def build_evaluate(shop: Workshop, folder: Path) -> Facts:
@@ -58,12 +61,12 @@ def build_evaluate(shop: Workshop, folder: Path) -> Facts:
     assert settings is not None, "the stage is skipped without judged questions"
     target = {d.doc_id: d for d in shop.documents.values() if d.origin == "target"}
     languages = {document.doc_id: document.language for document in target.values()}
-    judged, asked = read_questions(settings.queries, settings.qrels, languages)
+    judged, asked = read_questions(settings.queries, settings.qrels, languages, recipe.candidates.languages)
     questions = draw_questions(judged, settings.questions)
     pools = find_pools(shop, questions)
     shop.prepare({q.query_id: q.text for q in questions}, texts_of(target))
     runs, ties = _runs(shop, pools, settings.depth)
-    systems = [system for system in systems_of(specialists=True) if system.name in runs]
+    systems = [system for system in systems_of(True, tuple(settings.runs)) if system.name in runs]
     per_query = measure(runs, questions)
     with track("testing differences", sum(s.baseline is not None for s in systems)) as advance:
         comparisons = compare(per_query, systems, questions, settings.rounds, recipe.seed, advance)
@@ -88,7 +91,9 @@ def build_evaluate(shop: Workshop, folder: Path) -> Facts:
     _write_runs(folder, runs)
     reasons = {"no relevant document in the corpus": asked - len(judged), "not drawn": len(judged) - len(questions)}
     dropped = {reason: count for reason, count in reasons.items() if count}
-    return {"counts": {"in": asked, "kept": len(questions), "dropped": dropped}}
+    facts: Facts = {"counts": {"in": asked, "kept": len(questions), "dropped": dropped}}
+    unknown = {name: run.unknown for name, run in shop.given_runs.items()}
+    return {**facts, "unknown_documents_of_runs": unknown} if unknown else facts
 
 
 def find_pools(shop: Workshop, questions: Sequence[Question]) -> list[Pool]:
@@ -97,24 +102,31 @@ def find_pools(shop: Workshop, questions: Sequence[Question]) -> list[Pool]:
     vectors = shop.vectors("query", "dense", texts)
     teach = shop.teacher(texts)
     depth = shop.recipe.candidates.depth
-    pools = []
-    for question in questions:
-        shelf = shop.shelves["target", question.language]
-        found = shelf.search(question.text, vectors[question.query_id])
-        ranked = {n: rank_candidates(question.query_id, shelf.doc_ids, s, depth) for n, s in found.items()}
-        asked = Query(question.query_id, question.text, question.language, "target", "", "question")
+    queries = [Query(q.query_id, q.text, q.language, "target", "", "question") for q in questions]
+    found: dict[str, dict[str, Candidates]] = {}
+    for query, ranked in search_shelves(queries, vectors, shop.shelves, depth, FIRST_STAGES):
         hybrid = ranked["hybrid"].doc_ids
-        ranked["teacher"] = rank_candidates(question.query_id, hybrid, teach(asked, hybrid), depth)
-        pools.append(Pool.of(question, ranked))
-    return pools
+        taught = rank_candidates(query.query_id, hybrid, teach(query, hybrid), depth)
+        found[query.query_id] = {**ranked, **_given(shop, query.query_id, depth), "teacher": taught}
+    return [Pool.of(question, found[question.query_id]) for question in questions]
+
+
+def _given(shop: Workshop, query_id: str, depth: int) -> dict[str, Candidates]:
+    """What the user's own engines found for a question, by the name of each run; nothing where a run is silent."""
+    scores = {name: run.scores.get(query_id, {}) for name, run in shop.given_runs.items()}
+    return {
+        name: rank_candidates(query_id, tuple(found), np.array(list(found.values())), depth)
+        for name, found in scores.items()
+    }
 
 
 def _runs(shop: Workshop, pools: Sequence[Pool], depth: int) -> tuple[dict[str, Run], dict[str, float]]:
     """The ranking of every system for every question, and the share of questions whose best score is shared."""
-    runs, ties = runs_of(pools, ("bm25", "dense", "hybrid", "teacher"))
+    given = tuple(shop.given_runs)
+    runs, ties = runs_of(pools, (*FIRST_STAGES, *given, "teacher"))
     weights = read_json(shop.folders["merge"] / "path.json")["first_stage_weights"]
     for student, logits in _student_logits(shop, pools, depth).items():
-        found, tied = student_runs(student, pools, logits, weights, depth)
+        found, tied = student_runs(student, pools, logits, weights, depth, given)
         runs |= found
         ties |= tied
     return runs, ties
@@ -128,11 +140,11 @@ def _student_logits(shop: Workshop, pools: Sequence[Pool], depth: int) -> dict[s
 
     def logits_of(path: Path, some: Sequence[Pool], label: str) -> dict[tuple[str, str], float]:
         student.load_trained(load_file(path))
-        return score_pairs(shop, student, pairs_to_score(some, depth), label)
+        return score_pairs(shop, student, pairs_to_score(some, depth, tuple(shop.given_runs)), label)
 
     specialists: dict[tuple[str, str], float] = {}
-    for domain in sorted({domain_of[pool.question.language] for pool in pools}):
-        own = [pool for pool in pools if domain_of[pool.question.language] == domain]
+    for domain in sorted({domain_of.get(pool.question.language, GENERAL) for pool in pools}):
+        own = [pool for pool in pools if domain_of.get(pool.question.language, GENERAL) == domain]
         path = train / f"{domain}.safetensors"
         # A domain without a single training list has no specialist of its own.
         name = domain if path.exists() else GENERAL
@@ -164,8 +176,8 @@ def _targets(
     untrained = 100 * (means["merged+hybrid"]["mean"] - means["untrained+hybrid"]["mean"])
     domain_of = recipe.lists.domain_of
     gaps = {}
-    for domain in sorted({domain_of[q.language] for q in questions}):
-        own = [q for q in questions if domain_of[q.language] == domain]
+    for domain in sorted({domain_of.get(q.language, GENERAL) for q in questions}):
+        own = [q for q in questions if domain_of.get(q.language, GENERAL) == domain]
         merged, specialist = (macro_mean(per_query[n], own)["mean"] for n in ("merged@hybrid", "specialists@hybrid"))
         gaps[domain] = 100 * (merged - specialist)
     worst_domain = min(gaps, key=lambda name: gaps[name])

@@ -33,14 +33,20 @@ from tamis.formats.queries import given_query_files, read_given_queries
 from tamis.generators.extractive import ExtractiveGenerator, inverse_document_frequencies
 from tamis.progress import track
 from tamis.records import Candidates, Document, Dropped, Query, ScoredCandidates, TrainingList
+from tamis.retrievers.given_run import read_run
 from tamis.settings import GeneralCorpus, Recipe
 from tamis.stages.candidates import find_candidates
 from tamis.stages.corpus import clean, identify_languages, language_identifier
 from tamis.stages.lists import GENERAL, by_hash, draw_lists
-from tamis.stages.queries import Generate, filter_queries, given_queries, write_queries
+from tamis.stages.queries import Generate, filter_queries, given_id, given_queries, write_queries
 from tamis.stages.scores import score_candidates
 
 Facts = dict[str, Any]
+
+_WHAT_TO_GIVE = (
+    "Give a BEIR folder, or for documents a file of rows or a folder of texts, or run `make demo` to fetch the "
+    "demo's data"
+)
 
 
 def corpus_settings(recipe: Recipe) -> object:
@@ -76,18 +82,28 @@ def input_hashes(paths: Sequence[Path], section: str) -> list[str]:
     Raises:
         InputError: one of them does not exist or cannot be read.
     """
+    check_files(paths, section)
     hashes = []
     for path in paths:
-        if not path.is_file():
-            raise InputError(
-                f"{path}: not found; the recipe's {section} section names it. Give a BEIR folder, or for documents a "
-                "file of rows or a folder of texts, or run `make demo` to fetch the demo's data"
-            )
         try:
             hashes.append(file_hash(path))
         except OSError as error:
             raise InputError(f"{path}: cannot be read: {error.strerror}") from None
     return hashes
+
+
+def check_files(paths: Sequence[Path], section: str) -> None:
+    """Look for input files that a section of the recipe names; nothing is opened.
+
+    Raises:
+        InputError: one of them does not exist.
+    """
+    for path in paths:
+        if not path.is_file():
+            raise InputError(
+                f"{path}: not found; the recipe's {section} section names it. "
+                + ("Correct the path, or leave it out" if section == "candidates" else _WHAT_TO_GIVE)
+            )
 
 
 def build_corpus(shop: Workshop, folder: Path) -> Facts:
@@ -279,18 +295,39 @@ def encoder_settings(recipe: Recipe) -> object:
     """Settings of the first stages, and the hash of the encoder."""
     candidates = recipe.candidates
     return [
-        candidates.model_dump(mode="json", exclude={"dense": {"path"}}),
+        candidates.model_dump(mode="json", exclude={"dense": {"path"}, "runs": True}),
+        dict(zip(candidates.runs, input_hashes(list(candidates.runs.values()), "candidates"), strict=True)),
         model_identity(candidates.dense.path),
         resolve_precision(recipe),
     ]
 
 
 def build_candidates(shop: Workshop, folder: Path) -> Facts:
-    """Search every query."""
+    """Search for every query, or take what the user's own engine found."""
     vectors = shop.vectors("query", "dense", texts_of(shop.queries))
     depth = shop.recipe.candidates.depth
-    found, dropped = split_dropped(find_candidates(shop.queries.values(), vectors, shop.shelves, depth))
-    return _write(folder, "candidates", found, Candidates, dropped)
+    given, unknown = _given_runs(shop)
+    queries = list(shop.queries.values())
+    with track("searching", len(queries) - len(given)) as advance:
+        found, dropped = split_dropped(find_candidates(queries, vectors, shop.shelves, depth, given, advance))
+    facts = _write(folder, "candidates", found, Candidates, dropped)
+    return {**facts, "unknown_documents_of_runs": unknown} if unknown else facts
+
+
+def _given_runs(shop: Workshop) -> tuple[dict[str, dict[str, float]], dict[str, int]]:
+    """Scores of the documents that the user's engine found, by our query id; and how many lines named unknown ones.
+
+    Ids in a run are those of its general corpus. A query of such a corpus that its run does not answer has no scores.
+    """
+    given: dict[str, dict[str, float]] = {}
+    unknown: dict[str, int] = {}
+    for name, path in shop.recipe.candidates.runs.items():
+        run = read_run(path, shop.documents, f"{name}:")
+        unknown[name] = run.unknown
+        for query in shop.queries.values():
+            if query.origin == "general" and query.document_id.startswith(f"{name}:"):
+                given[query.query_id] = run.scores.get(given_id(query), {})
+    return given, unknown
 
 
 def scores_settings(recipe: Recipe) -> object:

@@ -36,7 +36,7 @@ from tamis.models.student import Student, score_prepared
 from tamis.progress import track
 from tamis.records import Query, TrainingList
 from tamis.settings import Recipe, TrainSettings
-from tamis.stages.candidates import rank_candidates
+from tamis.stages.candidates import search_shelves
 from tamis.stages.evaluate import (
     RERANKED,
 )
@@ -324,14 +324,14 @@ def _first_stage_weights(
     recipe = shop.recipe
     queries = weighing_queries(lists, shop.queries)
     vectors = shop.vectors("query", "dense", texts_of(shop.queries))
+    found = dict(
+        (query.query_id, ranked)
+        for query, ranked in search_shelves(queries, vectors, shop.shelves, rerank_depth(recipe), RERANKED)
+    )
     weights: dict[str, float] = {}
     curves: dict[str, list[list[float]]] = {}
     for first_stage in RERANKED:
-        heads = []
-        for query in queries:
-            shelf = shop.shelves[query.origin, query.language]
-            scores = shelf.search(query.text, vectors[query.query_id])[first_stage]
-            heads.append(rank_candidates(query.query_id, shelf.doc_ids, scores, rerank_depth(recipe)))
+        heads = [found[query.query_id][first_stage] for query in queries]
         pairs = [(head.query_id, doc_id) for head in heads for doc_id in head.doc_ids]
         logits = score_pairs(shop, student, pairs, f"weighing {first_stage}")
         # Per query: the student's and the first stage's z-scores, and which document is the query's own.

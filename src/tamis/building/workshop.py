@@ -23,18 +23,22 @@ from tamis.models.start import is_encoder, start_student
 from tamis.models.student import Student
 from tamis.progress import track
 from tamis.records import Document, Query
-from tamis.retrievers.shelf import Shelf, ShelfKey, fill_shelves
-from tamis.settings import EncoderSettings, EncoderTeacher, Recipe, RerankerTeacher
+from tamis.retrievers.given_run import GivenRun, read_run
+from tamis.retrievers.shelf import Searching, Shelves, fill_shelves
+from tamis.retrievers.vectors import VectorFile, Vectors
+from tamis.settings import EncoderSettings, EncoderTeacher, FusionWeights, Recipe, RerankerTeacher
 from tamis.stages.scores import Teach
 from tamis.teachers.fusion import FusionTeacher, Rerank
 from tamis.teachers.use import UniversalSentenceEncoder
 from tamis.team import ALONE, Team
 
 Record = TypeVar("Record")
-Vectors = dict[str, np.ndarray]
 
 BLOCK = 256
 """Texts embedded between two writes: what a kill can lose."""
+
+LOOKED_UP = 10_000
+"""Texts whose keys are in memory at once."""
 
 
 class Workshop:
@@ -119,9 +123,12 @@ class Workshop:
             texts: Texts by id.
         """
         identity, embed = self._embedder(kind, by)
-        known = self._vectors.setdefault(f"{by}/{kind}", {})
-        new = {text_id: text for text_id, text in texts.items() if text_id not in known}
-        known.update(embed_missing(new, identity, embed, self.items, f"embedding {kind} texts ({by})"))
+        known = self._vectors.get(f"{by}/{kind}")
+        rows = known.rows if known is not None else {}
+        new = {text_id: text for text_id, text in texts.items() if text_id not in rows}
+        if known is None or new:
+            fresh = embed_missing(new, identity, embed, self.items, f"embedding {kind} texts ({by})")
+            known = self._vectors[f"{by}/{kind}"] = Vectors(fresh.file, {**rows, **fresh.rows})
         return known
 
     def _embedder(self, kind: str, by: str) -> tuple[str, Callable[[Sequence[str]], np.ndarray]]:
@@ -157,10 +164,25 @@ class Workshop:
         return self.vectors("document", by, {d.doc_id: d.text for d in self.documents.values()})
 
     @cached_property
-    def shelves(self) -> dict[ShelfKey, Shelf]:
-        """All documents by origin and language, searchable."""
-        bm25 = self.recipe.candidates.bm25
-        return fill_shelves(list(self.documents.values()), self.document_vectors("dense"), bm25.k1, bm25.b)
+    def shelves(self) -> Shelves:
+        """All documents, searchable."""
+        wanted = self.recipe.candidates
+        weights = wanted.weights or FusionWeights()
+        how = Searching(
+            k1=wanted.bm25.k1,
+            b=wanted.bm25.b,
+            languages=wanted.languages,
+            weights=(weights.bm25, weights.dense) if wanted.fusion == "weighted" else None,
+            index=wanted.index,
+        )
+        return fill_shelves(self.documents.values(), self.document_vectors("dense"), how)
+
+    @cached_property
+    def given_runs(self) -> dict[str, GivenRun]:
+        """What the user's own engines found for the judged questions, by the name of each run."""
+        target = {doc_id for doc_id, document in self.documents.items() if document.origin == "target"}
+        runs = self.recipe.evaluate.runs if self.recipe.evaluate else {}
+        return {name: read_run(path, target) for name, path in runs.items()}
 
     def teacher(self, query_texts: Mapping[str, str]) -> Teach:
         """The fusion teacher, ready for these queries."""
@@ -269,23 +291,48 @@ def embed_missing(
     items: ItemStore,
     label: str,
 ) -> Vectors:
-    """Embed what is not known, in blocks of similar length.
+    """Embed what is not known, in blocks of similar length, and keep it in a file beside the item store.
 
-    Blocks are finished in their order, so what a kill leaves over falls into the same blocks as before it.
+    Blocks are finished in their order, so what a kill leaves over falls into the same blocks as before it. The rows of
+    a block count once the store says so, in one transaction; what a kill left in the file behind them is written over.
     """
+    path = items.path.with_name("vectors") / f"{item_key(identity)}.f32"
+    head = item_key("vectors", identity)
+    width, count = _numbers(items.get([head]).get(head), 2)
     unique = sorted(set(texts.values()), key=lambda text: (len(text), text))
-    keys = {text: item_key("vector", identity, text) for text in unique}
-    stored = items.get(list(keys.values()))
-    missing = [text for text in unique if keys[text] not in stored]
+    rows = _known_rows(unique, identity, items)
+    missing = [text for text in unique if text not in rows]
     with track(label, len(missing)) as advance:
         for start in range(0, len(missing), BLOCK):
             block = missing[start : start + BLOCK]
             vectors = embed(block)
-            fresh = [(keys[text], vector.tobytes()) for text, vector in zip(block, vectors, strict=True)]
-            items.put(fresh)
-            stored.update(fresh)
+            width = vectors.shape[1]
+            VectorFile(path, width).write(count, vectors)
+            fresh = dict(zip(block, range(count, count + len(block)), strict=True))
+            count += len(block)
+            keys = [(item_key("row", identity, text), _bytes(row)) for text, row in fresh.items()]
+            items.put([*keys, (head, _bytes(width, count))])
+            rows |= fresh
             advance(len(block))
-    return {text_id: np.frombuffer(stored[keys[text]], np.float32) for text_id, text in texts.items()}
+    return Vectors(VectorFile(path, width), {text_id: rows[text] for text_id, text in texts.items()})
+
+
+def _known_rows(texts: Sequence[str], identity: str, items: ItemStore) -> dict[str, int]:
+    """Row of each text that was embedded before."""
+    rows: dict[str, int] = {}
+    for start in range(0, len(texts), LOOKED_UP):
+        keys = {item_key("row", identity, text): text for text in texts[start : start + LOOKED_UP]}
+        rows.update((keys[key], _numbers(value, 1)[0]) for key, value in items.get(list(keys)).items())
+    return rows
+
+
+def _bytes(*numbers: int) -> bytes:
+    return np.array(numbers, "<i8").tobytes()
+
+
+def _numbers(value: bytes | None, many: int) -> list[int]:
+    """What `_bytes` made bytes of; zeros where there are none."""
+    return np.frombuffer(value, "<i8").tolist() if value else [0] * many
 
 
 def resolve_precision(recipe: Recipe) -> Precision:

@@ -37,15 +37,18 @@ def mean_ranks(x: FloatArray) -> FloatArray:
     return ranks
 
 
-def reciprocal_rank_fusion(score_lists: Sequence[FloatArray], k: int = 60) -> FloatArray:
+def reciprocal_rank_fusion(score_lists: Sequence[FloatArray], k: int = 60, documents: int | None = None) -> FloatArray:
     """Sum of 1 / (k + rank) over several scorings of the same documents; rank 1 is the highest score.
 
     Args:
-        score_lists: At least one scoring, each [n], same documents in the same order.
+        score_lists: At least one scoring, each [n], same documents in the same order; -inf for documents that a list
+            does not hold, since only its head is known.
         k: Softens the lead of the first ranks, above 0.
+        documents: How many documents there are, those included that no list holds; n where it is not given.
 
     Returns:
-        [n], higher is better. Documents that share a score within a list share its mean rank.
+        [n], higher is better. Documents that share a score within a list share its mean rank. Those that a list does
+        not hold share the mean of the ranks it leaves, which is what a score that all of them share would give.
 
     Raises:
         ValueError: No list, or lists of different length.
@@ -53,7 +56,9 @@ def reciprocal_rank_fusion(score_lists: Sequence[FloatArray], k: int = 60) -> Fl
     Source: Cormack, Clarke and Büttcher, SIGIR 2009.
     """
     ranks = np.stack([mean_ranks(-np.asarray(scores, dtype=np.float64)) for scores in score_lists])
-    fused: FloatArray = (1 / (k + ranks)).sum(axis=0)
+    held = np.isfinite(np.stack(score_lists))
+    left = (held.sum(axis=1, keepdims=True) + 1 + (documents or ranks.shape[1])) / 2
+    fused: FloatArray = (1 / (k + np.where(held, ranks, left))).sum(axis=0)
     return fused
 
 

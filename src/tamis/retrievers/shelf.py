@@ -1,69 +1,233 @@
-"""All documents of one origin and language with their first stages: a query searches one shelf."""
+"""Shelves: documents that are searched together, and what BM25, dense search and both find on them."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
-from tamis.formulas.ranking import reciprocal_rank_fusion
-from tamis.records import Document
+from tamis.formulas.ranking import fuse, reciprocal_rank_fusion, tie_key
+from tamis.records import Candidates, Document
 from tamis.retrievers.bm25 import Bm25
+from tamis.retrievers.dense import QUERIES, Head, Keys, exact_scores, search_dense, settle
+from tamis.retrievers.hnsw import Hnsw
+from tamis.retrievers.vectors import Floats, Matrix, Places, matrix_of, part_of
 
 FIRST_STAGES = ("bm25", "dense", "hybrid")
-"""BM25, exact dense retrieval, and the reciprocal rank fusion of both."""
+"""BM25, dense retrieval, and the fusion of both."""
+
+FUSED = 1000
+"""Documents of each first stage that the fusion looks at."""
 
 ShelfKey = tuple[str, str]
-"""Origin and language."""
+"""Origin, and language of the query."""
+
+Languages = Literal["same", "cross", "any"]
+"""Documents of the query's language, of all others, or of all."""
+
+
+@dataclass(frozen=True)
+class Searching:
+    """How shelves are searched.
+
+    Attributes:
+        k1: BM25's saturation.
+        b: BM25's length normalisation.
+        languages: Which documents a query searches.
+        weights: Of the z-scores of BM25 and dense in the hybrid; None: reciprocal rank fusion.
+        index: `exact`, or `faiss` for an approximate index of the vectors.
+    """
+
+    k1: float = 0.9
+    b: float = 0.4
+    languages: Languages = "same"
+    weights: tuple[float, float] | None = None
+    index: Literal["exact", "faiss"] = "exact"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Queries of one shelf.
+
+    Attributes:
+        query_ids: Their ids, which break ties.
+        texts: Their texts, [queries].
+        vectors: Their embeddings, [queries, hidden], rows of norm 1.
+    """
+
+    query_ids: Sequence[str]
+    texts: Sequence[str]
+    vectors: Matrix
+
+    def part(self, start: int, end: int) -> "Asked":
+        """The queries from `start` to `end`."""
+        return Asked(self.query_ids[start:end], self.texts[start:end], self.vectors[start:end])
 
 
 @dataclass(frozen=True)
 class Shelf:
-    """Documents of one origin and language.
+    """Documents that are searched together.
 
     Attributes:
-        doc_ids: Ids, in corpus order; document i of everything below is the i-th.
+        doc_ids: Their ids; document i of everything below is the i-th.
         bm25: Lexical index.
-        vectors: float32 [documents, hidden], rows of norm 1.
+        vectors: [documents, hidden], rows of norm 1.
+        how: How it is searched.
     """
 
     doc_ids: tuple[str, ...]
     bm25: Bm25
-    vectors: np.ndarray
+    vectors: Matrix
+    how: Searching
 
-    def search(self, text: str, vector: np.ndarray) -> dict[str, np.ndarray]:
-        """Score of every document by each of `FIRST_STAGES`.
+    @cached_property
+    def place(self) -> dict[str, int]:
+        """Number of each document by id."""
+        return {doc_id: number for number, doc_id in enumerate(self.doc_ids)}
+
+    def search(self, asked: Asked, depth: int, wanted: Sequence[str] = FIRST_STAGES) -> Iterator[dict[str, Candidates]]:
+        """What first stages find.
 
         Args:
-            text: The query.
-            vector: Its embedding, [hidden], of norm 1.
+            asked: The queries.
+            depth: Documents per query and first stage at most.
+            wanted: Some of `FIRST_STAGES`; only these are worked out.
 
-        Returns:
-            float64 [documents] by name of the first stage. The dense search is exact: no index noise in the labels.
+        Yields:
+            For each query, in order, min(depth, documents) documents by name of the first stage. Where BM25 finds
+            fewer, documents without a word of the query follow in an order that only chance decides.
         """
-        lexical = self.bm25.scores(text)
-        dense = (self.vectors @ vector).astype(np.float64)
-        return {"bm25": lexical, "dense": dense, "hybrid": reciprocal_rank_fusion([lexical, dense])}
+        for start in range(0, len(asked.query_ids), QUERIES):
+            yield from self._search(asked.part(start, start + QUERIES), depth, wanted)
+
+    def _search(self, asked: Asked, depth: int, wanted: Sequence[str]) -> Iterator[dict[str, Candidates]]:
+        looked = max(FUSED, depth)
+        vectors = np.ascontiguousarray(asked.vectors[:], np.float32)
+        keys = [self._keys(query_id) for query_id in asked.query_ids]
+        heads: dict[str, list[Head]] = {}
+        if {"dense", "hybrid"} & set(wanted):
+            search = search_dense if self._hnsw is None else self._hnsw.search
+            heads["dense"] = search(vectors, self.vectors, looked, keys)
+        if {"bm25", "hybrid"} & set(wanted):
+            heads["bm25"] = [self.bm25.head(text, looked, key) for text, key in zip(asked.texts, keys, strict=True)]
+        if "hybrid" in wanted:
+            heads["hybrid"] = self._fuse(asked.texts, vectors, heads["bm25"], heads["dense"], keys)
+        for number, query_id in enumerate(asked.query_ids):
+            found = {name: heads[name][number] for name in wanted}
+            if "bm25" in wanted:
+                found["bm25"] = self._filled(found["bm25"], depth, keys[number])
+            yield {name: self._candidates(query_id, head, depth) for name, head in found.items()}
+
+    @cached_property
+    def _hnsw(self) -> Hnsw | None:
+        return Hnsw(self.vectors) if self.how.index == "faiss" else None
+
+    def _fuse(
+        self, texts: Sequence[str], vectors: Floats, bm25: Sequence[Head], dense: Sequence[Head], keys: Sequence[Keys]
+    ) -> list[Head]:
+        """The hybrid's scores of all that either head of a query holds, best first."""
+        pairs = list(zip(bm25, dense, strict=True))
+        places = [np.union1d(one.places, other.places) for one, other in pairs]
+        if self.how.weights is None:
+            scores = [
+                reciprocal_rank_fusion([_whole(head, some) for head in pair], documents=len(self.doc_ids))
+                for pair, some in zip(pairs, places, strict=True)
+            ]
+        else:
+            lexical = [self.bm25.scores_of(text, some) for text, some in zip(texts, places, strict=True)]
+            cosines = exact_scores(vectors, self.vectors, places)
+            scores = [fuse(parts, self.how.weights) for parts in zip(lexical, cosines, strict=True)]
+        everyone = [max(len(some), 1) for some in places]
+        return [settle(*one) for one in zip(places, scores, everyone, keys, strict=True)]
+
+    def _filled(self, head: Head, depth: int, keys: Keys) -> Head:
+        if len(head.places) >= min(depth, len(self.doc_ids)):
+            return head
+        others = np.setdiff1d(np.arange(len(self.doc_ids)), head.places)
+        others = others[np.argsort(keys(others), kind="stable")[: depth - len(head.places)]]
+        return Head(np.concatenate([head.places, others]), np.concatenate([head.scores, np.zeros(len(others))]))
+
+    def _keys(self, query_id: str) -> Keys:
+        return lambda places: np.array([tie_key(query_id, self.doc_ids[i]) for i in places.tolist()], np.int64)
+
+    def _candidates(self, query_id: str, head: Head, depth: int) -> Candidates:
+        doc_ids = tuple(self.doc_ids[i] for i in head.places[:depth].tolist())
+        return Candidates(query_id, doc_ids, tuple(head.scores[:depth].tolist()))
+
+    def part(self, places: Places) -> "Shelf":
+        """The shelf with these documents only, [documents]."""
+        doc_ids = tuple(self.doc_ids[i] for i in places.tolist())
+        return replace(self, doc_ids=doc_ids, bm25=self.bm25.part(places), vectors=part_of(self.vectors, places))
 
 
-def fill_shelves(
-    documents: Sequence[Document], vectors: Mapping[str, np.ndarray], k1: float, b: float
-) -> dict[ShelfKey, Shelf]:
+class Shelves:
+    """All documents, and which of them a query searches."""
+
+    def __init__(
+        self, shelves: Mapping[ShelfKey, Shelf], languages: Mapping[str, Sequence[str]], how: Searching
+    ) -> None:
+        """Keep shelves by origin and language, or by origin and `""` for all languages.
+
+        Args:
+            shelves: The shelves.
+            languages: Language of each document of a shelf of all languages, by origin.
+            how: How they are searched.
+        """
+        self._shelves = dict(shelves)
+        self._languages = languages
+        self.how = how
+
+    def get(self, origin: str, language: str) -> Shelf | None:
+        """What a query of this origin and language searches; None where there is no document."""
+        if self.how.languages == "any":
+            language = ""
+        key = (origin, language)
+        if key not in self._shelves and self.how.languages == "cross" and origin in self._languages:
+            others = np.flatnonzero(np.array(self._languages[origin]) != language)
+            if len(others):
+                self._shelves[key] = self._shelves[origin, ""].part(others)
+        return self._shelves.get(key)
+
+    def whole(self, origin: str, language: str) -> Shelf:
+        """The shelf of which `get` shows a query a part or all: its seed document stands there too."""
+        return self._shelves[origin, language if self.how.languages == "same" else ""]
+
+
+def fill_shelves(documents: Iterable[Document], vectors: Mapping[str, Floats], how: Searching = Searching()) -> Shelves:
     """Sort documents onto shelves.
 
     Args:
         documents: The corpus.
         vectors: Embedding of each document by id, [hidden], of norm 1.
-        k1: BM25's saturation.
-        b: BM25's length normalisation.
+        how: How they will be searched.
+
+    Raises:
+        KeyError: a document without a vector.
     """
-    by_key: dict[ShelfKey, list[Document]] = {}
+    groups: dict[ShelfKey, list[Document]] = {}
     for document in documents:
-        by_key.setdefault((document.origin, document.language), []).append(document)
-    return {
+        language = document.language if how.languages == "same" else ""
+        groups.setdefault((document.origin, language), []).append(document)
+    for group in groups.values():
+        # As their vectors lie in the file where they were embedded together: neighbours are read at once.
+        group.sort(key=lambda document: (len(document.text), document.text))
+    shelves = {
         key: Shelf(
             tuple(document.doc_id for document in group),
-            Bm25([document.text for document in group], k1, b),
-            np.stack([vectors[document.doc_id] for document in group]),
+            Bm25((document.text for document in group), how.k1, how.b),
+            matrix_of(vectors, [document.doc_id for document in group]),
+            how,
         )
-        for key, group in by_key.items()
+        for key, group in groups.items()
     }
+    languages = {origin: [d.language for d in group] for (origin, _), group in groups.items()}
+    return Shelves(shelves, languages, how)
+
+
+def _whole(head: Head, places: Places) -> NDArray[np.float64]:
+    """Scores of a head, [places], -inf for documents that it does not hold; places ascend and hold the head's."""
+    scores = np.full(len(places), -np.inf)
+    scores[np.searchsorted(places, head.places)] = head.scores
+    return scores

@@ -11,12 +11,13 @@ from tamis.errors import InputError
 from tamis.formulas.ranking import rank_order, tie_key, tied_at_top, z_scores
 from tamis.formulas.significance import bootstrap_interval, holm, paired_randomisation
 from tamis.records import Candidates
+from tamis.retrievers.shelf import Languages
 
 Run = dict[str, list[str]]
 """Ranked document ids by question, best first."""
 
 RERANKED = ("bm25", "hybrid")
-"""First stages whose candidates the students rerank."""
+"""First stages of our own whose candidates the students rerank; those of the user's own engines are reranked too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,7 @@ class Question:
     Attributes:
         query_id: Its id.
         text: Its text.
-        language: Language of the shelf it searches.
+        language: The question's own language, as far as it is known.
         relevant: Grade of each judged document, above 0 is relevant.
     """
 
@@ -77,19 +78,24 @@ class System:
     baseline: str | None
 
 
-def read_questions(queries: Path, qrels: Path, language_of: Mapping[str, str]) -> tuple[list[Question], int]:
-    """Read judged questions that have a relevant document in their own language.
+def read_questions(
+    queries: Path, qrels: Path, language_of: Mapping[str, str], languages: Languages = "same"
+) -> tuple[list[Question], int]:
+    """Read judged questions that have a relevant document among those that they search.
 
     Args:
         queries: BEIR queries.jsonl.
         qrels: BEIR qrels file: a header line, then query-id, corpus-id and score, separated by tabs.
         language_of: Language of every document of the corpus by id.
+        languages: Which documents a question searches. A question that does not say its language counts as one of a
+            relevant document's.
 
     Returns:
         Those questions, in the order of the file, and how many the file holds in all.
 
     Raises:
-        InputError: a missing file or a broken line, named by number.
+        InputError: a missing file or a broken line, named by number; where languages are crossed, a question that
+            does not say its own.
     """
     grades = _read_qrels(qrels)
     questions = []
@@ -97,11 +103,20 @@ def read_questions(queries: Path, qrels: Path, language_of: Mapping[str, str]) -
     for query_id, text, own in _read_queries(queries):
         asked += 1
         judged = {doc_id: grade for doc_id, grade in grades.get(query_id, {}).items() if doc_id in language_of}
-        languages = {language_of[doc_id] for doc_id, grade in judged.items() if grade > 0}
-        language = own if own in languages else min(languages, default=None)
-        if language is not None:
-            relevant = {doc_id: grade for doc_id, grade in judged.items() if language_of[doc_id] == language}
-            questions.append(Question(query_id, text, language, relevant))
+        if languages == "cross" and not own:
+            raise InputError(
+                f"{queries}: question {query_id!r} does not say its language, which candidates.languages cross needs; "
+                'add "metadata": {"lang": ...}'
+            )
+        if languages == "cross":
+            judged = {doc_id: grade for doc_id, grade in judged.items() if language_of[doc_id] != own}
+        found = {language_of[doc_id] for doc_id, grade in judged.items() if grade > 0}
+        if not found:
+            continue
+        language = own if own in found or (own and languages != "same") else min(found)
+        if languages == "same":
+            judged = {doc_id: grade for doc_id, grade in judged.items() if language_of[doc_id] == language}
+        questions.append(Question(query_id, text, language, judged))
     if not questions:
         raise InputError(
             f"{qrels}: no judged question has a relevant document in the corpus; do the ids belong together?"
@@ -171,12 +186,15 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
     yield from ((number, line) for number, line in enumerate(lines, 1) if line.strip())
 
 
-def pairs_to_score(pools: Sequence[Pool], depth: int) -> list[tuple[str, str]]:
-    """(question id, document id) of all that a student has to score: the best `depth` of each reranked first stage."""
+def pairs_to_score(pools: Sequence[Pool], depth: int, given: Sequence[str] = ()) -> list[tuple[str, str]]:
+    """(question id, document id) of all that a student has to score.
+
+    The best `depth` of each reranked first stage: those of `RERANKED` and the `given` runs.
+    """
     return [
         (pool.question.query_id, doc_id)
         for pool in pools
-        for doc_id in dict.fromkeys(d for name in RERANKED for d in pool.rankings[name][:depth])
+        for doc_id in dict.fromkeys(d for name in (*RERANKED, *given) for d in pool.rankings[name][:depth])
     ]
 
 
@@ -185,7 +203,7 @@ def rerank(pool: Pool, first_stage: str, logits: np.ndarray, weight: float) -> t
 
     Args:
         pool: What the first stages found.
-        first_stage: One of `RERANKED`.
+        first_stage: One of `RERANKED`, or the name of a given run.
         logits: The student's logit of each document of the head, [depth].
         weight: Of the first stage's z-score beside the student's; 0 is the student alone.
 
@@ -213,6 +231,7 @@ def student_runs(
     logits: Mapping[tuple[str, str], float],
     weights: Mapping[str, float],
     depth: int,
+    given: Sequence[str] = (),
 ) -> tuple[dict[str, Run], dict[str, float]]:
     """The student alone (`student@first_stage`) and with the first stage's score (`student+first_stage`).
 
@@ -220,16 +239,18 @@ def student_runs(
         student: Its name.
         pools: What the first stages found.
         logits: By question id and document id, for all that `pairs_to_score` names.
-        weights: Of each first stage's z-score beside the student's.
+        weights: Of each first stage's z-score beside the student's; 1 for those that it does not name, as for a given
+            run: nothing says how far to trust it, and two z-scores then have equal say.
         depth: How many candidates of each first stage are reranked.
+        given: Names of given runs, reranked beside `RERANKED`.
 
     Returns:
         A run per system, and the share of questions whose best score is shared.
     """
     runs: dict[str, Run] = {}
     ties: dict[str, float] = {}
-    for first_stage in RERANKED:
-        for sign, weight in (("@", 0.0), ("+", weights[first_stage])):
+    for first_stage in (*RERANKED, *given):
+        for sign, weight in (("@", 0.0), ("+", weights.get(first_stage, 1.0))):
             reranked = {}
             for pool in pools:
                 head = pool.rankings[first_stage][:depth]
@@ -320,16 +341,17 @@ def compare(
     return [{**entry, "p_holm": p} for entry, p in zip(entries, corrected, strict=True)]
 
 
-def systems_of(specialists: bool) -> list[System]:
-    """The columns of the table, in their order."""
+def systems_of(specialists: bool, given: Sequence[str] = ()) -> list[System]:
+    """The columns of the table, in their order; `given` runs stand beside our own first stages."""
     systems = [
         System("bm25", "BM25", "first stage", None),
         System("dense", "dense", "first stage", None),
         System("hybrid", "hybrid", "first stage", None),
+        *(System(name, name, "first stage", None) for name in given),
         System("teacher", "teacher", "teacher", "hybrid"),
     ]
     students = [("untrained", "untrained student"), ("specialists", "specialists"), ("merged", "merged student")]
-    for first_stage in RERANKED:
+    for first_stage in (*RERANKED, *given):
         for sign, group in (("@", "student alone"), ("+", "student + first stage")):
             systems += [
                 System(f"{name}{sign}{first_stage}", f"{title} {sign} {first_stage}", group, first_stage)

@@ -101,6 +101,11 @@ def given_queries(rows: Iterable[tuple[str, str, str]], documents: Mapping[str, 
             yield Query(query_id, one_line, document.language, document.origin, doc_id, generator=_GIVEN)
 
 
+def given_id(query: Query) -> str:
+    """The id under which a given query came: that of its folder's queries.jsonl."""
+    return query.query_id.removeprefix(f"{_GIVEN}/").removesuffix(f"/{query.document_id}")
+
+
 def filter_queries(
     queries: Iterable[Query], documents: Mapping[str, Document], identify: Callable[[str], str], shots: Collection[str]
 ) -> Iterator[Query | Dropped]:

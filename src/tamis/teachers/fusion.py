@@ -6,7 +6,8 @@ import numpy as np
 
 from tamis.formulas.ranking import fuse
 from tamis.records import Query
-from tamis.retrievers.shelf import Shelf, ShelfKey
+from tamis.retrievers.shelf import Shelves
+from tamis.retrievers.vectors import Floats, matrix_of
 
 Rerank = Callable[[Query, Sequence[str]], np.ndarray]
 """Scores of documents, by their ids, for a query: float [documents]."""
@@ -21,15 +22,15 @@ class FusionTeacher:
 
     def __init__(
         self,
-        shelves: Mapping[ShelfKey, Shelf],
+        shelves: Shelves,
         bm25_weight: float,
-        embeddings: Sequence[tuple[float, Mapping[str, np.ndarray], Mapping[str, np.ndarray]]],
+        embeddings: Sequence[tuple[float, Mapping[str, Floats], Mapping[str, Floats]]],
         rerankers: Sequence[tuple[float, Rerank]] = (),
     ) -> None:
         """Set up the parts.
 
         Args:
-            shelves: Where BM25 of a query's language lies.
+            shelves: Where BM25 of what a query searches lies.
             bm25_weight: Weight of BM25.
             embeddings: (weight, query vectors by query id, document vectors by document id), rows of norm 1.
             rerankers: (weight, what scores).
@@ -38,16 +39,15 @@ class FusionTeacher:
         self._bm25_weight = bm25_weight
         self._embeddings = embeddings
         self._rerankers = rerankers
-        self._place = {key: {d: i for i, d in enumerate(shelf.doc_ids)} for key, shelf in shelves.items()}
 
     def __call__(self, query: Query, doc_ids: Sequence[str]) -> np.ndarray:
         """float64 [documents], mean 0; only differences within the query mean something."""
-        key = (query.origin, query.language)
-        lexical = self._shelves[key].bm25.scores(query.text)
-        parts = [lexical[[self._place[key][doc_id] for doc_id in doc_ids]]]
+        shelf = self._shelves.whole(query.origin, query.language)
+        places = np.array([shelf.place[doc_id] for doc_id in doc_ids], np.int64)
+        parts = [shelf.bm25.scores_of(query.text, places)]
         weights = [self._bm25_weight]
         for weight, query_vectors, document_vectors in self._embeddings:
-            vectors = np.stack([document_vectors[doc_id] for doc_id in doc_ids])
+            vectors = matrix_of(document_vectors, doc_ids)[:]
             parts.append((vectors @ query_vectors[query.query_id]).astype(np.float64))
             weights.append(weight)
         for weight, rerank in self._rerankers:
