@@ -221,7 +221,7 @@ class _Run:
             for name, parameter in zip(self.names, self.parameters, strict=True):
                 parameter.copy_(as_parts_of(parameter, tensors[f"now/{name}"]))
                 self.optimiser.state[parameter] = {
-                    "step": torch.tensor(float(facts["step"])),
+                    "step": torch.tensor(float(facts["step"]), device=parameter.device),  # where fused AdamW reads it
                     "exp_avg": as_parts_of(parameter, tensors[f"mean/{name}"]),
                     "exp_avg_sq": as_parts_of(parameter, tensors[f"square/{name}"]),
                 }
