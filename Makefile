@@ -34,7 +34,7 @@ demo-data: $(VENV)/installed  ## Fetch the demo's corpus, the general documents 
 
 ifdef LLM
 demo: $(VENV)/installed-llm
-LLM_SETTINGS := --set queries.generator=llama --set queries.llama_documents=300 --set queries.model=$(DEMO)/models/qwen-0.5b.gguf
+LLM_SETTINGS := --set queries.generator=llama --set queries.documents=300 --set queries.llama.model=$(DEMO)/models/qwen-0.5b.gguf
 endif
 
 demo: demo-data  ## Adapt a reranker to the Debian FAQ and measure it; LLM=1 lets a language model write the queries

@@ -3,7 +3,7 @@
 import copy
 import random
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing.synchronize import Event
 from pathlib import Path
@@ -26,10 +26,21 @@ from tamis.artifacts import (
     write_records,
     writing,
 )
-from tamis.building.mining import _Remembered
+from tamis.building.writers import Remembered, spent_so_far
 from tamis.errors import RunError
-from tamis.records import Candidates, Document, Dropped, Query, ScoredCandidates, TrainingList
-from tamis.stages.queries import write_queries
+from tamis.records import (
+    Candidates,
+    Document,
+    Dropped,
+    Prompt,
+    Query,
+    QueryAnswer,
+    QueryRequest,
+    ScoredCandidates,
+    Tokens,
+    TrainingList,
+)
+from tamis.stages.queries import Generate, Plan, write_queries
 from tests.commands import fork_server
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
@@ -346,26 +357,37 @@ def test_a_damaged_store_is_named_with_what_to_do(tmp_path: Path) -> None:
 # Queries of a language model
 
 
+NOTHING = Tokens()
+
+
 class CountingGenerator:
-    """Writes the seed; a fake of what costs seconds a query."""
+    """Writes the seed; a fake of what costs seconds or money a query."""
 
     name = "fake"
-    prompt = "p1"
+    model = "fake"
 
-    def __init__(self, stop_after: int = 1_000_000) -> None:
+    def __init__(self, stop_after: int = 1_000_000, cost: Tokens = NOTHING) -> None:
         self.calls = 0
-        self._stop_after = stop_after
+        self._stop_after, self._cost = stop_after, cost
 
-    def __call__(self, document: Document, seed: int) -> str:
-        if self.calls == self._stop_after:
-            raise KeyboardInterrupt
-        self.calls += 1
-        return f"{document.text}? {seed}"
+    def write(self, requests: Iterable[QueryRequest]) -> Iterator[QueryAnswer]:
+        for request in requests:
+            if self.calls == self._stop_after:
+                raise KeyboardInterrupt
+            self.calls += 1
+            yield QueryAnswer(request.place, f"{request.document.text}? {request.seed}", tokens=self._cost)
 
 
-def remember(generator: CountingGenerator, items: ItemStore, seed: int = 1) -> list[Query]:
+def asked_about(document: Document, kind: str) -> Prompt:
+    return Prompt(f"About {document.text}:", "h")
+
+
+TWICE = Plan(2, 1, ask=asked_about)
+
+
+def remember(generator: Generate, items: ItemStore, identity: str = "m", plan: Plan = TWICE) -> list[Query | Dropped]:
     documents = [Document(f"d{number}", f"text {number}", "en") for number in range(5)]
-    return list(write_queries(documents, _Remembered(generator, items, lambda _: None), 2, seed))
+    return list(write_queries(documents, Remembered(generator, identity, items, lambda: None), plan))
 
 
 def test_a_language_model_is_never_asked_twice(items: ItemStore) -> None:
@@ -376,23 +398,61 @@ def test_a_language_model_is_never_asked_twice(items: ItemStore) -> None:
     assert (stopped.calls, second.calls) == (4, 6)
     assert remember(third, items) == queries
     assert third.calls == 0
-    assert [query.text for query in queries] == [f"{f'text {n // 2}'}? {q.seed}" for n, q in enumerate(queries)]
+    assert [q.text for q in queries] == [
+        f"text {n // 2}? {q.seed}" for n, q in enumerate(queries) if isinstance(q, Query)
+    ]
 
 
-@pytest.mark.parametrize(("attribute", "value"), [("name", "other"), ("prompt", "p2")])
-def test_another_model_or_prompt_is_asked_anew(items: ItemStore, attribute: str, value: str) -> None:
+@pytest.mark.parametrize(
+    ("identity", "plan"),
+    [
+        ("other", TWICE),
+        ("m", Plan(2, 1, ask=lambda document, kind: Prompt(f"Otherwise {document.text}:", "h"))),
+        ("m", Plan(2, 1, temperatures=(0.1, 0.1), ask=asked_about)),
+        ("m", Plan(2, 2, ask=asked_about)),
+    ],
+    ids=["model", "prompt", "temperature", "seed"],
+)
+def test_another_model_prompt_temperature_or_seed_is_asked_anew(items: ItemStore, identity: str, plan: Plan) -> None:
     remember(CountingGenerator(), items)
     other = CountingGenerator()
-    setattr(other, attribute, value)
-    remember(other, items)
+    remember(other, items, identity, plan)
     assert other.calls == 10
 
 
-def test_another_seed_is_asked_anew(items: ItemStore) -> None:
-    remember(CountingGenerator(), items)
-    other = CountingGenerator()
-    remember(other, items, seed=2)
-    assert other.calls == 10
+def test_what_was_spent_is_kept_with_the_queries(items: ItemStore) -> None:
+    assert spent_so_far(items, "fake") == Tokens()
+    with pytest.raises(KeyboardInterrupt):
+        remember(CountingGenerator(stop_after=4, cost=Tokens(100, 10)), items)
+    assert spent_so_far(items, "fake") == Tokens(400, 40)
+    remember(CountingGenerator(cost=Tokens(100, 10)), items)
+    remember(CountingGenerator(cost=Tokens(100, 10)), items)
+    assert spent_so_far(items, "fake") == Tokens(1000, 100)
+    remember(CountingGenerator(cost=Tokens(1, 1)), items, "other prompts of the same model")
+    assert spent_so_far(items, "fake") == Tokens(1010, 110)
+
+
+class FailingGenerator(CountingGenerator):
+    """Has no query; says whether asking again would be of use."""
+
+    def __init__(self, final: bool) -> None:
+        super().__init__()
+        self._final = final
+
+    def write(self, requests: Iterable[QueryRequest]) -> Iterator[QueryAnswer]:
+        for request in requests:
+            self.calls += 1
+            yield QueryAnswer(request.place, reason="no use", final=self._final, tokens=Tokens(1, 0))
+
+
+@pytest.mark.parametrize("final", [True, False])
+def test_a_failure_is_kept_if_it_would_be_paid_again(items: ItemStore, final: bool) -> None:
+    remember(FailingGenerator(final), items)
+    assert spent_so_far(items, "fake") == Tokens(10, 0)
+    again = FailingGenerator(final)
+    queries = remember(again, items)
+    assert again.calls == (0 if final else 10)
+    assert all(isinstance(q, Dropped) and q.reason == "no use" for q in queries)
 
 
 def test_a_folder_serves_one_run_at_a_time(run):

@@ -57,12 +57,15 @@ def test_every_command_of_the_readme_exists_and_has_help():
         assert CliRunner().invoke(app, [command, "--help"]).exit_code == 0, command
 
 
-def test_the_recipe_snippet_fits_into_the_demo_recipe():
+def test_the_recipe_snippets_fit_into_the_demo_recipe():
     demo: dict[str, Any] = yaml.safe_load((ROOT / "recipes" / "demo.yaml").read_text(encoding="utf-8"))
-    (snippet,) = blocks("yaml")
-    for section, keys in yaml.safe_load(snippet).items():
-        demo[section] |= keys
-    assert recipe_from(demo, "README").lists.domains["cjk"] == ("ja",)
+    for snippet in blocks("yaml"):
+        for section, keys in yaml.safe_load(snippet).items():
+            demo.setdefault(section, {}).update(keys)
+    recipe = recipe_from(demo, "README")
+    assert recipe.lists.domains["cjk"] == ("ja",)
+    assert recipe.queries.generator == ("extractive", "endpoint")
+    assert recipe.machine.requests.concurrency == 16
 
 
 def test_the_settings_that_the_readme_changes_give_the_papers_loss():

@@ -103,11 +103,56 @@ def test_the_recipes_that_come_along_are_understood() -> None:
         ("evaluate", {"queries": "q", "qrels": "r", "runs": {"hybrid": "x"}}, "a run cannot be called 'hybrid'; use "),
         ("evaluate", {"queries": "q", "qrels": "r", "runs": {"a+b": "x"}}, "a run cannot be called 'a+b'; use letters"),
         ("machine.shard", True, "r.yaml: machine.shard is for students that learn all layers, a warm one learns"),
-        ("queries.generator", "llama", "queries: generator 'llama' needs queries.model, the path of a GGUF file"),
+        ("queries.generator", "llama", "generator 'llama' needs the section queries.llama with model, a GGUF file"),
+        ("queries.generator", ["extractive", "endpoint"], "needs the section queries.endpoint with url and model"),
+        ("queries.generator", "transformers", "needs the section queries.transformers with path, a model folder"),
+        ("queries.generator", ["extractive"] * 2, "queries: generator 'extractive' stands 2 times; once is enough"),
+        ("queries.generator", [], "r.yaml: queries.generator: "),
+        ("queries.generator", "both", "Input should be 'extractive', 'llama', 'endpoint' or 'transformers', got 'bo"),
+        ("queries.temperatures", [0.2, -1], "r.yaml: queries.temperatures.1: Input should be greater than or equal"),
+        ("queries.prompt.kinds", {"riddle": 1}, "Input should be 'question', 'keyword' or 'claim', got 'riddle'"),
+        ("queries.prompt.kinds", {"claim": 0}, "queries.prompt.kinds.claim: Input should be greater than 0, got 0"),
+        ("queries.prompt.examples", 4, "queries.prompt.examples: Input should be less than or equal to 3, got 4"),
+        ("queries.prompt.dificulty", "hard", "unknown key 'queries.prompt.dificulty'; did you mean 'difficulty'?"),
+        ("queries.endpoint", {"url": "http://h/v1"}, "r.yaml: queries.endpoint.model is missing; add it"),
+        ("queries.llama", {"modell": "x", "model": "y"}, "unknown key 'queries.llama.modell'; did you mean 'model'?"),
+        ("machine.requests.concurrency", 0, "machine.requests.concurrency: Input should be greater than or equal to"),
     ],
 )  # fmt: skip
 def test_a_setting_that_cannot_be_used_is_named_with_what_came(setting: str, value: object, expected: str) -> None:
     assert expected in complaint(with_setting(setting, value))
+
+
+def endpoint(**settings: object) -> dict[str, Any]:
+    return with_setting("queries.endpoint", {"url": "http://h:8000/v1/", "model": "m", **settings})
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"url": "h:8000"}, "queries.endpoint.url: expected http:// or https://, a host and a path, without a user"),
+        ({"url": "https://me:secret@h/v1"}, "a key belongs into the environment variable of key_variable"),
+        ({"url": "https://h/v1?key=secret"}, "queries.endpoint.url: expected http:// or https://"),
+        ({"key_variable": "sk-secret"}, "queries.endpoint.key_variable: expected the name of an environment variable"),
+        ({"extra": {"messages": []}}, "queries.endpoint: extra: 'messages' is set by tamis; max_tokens, seed, temper"),
+        ({"extra": {"temperature": 1}}, "extra: 'temperature' is set by tamis"),
+        ({"budget_money": 5}, "queries.endpoint: budget_money needs prompt_price and completion_price"),
+    ],
+)
+def test_an_endpoint_that_cannot_be_used_is_named_and_no_secret_is_shown(
+    settings: dict[str, object], expected: str
+) -> None:
+    said = complaint(endpoint(**settings))
+    assert expected in said
+    assert "secret" not in said
+
+
+def test_one_query_writer_may_stand_alone() -> None:
+    recipe = recipe_from(endpoint(extra={"temperature": None, "top_p": 0.9}), "r.yaml")
+    assert recipe.queries.generator == ("extractive",)
+    assert recipe.queries.endpoint
+    assert recipe.queries.endpoint.url == "http://h:8000/v1"
+    assert recipe_from(with_setting("queries.generator", "extractive"), "r.yaml").queries.generator == ("extractive",)
 
 
 @pytest.mark.parametrize("setting", ["name", "corpus", "candidates"])

@@ -64,7 +64,7 @@ def _section(name: str) -> Callable[[Recipe], object]:
 
 STAGES = (
     Stage("corpus", (), 1, corpus_settings, build_corpus),
-    Stage("queries", ("corpus",), 3, queries_settings, build_queries),
+    Stage("queries", ("corpus",), 4, queries_settings, build_queries),
     Stage("candidates", ("corpus", "queries"), 2, encoder_settings, build_candidates),
     Stage("scores", ("corpus", "queries", "candidates"), 1, scores_settings, build_scores),
     Stage("lists", ("queries", "scores"), 2, _section("lists"), build_lists),

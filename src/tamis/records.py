@@ -30,9 +30,12 @@ class Query:
         language: Language of the query, as `Document.language`.
         origin: As `Document.origin`; candidates come from documents of the same origin and language.
         document_id: The document it was written from (the seed), or whose title it was.
-        generator: `extractive`, `given`, or the name of the language model.
-        prompt: Hash of the prompt template, empty where there was none.
+        generator: `extractive`, `given`, or the short name of the language model.
+        prompt: Hash of all of the prompt but the document, empty where there was none.
         seed: Seed of the generator for this query.
+        model: The language model as its server or folder calls it, empty where there was none.
+        temperature: Of the draw; none where there was no model, or where its server was left to choose.
+        kind: `question`, `keyword` or `claim`, as the model was asked; empty where none was.
     """
 
     query_id: str
@@ -43,6 +46,78 @@ class Query:
     generator: str
     prompt: str = ""
     seed: int = 0
+    model: str = ""
+    temperature: float | None = None
+    kind: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What a language model is given to write one query.
+
+    Attributes:
+        text: All of it.
+        hash: 12 hexadecimal digits, the same for all documents that are asked about in the same words.
+    """
+
+    text: str
+    hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class QueryRequest:
+    """One query that is wanted of a generator.
+
+    Attributes:
+        place: Number of the request, from 0; the answer repeats it.
+        document: The document to write from, and nothing else.
+        seed: From 0 below 2**31. The same document, prompt, temperature and seed give the same query.
+        kind: As `Query.kind`.
+        prompt: The document put into words for a language model; empty for other generators.
+        temperature: As `Query.temperature`.
+    """
+
+    place: int
+    document: Document
+    seed: int
+    kind: str = ""
+    prompt: Prompt = Prompt("", "")
+    temperature: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """What calls of a language model cost.
+
+    Attributes:
+        prompt: Tokens that it read.
+        completion: Tokens that it wrote.
+    """
+
+    prompt: int = 0
+    completion: int = 0
+
+    def __add__(self, other: "Tokens") -> "Tokens":
+        return Tokens(self.prompt + other.prompt, self.completion + other.completion)
+
+
+@dataclass(frozen=True, slots=True)
+class QueryAnswer:
+    """What became of a `QueryRequest`.
+
+    Attributes:
+        place: As in the request.
+        text: The query; may be empty.
+        reason: Why there is none, a few fixed words; empty where there is one.
+        final: Whether asking again would cost again and bring no other answer.
+        tokens: What all attempts cost together.
+    """
+
+    place: int
+    text: str = ""
+    reason: str = ""
+    final: bool = True
+    tokens: Tokens = Tokens()
 
 
 @dataclass(frozen=True, slots=True)

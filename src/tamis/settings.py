@@ -15,6 +15,9 @@ from tamis.errors import SettingsError
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 """Names that become file names."""
 
+QueryKind = Literal["question", "keyword", "claim"]
+"""Types of query that a language model can be asked for."""
+
 RESERVED = ("general", "untrained", "start", "merged")
 """Students beside the specialists: no specialist may have such a name."""
 
@@ -98,14 +101,96 @@ class CorpusSettings(Section):
         return general
 
 
+class PromptSettings(Section):
+    """How language models are asked for queries."""
+
+    template: Path | None = Field(
+        default=None, description="YAML file with words of your own; none: those that come with tamis, by language"
+    )
+    kinds: dict[QueryKind, Annotated[float, Field(gt=0)]] = Field(
+        default={"question": 1.0}, min_length=1, description="types of query, and how often each is asked for"
+    )
+    difficulty: Literal["any", "easy", "hard"] = "any"
+    length: Literal["any", "short", "medium", "long"] = "any"
+    persona: str = Field(default="", description="who searches, in a few words")
+    examples: int = Field(default=3, ge=0, le=3, description="passages with a query each that are shown before")
+
+
+class LlamaSettings(Section):
+    """A GGUF language model in this process; it continues a text of examples."""
+
+    model: Path = Field(description="GGUF file")
+
+
+class TransformersSettings(Section):
+    """A causal language model of the Hugging Face form in this process."""
+
+    path: Path = Field(description="Hugging Face folder or hub name")
+    mode: Literal["chat", "completion"] = Field(default="completion", description="chat: it has a chat template")
+
+
+class EndpointSettings(Section):
+    """A server that speaks OpenAI's protocol. Where it stands and what may be spent changes no result."""
+
+    url: str = Field(description="up to the version, for instance http://localhost:8000/v1")
+    model: str = Field(min_length=1, description="as the server calls it")
+    mode: Literal["chat", "completion"] = Field(
+        default="chat", description="chat: POST URL/chat/completions; completion: POST URL/completions with examples"
+    )
+    key_variable: str = Field(
+        default="OPENAI_API_KEY", description="name of the environment variable with the key; may be unset"
+    )
+    max_tokens: int = Field(default=96, ge=1, description="of one answer; models that think aloud need many more")
+    extra: dict[str, Any] = Field(
+        default_factory=dict, description="more fields of the request; null leaves one of ours out"
+    )
+    prompt_price: float = Field(default=0.0, ge=0, description="of a million tokens of prompts, in any currency")
+    completion_price: float = Field(default=0.0, ge=0, description="of a million tokens of answers")
+    budget_tokens: int = Field(default=0, ge=0, description="most tokens that a run folder may cost, 0: no limit")
+    budget_money: float = Field(default=0.0, ge=0, description="most money that a run folder may cost, 0: no limit")
+
+    @field_validator("url")
+    @classmethod
+    def _url_without_secrets(cls, url: str) -> str:
+        # Messages show the address: it must hold no secret. What came is not repeated here for the same reason.
+        if not re.fullmatch(r"https?://[^\s/@?#]+(/[^\s@?#]*)?", url):
+            raise ValueError(
+                "expected http:// or https://, a host and a path, without a user, '?' or '#', for instance "
+                "http://localhost:8000/v1; a key belongs into the environment variable of key_variable"
+            )
+        return url.rstrip("/")
+
+    @field_validator("key_variable")
+    @classmethod
+    def _name_and_not_the_key(cls, name: str) -> str:
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+            raise ValueError("expected the name of an environment variable, for instance OPENAI_API_KEY, not the key")
+        return name
+
+    @model_validator(mode="after")
+    def _extra_leaves_the_evidence_alone(self) -> "EndpointSettings":
+        ours = {"model", "messages", "prompt", "seed", "temperature", "max_tokens", "n", "stream"}
+        optional = {"seed", "temperature", "max_tokens"}
+        for name, value in self.extra.items():
+            if name in ours and not (value is None and name in optional):
+                raise ValueError(f"extra: {name!r} is set by tamis; {', '.join(sorted(optional))} may be null")
+        if self.budget_money and not (self.prompt_price or self.completion_price):
+            raise ValueError("budget_money needs prompt_price and completion_price, of a million tokens each")
+        return self
+
+
 class QueriesSettings(Section):
     """Who writes queries, and how many."""
 
-    generator: Literal["extractive", "llama", "both"] = "extractive"
-    model: Path | None = Field(default=None, description="GGUF file of the language model, for llama and both")
+    generator: tuple[Literal["extractive", "llama", "endpoint", "transformers"], ...] = Field(
+        default=("extractive",), min_length=1, description="one or several"
+    )
     per_document: int = Field(default=2, ge=1, description="queries asked for per target document and generator")
-    llama_documents: int = Field(
-        default=0, ge=0, description="most target documents shown to the language model, 0 for all"
+    documents: int = Field(
+        default=0, ge=0, description="most target documents shown to each language model, the languages alike; 0: all"
+    )
+    temperatures: tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(ge=0)]] = Field(
+        default=(0.2, 0.8), description="of language models, for a document's first query and for its others"
     )
     near_duplicate: Similarity = Field(
         default=0.0,
@@ -117,11 +202,25 @@ class QueriesSettings(Section):
         description="evaluation sets (BEIR folders, files of queries): queries and general documents that overlap them "
         "are dropped",
     )
+    prompt: PromptSettings = PromptSettings()
+    llama: LlamaSettings | None = None
+    endpoint: EndpointSettings | None = None
+    transformers: TransformersSettings | None = None
+
+    @field_validator("generator", mode="before")
+    @classmethod
+    def _one_alone(cls, content: Any) -> Any:
+        return (content,) if isinstance(content, str) else content
 
     @model_validator(mode="after")
-    def _llama_needs_a_model(self) -> "QueriesSettings":
-        if self.generator != "extractive" and self.model is None:
-            raise ValueError(f"generator {self.generator!r} needs queries.model, the path of a GGUF file")
+    def _generators_have_their_sections(self) -> "QueriesSettings":
+        for generator, count in Counter(self.generator).items():
+            if count > 1:
+                raise ValueError(f"generator {generator!r} stands {count} times; once is enough")
+        needs = {"llama": "model, a GGUF file", "endpoint": "url and model", "transformers": "path, a model folder"}
+        for name, need in needs.items():
+            if name in self.generator and getattr(self, name) is None:
+                raise ValueError(f"generator {name!r} needs the section queries.{name} with {need}")
         return self
 
 
@@ -373,6 +472,17 @@ class EvaluateSettings(Section):
         return runs
 
 
+class RequestsSettings(Section):
+    """How servers are asked."""
+
+    concurrency: int = Field(default=8, ge=1, description="requests under way at a time")
+    timeout: float = Field(default=120.0, gt=0, description="seconds for one answer")
+    attempts: int = Field(default=6, ge=1, description="times one request is sent before it is given up")
+    wait: float = Field(
+        default=1.0, gt=0, description="seconds before the second attempt, twice as many before each further one"
+    )
+
+
 class MachineSettings(Section):
     """What changes speed but not results; never part of a key."""
 
@@ -390,6 +500,7 @@ class MachineSettings(Section):
         description="each process keeps its part of weights, gradients and optimiser state (FSDP), for bodies larger "
         "than one GPU; needs torchrun (not for warm students)",
     )
+    requests: RequestsSettings = RequestsSettings()
 
 
 class Recipe(Section):

@@ -1,13 +1,14 @@
 """Writing queries and leaving the useless ones out."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tamis.records import Document, Dropped, Query
+from tamis.records import Document, Dropped, Prompt, Query, QueryAnswer
 from tamis.stages.queries import (
+    Plan,
     copy_of_passage,
     copy_of_shot,
     filter_queries,
@@ -30,15 +31,23 @@ DOCUMENTS = {"d1": DOCUMENT}
 
 @dataclass
 class FakeGenerator:
-    """Writes the document's id, the seed and a line break."""
+    """Writes the document's id, the seed and a line break; finishes the last request first."""
 
     name: str = "fake"
-    prompt: str = "abc"
-    calls: list[tuple[str, int]] = field(default_factory=list)
+    model: str = "some/fake"
+    refuses: tuple[str, ...] = ()
 
-    def __call__(self, document, seed):
-        self.calls.append((document.doc_id, seed))
-        return f"  about\n{document.doc_id} {seed} "
+    def write(self, requests):
+        for request in reversed(list(requests)):
+            doc_id = request.document.doc_id
+            if doc_id in self.refuses:
+                yield QueryAnswer(request.place, reason="malformed answer")
+            else:
+                yield QueryAnswer(request.place, f"  about\n{doc_id} {request.seed} ")
+
+
+def ask(document, kind):
+    return Prompt(f"{kind}: {document.text}", f"hash of {kind}")
 
 
 def query(text, generator="model", language="de", query_id="q", origin="target"):
@@ -56,18 +65,53 @@ def reasons(queries, identify=german, shots=()):
 
 def test_written_queries_remember_where_they_came_from():
     documents = [Document("a", "x", "de"), Document("b", "y", "ru", "general")]
-    first, _, _, last = write_queries(documents, FakeGenerator(), per_document=2, seed=1)
+    plan = Plan(2, 1, {"claim": 1.0}, (0.2, 0.8), ask)
+    first, second, _, last = write_queries(documents, FakeGenerator(), plan)
     seed = seed_of_query(1, "a", 0)
-    assert first == Query("fake/0/a", f"about a {seed}", "de", "target", "a", "fake", "abc", seed)
+    assert first == Query(
+        query_id="fake/0/a",
+        text=f"about a {seed}",
+        language="de",
+        origin="target",
+        document_id="a",
+        generator="fake",
+        prompt="hash of claim",
+        seed=seed,
+        model="some/fake",
+        temperature=0.2,
+        kind="claim",
+    )
+    assert second.temperature == 0.8
     assert (last.query_id, last.language, last.origin) == ("fake/1/b", "ru", "general")
 
 
-def test_queries_do_not_depend_on_the_order_of_the_documents():
+def test_queries_come_in_the_documents_order_and_do_not_depend_on_it():
     documents = [Document(str(i), "x", "de") for i in range(5)]
-    one = {q.query_id: q for q in write_queries(documents, FakeGenerator(), 3, seed=1)}
-    other = {q.query_id: q for q in write_queries(reversed(documents), FakeGenerator(), 3, seed=1)}
-    assert one == other
-    assert len({q.seed for q in one.values()}) == 15
+    one = list(write_queries(documents, FakeGenerator(), Plan(3, 1)))
+    other = list(write_queries(documents[::-1], FakeGenerator(), Plan(3, 1)))
+    assert [q.query_id for q in one] == [f"fake/{n}/{i}" for i in range(5) for n in range(3)]
+    assert sorted(one, key=lambda q: q.query_id) == sorted(other, key=lambda q: q.query_id)
+    assert len({q.seed for q in one}) == 15
+
+
+def test_a_query_that_could_not_be_written_is_dropped_with_the_reason():
+    documents = [Document(str(i), "x", "de") for i in range(3)]
+    first, dropped, last = write_queries(documents, FakeGenerator(refuses=("1",)), Plan(1, 1))
+    assert dropped == Dropped("fake/0/1", "malformed answer", "de", "")
+    assert (first.query_id, last.query_id) == ("fake/0/0", "fake/0/2")
+
+
+def test_types_are_drawn_by_weight_and_by_seed():
+    documents = [Document(str(i), "x", "de") for i in range(2000)]
+
+    def kinds(weights, seed=1):
+        return [q.kind for q in write_queries(documents, FakeGenerator(), Plan(1, seed, weights))]
+
+    drawn = kinds({"question": 3.0, "claim": 1.0})
+    assert kinds({"claim": 1.0, "question": 3.0}) == drawn  # not by the order in the recipe
+    assert kinds({"question": 3.0, "claim": 1.0}, seed=2) != drawn
+    assert drawn.count("question") == pytest.approx(1500, abs=100)
+    assert kinds({}) == [""] * 2000
 
 
 @given(st.integers(), st.text(st.characters(exclude_categories=["Cs"])), st.integers(0, 100))

@@ -7,10 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from tamis.artifacts import (
-    ItemStore,
     drop_counts,
     file_hash,
     item_key,
@@ -24,13 +21,14 @@ from tamis.building.overlaps import (
     drop_near_duplicates,
     drop_overlaps,
 )
+from tamis.building.spread import spread_by_language
 from tamis.building.workshop import Workshop, model_identity, resolve_precision, texts_of
-from tamis.errors import InputError, MissingPartError, SettingsError
+from tamis.building.writers import writers_settings, written_queries
+from tamis.errors import InputError, SettingsError
 from tamis.formats.beir import beir_file
 from tamis.formats.documents import document_files, read_documents
 from tamis.formats.evaluation_sets import evaluation_files, read_evaluation_texts
 from tamis.formats.queries import given_query_files, read_given_queries
-from tamis.generators.extractive import ExtractiveGenerator, inverse_document_frequencies
 from tamis.progress import track
 from tamis.records import Candidates, Document, Dropped, Query, ScoredCandidates, TrainingList
 from tamis.retrievers.given_run import read_run
@@ -38,7 +36,7 @@ from tamis.settings import GeneralCorpus, Recipe
 from tamis.stages.candidates import find_candidates
 from tamis.stages.corpus import clean, identify_languages, language_identifier
 from tamis.stages.lists import GENERAL, by_hash, draw_lists
-from tamis.stages.queries import Generate, filter_queries, given_id, given_queries, write_queries
+from tamis.stages.queries import filter_queries, given_id, given_queries
 from tamis.stages.scores import score_candidates
 
 Facts = dict[str, Any]
@@ -157,7 +155,7 @@ def _general_documents(general: GeneralCorpus, languages: Sequence[str]) -> Iter
     read = read_documents(general.path, "general")
     named = (replace(d, language=general.language) if general.language and d.language == "und" else d for d in read)
     wanted = [document for document in named if not languages or document.language in (*languages, "und")]
-    for document in _spread_by_language(wanted, general.limit):
+    for document in spread_by_language(wanted, general.limit):
         yield replace(document, doc_id=f"{general.path.name}:{document.doc_id}")
 
 
@@ -166,31 +164,16 @@ def _reasons(dropped: Sequence[Dropped]) -> str:
 
 
 def queries_settings(recipe: Recipe) -> object:
-    """Settings of the queries, and the hash of the language model."""
-    settings = recipe.queries
-    model = file_hash(settings.model) if settings.model and settings.model.exists() else str(settings.model)
-    facts = settings.model_dump(mode="json", exclude={"model", "keep_out"})
-    if not settings.near_duplicate:
-        del facts["near_duplicate"]
-    return [facts, recipe.seed, model if settings.model else None, *_kept_out_hashes(recipe)]
+    """Settings of the writers and of the filters; those that are off are as if there were none."""
+    near = recipe.queries.near_duplicate
+    return [writers_settings(recipe), *([near] if near else ()), *_kept_out_hashes(recipe)]
 
 
 def build_queries(shop: Workshop, folder: Path) -> Facts:
     """Write queries from the target documents, take the given ones of the general documents, filter both."""
-    settings = shop.recipe.queries
     documents = shop.documents
     languages = sorted({document.language for document in documents.values()})
-    written: list[Query | Dropped] = []
-    shots: frozenset[str] = frozenset()
-    if settings.generator in ("extractive", "both"):
-        target = [d for d in documents.values() if d.origin == "target"]
-        generate = ExtractiveGenerator(inverse_document_frequencies(target))
-        written += write_queries(target, generate, settings.per_document, shop.recipe.seed)
-    if settings.generator in ("llama", "both"):
-        from tamis.generators.llama import shot_queries
-
-        shots = shot_queries()
-        written += _write_with_llama(shop)
+    written, shots, spent = written_queries(shop)
     rows = [
         (query_id, text, f"{general.path.name}:{doc_id}")
         for general in shop.recipe.corpus.general
@@ -204,12 +187,13 @@ def build_queries(shop: Workshop, folder: Path) -> Facts:
     queries, left_out = _without_overlaps(
         queries,
         _evaluation_texts(shop.recipe, documents=False),
-        settings.near_duplicate,
+        shop.recipe.queries.near_duplicate,
         QUERY_SHINGLE,
     )
     dropped += left_out
     kept = [query.query_id for query in queries]
-    return {**_write(folder, "queries", queries, Query, dropped), "generators": by_generator(kept, dropped)}
+    facts = {**_write(folder, "queries", queries, Query, dropped), "generators": by_generator(kept, dropped)}
+    return {**facts, "spent": spent} if spent else facts
 
 
 def by_generator(kept: Sequence[str], dropped: Sequence[Dropped]) -> dict[str, Facts]:
@@ -235,60 +219,6 @@ def _filter(
     queries, dropped = split_dropped(came)
     yield from dropped
     yield from filter_queries(queries, documents, identify, shots)
-
-
-def _write_with_llama(shop: Workshop) -> list[Query]:
-    """Queries by the language model; finished ones come from the item store, so none is paid for twice."""
-    from tamis.generators.llama import LlamaGenerator
-
-    settings = shop.recipe.queries
-    assert settings.model is not None, "checked when the recipe was read"
-    if not settings.model.exists():
-        raise MissingPartError(f"queries.model: {settings.model} not found; `tamis fetch qwen-0.5b {settings.model}`")
-    documents = _spread([d for d in shop.documents.values() if d.origin == "target"], settings.llama_documents)
-    total = len(documents) * settings.per_document
-    with (
-        LlamaGenerator(settings.model, shop.recipe.machine.threads) as model,
-        track(f"writing queries ({model.name})", total) as advance,
-    ):
-        remembered = _Remembered(model, shop.items, advance)
-        return list(write_queries(documents, remembered, settings.per_document, shop.recipe.seed))
-
-
-class _Remembered:
-    """A generator that keeps every finished query in the item store."""
-
-    def __init__(self, generate: Generate, items: ItemStore, advance: Callable[[int], None]) -> None:
-        self.name = generate.name
-        self.prompt = generate.prompt
-        self._generate, self._items, self._advance = generate, items, advance
-
-    def __call__(self, document: Document, seed: int) -> str:
-        key = item_key("query", self.name, self.prompt, seed, document.language, document.text)
-        known = self._items.get([key])
-        if key not in known:
-            known[key] = self._generate(document, seed).encode()
-            self._items.put([(key, known[key])])
-        self._advance(1)
-        return known[key].decode()
-
-
-def _spread(documents: Sequence[Document], limit: int) -> list[Document]:
-    """At most `limit` documents in all, the languages alike, spread over each language's part of the corpus."""
-    languages = len({document.language for document in documents})
-    return _spread_by_language(documents, -(-limit // languages))[: limit or None]
-
-
-def _spread_by_language(documents: Sequence[Document], limit: int) -> list[Document]:
-    """At most `limit` documents per language, evenly spaced over the language's part of the corpus; 0 is all."""
-    by_language: dict[str, list[Document]] = {}
-    for document in documents:
-        by_language.setdefault(document.language, []).append(document)
-    picked: list[Document] = []
-    for group in by_language.values():
-        places = np.linspace(0, len(group) - 1, min(limit or len(group), len(group))).round().astype(int)
-        picked += [group[place] for place in dict.fromkeys(places.tolist())]
-    return picked
 
 
 def encoder_settings(recipe: Recipe) -> object:

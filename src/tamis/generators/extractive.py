@@ -10,11 +10,11 @@ import random
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from tamis.records import Document
+from tamis.records import Document, QueryAnswer, QueryRequest
 from tamis.text import letters, sentences, without_spaces, words
 
 # A function word is less than this fraction as telling as a word of one document: with 400 documents, one that
@@ -123,16 +123,21 @@ class ExtractiveGenerator:
 
     Attributes:
         name: `extractive`.
-        prompt: Empty, as there is none.
+        model: Empty, as there is none.
     """
 
     name: str = "extractive"
-    prompt: str = ""
+    model: str = ""
 
     def __init__(self, idf: Mapping[str, Mapping[str, float]]) -> None:
         """Keep the word weights of `inverse_document_frequencies`; words they lack count as the rarest."""
         self._idf = idf
         self._rarest = {language: max(weights.values(), default=1.0) for language, weights in idf.items()}
+
+    def write(self, requests: Iterable[QueryRequest]) -> Iterator[QueryAnswer]:
+        """Take one query out of each document, in their order."""
+        for request in requests:
+            yield QueryAnswer(request.place, self(request.document, request.seed))
 
     def __call__(self, document: Document, seed: int) -> str:
         """Take one query out of the document; empty if it holds nothing that could be one."""

@@ -4,10 +4,12 @@ write_queries | given_queries ─ filter_queries
 """
 
 import hashlib
+import random
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from tamis.records import Document, Dropped, Query
+from tamis.records import Document, Dropped, Prompt, Query, QueryAnswer, QueryRequest
 from tamis.text import clip, letters, normalise, sentences, without_spaces, words
 
 _GIVEN: Final = "given"
@@ -25,57 +27,118 @@ Filter = Callable[[Query, Document], str | None]
 """Gives the reason to leave a query out that was written from the document, or None to keep it."""
 
 
+Ask = Callable[[Document, str], Prompt]
+"""Puts a document and a type of query into a prompt."""
+
+
 class Generate(Protocol):
     """What writes queries.
 
     Attributes:
-        name: Stands in query ids; `extractive`, or the name of a language model.
-        prompt: Hash of the prompt template, empty where there is none.
+        name: Stands in query ids, holds no slash; `extractive`, or the short name of a language model.
+        model: The language model in full, empty where there is none.
     """
 
     name: str
-    prompt: str
+    model: str
 
-    def __call__(self, document: Document, seed: int) -> str:
-        """Write one query that the document answers; empty if it cannot.
+    def write(self, requests: Iterable[QueryRequest]) -> Iterator[QueryAnswer]:
+        """Answer every request once, in any order.
 
         Args:
-            document: The document to write from, and nothing else.
-            seed: From 0 below 2**31; even for the first query of a document, odd for later ones, so that a generator
-                can make the first one its surest. The same document and seed give the same query.
+            requests: Read as they are needed, so that a generator may have several under way.
+
+        Yields:
+            Each answer as soon as it is there.
         """
         ...
 
 
-def write_queries(documents: Iterable[Document], generate: Generate, per_document: int, seed: int) -> Iterator[Query]:
+def unprompted(document: Document, kind: str) -> Prompt:
+    """No prompt: for generators that read the document itself."""
+    return Prompt("", "")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How queries are asked for.
+
+    Attributes:
+        per_document: Queries of each document, at least 1.
+        seed: Seed of the run.
+        kinds: Type of query -> how often it is asked for; empty where the generator knows no types.
+        temperatures: Of the first query of a document and of its others, so that the first one can be the surest.
+        ask: Makes the prompts.
+    """
+
+    per_document: int
+    seed: int
+    kinds: Mapping[str, float] = field(default_factory=dict)
+    temperatures: tuple[float | None, float | None] = (None, None)
+    ask: Ask = unprompted
+
+
+def write_queries(documents: Iterable[Document], generate: Generate, plan: Plan) -> Iterator[Query | Dropped]:
     """Write queries from documents.
 
     Args:
         documents: The documents to write from.
-        generate: What writes; called `per_document` times for each document.
-        per_document: Queries per document, at least 1.
-        seed: Seed of the run. A query depends on it, on its document and its number, not on the other documents.
+        generate: What writes.
+        plan: How many and how. A query depends on the plan, on its document and on its number, not on the other
+            documents.
 
     Yields:
-        Queries with the ids `generator/number/document`, in the order of the documents; some may be empty.
+        Queries with the ids `generator/number/document`, in the order of the documents whatever the order in which
+        they were finished; some may be empty. For those that could not be written, the reason.
     """
-    for document in documents:
-        for number in range(per_document):
-            query_seed = seed_of_query(seed, document.doc_id, number)
-            yield Query(
-                query_id=f"{generate.name}/{number}/{document.doc_id}",
-                text=" ".join(generate(document, query_seed).split()),
-                language=document.language,
-                origin=document.origin,
-                document_id=document.doc_id,
-                generator=generate.name,
-                prompt=generate.prompt,
-                seed=query_seed,
-            )
+    under_way: dict[int, tuple[int, QueryRequest]] = {}
+    finished: dict[int, Query | Dropped] = {}
+
+    def requests() -> Iterator[QueryRequest]:
+        wanted = ((document, number) for document in documents for number in range(plan.per_document))
+        for place, (document, number) in enumerate(wanted):
+            request = _request(place, document, number, plan)
+            under_way[place] = (number, request)
+            yield request
+
+    turn = 0
+    for answer in generate.write(requests()):
+        finished[answer.place] = _finished(generate, *under_way.pop(answer.place), answer)
+        while turn in finished:
+            yield finished.pop(turn)
+            turn += 1
+    assert not under_way, f"{generate.name}: no answer to {len(under_way)} requests"
+
+
+def _request(place: int, document: Document, number: int, plan: Plan) -> QueryRequest:
+    seed = seed_of_query(plan.seed, document.doc_id, number)
+    kinds = sorted(plan.kinds)
+    kind = random.Random(seed).choices(kinds, [plan.kinds[name] for name in kinds])[0] if kinds else ""
+    return QueryRequest(place, document, seed, kind, plan.ask(document, kind), plan.temperatures[number > 0])
+
+
+def _finished(generate: Generate, number: int, request: QueryRequest, answer: QueryAnswer) -> Query | Dropped:
+    document = request.document
+    query_id = f"{generate.name}/{number}/{document.doc_id}"
+    if answer.reason:
+        return Dropped(query_id, answer.reason, document.language, clip(answer.text, _CLIPPED))
+    return Query(
+        query_id=query_id,
+        text=" ".join(answer.text.split()),
+        language=document.language,
+        origin=document.origin,
+        document_id=document.doc_id,
+        generator=generate.name,
+        prompt=request.prompt.hash,
+        seed=request.seed,
+        model=generate.model,
+        temperature=request.temperature,
+        kind=request.kind,
+    )
 
 
 def seed_of_query(seed: int, doc_id: str, number: int) -> int:
-    """Seed of the n-th query of a document, in [0, 2**31): even for number 0, odd for the others (see `Generate`)."""
+    """Seed of the n-th query of a document, in [0, 2**31): even for number 0, odd for the others."""
     digest = hashlib.sha256(f"{seed}\0{doc_id}\0{number}".encode()).digest()
     return (int.from_bytes(digest[:4]) >> 2) << 1 | (number > 0)
 

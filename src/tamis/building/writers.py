@@ -1,0 +1,229 @@
+"""The query writers of a recipe, made ready and asked; what a language model wrote is kept at once."""
+
+import json
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final
+
+from tamis.artifacts import ItemStore, file_hash, item_key
+from tamis.building.spread import spread
+from tamis.building.workshop import Workshop, model_identity, resolve_precision
+from tamis.errors import MissingPartError, SettingsError
+from tamis.generators.endpoint import EndpointGenerator
+from tamis.generators.extractive import ExtractiveGenerator, inverse_document_frequencies
+from tamis.generators.templates import Mode, Prompts, load_prompts, load_templates
+from tamis.progress import track
+from tamis.records import Document, Dropped, Query, QueryAnswer, QueryRequest, Tokens
+from tamis.settings import QueriesSettings, Recipe, Section
+from tamis.stages.queries import Generate, Plan, write_queries
+
+if TYPE_CHECKING:
+    from tamis.generators.causal import CausalGenerator
+    from tamis.generators.llama import LlamaGenerator
+
+Facts = dict[str, Any]
+
+_LOOKED_UP: Final = 256
+"""Requests whose answers are looked up at a time."""
+
+_NOT_OF_THE_RESULT: Final = {
+    "llama": {"model"},
+    "transformers": {"path"},
+    "endpoint": {"url", "key_variable", "prompt_price", "completion_price", "budget_tokens", "budget_money"},
+}
+"""Settings that do not change what is written; of files the hash stands in the key."""
+
+
+def writers_settings(recipe: Recipe) -> object:
+    """What the written queries depend on: settings of the writers that are used, hashes of their models and words."""
+    settings = recipe.queries
+    facts: dict[str, object] = {"generator": settings.generator, "per_document": settings.per_document}
+    models = {kind: _facts(recipe, kind) for kind in settings.generator if kind != "extractive"}
+    if models:
+        facts |= settings.model_dump(mode="json", include={"documents", "temperatures"}) | models
+        facts["prompt"] = settings.prompt.model_dump(mode="json", exclude={"template"}) | {"words": _words(settings)}
+    return [facts, recipe.seed]
+
+
+def _words(settings: QueriesSettings) -> str:
+    """Hash of the templates, own or shipped."""
+    own = settings.prompt.template
+    templates = load_templates() if own is None else load_prompts(settings.prompt, "chat").templates
+    return item_key(*(template.model_dump_json() for template in templates.values()))
+
+
+def _facts(recipe: Recipe, kind: str) -> Facts:
+    """Everything but the request that a language model's query depends on."""
+    settings = recipe.queries
+    section: Section = getattr(settings, kind)
+    facts = section.model_dump(mode="json", exclude=_NOT_OF_THE_RESULT[kind])
+    if kind == "llama" and settings.llama:
+        model = settings.llama.model
+        facts["model"] = file_hash(model) if model.is_file() else str(model)
+    if kind == "transformers" and settings.transformers:
+        facts |= {"path": model_identity(settings.transformers.path), "precision": resolve_precision(recipe)}
+    return facts
+
+
+def written_queries(shop: Workshop) -> tuple[list[Query | Dropped], frozenset[str], Facts]:
+    """Let every writer of the recipe write from the target documents.
+
+    Returns:
+        The queries, or why there is none; the examples that language models were shown; and what each model that is
+        paid for has cost in this run folder.
+
+    Raises:
+        SettingsError: two writers have one name, so that their queries could not be told apart.
+    """
+    settings = shop.recipe.queries
+    target = [document for document in shop.documents.values() if document.origin == "target"]
+    written: list[Query | Dropped] = []
+    shots: frozenset[str] = frozenset()
+    spent: Facts = {}
+    names = {"given"}
+    for kind in settings.generator:
+        if kind == "extractive":
+            extract = ExtractiveGenerator(inverse_document_frequencies(target))
+            written += write_queries(target, extract, Plan(settings.per_document, shop.recipe.seed))
+            names.add(extract.name)
+            continue
+        prompts = load_prompts(settings.prompt, _mode(settings, kind))
+        shots |= prompts.shots()
+        with _opened(shop, kind) as model:
+            if model.name in names:
+                raise SettingsError(f"queries: two writers are called {model.name!r}; give one model another name")
+            names.add(model.name)
+            written += _ask(shop, model, kind, spread(target, settings.documents), prompts)
+            if isinstance(model, EndpointGenerator):
+                spent[model.name] = _costs(model)
+    return written, shots, spent
+
+
+def _mode(settings: QueriesSettings, kind: str) -> Mode:
+    if kind == "llama":
+        return "completion"
+    section = settings.endpoint if kind == "endpoint" else settings.transformers
+    assert section is not None, "checked when the recipe was read"
+    return section.mode
+
+
+def _opened(shop: Workshop, kind: str) -> "EndpointGenerator | CausalGenerator | LlamaGenerator":
+    """The language model of a section; what is heavy is imported for those who use it."""
+    settings, machine = shop.recipe.queries, shop.recipe.machine
+    if kind == "endpoint" and settings.endpoint:
+        return EndpointGenerator(settings.endpoint, machine.requests, spent_so_far(shop.items, settings.endpoint.model))
+    if kind == "transformers" and settings.transformers:
+        from tamis.generators.causal import CausalGenerator
+
+        path, mode = settings.transformers.path, settings.transformers.mode
+        return CausalGenerator(path, mode, shop.precision, shop.device, machine.token_budget)
+    from tamis.generators.llama import LlamaGenerator
+
+    assert settings.llama is not None, "checked when the recipe was read"
+    model = settings.llama.model
+    if not model.exists():
+        raise MissingPartError(f"queries.llama.model: {model} not found; `tamis fetch qwen-0.5b {model}`")
+    return LlamaGenerator(model, machine.threads)
+
+
+def _ask(
+    shop: Workshop, model: Generate, kind: str, documents: Sequence[Document], prompts: Prompts
+) -> list[Query | Dropped]:
+    """Queries by a language model; finished ones come from the item store."""
+    settings = shop.recipe.queries
+    temperatures: tuple[float | None, float | None] = settings.temperatures
+    if settings.endpoint and kind == "endpoint" and "temperature" in settings.endpoint.extra:
+        temperatures = (None, None)  # it is left out of the requests: the server chooses
+    kinds = {str(name): weight for name, weight in settings.prompt.kinds.items()}
+    plan = Plan(settings.per_document, shop.recipe.seed, kinds, temperatures, prompts)
+    with track(f"writing queries ({model.name})", len(documents) * settings.per_document) as advance:
+
+        def one_more() -> None:
+            if isinstance(model, EndpointGenerator) and model.budget.money:
+                advance.note = f"{model.budget.money:.4g} spent"
+            advance(1)
+
+        identity = item_key(kind, json.dumps(_facts(shop.recipe, kind), sort_keys=True))
+        remembered = Remembered(model, identity, shop.items, one_more)
+        return list(write_queries(documents, remembered, plan))
+
+
+def _costs(model: EndpointGenerator) -> Facts:
+    return {
+        "prompt_tokens": model.budget.spent.prompt,
+        "completion_tokens": model.budget.spent.completion,
+        "money": round(model.budget.money, 6),
+        "failed_attempts": dict(model.failures.most_common()),
+    }
+
+
+class Remembered:
+    """A generator that keeps every finished query in the item store, and beside it what was spent.
+
+    Both are written in one piece: a kill loses the requests under way, and a resumed run knows what it may still spend.
+    """
+
+    def __init__(self, generate: Generate, identity: str, items: ItemStore, one_more: Callable[[], None]) -> None:
+        """Wrap a generator.
+
+        Args:
+            generate: What writes the queries that are not there.
+            identity: Names everything but the request that a query depends on.
+            items: Where finished ones are kept.
+            one_more: Called after each answer.
+        """
+        self.name, self.model = generate.name, generate.model
+        self._generate, self._identity, self._items, self._one_more = generate, identity, items, one_more
+
+    def write(self, requests: Iterable[QueryRequest]) -> Iterator[QueryAnswer]:
+        """Answer from the store where it can, ask the generator about the rest."""
+        known: deque[QueryAnswer] = deque()
+        keys: dict[int, str] = {}
+        for answer in self._generate.write(self._unknown(iter(requests), known, keys)):
+            self._keep(keys.pop(answer.place), answer)
+            yield from self._counted(known)
+            yield from self._counted(deque([answer]))
+        yield from self._counted(known)
+
+    def _unknown(
+        self, requests: Iterator[QueryRequest], known: deque[QueryAnswer], keys: dict[int, str]
+    ) -> Iterator[QueryRequest]:
+        """The requests that the store has no answer to; the answers to the others are put into `known`."""
+        while block := list(islice(requests, _LOOKED_UP)):
+            new = {request.place: self._key(request) for request in block}
+            stored = self._items.get(list(new.values()))
+            for request in block:
+                key = new[request.place]
+                if key in stored:
+                    text, reason = json.loads(stored[key])
+                    known.append(QueryAnswer(request.place, text, reason))
+                else:
+                    keys[request.place] = key
+                    yield request
+
+    def _key(self, request: QueryRequest) -> str:
+        return item_key("query", self._identity, request.prompt.text, request.seed, request.temperature)
+
+    def _keep(self, key: str, answer: QueryAnswer) -> None:
+        items = [(key, json.dumps([answer.text, answer.reason]).encode())] if answer.final else []
+        if answer.tokens != Tokens():
+            total = spent_so_far(self._items, self.model) + answer.tokens
+            items.append((_ledger(self.model), json.dumps([total.prompt, total.completion]).encode()))
+        self._items.put(items)
+
+    def _counted(self, answers: deque[QueryAnswer]) -> Iterator[QueryAnswer]:
+        while answers:
+            self._one_more()
+            yield answers.popleft()
+
+
+def spent_so_far(items: ItemStore, model: str) -> Tokens:
+    """What a model has cost in this run folder, whatever it was asked."""
+    key = _ledger(model)
+    found = items.get([key])
+    return Tokens(*json.loads(found[key])) if found else Tokens()
+
+
+def _ledger(model: str) -> str:
+    return item_key("spent", model)

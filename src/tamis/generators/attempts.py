@@ -1,0 +1,202 @@
+"""Many requests to one server at a time: when each is sent, sent again or given up, and when all is stopped."""
+
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass
+from typing import Any, Final
+
+from tamis.errors import ModelError, TamisError
+from tamis.generators.budget import Budget, estimated_tokens, usage
+from tamis.generators.client import Failure, Outcome, Refusal, piece
+from tamis.records import QueryAnswer, QueryRequest, Tokens
+from tamis.settings import RequestsSettings
+
+_NOTHING: Final = Tokens()
+
+MOST_IN_A_ROW: Final = 5
+"""Requests given up without one answered between them after which the server is taken to be broken."""
+
+LONGEST_WAIT: Final = 600.0
+"""Seconds; a server that asks for a longer rest will not be back within this run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """How to ask one server, as its protocol wants it.
+
+    Attributes:
+        url: For messages.
+        send: Sends a request once.
+        most: What sending it once can cost.
+        text: The query in the answer to a request, None where it has none.
+        refused: What to tell the user when the server refuses a request.
+    """
+
+    url: str
+    send: Callable[[QueryRequest], "Future[Outcome]"]
+    most: Callable[[QueryRequest], Tokens]
+    text: Callable[[QueryRequest, dict[str, Any]], str | None]
+    refused: Callable[[Refusal], ModelError]
+
+
+@dataclass(slots=True)
+class _Asked:
+    """A request under way or waiting for its next attempt.
+
+    Attributes:
+        request: What is asked for.
+        most: What one attempt can cost.
+        attempts: How often it was sent.
+        paid: What the attempts so far cost.
+        due: When it may be sent again, on the monotonic clock.
+    """
+
+    request: QueryRequest
+    most: Tokens
+    attempts: int = 0
+    paid: Tokens = _NOTHING
+    due: float = 0.0
+
+
+class Attempts:
+    """One pass over requests. All of it runs on the caller's thread; only the connections have their own.
+
+    Attributes:
+        stopped: Why it ended before all requests were answered, None if it did not.
+    """
+
+    def __init__(
+        self,
+        server: Server,
+        settings: RequestsSettings,
+        budget: Budget,
+        failures: Counter[str],
+        requests: Iterable[QueryRequest],
+    ) -> None:
+        """Send nothing yet.
+
+        Args:
+            server: Who is asked.
+            settings: How many at a time, and how often.
+            budget: What may be spent; what is spent is added to it.
+            failures: Failed attempts by reason; those of this pass are added.
+            requests: Read as they are needed.
+        """
+        self.stopped: TamisError | None = None
+        self._server, self._settings, self._budget, self._failures = server, settings, budget, failures
+        self._todo = iter(requests)
+        self._running: dict[Future[Outcome], _Asked] = {}
+        self._waiting: list[_Asked] = []
+        self._in_a_row = 0
+        self._rest_until = 0.0  # the server asked for it
+
+    def answers(self) -> Iterator[QueryAnswer]:
+        """The answers as they come. When something stops the run, those under way are waited for: they are paid."""
+        try:
+            while True:
+                self._start()
+                if not self._running and not self._waiting:
+                    return
+                for future in self._finished():
+                    answer = self._judged(self._running.pop(future), future.result())
+                    if answer:
+                        yield answer
+                if self.stopped:
+                    # No further attempts; what they have cost so far is told.
+                    yield from (_given_up(asked, "not finished") for asked in self._waiting)
+                    self._waiting.clear()
+        finally:
+            for future in self._running:
+                future.cancel()
+
+    def _start(self) -> None:
+        """Send what may be sent now: due attempts first, then new requests."""
+        most = self._settings.concurrency
+        while not self.stopped and len(self._running) < most and time.monotonic() >= self._rest_until:
+            asked = self._next(len(self._running) + len(self._waiting) < most)
+            if asked is None:
+                return
+            reserved = sum((other.most for other in self._running.values()), asked.most)
+            limit = self._budget.exceeded_by(reserved)
+            if limit:
+                self._waiting.append(asked)
+                if not self._running:  # else it may fit once those under way have cost less than they could
+                    self.stopped = self._budget.error(limit)
+                return
+            asked.attempts += 1
+            self._running[self._server.send(asked.request)] = asked
+
+    def _next(self, room: bool) -> _Asked | None:
+        """The next attempt that is due, or where there is room the next request; None where there is neither."""
+        due = min(self._waiting, key=lambda asked: asked.due, default=None)
+        if due is not None and due.due <= time.monotonic():
+            self._waiting.remove(due)
+            return due
+        request = next(self._todo, None) if room else None
+        return None if request is None else _Asked(request, self._server.most(request))
+
+    def _finished(self) -> Iterable["Future[Outcome]"]:
+        """Wait until a request under way is finished or another one may be sent; those that are finished."""
+        now = time.monotonic()
+        due = min((asked.due for asked in self._waiting), default=None)
+        # What is due now and was not sent waits for an answer: only that makes room.
+        seconds = self._rest_until - now if self._rest_until > now else None if due is None or due <= now else due - now
+        if self._running:
+            return wait(self._running, seconds, FIRST_COMPLETED).done
+        if not self.stopped:
+            time.sleep(seconds or 0.0)
+        return ()
+
+    def _judged(self, asked: _Asked, outcome: Outcome) -> QueryAnswer | None:
+        """The answer to a request; None where it is tried again."""
+        if isinstance(outcome, Refusal):
+            self.stopped = self.stopped or self._server.refused(outcome)
+            return _given_up(asked, "refused")
+        if isinstance(outcome, Failure):
+            if outcome.paid:
+                self._pay(asked, asked.most)
+            return self._failed(asked, outcome, final=False)
+        text, used = self._server.text(asked.request, outcome), usage(outcome)
+        self._pay(asked, used or Tokens(asked.most.prompt, estimated_tokens(text or "")))
+        if text is None:
+            failure = Failure("no query in the answer", f"no query in {piece(repr(outcome))}")
+            return self._failed(asked, failure, final=used is not None)
+        self._in_a_row = 0
+        return QueryAnswer(asked.request.place, text, tokens=asked.paid)
+
+    def _pay(self, asked: _Asked, tokens: Tokens) -> None:
+        asked.paid += tokens
+        self._budget.spent += tokens
+
+    def _failed(self, asked: _Asked, failure: Failure, final: bool) -> QueryAnswer | None:
+        """Put the request aside for another attempt, or give it up."""
+        self._failures[failure.reason] += 1
+        if failure.wait > LONGEST_WAIT:
+            self._stop(f"{failure.detail}; it asks to wait {failure.wait:,.0f} s", "run the same command again then")
+        now = time.monotonic()
+        self._rest_until = max(self._rest_until, now + min(failure.wait, LONGEST_WAIT))
+        if asked.attempts < self._settings.attempts:
+            # Jitter on top of what the server asks for, so that not all requests come back at once.
+            backoff = min(self._settings.wait * 2 ** (asked.attempts - 1), LONGEST_WAIT) * random.uniform(0.5, 1.0)
+            asked.due = max(now, self._rest_until) + backoff
+            self._waiting.append(asked)
+            return None
+        self._in_a_row += 1
+        if self._in_a_row >= MOST_IN_A_ROW:
+            self._stop(
+                f"{self._in_a_row} requests in a row failed, each {asked.attempts} times, the last one with "
+                f"{failure.detail}",
+                "mend the server and run the same command again",
+            )
+        return _given_up(asked, failure.reason, final)
+
+    def _stop(self, what: str, advice: str) -> None:
+        error = ModelError(f"{self._server.url}: {what}; finished queries are kept, {advice}")
+        self.stopped = self.stopped or error
+
+
+def _given_up(asked: _Asked, reason: str, final: bool = False) -> QueryAnswer:
+    return QueryAnswer(asked.request.place, reason=reason, final=final, tokens=asked.paid)
