@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tamis.artifacts import read_json, read_records
+from tamis.artifacts import newest_results, read_json, read_records
 from tamis.errors import InputError, RunError
 from tamis.pipeline import NAMES
 from tamis.records import Candidates, Document, Dropped, Query, ScoredCandidates, TrainingList
@@ -93,25 +93,16 @@ class Inspection:
         known = [file for file in manifests if file.parent.parent.name in NAMES]
         if not known:
             raise RunError(f"{root}: no finished stage in it; expected the folder of a run, as --out names it")
-        self._manifests: dict[str, dict[str, Any]] = {}
         self._root = root
-        self._follow(known[-1].parent.parent.name, known[-1].parent.name)
-
-    def _follow(self, stage: str, key: str) -> None:
-        """A stage and all that it reads."""
-        if stage not in self._manifests:
-            manifest = read_json(self._root / stage / key / "manifest.json")
-            self._manifests[stage] = manifest
-            for name, read in manifest["reads"].items():
-                self._follow(name, read)
+        self._folders = newest_results(root, known[-1].parent.parent.name)
 
     def stages(self) -> Iterator[StageFacts]:
         """What every stage did, in their order."""
         languages = {q.query_id: q.language for q in self._read("queries", Query)}
         for name in NAMES:
-            if name not in self._manifests:
+            if name not in self._folders:
                 continue
-            manifest = self._manifests[name]
+            manifest = read_json(self._folders[name] / "manifest.json")
             kept_of: Counter[str] = Counter()
             if name == "corpus":
                 kept_of.update(document.language for document in self._read(name, Document))
@@ -195,13 +186,12 @@ class Inspection:
             yield Query(record.record_id, record.text, record.language, "", document_id, generator)
 
     def _read(self, stage: str, kind: type[Any]) -> list[Any]:
-        file = self._file(stage, f"{stage}.parquet")
-        return read_records(file, kind) if file.exists() else []
+        return self._records(stage, f"{stage}.parquet", kind)
 
     def _dropped(self, stage: str) -> list[Dropped]:
-        file = self._file(stage, "dropped.parquet")
-        return read_records(file, Dropped) if file.exists() else []
+        return self._records(stage, "dropped.parquet", Dropped)
 
-    def _file(self, stage: str, name: str) -> Path:
-        key = self._manifests[stage]["key"] if stage in self._manifests else "none"
-        return self._root / stage / key / name
+    def _records(self, stage: str, name: str, kind: type[Any]) -> list[Any]:
+        """Records of a file; none where the stage was not run or has no such file."""
+        file = self._folders[stage] / name if stage in self._folders else None
+        return read_records(file, kind) if file and file.exists() else []

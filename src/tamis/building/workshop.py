@@ -58,7 +58,8 @@ class Workshop:
         self.folders: dict[str, Path] = {}
         self.items = items
         self._vectors: dict[str, Vectors] = {}
-        self._embedders: dict[str, Embedder] = {}
+        self._embedders: dict[str, Encoder | Embedder] = {}
+        self._identities: dict[Path, str] = {}
 
     def read(self, stage: str, kind: type[Record]) -> list[Record]:
         """Records that a finished stage kept."""
@@ -105,10 +106,11 @@ class Workshop:
         encoder.body.to(self.device)
         return encoder
 
-    @cached_property
-    def encoder_identity(self) -> str:
-        """Hash of the encoder's files, or its hub name."""
-        return model_identity(self.recipe.candidates.dense.path)
+    def _identity(self, path: Path) -> str:
+        """Hash of a model's files, or its hub name; the files are read once a run."""
+        if path not in self._identities:
+            self._identities[path] = model_identity(path)
+        return self._identities[path]
 
     @cached_property
     def _use(self) -> UniversalSentenceEncoder:
@@ -137,27 +139,28 @@ class Workshop:
         wanted = self._bi_encoders[by]
         prefix = wanted.query_prefix if kind == "query" else wanted.document_prefix
         own = () if wanted.pooling is None else (wanted.pooling,)
-        identity = item_key(model_identity(wanted.path), prefix, wanted.max_length, self.precision, *own)
+        identity = item_key(self._identity(wanted.path), prefix, wanted.max_length, self.precision, *own)
         return identity, lambda texts: self._embeds(by).embed(texts, prefix, wanted.max_length)
 
     @cached_property
     def _bi_encoders(self) -> dict[str, EncoderSettings]:
         """The first stage's, and those that teach, by name."""
-        others = {_name(n): one for n, one in enumerate(self.recipe.scores.teachers) if isinstance(one, EncoderTeacher)}
+        numbered = enumerate(self.recipe.scores.teachers, 1)
+        others = {f"teacher {number}": one for number, one in numbered if isinstance(one, EncoderTeacher)}
         return {"dense": self.recipe.candidates.dense, **others}
 
     def _embeds(self, by: str) -> Encoder | Embedder:
         """A bi-encoder; the first stage's shares its body with the student where it can."""
-        wanted = self._bi_encoders[by]
-        plain = (wanted.pooling or pooling_of(wanted.path) or "mean") == "mean" and not wanted.trust_remote_code
-        if by == "dense" and plain and is_encoder(wanted.path):
-            return self.encoder
         if by not in self._embedders:
-            budget = self.recipe.machine.token_budget
-            self._embedders[by] = Embedder(
-                wanted.path, wanted.pooling, self.precision, budget, self.device, wanted.trust_remote_code
-            )
+            self._embedders[by] = self._load_embedder(self._bi_encoders[by], shared=by == "dense")
         return self._embedders[by]
+
+    def _load_embedder(self, wanted: EncoderSettings, shared: bool) -> Encoder | Embedder:
+        plain = (wanted.pooling or pooling_of(wanted.path) or "mean") == "mean" and not wanted.trust_remote_code
+        if shared and plain and is_encoder(wanted.path):
+            return self.encoder
+        budget = self.recipe.machine.token_budget
+        return Embedder(wanted.path, wanted.pooling, self.precision, budget, self.device, wanted.trust_remote_code)
 
     def document_vectors(self, by: str) -> Vectors:
         """Embeddings of all documents."""
@@ -188,7 +191,7 @@ class Workshop:
         """The fusion teacher, ready for these queries."""
         weights = self.recipe.scores
         embedders = {"dense": weights.dense, "use": weights.use}
-        embedders |= {_name(n): t.weight for n, t in enumerate(weights.teachers) if isinstance(t, EncoderTeacher)}
+        embedders |= {by: one.weight for by, one in self._bi_encoders.items() if isinstance(one, EncoderTeacher)}
         embeddings = [
             (weight, self.vectors("query", by, query_texts), self.document_vectors(by))
             for by, weight in embedders.items()
@@ -203,7 +206,7 @@ class Workshop:
 
     def _asked(self, teacher: RerankerTeacher) -> Rerank:
         """Logits of a reranker that teaches, from the item store where they are known; a kill loses one query."""
-        identity = item_key("reranker", model_identity(teacher.path), self.precision, teacher.instruction)
+        identity = item_key("reranker", self._identity(teacher.path), self.precision, teacher.instruction)
         budget = self.recipe.machine.token_budget
         loaded = cache(lambda: Reranker(teacher.path, self.precision, budget, device=str(self.device)))
 
@@ -251,7 +254,7 @@ class Workshop:
     def student_identity(self) -> str:
         """Names everything that the untrained student depends on."""
         wanted, dense = self.recipe.student, self.recipe.candidates.dense
-        start = model_identity(wanted.start) if wanted.start else self.encoder_identity
+        start = self._identity(wanted.start or dense.path)
         facts = wanted.model_dump(mode="json", exclude={"start"})
         return item_key(start, facts, dense.query_prefix, dense.document_prefix, self.precision)
 
@@ -277,11 +280,6 @@ class Workshop:
             self.prepared.queries(sorted(queries), queries, advance)
         with track("preparing documents", len(documents)) as advance:
             self.prepared.documents(sorted(documents), documents, advance)
-
-
-def _name(number: int) -> str:
-    """Under which the vectors of a bi-encoder that teaches are kept."""
-    return f"teacher {number + 1}"
 
 
 def embed_missing(

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from tamis.errors import ModelError
 from tamis.models.batching import token_batches
-from tamis.models.encoder import check_folder, loading
+from tamis.models.encoder import check_folder, loading, mean_state, right_padded
+from tamis.models.families import is_causal
 from tamis.models.precision import Precision, autocast
 
 Pooling = Literal["mean", "cls", "last"]
@@ -72,19 +73,10 @@ class Embedder:
         self._body = self._body.eval().requires_grad_(False).to(device or torch.device("cpu"))
         self._precision: Precision = precision
         self._token_budget = token_budget
-        self.pooling: Pooling = pooling or pooling_of(path) or ("last" if self._is_causal() else "mean")
+        self.pooling: Pooling = pooling or pooling_of(path) or ("last" if is_causal(self._body.config) else "mean")
         # A tokenizer that knows no limit says 10^30.
         limits = (self._tokenizer.model_max_length, getattr(self._body.config, "max_position_embeddings", 10**9))
         self.positions: int = min(limits)
-
-    def _is_causal(self) -> bool:
-        from transformers.models.auto.modeling_auto import (
-            MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
-            MODEL_FOR_MASKED_LM_MAPPING_NAMES,
-        )
-
-        kind = self._body.config.model_type
-        return kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and kind not in MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
     @torch.inference_mode()
     def embed(
@@ -107,24 +99,19 @@ class Embedder:
         return vectors
 
     def _vectors(self, rows: Sequence[Sequence[int]]) -> np.ndarray:
-        longest, device = max(map(len, rows)), self._body.device
-        padding = self._tokenizer.pad_token_id or 0
-        # Padding stands on the right: causal bodies see none of it, and the last state has a place of its own.
-        ids = torch.tensor([[*row, *[padding] * (longest - len(row))] for row in rows], device=device)
-        lengths = torch.tensor([len(row) for row in rows], device=device)
-        real = torch.arange(longest, device=device) < lengths[:, None]
-        with autocast(device, self._precision):
+        # Padding stands on the right: causal bodies see none of it.
+        ids, real = right_padded(rows, self._tokenizer.pad_token_id or 0, self._body.device)
+        with autocast(ids.device, self._precision):
             states = self._body(input_ids=ids, attention_mask=real.long()).last_hidden_state.float()
-        vectors: np.ndarray = torch.nn.functional.normalize(self._pooled(states, real, lengths), dim=-1).cpu().numpy()
+        vectors: np.ndarray = torch.nn.functional.normalize(self._pooled(states, real), dim=-1).cpu().numpy()
         return vectors
 
-    def _pooled(self, states: Tensor, real: Tensor, lengths: Tensor) -> Tensor:
+    def _pooled(self, states: Tensor, real: Tensor) -> Tensor:
         if self.pooling == "cls":
             return states[:, 0]
         if self.pooling == "last":
-            return states[torch.arange(len(states), device=states.device), lengths - 1]
-        weights = real[:, :, None].float()
-        return (states * weights).sum(1) / weights.sum(1)
+            return states[torch.arange(len(states), device=states.device), real.sum(1) - 1]
+        return mean_state(states, real)
 
 
 def _check_modules(folder: Path) -> None:

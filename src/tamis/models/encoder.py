@@ -112,11 +112,7 @@ class Encoder:
         return states
 
     def _forward(self, batch: Sequence[Sequence[int]], layers: int) -> Tensor:
-        longest = max(map(len, batch))
-        padding = self.tokenizer.pad_token_id
-        ids = torch.tensor([[*row, *[padding] * (longest - len(row))] for row in batch], device=self.device)
-        lengths = torch.tensor([len(row) for row in batch], device=self.device)
-        real = torch.arange(longest, device=self.device) < lengths[:, None]
+        ids, real = right_padded(batch, self.tokenizer.pad_token_id, self.device)
         with autocast(self.device, self.precision):
             hidden: Tensor = self.body.embeddings(ids)
             bias = attention_bias(real, self.precision)
@@ -142,6 +138,20 @@ class Encoder:
         means = torch.stack([state.float().mean(0) for state in states])
         vectors: np.ndarray = torch.nn.functional.normalize(means, dim=-1).cpu().numpy()
         return vectors
+
+
+def right_padded(rows: Sequence[Sequence[int]], padding: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Token ids of a batch, padded on the right, and which of them are real: [rows, tokens] each."""
+    longest = max(map(len, rows))
+    ids = torch.tensor([[*row, *[padding] * (longest - len(row))] for row in rows], device=device)
+    lengths = torch.tensor([len(row) for row in rows], device=device)
+    return ids, torch.arange(longest, device=device) < lengths[:, None]
+
+
+def mean_state(states: Tensor, mask: Tensor) -> Tensor:
+    """Mean over the tokens of a mask: float32 [rows, tokens, hidden] to [rows, hidden]."""
+    weights = mask.float()[:, :, None]
+    return (states * weights).sum(1) / weights.sum(1)
 
 
 def attention_bias(real: Tensor, precision: Precision) -> Tensor | None:

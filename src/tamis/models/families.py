@@ -104,7 +104,7 @@ def find_family(path: str | Path, config: Any) -> str:
     """
     architecture = (getattr(config, "architectures", None) or ["none"])[0]
     if architecture.endswith("ForSequenceClassification"):
-        return "causal" if _is_causal(config) else "encoder"
+        return "causal" if is_causal(config) else "encoder"
     names = tensor_files(path)
     if "head.weight" in names:
         return "querit"
@@ -116,7 +116,8 @@ def find_family(path: str | Path, config: Any) -> str:
     )
 
 
-def _is_causal(config: Any) -> bool:
+def is_causal(config: Any) -> bool:
+    """Whether a body of this configuration reads each token with those before it only."""
     from transformers.models.auto.modeling_auto import (
         MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
         MODEL_FOR_MASKED_LM_MAPPING_NAMES,

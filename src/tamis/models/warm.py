@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from tamis.errors import ModelError
-from tamis.models.encoder import Encoder, run_layer
+from tamis.models.encoder import Encoder, mean_state, run_layer
 from tamis.models.precision import Precision, autocast
 from tamis.models.serializer import Apart
 from tamis.models.trained import take_over
@@ -38,9 +38,11 @@ class WarmCrossEncoder(nn.Module):
         match: Learnt factor of the mean of the query's best matches; 0, and never learnt, where it starts at 0.
         bias: Learnt offset; does not change the order, sets where the published score is 0.5.
         experts: Bodies of experts have no warm head.
+        sharded: Its trained layers are few: every process holds them whole.
     """
 
     experts = None
+    sharded = False
 
     def __init__(
         self,
@@ -107,7 +109,7 @@ class WarmCrossEncoder(nn.Module):
             for layer in self.joint:
                 hidden = run_layer(layer, hidden, bias)
         hidden = hidden.float()
-        cosine = torch.cosine_similarity(_mean(hidden, in_query), _mean(hidden, in_document))
+        cosine = torch.cosine_similarity(mean_state(hidden, in_query), mean_state(hidden, in_document))
         logits: Tensor = cosine * self.scale + self.bias
         return logits + _best_matches(hidden, in_query, in_document) * self.match if self.match else logits
 
@@ -153,11 +155,6 @@ def _pack(
     end = torch.tensor([len(row) for row in rows], device=hidden.device)[:, None]
     in_query = place < query_end
     return hidden, in_query, (place < end) & ~in_query
-
-
-def _mean(hidden: Tensor, mask: Tensor) -> Tensor:
-    weights = mask.float()[:, :, None]
-    return (hidden * weights).sum(1) / weights.sum(1)
 
 
 def _best_matches(hidden: Tensor, in_query: Tensor, in_document: Tensor) -> Tensor:

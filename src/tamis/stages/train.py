@@ -29,7 +29,7 @@ from tamis.models.sharding import as_parts_of
 from tamis.models.student import Student, score_prepared
 from tamis.records import TrainingList
 from tamis.settings import TrainSettings
-from tamis.team import ALONE, Team, in_parts, whole
+from tamis.team import ALONE, Team, whole
 
 WARM_UP = 20
 """Steps over which the learning rate rises; afterwards it falls linearly to a tenth."""
@@ -200,7 +200,6 @@ class _Run:
         self.settings, self.steps, self.machine = settings, steps, machine
         self.names = [name for name, p in student.named_parameters() if p.requires_grad]
         self.parameters = [p for p in student.parameters() if p.requires_grad]
-        self.sharded = any(in_parts(p) for p in self.parameters)
         self.optimiser = torch.optim.AdamW(
             self.parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
         )
@@ -287,7 +286,7 @@ class _Run:
         self.curve.padded += sum(len(part) * max(lengths[i] for i in part) for part in parts)
         # The layers of a sharded student come together for all processes at once: whoever has fewer parts than another
         # runs the shortest pair without weight instead. So does one without any pair.
-        count = self.machine.team.most(len(parts)) if self.sharded else max(1, len(parts))
+        count = self.machine.team.most(len(parts)) if self.student.sharded else max(1, len(parts))
         shortest = min(range(len(lengths)), key=lengths.__getitem__)
         run = [*parts, *[[shortest]] * (count - len(parts))]
 
@@ -295,9 +294,9 @@ class _Run:
             logits: Tensor = self.student([queries[i] for i in part], [documents[i] for i in part])
             return logits
 
-        recompute = self.machine.recompute or self.sharded
+        recompute = self.machine.recompute or self.student.sharded
         # One context for all parts: within it each weight is turned into bfloat16 once.
-        one_cast = nullcontext() if self.sharded else autocast(self.student.device, self.student.precision)
+        one_cast = nullcontext() if self.student.sharded else autocast(self.student.device, self.student.precision)
         with torch.set_grad_enabled(not recompute), one_cast:
             found = [logits_of(part) for part in run]
         logits = self.machine.team.gather(own_order(parts), torch.cat(found).detach()[: len(own)], len(lengths))
