@@ -5,8 +5,9 @@
 
 None of the corpora is one on which results are reported. Queries are written from their documents and scored by the
 demo's teacher; every variant learns the same lists in the same order for the same number of steps, the checkpoint is
-chosen by agreement as always, and the corpus' own questions measure it. `stock` starts from a new head of one label and
-`distilled` learns from the warm student's scores instead of the teacher's. Writes benchmarks/results/ablation.json and
+chosen by agreement as always, and the corpus' own questions measure it. `stock` starts from a new head of one label,
+learns all layers and is trained with the first seed only; `distilled` learns from the warm student's scores instead of
+the teacher's. Writes benchmarks/results/ablation.json and
 ablation.md.
 """
 
@@ -45,9 +46,19 @@ LOSSES = {
 }
 """What each variant of the warm start changes in the recipe."""
 
+DEFAULT = "margin-mse"
+
 STOCK = ["student.head=stock", "student.document_tokens=128"]
 STARTS = {"stock, margin-mse": STOCK, "stock, gap-hinge": [*STOCK, *LOSSES["gap-hinge"]]}
 DISTILLED = "stock, distilled from warm"
+TAUGHT = {
+    "margin-mse, tamis-base teaches too": [
+        "candidates.depth=30",
+        'scores={"dense": 1, "bm25": 0.5, "use": 0.5, "teachers": [{"kind": "reranker", "path": "tamis-base", "weight": 2}]}',
+    ]
+}
+"""A teacher that is stronger than the student that it teaches."""
+
 WEIGHTS = {"bm25": 1.0, "hybrid": 1.0}
 """Of the first stage's score beside each student's, the same for all."""
 
@@ -101,14 +112,16 @@ def build_corpus(data: Path, name: str, questions: int, documents: int) -> None:
     (folder / "qrels.tsv").write_text("\n".join(["query-id\tcorpus-id\tscore", *judgements]) + "\n", "utf-8")
 
 
-def measure_variant(recipe: Recipe, root: Path, label: str) -> tuple[Values, list[Question], dict[str, Any]]:
-    """Train one student, measure it and its start."""
+def measure_variant(
+    recipe: Recipe, root: Path, label: str, students: Sequence[str] = ("general",)
+) -> tuple[Values, list[Question], dict[str, Any]]:
+    """Train one student, measure it and what else is named: its start, `untrained`."""
     start = time.monotonic()
     folders = run_recipe(recipe, root, until="train")
     curve = read_json(folders["train"] / "curves.json")["general"]
     with judged(recipe, root, folders) as run:
         values = dict(run.first)
-        for name in ("untrained", "general"):
+        for name in students:
             values |= run.of(name, load_file(folders["train"] / f"{name}.safetensors"), WEIGHTS)
         questions = run.questions
     facts = {
@@ -122,20 +135,20 @@ def measure_variant(recipe: Recipe, root: Path, label: str) -> tuple[Values, lis
     return values, questions, facts
 
 
-def measure_corpus(name: str, seed: int, chosen: argparse.Namespace) -> dict[str, tuple[Values, Any, Any]]:
-    """Every variant on one corpus with one seed."""
+def measure_corpus(name: str, seed: int, starts: bool, steps: int) -> dict[str, tuple[Values, Any, Any]]:
+    """Every variant on one corpus with one seed; the untrained warm student once, since all losses start from it."""
     root = OUT / f"{name}-{seed}"
     found = {}
-    for label, changes in {**LOSSES, **(STARTS if chosen.starts else {})}.items():
-        recipe = recipe_for(name, seed, chosen.steps, changes)
-        found[label] = measure_variant(recipe, root, label)
-    if chosen.starts:
-        warm = recipe_for(name, seed, chosen.steps, [])
+    for label, changes in {**LOSSES, **(STARTS | TAUGHT if starts else {})}.items():
+        students = ("untrained", "general") if label == DEFAULT else ("general",)
+        found[label] = measure_variant(recipe_for(name, seed, steps, changes), root, label, students)
+    if starts:
+        warm = recipe_for(name, seed, steps, [])
         folders = run_recipe(warm, root, until="merge")
         teacher = {"kind": "reranker", "path": str(folders["merge"] / "model")}
         alone = {"dense": 0, "bm25": 0, "use": 0, "teachers": [teacher]}
         changes = [*STOCK, "candidates.depth=30", f"scores={json.dumps(alone)}"]
-        found[DISTILLED] = measure_variant(recipe_for(name, seed, chosen.steps, changes), root, DISTILLED)
+        found[DISTILLED] = measure_variant(recipe_for(name, seed, steps, changes), root, DISTILLED)
     return found
 
 
@@ -145,9 +158,10 @@ def summarise(found: Mapping[tuple[str, int], Mapping[str, tuple[Values, list[Qu
     Beside them the paired differences to the untrained student and to the default loss, on questions whose figures are
     means over seeds.
     """
-    names, seeds = sorted({name for name, _ in found}), sorted({seed for _, seed in found})
+    names = sorted({name for name, _ in found})
     summary: dict[str, Any] = {}
-    for variant in found[names[0], seeds[0]]:
+    for variant in dict.fromkeys(variant for of in found.values() for variant in of):
+        seeds = sorted({seed for (_, seed), of in found.items() if variant in of})
         for sign in DEPLOYED.values():
             by_seed = [
                 mean(found[name, seed][variant][2]["means"][f"general{sign}"] for name in names) for seed in seeds
@@ -159,12 +173,13 @@ def summarise(found: Mapping[tuple[str, int], Mapping[str, tuple[Values, list[Qu
                 group_of |= {f"{name}/{q}": name for q in languages_of(questions)}
                 for key, who, student in (
                     ("general", variant, "general"),
-                    ("untrained", "margin-mse", "untrained"),
-                    ("default", "margin-mse", "general"),
+                    ("untrained", DEFAULT, "untrained"),
+                    ("default", DEFAULT, "general"),
                 ):
                     own = mean_over_seeds([found[name, seed][who][0][f"{student}{sign}"] for seed in seeds])
                     pooled[key] |= {f"{name}/{q}": value for q, value in own.items()}
             summary[f"{variant}{sign}"] = {
+                "seeds": seeds,
                 "mean": mean(by_seed),
                 "stdev": stdev(by_seed) if len(seeds) > 1 else 0.0,
                 "by_corpus": {
@@ -189,7 +204,8 @@ def table(summary: Mapping[str, Any], untrained: Mapping[str, float]) -> str:
         for sign in DEPLOYED.values():
             entry = summary[f"{variant}{sign}"]
             over = entry["over_untrained"]
-            cells += [f"{entry['mean']:.3f}", f"{entry['stdev']:.3f}", f"{100 * over['difference']:+.1f}"]
+            spread = f"{entry['stdev']:.3f}" if len(entry["seeds"]) > 1 else ""
+            cells += [f"{entry['mean']:.3f}", spread, f"{100 * over['difference']:+.1f}"]
             cells += [f"{over['p_value']:.2g}"]
         lines.append(f"| {variant} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
@@ -204,6 +220,7 @@ def main() -> None:
     parser.add_argument("--questions", type=int, default=100, help="of each corpus, drawn by hash")
     parser.add_argument("--documents", type=int, default=500, help="of each corpus, those that answer included")
     parser.add_argument("--losses-only", dest="starts", action="store_false", help="leave the stock heads out")
+    parser.add_argument("--start-seeds", type=int, default=1, help="how many of the seeds also train stock heads")
     parser.add_argument("--threads", type=int, default=2)
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
@@ -212,11 +229,11 @@ def main() -> None:
     for name in CORPORA:
         build_corpus(chosen.data, name, chosen.questions, chosen.documents)
         for seed in chosen.seeds:
-            found[name, seed] = measure_corpus(name, seed, chosen)
+            starts = chosen.starts and seed in chosen.seeds[: chosen.start_seeds]
+            found[name, seed] = measure_corpus(name, seed, starts, chosen.steps)
     summary = summarise(found)
     untrained = {
-        sign: mean(of["margin-mse"][2]["means"][f"untrained{sign}"] for of in found.values())
-        for sign in DEPLOYED.values()
+        sign: mean(of[DEFAULT][2]["means"][f"untrained{sign}"] for of in found.values()) for sign in DEPLOYED.values()
     }
     content = {
         "benchmark": "ablation",
@@ -224,7 +241,7 @@ def main() -> None:
         "machine": machine(),
         "seeds": chosen.seeds,
         "steps": chosen.steps,
-        "questions": {name: len(of["margin-mse"][1]) for (name, _), of in found.items()},
+        "questions": {name: len(of[DEFAULT][1]) for (name, _), of in found.items()},
         "seconds": time.monotonic() - start,
         "untrained": untrained,
         "figures": summary,
