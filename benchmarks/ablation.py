@@ -51,11 +51,9 @@ DEFAULT = "margin-mse"
 STOCK = ["student.head=stock", "student.document_tokens=128"]
 STARTS = {"stock, margin-mse": STOCK, "stock, gap-hinge": [*STOCK, *LOSSES["gap-hinge"]]}
 DISTILLED = "stock, distilled from warm"
+STRONG = {"kind": "reranker", "path": "tamis-base", "weight": 2}
 TAUGHT = {
-    "margin-mse, tamis-base teaches too": [
-        "candidates.depth=30",
-        'scores={"dense": 1, "bm25": 0.5, "use": 0.5, "teachers": [{"kind": "reranker", "path": "tamis-base", "weight": 2}]}',
-    ]
+    "margin-mse, tamis-base teaches too": ["candidates.depth=30", f"scores.teachers={json.dumps([STRONG])}"],
 }
 """A teacher that is stronger than the student that it teaches."""
 
@@ -112,6 +110,10 @@ def build_corpus(data: Path, name: str, questions: int, documents: int) -> None:
     (folder / "qrels.tsv").write_text("\n".join(["query-id\tcorpus-id\tscore", *judgements]) + "\n", "utf-8")
 
 
+Measured = dict[str, tuple[Values, list[Question], dict[str, Any]]]
+"""Figures by system and question, the questions, and facts of the training, by variant."""
+
+
 def measure_variant(
     recipe: Recipe, root: Path, label: str, students: Sequence[str] = ("general",)
 ) -> tuple[Values, list[Question], dict[str, Any]]:
@@ -135,24 +137,28 @@ def measure_variant(
     return values, questions, facts
 
 
-def measure_corpus(name: str, seed: int, starts: bool, steps: int) -> dict[str, tuple[Values, Any, Any]]:
-    """Every variant on one corpus with one seed; the untrained warm student once, since all losses start from it."""
-    root = OUT / f"{name}-{seed}"
+def measure_losses(name: str, seed: int, steps: int) -> Measured:
+    """Every loss on one corpus with one seed; the untrained student once, since all start from it."""
     found = {}
-    for label, changes in {**LOSSES, **(STARTS | TAUGHT if starts else {})}.items():
+    for label, changes in LOSSES.items():
         students = ("untrained", "general") if label == DEFAULT else ("general",)
-        found[label] = measure_variant(recipe_for(name, seed, steps, changes), root, label, students)
-    if starts:
-        warm = recipe_for(name, seed, steps, [])
-        folders = run_recipe(warm, root, until="merge")
-        teacher = {"kind": "reranker", "path": str(folders["merge"] / "model")}
-        alone = {"dense": 0, "bm25": 0, "use": 0, "teachers": [teacher]}
-        changes = [*STOCK, "candidates.depth=30", f"scores={json.dumps(alone)}"]
-        found[DISTILLED] = measure_variant(recipe_for(name, seed, steps, changes), root, DISTILLED)
+        found[label] = measure_variant(recipe_for(name, seed, steps, changes), OUT / f"{name}-{seed}", label, students)
     return found
 
 
-def summarise(found: Mapping[tuple[str, int], Mapping[str, tuple[Values, list[Question], Any]]]) -> dict[str, Any]:
+def measure_starts(name: str, seed: int, steps: int) -> Measured:
+    """Stock heads and a stronger teacher on one corpus with one seed."""
+    root = OUT / f"{name}-{seed}"
+    warm = run_recipe(recipe_for(name, seed, steps, []), root, until="merge")["merge"] / "model"
+    alone = {"dense": 0, "bm25": 0, "use": 0, "teachers": [{"kind": "reranker", "path": str(warm)}]}
+    distilled = [*STOCK, "candidates.depth=30", f"scores={json.dumps(alone)}"]
+    wanted = {**STARTS, DISTILLED: distilled, **TAUGHT}
+    return {
+        label: measure_variant(recipe_for(name, seed, steps, changes), root, label) for label, changes in wanted.items()
+    }
+
+
+def summarise(found: Mapping[tuple[str, int], Measured]) -> dict[str, Any]:
     """Mean over corpora and seeds and spread over seeds, of each variant on each first stage.
 
     Beside them the paired differences to the untrained student and to the default loss, on questions whose figures are
@@ -212,7 +218,7 @@ def table(summary: Mapping[str, Any], untrained: Mapping[str, float]) -> str:
 
 
 def main() -> None:
-    """Measure everything, write the table."""
+    """Measure everything."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=ROOT.parent.parent / "shared" / "data")
     parser.add_argument("--seeds", type=int, nargs="+", default=[17, 18, 19])
@@ -220,29 +226,40 @@ def main() -> None:
     parser.add_argument("--questions", type=int, default=100, help="of each corpus, drawn by hash")
     parser.add_argument("--documents", type=int, default=500, help="of each corpus, those that answer included")
     parser.add_argument("--losses-only", dest="starts", action="store_false", help="leave the stock heads out")
-    parser.add_argument("--start-seeds", type=int, default=1, help="how many of the seeds also train stock heads")
     parser.add_argument("--threads", type=int, default=2)
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
-    found_commit, start = commit(), time.monotonic()
-    found = {}
+    facts = {
+        "benchmark": "ablation",
+        "commit": commit(),
+        "machine": machine(),
+        "steps": chosen.steps,
+        "documents": chosen.documents,
+    }
     for name in CORPORA:
         build_corpus(chosen.data, name, chosen.questions, chosen.documents)
-        for seed in chosen.seeds:
-            starts = chosen.starts and seed in chosen.seeds[: chosen.start_seeds]
-            found[name, seed] = measure_corpus(name, seed, starts, chosen.steps)
+    found: dict[tuple[str, int], Measured] = {}
+    # Written after every seed: hours of work, of which a part says something already.
+    for seed in chosen.seeds:
+        found |= {(name, seed): measure_losses(name, seed, chosen.steps) for name in CORPORA}
+        write(found, facts)
+    if chosen.starts:
+        first = chosen.seeds[0]
+        for name in CORPORA:
+            found[name, first] |= measure_starts(name, first, chosen.steps)
+        write(found, facts)
+
+
+def write(found: Mapping[tuple[str, int], Measured], facts: Mapping[str, Any]) -> None:
+    """Write what was measured so far."""
     summary = summarise(found)
     untrained = {
         sign: mean(of[DEFAULT][2]["means"][f"untrained{sign}"] for of in found.values()) for sign in DEPLOYED.values()
     }
     content = {
-        "benchmark": "ablation",
-        "commit": found_commit,
-        "machine": machine(),
-        "seeds": chosen.seeds,
-        "steps": chosen.steps,
+        **facts,
+        "seeds": sorted({seed for _, seed in found}),
         "questions": {name: len(of[DEFAULT][1]) for (name, _), of in found.items()},
-        "seconds": time.monotonic() - start,
         "untrained": untrained,
         "figures": summary,
         "runs": {f"{name}, seed {seed}": [one[2] for one in of.values()] for (name, seed), of in found.items()},
@@ -251,7 +268,7 @@ def main() -> None:
     results = ROOT / "results"
     (results / "ablation.json").write_text(json.dumps(content, ensure_ascii=False, indent=2) + "\n", "utf-8")
     (results / "ablation.md").write_text(table(summary, untrained), "utf-8")
-    print(table(summary, untrained))
+    print(table(summary, untrained), flush=True)
 
 
 if __name__ == "__main__":
