@@ -270,7 +270,7 @@ class CandidatesSettings(Section):
         default="exact", description="of the vectors; faiss: an approximate graph in memory (HNSW)"
     )
     fusion: Literal["rrf", "weighted"] = Field(
-        default="rrf", description="of BM25 and dense: reciprocal ranks, or a weighted sum of z-scores"
+        default="weighted", description="of BM25 and dense: a weighted sum of z-scores, or reciprocal ranks"
     )
     weights: FusionWeights | None = Field(default=None, description="for fusion weighted; none: bm25 0.5, dense 1")
     runs: dict[str, Path] = Field(
