@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tamis.artifacts import ItemStore
 from tamis.building.judging import find_pools
-from tamis.building.training import score_pairs
+from tamis.building.scoring import score_pairs
 from tamis.building.workshop import Workshop, texts_of
 from tamis.formulas.significance import paired_randomisation
 from tamis.settings import Recipe

@@ -18,10 +18,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file
+from scipy.special import expit
 
 from tamis.artifacts import ItemStore, read_json, read_records, stage_key
-from tamis.building import training
+from tamis.building import scoring, training, weighing
 from tamis.building.workshop import Workshop
 from tamis.errors import ModelError, SettingsError, TamisError
 from tamis.formulas.ranking import tie_key, z_scores
@@ -127,9 +129,27 @@ def test_pairs_that_were_scored_are_not_scored_again(
     def refuse(*_: object) -> None:
         raise AssertionError("a pair is scored again")
 
-    monkeypatch.setattr(training, "score_prepared", refuse)
+    monkeypatch.setattr(scoring, "score_prepared", refuse)
     run_recipe(recipe_from(finished.content, "tiny"), root)
     assert results_by_hash(root) == results_by_hash(finished.root)
+
+
+def test_the_published_score_tells_own_documents_from_others_as_often_right(finished: Finished) -> None:
+    lists = read_records(finished.folders["lists"] / "lists.parquet", TrainingList)
+    queries = {query.query_id: query for query in read_records(finished.folders["queries"] / "queries.parquet", Query)}
+    settings = recipe_from(finished.content, "tiny")
+    items = ItemStore(finished.root / "items.sqlite")
+    shop = Workshop(settings, items)
+    shop.folders.update(finished.folders)
+    training.training_texts(shop)
+    student = shop.untrained_student()
+    merged = load_file(finished.folders["merge"] / "merged.safetensors")
+    student.load_trained({name: torch.from_numpy(tensor) for name, tensor in merged.items()})
+    heads = weighing.held_out_heads(shop, student, training.weighing_queries(lists, queries))["hybrid"]
+    items.close()
+    own = np.concatenate([head.own for head in heads]) == 1
+    scores = expit(np.concatenate([head.logits for head in heads]))
+    assert scores[own].mean() == pytest.approx(1 - scores[~own].mean(), abs=1e-3)
 
 
 def test_a_reranker_that_teaches_alone_gives_its_logits_and_is_asked_once(
@@ -527,7 +547,7 @@ def test_one_domain_needs_no_merge_and_gives_the_best_single_student(recipe: dic
     (taken,) = path["order"]
     student = load_file(folders["train"] / f"{taken}.safetensors")
     assert merged.keys() == student.keys()
-    assert all(np.array_equal(merged[name], student[name]) for name in merged)
+    assert all(np.array_equal(merged[name], student[name]) for name in merged if name != "bias")
     assert path["steps"] == path["t_curves"] == []
     assert all(path["agreement"]["merged"]["english"] >= found["english"] for found in path["agreement"].values())
     assert (folders["report"] / "report.html").is_file()

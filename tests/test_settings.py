@@ -97,7 +97,11 @@ def test_the_recipes_that_come_along_are_understood() -> None:
         ("candidates.fusion", "sum", "candidates.fusion: Input should be 'rrf' or 'weighted', got 'sum'"),
         ("candidates.languages", "all", "languages: Input should be 'same', 'cross' or 'any', got 'all'"),
         ("candidates.index", "hnsw", "candidates.index: Input should be 'exact' or 'faiss', got 'hnsw'"),
-        ("candidates.weights", {"bm25": 1}, "candidates: weights are for fusion weighted, reciprocal ranks have none"),
+        (
+            "candidates",
+            {"dense": {"path": "encoder"}, "fusion": "rrf", "weights": {"bm25": 1}},
+            "candidates: weights are for fusion weighted, reciprocal ranks have none",
+        ),
         ("candidates.weights", {"bm25": 0, "dense": 0}, "nobody counts: give bm25 or dense a weight above 0"),
         ("candidates.runs", {"docs": "x"}, "called 'docs'; a run's name is that of the folder whose given queries it "),
         ("evaluate", {"queries": "q", "qrels": "r", "runs": {"hybrid": "x"}}, "a run cannot be called 'hybrid'; use "),
@@ -184,7 +188,7 @@ def test_every_other_loss_takes_labels_of_any_range(loss: str, rescale: str) -> 
 def test_a_run_of_a_general_corpus_and_weights_of_a_weighted_hybrid_are_accepted() -> None:
     content = with_setting("candidates.runs", {"docs": "engine.trec"})
     content["corpus"]["general"] = ["data/docs"]
-    content["candidates"] |= {"fusion": "weighted", "weights": {"bm25": 2}}
+    content["candidates"] |= {"weights": {"bm25": 2}}
     candidates = recipe_from(content, "r.yaml").candidates
     assert candidates.runs == {"docs": Path("engine.trec")}
     assert candidates.weights is not None

@@ -69,7 +69,7 @@ STAGES = (
     Stage("scores", ("corpus", "queries", "candidates"), 1, scores_settings, build_scores),
     Stage("lists", ("queries", "scores"), 2, _section("lists"), build_lists),
     Stage("train", ("corpus", "queries", "lists"), 7, train_settings, build_train),
-    Stage("merge", ("corpus", "queries", "lists", "train"), 9, merge_settings, build_merge),
+    Stage("merge", ("corpus", "queries", "lists", "train"), 10, merge_settings, build_merge),
     Stage("evaluate", ("corpus", "train", "merge"), 3, evaluate_settings, build_evaluate),
     Stage(
         "report",

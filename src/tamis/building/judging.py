@@ -16,7 +16,7 @@ from tamis.artifacts import (
     write_json,
 )
 from tamis.building.mining import input_hashes
-from tamis.building.training import score_pairs
+from tamis.building.scoring import score_pairs
 from tamis.building.workshop import Workshop, texts_of
 from tamis.formats.trec import by_rank, read_run, write_run
 from tamis.progress import track

@@ -1,6 +1,5 @@
 """Train and merge: from lists to one model."""
 
-import hashlib
 import itertools
 import json
 from collections import Counter
@@ -9,7 +8,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors.torch import load as load_tensors
 from safetensors.torch import load_file, save_file
@@ -24,22 +22,20 @@ from tamis.artifacts import (
 from tamis.building.card import model_card
 from tamis.building.feed import endless_batches, language_weights
 from tamis.building.old_domains import old_domains, old_domains_identity
+from tamis.building.scoring import digest
 from tamis.building.state import StateFile
 from tamis.building.watching import watching
+from tamis.building.weighing import first_stage_weights, held_out_heads, level_of, rerank_depth
 from tamis.building.workshop import Workshop, model_identity, resolve_precision, texts_of
-from tamis.formulas.ranking import agreement, steady_weight, z_scores
 from tamis.models.checkpoint import Deployment
 from tamis.models.precision import product_rate
 from tamis.models.saving import save_student
 from tamis.models.sequence_student import SequenceStudent
-from tamis.models.student import Student, score_prepared
+from tamis.models.student import Student
+from tamis.models.warm import WarmCrossEncoder
 from tamis.progress import track
 from tamis.records import Query, TrainingList
 from tamis.settings import Recipe, TrainSettings
-from tamis.stages.candidates import search_shelves
-from tamis.stages.evaluate import (
-    RERANKED,
-)
 from tamis.stages.lists import GENERAL, by_hash
 from tamis.stages.merge import Curve as MergeCurve
 from tamis.stages.merge import Judge, judgements, merge_specialists
@@ -51,9 +47,6 @@ Tensors = Mapping[str, Tensor]
 
 WEIGHING = 600
 """Most held-out queries that weigh the first stages: their standard error is then about a point."""
-
-SCORED_BLOCK = 512
-"""Pairs scored between two writes: what a kill can lose."""
 
 
 def training_texts(shop: Workshop) -> tuple[list[TrainingList], Texts]:
@@ -80,7 +73,7 @@ def held_out_lists(
     about the corpus.
     """
     own = by_hash(one for one in lists if one.domain == domain and one.split == "held-out")
-    given, written = _given_and_written(own, queries)
+    given, written = given_and_written(own, queries)
     in_turn = itertools.chain.from_iterable(itertools.zip_longest(written, given))
     return [one for one in in_turn if one is not None][:most]
 
@@ -93,7 +86,7 @@ def _judging_lists(
     return {name: held_out_lists(lists, queries, name, most) for name in _domains(lists) or [GENERAL]}
 
 
-def _given_and_written(
+def given_and_written(
     lists: Iterable[TrainingList], queries: Mapping[str, Query]
 ) -> tuple[list[TrainingList], list[TrainingList]]:
     """Lists of given queries, which belong to general documents, and of written ones; order is kept."""
@@ -102,6 +95,18 @@ def _given_and_written(
     for one in lists:
         (given if queries[one.query_id].origin == "general" else written).append(one)
     return given, written
+
+
+def weighing_queries(lists: Sequence[TrainingList], queries: Mapping[str, Query]) -> list[Query]:
+    """The held-out queries that weigh the first stages, at most `WEIGHING` drawn by hash.
+
+    The given ones, or the written ones where none are given.
+    """
+    given, written = given_and_written((one for one in lists if one.split == "held-out"), queries)
+    chosen = given or written
+    if len(chosen) > WEIGHING:
+        chosen = by_hash(chosen)[:WEIGHING]
+    return [queries[one.query_id] for one in chosen]
 
 
 def train_settings(recipe: Recipe) -> object:
@@ -154,7 +159,7 @@ def _weights(
 
     Where queries are given, only so many written ones are learnt from, drawn by hash.
     """
-    given, written = _given_and_written((one for one in lists if one.split == "train"), queries)
+    given, written = given_and_written((one for one in lists if one.split == "train"), queries)
     chosen = given + by_hash(written)[: round(len(given) * settings.written_per_given) if given else None]
     language_of = {one.query_id: queries[one.query_id].language for one in chosen}
     by_language = language_weights(Counter(language_of.values()), settings.language_balance)
@@ -177,7 +182,7 @@ def _train_unit(
     """
     name = identity[-1]
     settings, machine = shop.recipe.train, shop.recipe.machine
-    facts = [*identity, _digest(parent)]
+    facts = [*identity, digest(parent)]
     keys = [item_key("trained", *facts), item_key("curve", *facts)]
     known = shop.items.get(keys)
     if not shop.team.agree(len(known) == len(keys)):
@@ -198,23 +203,10 @@ def _train_unit(
     return load_tensors(known[keys[0]]), Curve(**json.loads(known[keys[1]]))
 
 
-def _digest(tensors: Tensors) -> str:
-    return hashlib.sha256(save_tensors(dict(tensors))).hexdigest()
-
-
-def _tensor_digest(tensor: Tensor) -> str:
-    return hashlib.blake2b(tensor.contiguous().view(torch.uint8).numpy().tobytes(), digest_size=16).hexdigest()
-
-
 def merge_settings(recipe: Recipe) -> object:
     """Settings of the merge, and the depth for which it weighs the first stages."""
     settings = recipe.merge.model_dump(mode="json", exclude={"keep"})
     return [settings, old_domains_identity(recipe.merge.keep), rerank_depth(recipe), recipe.seed]
-
-
-def rerank_depth(recipe: Recipe) -> int:
-    """How many candidates the model will rerank; of the evaluation's settings no other is looked at before it."""
-    return recipe.evaluate.depth if recipe.evaluate else 20
 
 
 def build_merge(shop: Workshop, folder: Path) -> Facts:
@@ -234,7 +226,12 @@ def build_merge(shop: Workshop, folder: Path) -> Facts:
             specialists, trained[GENERAL], trained["untrained"], judge, recipe.merge, advance
         )
     student.load_trained(model)
-    weights, curves = _first_stage_weights(shop, student, lists)
+    heads = held_out_heads(shop, student, weighing_queries(lists, shop.queries))
+    weights, curves = first_stage_weights(heads, recipe.merge.first_stage_weights)
+    if isinstance(student, WarmCrossEncoder):
+        with torch.no_grad():
+            student.bias.sub_(level_of(heads["hybrid"]))
+    model = student.trained()
     steps = [_step_facts(asdict(step)) for step in path.steps]
     facts = {
         "domains": list(path.agreement["merged"]),
@@ -310,89 +307,3 @@ def _step_facts(step: Facts) -> Facts:
 def _curve_facts(curve: MergeCurve) -> Facts:
     points = [point._asdict() for point in curve.points]
     return {"merged": list(curve.merged), "with": curve.other, "points": points}
-
-
-def _first_stage_weights(
-    shop: Workshop, student: Student, lists: Sequence[TrainingList]
-) -> tuple[dict[str, float], dict[str, list[list[float]]]]:
-    """For each reranked first stage, the weight of its score beside the student's, and how well each weight does.
-
-    Judged by nDCG@10 of the document that each held-out query belongs to, among the candidates down to the depth at
-    which the model will be used; a weight other than 1 needs evidence (`steady_weight`). Not by agreement with the
-    teacher: it holds the first stage's own scorers and flatters them (docs/log.md).
-    """
-    recipe = shop.recipe
-    queries = weighing_queries(lists, shop.queries)
-    vectors = shop.vectors("query", "dense", texts_of(shop.queries))
-    found = dict(
-        (query.query_id, ranked)
-        for query, ranked in search_shelves(queries, vectors, shop.shelves, rerank_depth(recipe), RERANKED)
-    )
-    weights: dict[str, float] = {}
-    curves: dict[str, list[list[float]]] = {}
-    for first_stage in RERANKED:
-        heads = [found[query.query_id][first_stage] for query in queries]
-        pairs = [(head.query_id, doc_id) for head in heads for doc_id in head.doc_ids]
-        logits = score_pairs(shop, student, pairs, f"weighing {first_stage}")
-        # Per query: the student's and the first stage's z-scores, and which document is the query's own.
-        parts = [
-            (
-                z_scores(np.array([logits[query.query_id, doc_id] for doc_id in head.doc_ids])),
-                z_scores(np.array(head.scores)),
-                np.array([float(doc_id == query.document_id) for doc_id in head.doc_ids]),
-            )
-            for query, head in zip(queries, heads, strict=True)
-        ]
-        choices = sorted(recipe.merge.first_stage_weights)
-        values = np.array(
-            [[agreement(s + weight * f, own) if own.any() else 0.0 for s, f, own in parts] for weight in choices]
-        )
-        curves[first_stage] = [[w, float(value)] for w, value in zip(choices, values.mean(axis=1), strict=True)]
-        weights[first_stage] = steady_weight(choices, values)
-    return weights, curves
-
-
-def weighing_queries(lists: Sequence[TrainingList], queries: Mapping[str, Query]) -> list[Query]:
-    """The held-out queries that weigh the first stages, at most `WEIGHING` drawn by hash.
-
-    The given ones, or the written ones where none are given.
-    """
-    given, written = _given_and_written((one for one in lists if one.split == "held-out"), queries)
-    chosen = given or written
-    if len(chosen) > WEIGHING:
-        chosen = by_hash(chosen)[:WEIGHING]
-    return [queries[one.query_id] for one in chosen]
-
-
-def score_pairs(
-    shop: Workshop, student: Student, pairs: Sequence[tuple[str, str]], label: str
-) -> dict[tuple[str, str], float]:
-    """Logits of (query id, document id) pairs whose texts are prepared, from the item store where they are known.
-
-    Pairs are scored in fixed blocks of similar length, each computed whole or not at all, so that a killed and resumed
-    run ends with the same bits.
-    """
-    query_ids, doc_ids = sorted({query_id for query_id, _ in pairs}), sorted({doc_id for _, doc_id in pairs})
-    query_of = dict(zip(query_ids, shop.prepared.queries(query_ids, {}), strict=True))
-    document_of = dict(zip(doc_ids, shop.prepared.documents(doc_ids, {}), strict=True))
-    ordered = sorted(pairs, key=lambda pair: (len(query_of[pair[0]]) + len(document_of[pair[1]]), pair))
-    blocks = [ordered[start : start + SCORED_BLOCK] for start in range(0, len(ordered), SCORED_BLOCK)]
-    identity = (_digest(student.trained()), shop.student_identity)
-    query_hash = {query_id: _tensor_digest(tensor) for query_id, tensor in query_of.items()}
-    document_hash = {doc_id: _tensor_digest(tensor) for doc_id, tensor in document_of.items()}
-    contents = [[f"{query_hash[q]} {document_hash[d]}" for q, d in block] for block in blocks]
-    keys = [item_key("logits", *identity, *content) for content in contents]
-    known = shop.items.get(keys)
-    logits: dict[tuple[str, str], float] = {}
-    with track(label, sum(len(block) for block, key in zip(blocks, keys, strict=True) if key not in known)) as advance:
-        for block, key in zip(blocks, keys, strict=True):
-            if key not in known:
-                values = np.empty(len(block), np.float32)
-                queries, documents = [query_of[q] for q, _ in block], [document_of[d] for _, d in block]
-                for batch, scores in score_prepared(student, queries, documents, shop.recipe.machine.token_budget):
-                    values[batch] = scores
-                    advance(len(batch))
-                known[key] = values.tobytes()
-                shop.items.put([(key, known[key])])
-            logits.update(zip(block, np.frombuffer(known[key], np.float32).tolist(), strict=True))
-    return logits
