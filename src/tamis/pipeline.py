@@ -70,7 +70,7 @@ STAGES = (
     Stage("lists", ("queries", "scores"), 2, _section("lists"), build_lists),
     Stage("train", ("corpus", "queries", "lists"), 7, train_settings, build_train),
     Stage("merge", ("corpus", "queries", "lists", "train"), 10, merge_settings, build_merge),
-    Stage("evaluate", ("corpus", "train", "merge"), 3, evaluate_settings, build_evaluate),
+    Stage("evaluate", ("corpus", "train", "merge"), 4, evaluate_settings, build_evaluate),
     Stage(
         "report",
         ("corpus", "queries", "lists", "train", "merge", "evaluate"),

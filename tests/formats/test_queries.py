@@ -32,8 +32,8 @@ def test_given_queries_come_with_their_relevant_documents(tmp_path):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("q1 d1 1", r"test\.tsv, line 2: got 'q1 d1 1', expected query id, document id, whole score, by tabs"),
-        ("q1\td1\thigh", r"test\.tsv, line 2: got .*, expected query id, document id, whole score"),
+        ("q1 d1 1", r"test\.tsv, line 2: expected query-id, corpus-id and a whole number between tabs, got 'q1 d1 1'"),
+        ("q1\td1\thigh", r"test\.tsv, line 2: expected query-id, corpus-id and a whole number"),
         ("q9\td1\t1", r"test\.tsv, line 2: query 'q9' is not in queries\.jsonl; add it or remove the line"),
     ],
 )

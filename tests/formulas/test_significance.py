@@ -5,10 +5,17 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import bootstrap, permutation_test
+from scipy.stats import bootstrap, permutation_test, ttest_1samp
 
 from tamis.formulas import significance
-from tamis.formulas.significance import bootstrap_interval, holm, paired_randomisation
+from tamis.formulas.significance import (
+    bootstrap_interval,
+    effect_interval,
+    effect_size,
+    holm,
+    paired_comparison,
+    paired_randomisation,
+)
 
 P_VALUES = st.lists(st.floats(0, 1), max_size=12)
 
@@ -110,3 +117,40 @@ def test_rounds_and_level_are_checked():
         paired_randomisation(np.ones(2), np.random.default_rng(0), 0)
     with pytest.raises(ValueError, match=r"level is 95, expected a number between 0 and 1"):
         bootstrap_interval(np.ones(2), np.random.default_rng(0), level=95)
+
+
+# Effect sizes
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.5, -2.0])
+def test_the_effect_size_is_the_t_statistic_without_the_number_of_queries(shift):
+    differences = np.random.default_rng(1).normal(shift, 1.5, size=40)
+    assert effect_size(differences) == pytest.approx(ttest_1samp(differences, 0).statistic / math.sqrt(40))
+    assert effect_size(100 * differences) == pytest.approx(effect_size(differences))
+
+
+def test_the_interval_of_the_effect_is_that_of_scipys_bootstrap():
+    differences = np.random.default_rng(1).normal(0.4, 1, size=60)
+    theirs = bootstrap(
+        (differences,), lambda x, axis: x.mean(axis) / x.std(axis, ddof=1), method="percentile", rng=5
+    ).confidence_interval
+    assert effect_interval(differences, np.random.default_rng(0)) == pytest.approx(tuple(theirs), abs=0.03)
+
+
+def test_effects_of_constant_differences():
+    assert effect_size(np.zeros(4)) == 0
+    assert effect_size(np.full(7, 0.1)) == math.inf
+    assert effect_interval(np.full(7, -0.1), np.random.default_rng(0)) == (-math.inf, -math.inf)
+    assert effect_size(np.array([0.5])) == math.inf
+
+
+def test_a_comparison_counts_every_query_once_and_says_no_number_where_there_is_none():
+    differences = np.array([0.5, 0.5, 0.5, 0.5])
+    groups = {"a": np.array([True, False, False, True]), "b": np.array([False, True, True, False])}
+    found = paired_comparison(differences, np.ones(4), groups, np.random.default_rng(0), 1000)
+    assert (found["wins"], found["ties"], found["losses"]) == (4, 0, 0)
+    assert (found["effect_size"], found["effect_interval"]) == (None, [None, None])
+    # All signs alike: two of the sixteen ways to flip four, and twice one half by Holm in the groups of two.
+    assert found["p_value"] == pytest.approx(2 / 16, abs=0.03)
+    assert {name: group["difference"] for name, group in found["groups"].items()} == {"a": 0.5, "b": 0.5}
+    assert all(group["p_holm"] == pytest.approx(1.0, abs=0.1) for group in found["groups"].values())

@@ -379,7 +379,7 @@ def test_an_id_that_comes_twice_is_refused_with_both_lines(files):
         read_questions(queries, qrels, LANGUAGE_OF)
 
 
-@pytest.mark.parametrize("broken", ["q1 d1 1", "q1\t0\td1\t1", "q1\td1\thigh", "q1\td1\t0.5", "q1\td1", "a\tb\tscore"])
+@pytest.mark.parametrize("broken", ["q1 d1 1", "q1\td1\thigh", "q1\td1\t0.5", "q1\td1", "a\tb\tscore"])
 def test_a_line_that_is_no_judgement_is_named_by_its_number(files, broken):
     queries, qrels = files(line("q1"), f"query-id\tcorpus-id\tscore\nq1\td1\t1\n{broken}\n")
     with pytest.raises(InputError, match=r"qrels\.tsv, line 3: expected query-id, corpus-id and a whole number"):

@@ -1,17 +1,15 @@
 """BEIR folders: queries and judgements read, whole folders written."""
 
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from tamis.errors import InputError
 from tamis.formats.fields import record_id, text_of
-from tamis.formats.lines import filled_lines
+from tamis.formats.qrels import read_qrels
 from tamis.formats.tables import check_new, rows, table_files
 from tamis.records import Document, Query
-from tamis.text import clip
 
 _LINES: Final = (".jsonl", ".jsonl.gz", ".jsonl.zst")
 _HEADER: Final = "query-id\tcorpus-id\tscore"
@@ -81,18 +79,11 @@ def relevant(qrels_file: Path) -> Iterator[tuple[str, str, str]]:
     """Query id, document id and place (for messages) of each judgement above 0.
 
     Raises:
-        InputError: A line without query id, document id and a whole score between tabs.
+        InputError: A line that is not understood, see `read_qrels`.
     """
-    for number, line in filled_lines(qrels_file):
-        fields = line.split("\t")
-        if number == 1 and fields[-1] == "score":
-            continue
-        where = f"{qrels_file}, line {number}"
-        if len(fields) != 3 or not re.fullmatch(r"-?\d{1,9}", fields[2]):
-            raise InputError(f"{where}: got {clip(line, 60)!r}, expected query id, document id, whole score, by tabs")
-        query_id, doc_id, score = fields
-        if int(score) > 0:
-            yield query_id, doc_id, where
+    for each in read_qrels(qrels_file):
+        if each.grade > 0:
+            yield each.query_id, each.doc_id, f"{qrels_file}, line {each.line}"
 
 
 def write_beir_folder(

@@ -8,6 +8,7 @@ from tamis.errors import InputError
 from tamis.formats.beir import beir_file, read_query_texts, relevant
 from tamis.formats.documents import read_documents
 from tamis.formats.lines import ending, filled_lines
+from tamis.formats.qrels import qrels_files
 from tamis.formats.tables import table_files
 
 
@@ -69,7 +70,7 @@ def read_evaluation_texts(path: Path) -> EvaluationTexts:
 
 
 def _qrels_of(folder: Path) -> list[Path]:
-    return sorted((folder / "qrels").glob("*.tsv"))
+    return list(qrels_files(folder).values())
 
 
 def _refuse_judgements(file: Path) -> None:

@@ -1,6 +1,7 @@
 """Is a difference more than luck? Paired tests on one figure per query, e.g. nDCG@10 after minus before."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,17 +85,112 @@ def bootstrap_interval(
 
     Source: Efron and Tibshirani 1993, chapter 13.
     """
+    means = _resampled(differences, rng, level, rounds, lambda drawn: drawn.mean(axis=1))
+    lower, upper = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return float(lower), float(upper)
+
+
+def effect_size(differences: FloatArray) -> float:
+    """The mean difference in standard deviations of the differences: Cohen's d of paired samples.
+
+    Args:
+        differences: One figure per query, [n] with n at least 1, finite.
+
+    Returns:
+        0.2 is usually called small, 0.5 medium, 0.8 large; 0 where all differences are 0, infinite where all are the
+        same other number.
+
+    Raises:
+        ValueError: No differences, or one that is not finite.
+
+    Source: Cohen 1988, d_z; Sakai, SIGIR Forum 2014, asks for it beside the p-value.
+    """
+    return float(_effects(_checked(differences, 1)[None])[0])
+
+
+def effect_interval(
+    differences: FloatArray, rng: np.random.Generator, level: float = 0.95, rounds: int = 10_000
+) -> tuple[float, float]:
+    """Percentile bootstrap interval of `effect_size`; arguments and errors as for `bootstrap_interval`."""
+    effects = _resampled(differences, rng, level, rounds, _effects)
+    # Without interpolation: between two infinite values there is no number.
+    lower, upper = np.quantile(effects, [(1 - level) / 2, (1 + level) / 2], method="inverted_cdf")
+    return float(lower), float(upper)
+
+
+def _effects(drawn: FloatArray) -> FloatArray:
+    """Effect size of each row of [rows, n]."""
+    means, deviations = drawn.mean(axis=1), drawn.std(axis=1, ddof=1 if drawn.shape[1] > 1 else 0)
+    # Equal numbers may differ from their mean in the last bit.
+    constant = (drawn == drawn[:, :1]).all(axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        effects: FloatArray = np.where(constant, np.sign(means) * np.inf, means / deviations)
+    return np.where(means == 0, 0.0, effects)
+
+
+def _resampled(
+    differences: FloatArray,
+    rng: np.random.Generator,
+    level: float,
+    rounds: int,
+    statistic: Callable[[FloatArray], FloatArray],
+) -> FloatArray:
+    """A statistic of `rounds` samples of the differences, drawn with replacement."""
     differences = _checked(differences, rounds)
     if not 0 < level < 1:
         raise ValueError(f"level is {level}, expected a number between 0 and 1")
-    means = np.concatenate(
+    return np.concatenate(
         [
-            differences[rng.integers(0, differences.size, size=(rows, differences.size))].mean(axis=1)
+            statistic(differences[rng.integers(0, differences.size, size=(rows, differences.size))])
             for rows in _blocks(rounds, differences.size)
         ]
     )
-    lower, upper = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return float(lower), float(upper)
+
+
+def paired_comparison(
+    differences: FloatArray,
+    weights: FloatArray,
+    groups: Mapping[str, NDArray[np.bool_]],
+    rng: np.random.Generator,
+    rounds: int,
+    resamples: int = 10_000,
+) -> dict[str, Any]:
+    """All there is to say of one system against another, query by query.
+
+    Args:
+        differences: One figure per query, [n].
+        weights: Of each query in the mean, [n], with mean 1; the test weighs them so too, and so speaks of the same
+            figure.
+        groups: Queries of each group, [n] each with at least one; their p-values are corrected by Holm.
+        rng: Source of flips and draws.
+        rounds: Of the randomisation test; at most 10,000 for a group.
+        resamples: Of the bootstrap.
+
+    Returns:
+        `difference` of the weighted means with its 95 % `interval`, `p_value`, `effect_size` and `effect_interval`
+        (None where they are infinite), `wins`, `ties`, `losses`, and of each group `difference` and `p_holm`.
+    """
+    weighted = weights * differences
+    of_groups = {name: differences[mask] for name, mask in groups.items()}
+    group_p = [paired_randomisation(own, rng, min(rounds, 10_000)) for own in of_groups.values()]
+    interval = bootstrap_interval(weighted, rng, rounds=resamples)
+    p_value = paired_randomisation(weighted, rng, rounds)
+    effects = (effect_size(weighted), *effect_interval(weighted, rng, rounds=resamples))
+    effect, lower, upper = (value if np.isfinite(value) else None for value in effects)
+    return {
+        "difference": float(weighted.mean()),
+        "interval": list(interval),
+        "effect_size": effect,
+        "effect_interval": [lower, upper],
+        "p_value": p_value,
+        "wins": int((differences > 0).sum()),
+        "ties": int((differences == 0).sum()),
+        "losses": int((differences < 0).sum()),
+        "groups": {
+            name: {"difference": float(own.mean()), "p_holm": p}
+            for (name, own), p in zip(of_groups.items(), holm(group_p), strict=True)
+        },
+    }
 
 
 def _checked(differences: FloatArray, rounds: int) -> FloatArray:

@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from tamis.errors import InputError
+from tamis.formats.qrels import grades_of, read_qrels
+from tamis.formulas.measures import measure_rankings, parse_measures
 from tamis.formulas.ranking import rank_order, tie_key, tied_at_top, z_scores
-from tamis.formulas.significance import bootstrap_interval, holm, paired_randomisation
+from tamis.formulas.significance import holm, paired_comparison
 from tamis.records import Candidates
 from tamis.retrievers.shelf import Languages
 
@@ -97,7 +99,7 @@ def read_questions(
         InputError: a missing file or a broken line, named by number; where languages are crossed, a question that
             does not say its own.
     """
-    grades = _read_qrels(qrels)
+    grades = grades_of(read_qrels(qrels), qrels)
     questions = []
     asked = 0
     for query_id, text, own in _read_queries(queries):
@@ -159,22 +161,6 @@ def draw_questions(questions: Sequence[Question], most: int) -> list[Question]:
     return [q for q in questions if tie_key("question", q.query_id) <= border[q.language]]
 
 
-def _read_qrels(path: Path) -> dict[str, dict[str, int]]:
-    grades: dict[str, dict[str, int]] = {}
-    for number, line in _lines(path):
-        row = line.split("\t")
-        if number == 1 and row[-1] == "score":
-            continue
-        try:
-            query_id, doc_id, grade = row
-            grades.setdefault(query_id, {})[doc_id] = int(grade)
-        except ValueError:
-            raise InputError(
-                f"{path}, line {number}: expected query-id, corpus-id and a whole number between tabs, got {row!r:.80}"
-            ) from None
-    return grades
-
-
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
     """Numbered lines that are not blank. Only a line feed ends one: JSON may hold U+2028 and its like as they are."""
     try:
@@ -210,13 +196,31 @@ def rerank(pool: Pool, first_stage: str, logits: np.ndarray, weight: float) -> t
     Returns:
         The new ranking, and whether its best score was shared.
     """
-    head = pool.rankings[first_stage][: len(logits)]
-    scores = logits.astype(np.float64)
+    ranking = pool.rankings[first_stage]
+    return rerank_head(pool.question.query_id, ranking, pool.scores[first_stage], logits, weight)
+
+
+def rerank_head(
+    query_id: str, ranking: Sequence[str], scores: np.ndarray, logits: np.ndarray, weight: float
+) -> tuple[list[str], bool]:
+    """Reorder the head of a ranking by a model; the tail keeps its order.
+
+    Args:
+        query_id: The query; with a document's id it breaks ties.
+        ranking: Documents of a first stage, best first.
+        scores: Its score of each.
+        logits: The model's logit of each document of the head, [depth].
+        weight: Of the first stage's z-score beside the model's; 0 is the model alone.
+
+    Returns:
+        The new ranking, and whether its best score was shared.
+    """
+    fused = logits.astype(np.float64)
     if weight:
-        scores = z_scores(scores) + weight * z_scores(pool.scores[first_stage][: len(logits)])
-    keys = [tie_key(pool.question.query_id, doc_id) for doc_id in head]
-    order = [head[i] for i in rank_order(scores, keys)]
-    return order + pool.rankings[first_stage][len(logits) :], tied_at_top(scores)
+        fused = z_scores(fused) + weight * z_scores(scores[: len(logits)])
+    keys = [tie_key(query_id, doc_id) for doc_id in ranking[: len(logits)]]
+    order = [ranking[i] for i in rank_order(fused, keys)]
+    return order + list(ranking[len(logits) :]), tied_at_top(fused)
 
 
 def runs_of(pools: Sequence[Pool], names: Sequence[str]) -> tuple[dict[str, Run], dict[str, float]]:
@@ -263,24 +267,10 @@ def student_runs(
 
 
 def measure(runs: Mapping[str, Run], questions: Sequence[Question]) -> dict[str, dict[str, float]]:
-    """nDCG@10 of every question in every run, by ir-measures; a question without results counts as 0.
-
-    Scores handed over are the ranks, so that no tool breaks a tie its own way.
-    """
-    import ir_measures
-
-    qrels = [ir_measures.Qrel(q.query_id, d, grade) for q in questions for d, grade in q.relevant.items()]
-    evaluator = ir_measures.evaluator([ir_measures.nDCG @ 10], qrels)
-    results: dict[str, dict[str, float]] = {}
-    for name, run in runs.items():
-        scored = (
-            ir_measures.ScoredDoc(query_id, doc_id, float(-rank))
-            for query_id, ranked in run.items()
-            for rank, doc_id in enumerate(ranked)
-        )
-        found = {metric.query_id: float(metric.value) for metric in evaluator.iter_calc(scored)}
-        results[name] = {question.query_id: found.get(question.query_id, 0.0) for question in questions}
-    return results
+    """nDCG@10 of every question in every run, by ir-measures; a question without results counts as 0."""
+    grades = {question.query_id: question.relevant for question in questions}
+    measures = parse_measures(["nDCG@10"])
+    return {name: measure_rankings(run.items(), grades, measures)["nDCG@10"] for name, run in runs.items()}
 
 
 def macro_mean(values: Mapping[str, float], questions: Sequence[Question]) -> dict[str, float]:
@@ -317,25 +307,10 @@ def compare(
     for number, (system, baseline) in enumerate(compared):
         ours, theirs = per_query[system.name], per_query[baseline]
         differences = np.array([ours[q.query_id] - theirs[q.query_id] for q in questions])
-        rng = np.random.default_rng([seed, number])
-        of_language = {language: differences[[q.language == language for q in questions]] for language in languages}
-        language_p = [paired_randomisation(d, rng, min(rounds, 10_000)) for d in of_language.values()]
-        entries.append(
-            {
-                "system": system.name,
-                "baseline": baseline,
-                "difference": float((weights * differences).mean()),
-                "interval": list(bootstrap_interval(weights * differences, rng)),
-                "p_value": paired_randomisation(weights * differences, rng, rounds),
-                "wins": int((differences > 0).sum()),
-                "ties": int((differences == 0).sum()),
-                "losses": int((differences < 0).sum()),
-                "per_language": {
-                    language: {"difference": float(of_language[language].mean()), "p_holm": p}
-                    for language, p in zip(languages, holm(language_p), strict=True)
-                },
-            }
-        )
+        groups = {language: np.array([q.language == language for q in questions]) for language in languages}
+        found = paired_comparison(differences, weights, groups, np.random.default_rng([seed, number]), rounds)
+        per_language = found.pop("groups")
+        entries.append({"system": system.name, "baseline": baseline, **found, "per_language": per_language})
         progress(1)
     corrected = holm([float(str(entry["p_value"])) for entry in entries])
     return [{**entry, "p_holm": p} for entry, p in zip(entries, corrected, strict=True)]

@@ -1,0 +1,49 @@
+"""Judgements in BEIR's and in TREC's form; whatever is wrong is named by its line."""
+
+import gzip
+
+import pyarrow as pa
+import pytest
+
+from tamis.errors import InputError
+from tamis.formats.qrels import Judgement, grades_of, qrels_files, read_qrels, write_qrels
+from tests.formats.files import write_text
+
+HEADER = "query-id\tcorpus-id\tscore\n"
+
+
+def test_beir_and_trec_files_say_the_same(tmp_path):
+    beir = write_text(tmp_path / "a.tsv", f"{HEADER}q 1\tmein Text.md\t2\nq2\td\t0\n")
+    assert list(read_qrels(beir)) == [Judgement("q 1", "mein Text.md", 2, 2), Judgement("q2", "d", 0, 3)]
+    trec = write_text(tmp_path / "a.qrels", "q1 0 d1 2\nq1\tQ0\td2\t-1\n")
+    assert list(read_qrels(trec)) == [Judgement("q1", "d1", 2, 1), Judgement("q1", "d2", -1, 2)]
+
+
+def test_a_file_without_header_and_compressed_ones(tmp_path):
+    content = b"q1\td1\t1\n"
+    (tmp_path / "qrels").mkdir()
+    (tmp_path / "qrels" / "dev.tsv").write_bytes(content)
+    (tmp_path / "qrels" / "test.tsv.gz").write_bytes(gzip.compress(content))
+    (tmp_path / "qrels" / "train.tsv.zst").write_bytes(pa.Codec("zstd").compress(content, asbytes=True))
+    files = qrels_files(tmp_path)
+    assert list(files) == ["dev", "test", "train"]
+    assert all(list(read_qrels(file)) == [Judgement("q1", "d1", 1, 1)] for file in files.values())
+
+
+def test_what_is_written_is_read_back(tmp_path):
+    grades = {"q": {"d1": 1, "a b": 0}, "r": {"d1": 3}}
+    write_qrels(tmp_path / "out.qrels", grades)
+    assert grades_of(read_qrels(tmp_path / "out.qrels"), tmp_path / "out.qrels") == grades
+
+
+@pytest.mark.parametrize("header", ["corpus-id\tquery-id\tscore", "query\tdocument\trelevance"])
+def test_another_header_is_refused(tmp_path, header):
+    file = write_text(tmp_path / "a.tsv", f"{header}\nq\td\t1\n")
+    with pytest.raises(InputError, match=r"a\.tsv, line 1: the header is '.*', expected query-id corpus-id score$"):
+        list(read_qrels(file))
+
+
+def test_a_document_that_is_judged_twice_is_refused_with_both_lines(tmp_path):
+    file = write_text(tmp_path / "a.tsv", f"{HEADER}q\td\t1\nq\te\t1\nq\td\t2\n")
+    with pytest.raises(InputError, match=r"line 4: document 'd' is judged for query 'q' on line 2 too; remove one"):
+        grades_of(read_qrels(file), file)
