@@ -81,8 +81,51 @@ _stage_command("candidates", "Find candidates for every query by BM25 and dense 
 _stage_command("scores", "Let the teacher score the candidates.")
 _stage_command("lists", "Draw training lists over the teacher's score bins.")
 _stage_command("train", "Train the general student and the specialists.")
-_stage_command("evaluate", "Measure on judged questions that no other stage reads.")
 _stage_command("report", "Write the HTML report.")
+
+
+@app.command()
+def evaluate(
+    models: Annotated[
+        list[str] | None, typer.Argument(help="Folders or hub names of rerankers, tamis-base, or NAME=FOLDER")
+    ] = None,
+    on: Annotated[
+        list[str] | None,
+        typer.Option("--on", metavar="SET", help="BEIR folder (FOLDER:SPLIT), irds:NAME or mteb:TASK; may be repeated"),
+    ] = None,
+    first: Annotated[
+        list[str] | None,
+        typer.Option(help="First stage: bm25, dense, hybrid, or NAME=FILE, the candidates of a TREC run; repeatable"),
+    ] = None,
+    runs: Annotated[
+        list[str] | None, typer.Option("--run", help="NAME=FILE: another system's TREC run as a row; repeatable")
+    ] = None,
+    measures: Annotated[
+        list[str] | None,
+        typer.Option("--measure", help="nDCG@10, MRR@10 ... as ir-measures names them; the first one is tested"),
+    ] = None,
+    depth: Annotated[int, typer.Option(help="Candidates of each first stage that are reranked")] = 100,
+    full: Annotated[bool, typer.Option("--full", help="Also score every document of the (small) corpus")] = False,
+    languages: Annotated[
+        str, typer.Option(help="Documents a question searches: any, same (its language) or cross (all others)")
+    ] = "any",
+    encoder: Annotated[str | None, typer.Option(help="Bi-encoder of the first stages dense and hybrid")] = None,
+    prefixes: Annotated[
+        tuple[str, str], typer.Option(help="What the bi-encoder wants before a query and before a document")
+    ] = ("query: ", "passage: "),
+    precision: Annotated[str, typer.Option(help="Of the models: float32, bfloat16 or auto")] = "float32",
+    out: Annotated[Path, typer.Option("--out", help="Folder of results, runs and all that was scored before")] = Path(
+        "runs/evaluation"
+    ),
+) -> None:
+    """Measure models on judged sets; for the stage of a recipe: tamis run RECIPE --until evaluate."""
+    from tamis.evaluation.evaluate import asked_of, evaluate
+    from tamis.evaluation.tables import print_evaluation
+
+    _quiet_libraries()
+    asked = asked_of(models, on, first, runs, measures, depth, full, languages, encoder, prefixes, precision)
+    print_evaluation(evaluate(asked, out))
+    typer.echo(f"results: {out / 'results.json'}")
 
 
 @app.command()

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -55,8 +56,13 @@ def write_run(file: Path, found: Iterable[Candidates], tag: str) -> None:
     """
     with file.open("w", encoding="utf-8", newline="\n") as stream:
         for each in found:
-            pairs = enumerate(zip(each.doc_ids, each.scores, strict=True), 1)
-            stream.writelines(f"{each.query_id}\tQ0\t{doc}\t{rank}\t{score}\t{tag}\n" for rank, (doc, score) in pairs)
+            write_ranking(stream, each, tag)
+
+
+def write_ranking(stream: IO[str], found: Candidates, tag: str) -> None:
+    """Write one query's part of a TREC run, see `write_run`."""
+    pairs = enumerate(zip(found.doc_ids, found.scores, strict=True), 1)
+    stream.writelines(f"{found.query_id}\tQ0\t{doc}\t{rank}\t{score}\t{tag}\n" for rank, (doc, score) in pairs)
 
 
 def by_rank(query_id: str, ranked: Iterable[str]) -> Candidates:

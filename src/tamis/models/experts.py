@@ -48,3 +48,19 @@ class ExpertLoad:
         }
         self.counts.clear()
         return found
+
+
+def parameter_counts(model: nn.Module) -> tuple[int, int]:
+    """How many parameters a token passes, and how many there are.
+
+    Of the experts beside a router, a token passes as many as the router chooses; tensors that several modules share
+    count once.
+    """
+    idle = 0.0
+    for module in model.modules():
+        router: Any = next((child for child in module.children() if is_router(child)), None)
+        if router is not None:
+            experts = sum(parameter.numel() for parameter in module.get_submodule("experts").parameters())
+            idle += experts * (1 - router.top_k / router.num_experts)
+    total = sum(parameter.numel() for parameter in model.parameters())
+    return round(total - idle), total

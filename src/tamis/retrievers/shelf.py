@@ -195,12 +195,14 @@ class Shelves:
         return self._shelves[origin, language if self.how.languages == "same" else ""]
 
 
-def fill_shelves(documents: Iterable[Document], vectors: Mapping[str, Floats], how: Searching = Searching()) -> Shelves:
+def fill_shelves(
+    documents: Iterable[Document], vectors: Mapping[str, Floats] | None, how: Searching = Searching()
+) -> Shelves:
     """Sort documents onto shelves.
 
     Args:
         documents: The corpus.
-        vectors: Embedding of each document by id, [hidden], of norm 1.
+        vectors: Embedding of each document by id, [hidden], of norm 1; None where only BM25 will be asked.
         how: How they will be searched.
 
     Raises:
@@ -217,7 +219,9 @@ def fill_shelves(documents: Iterable[Document], vectors: Mapping[str, Floats], h
         key: Shelf(
             tuple(document.doc_id for document in group),
             Bm25((document.text for document in group), how.k1, how.b),
-            matrix_of(vectors, [document.doc_id for document in group]),
+            np.zeros((len(group), 0), np.float32)
+            if vectors is None
+            else matrix_of(vectors, [document.doc_id for document in group]),
             how,
         )
         for key, group in groups.items()

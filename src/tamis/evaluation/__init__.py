@@ -1,0 +1,1 @@
+"""Evaluation of models on judged sets: sets → candidates → scores → runs → figures → tables."""

@@ -1,0 +1,225 @@
+"""What the first stages find, from the folder of the evaluation where it is known."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from tamis.artifacts import ItemStore, item_key
+from tamis.errors import InputError, SettingsError
+from tamis.evaluation.sets import JudgedSet, alike
+from tamis.formats.trec import read_run
+from tamis.progress import track
+from tamis.records import Candidates, Query
+from tamis.retrievers.shelf import FIRST_STAGES, Languages, Searching, fill_shelves
+from tamis.retrievers.vectors import Floats
+from tamis.stages.candidates import rank_candidates, search_shelves
+from tamis.text import clip
+
+VERSION = 1
+"""Raised whenever the same texts would find others."""
+
+FULL = "full"
+"""The first stage of a full ranking: every document, in an order that only chance decides."""
+
+MOST_TOKENS = 512
+"""Of a text that is embedded."""
+
+MOST_FULL = 20_000
+"""Documents of a corpus that is ranked whole."""
+
+Found = Mapping[str, Candidates]
+"""Candidates by question id."""
+
+
+@dataclass(frozen=True)
+class BiEncoder:
+    """The bi-encoder of the dense first stage.
+
+    Attributes:
+        path: Folder or hub name.
+        query_prefix: Put before a query.
+        document_prefix: Put before a document.
+    """
+
+    path: str
+    query_prefix: str = "query: "
+    document_prefix: str = "passage: "
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which first stages are asked, and how.
+
+    Attributes:
+        names: Some of `FIRST_STAGES`, `full`, and those that `given` names.
+        given: Files of TREC runs by name.
+        depth: Candidates of a question at most; a full ranking has them all.
+        languages: Which documents a question searches.
+        encoder: For dense and hybrid.
+    """
+
+    names: Sequence[str]
+    given: Mapping[str, Path]
+    depth: int
+    languages: Languages
+    encoder: BiEncoder | None
+
+
+def find(judged: JudgedSet, wanted: Wanted, items: ItemStore) -> dict[str, Found]:
+    """Candidates of every question by first stage; a first stage without a file for this set is left out.
+
+    Raises:
+        InputError: a run that does not fit the set, or a corpus that is too large to be ranked whole.
+        SettingsError: dense search without an encoder.
+    """
+    found: dict[str, Found] = {}
+    own = [name for name in wanted.names if name in FIRST_STAGES]
+    if own:
+        found |= _searched(judged, own, wanted, items)
+    for name in wanted.names:
+        if name == FULL:
+            found[name] = _everything(judged, wanted.languages)
+        elif name in judged.given:
+            found[name] = {q: _head(c, wanted.depth) for q, c in judged.given[name].items()}
+        elif name in wanted.given and (file := run_file(wanted.given[name], judged.name)):
+            found[name] = {q: _head(c, wanted.depth) for q, c in checked_run(file, judged).items()}
+    return {name: found[name] for name in wanted.names if name in found}
+
+
+def run_file(path: Path, set_name: str) -> Path | None:
+    """The run of a set: the file itself, or in a folder that named after the set; None where it has none."""
+    if not path.is_dir():
+        return path
+    endings = ("", ".trec", ".run", ".txt")
+    names = [f"{set_name}{ending}{packed}" for ending in endings for packed in ("", ".gz", ".zst")]
+    return next((path / name for name in names if (path / name).is_file()), None)
+
+
+def checked_run(file: Path, judged: JudgedSet) -> dict[str, Candidates]:
+    """A TREC run of a set, of its judged questions only; ties are broken by hash.
+
+    Raises:
+        InputError: a document that is not in the corpus, or not one question that is judged.
+    """
+    kept = {}
+    for query_id, found in read_run(file).items():
+        if query_id not in judged.questions:
+            continue
+        for doc_id in found.doc_ids:
+            if doc_id not in judged.documents:
+                hint = alike(doc_id, judged.documents)
+                like = f"; did you mean {hint!r}?" if hint else f"; it has ids like {next(iter(judged.documents))!r}"
+                raise InputError(
+                    f"{file}: document {clip(doc_id, 60)!r} of query {query_id!r} is not in the corpus of "
+                    f"{judged.name}{like}"
+                )
+        kept[query_id] = found
+    if not kept:
+        raise InputError(
+            f"{file}: none of its queries is judged in {judged.name}, which has ids like "
+            f"{next(iter(judged.questions))!r}; do they belong together?"
+        )
+    return kept
+
+
+def _head(found: Candidates, depth: int) -> Candidates:
+    return Candidates(found.query_id, found.doc_ids[:depth], found.scores[:depth])
+
+
+def _everything(judged: JudgedSet, languages: Languages) -> Found:
+    if len(judged.documents) > MOST_FULL:
+        raise InputError(
+            f"--full: {judged.name} has {len(judged.documents):,} documents, and every question would be scored with "
+            f"each; at most {MOST_FULL:,} are ranked whole, leave out --full"
+        )
+    found = {}
+    for query_id, question in judged.questions.items():
+        doc_ids = tuple(
+            doc_id
+            for doc_id, document in judged.documents.items()
+            if languages == "any" or (document.language == question.language) == (languages == "same")
+        )
+        found[query_id] = rank_candidates(query_id, doc_ids, np.zeros(len(doc_ids)), len(doc_ids))
+    return found
+
+
+def _searched(judged: JudgedSet, names: Sequence[str], wanted: Wanted, items: ItemStore) -> dict[str, Found]:
+    """What BM25, dense and hybrid find; looked up first, so that a second call indexes nothing."""
+    if wanted.encoder is None and names != ["bm25"]:
+        raise SettingsError(
+            f"--first {next(name for name in names if name != 'bm25')}: dense search needs a bi-encoder; name its "
+            "folder with --encoder"
+        )
+    how = [VERSION, wanted.depth, wanted.languages, judged.fingerprint()]
+    dense = _encoder_key(wanted.encoder) if wanted.encoder else ""
+    keys = {
+        (name, query_id): item_key(
+            "candidates", name, *how, "" if name == "bm25" else dense, q.language, query_id, q.text
+        )
+        for name in names
+        for query_id, q in judged.questions.items()
+    }
+    known = items.get(list(keys.values()))
+    found: dict[str, dict[str, Candidates]] = {name: {} for name in names}
+    for (name, query_id), key in keys.items():
+        if key in known:
+            doc_ids, scores = json.loads(known[key])
+            found[name][query_id] = Candidates(query_id, tuple(doc_ids), tuple(scores))
+    missing = [q for q in judged.questions if any(q not in found[name] for name in names)]
+    for query_id, each in _search(judged, missing, names, wanted, items) if missing else ():
+        for name, candidates in each.items():
+            found[name][query_id] = candidates
+        items.put((keys[name, query_id], json.dumps([c.doc_ids, c.scores]).encode()) for name, c in each.items())
+    return {name: {query_id: found[name][query_id] for query_id in judged.questions} for name in names}
+
+
+def _search(
+    judged: JudgedSet, query_ids: Sequence[str], names: Sequence[str], wanted: Wanted, items: ItemStore
+) -> Iterator[tuple[str, dict[str, Candidates]]]:
+    """What each question finds by first stage; nothing where there is no document that it searches."""
+    texts = {query_id: judged.questions[query_id].text for query_id in query_ids}
+    documents = judged.documents
+    vectors: Mapping[str, Floats] | None = None
+    query_vectors: Mapping[str, Floats] = dict.fromkeys(texts, np.zeros(0, np.float32))
+    if wanted.encoder and names != ["bm25"]:
+        vectors, query_vectors = _embeddings(
+            wanted.encoder, {doc_id: document.text for doc_id, document in documents.items()}, texts, items
+        )
+    shelves = fill_shelves(documents.values(), vectors, Searching(languages=wanted.languages))
+    queries = [Query(q, texts[q], judged.questions[q].language, "target", "", "question") for q in query_ids]
+    silent = set(query_ids)
+    with track(f"searching {judged.name}", len(queries)) as advance:
+        for query, found in search_shelves(queries, query_vectors, shelves, wanted.depth, names, advance):
+            silent.remove(query.query_id)
+            yield query.query_id, found
+    yield from ((query_id, {name: Candidates(query_id, (), ()) for name in names}) for query_id in sorted(silent))
+
+
+def _embeddings(
+    encoder: BiEncoder, documents: Mapping[str, str], queries: Mapping[str, str], items: ItemStore
+) -> tuple[Mapping[str, Floats], Mapping[str, Floats]]:
+    """Vectors of documents and queries; the bi-encoder is loaded when something new has to be embedded."""
+    from tamis.building.workshop import embed_missing
+    from tamis.models.embedder import Embedder
+    from tamis.models.precision import fastest_device
+
+    loaded = cache(lambda: Embedder(encoder.path, device=fastest_device()))
+
+    def embed(texts: Mapping[str, str], prefix: str, label: str) -> Mapping[str, Floats]:
+        identity = item_key(_encoder_key(encoder), prefix)
+        return embed_missing(texts, identity, lambda some: loaded().embed(some, prefix, MOST_TOKENS), items, label)
+
+    return (
+        embed(documents, encoder.document_prefix, "embedding documents"),
+        embed(queries, encoder.query_prefix, "embedding queries"),
+    )
+
+
+def _encoder_key(encoder: BiEncoder) -> str:
+    from tamis.building.workshop import model_identity
+
+    return item_key(model_identity(Path(encoder.path)), encoder.query_prefix, encoder.document_prefix)

@@ -1,0 +1,147 @@
+"""What a model costs: speed, memory, parameters, bytes on disk."""
+
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from tamis.artifacts import ItemStore
+from tamis.models.checkpoint import find_checkpoint
+from tamis.models.experts import parameter_counts
+from tamis.models.precision import fastest_device
+from tamis.models.reranker import Reranker
+from tamis.models.sequence import SequenceScorer
+from tamis.models.warm_scorer import WarmScorer
+
+REQUEST = 100
+"""Documents of the request that is timed."""
+
+REQUESTS = 3
+"""How many of them."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a model costs on this machine.
+
+    Attributes:
+        pairs_per_second: Of the whole scoring, tokenising included.
+        pairs: How many pairs that was measured on.
+        milliseconds_per_100: From a query and 100 documents to their scores, the median of three requests; where the
+            candidates are fewer, what they took times 100 over how many they are.
+        parameters: Of the whole model.
+        active_parameters: Of those that a token passes; less where experts are chosen.
+        peak_memory_bytes: Most memory the process held while the model was loaded and scored.
+        device_memory_bytes: Most memory of the GPU; 0 without one.
+        disk_bytes: Of the checkpoint's files; 0 for a name on a hub.
+        device: `cpu` or `cuda`.
+        precision: Number format of the body.
+    """
+
+    pairs_per_second: float
+    pairs: int
+    milliseconds_per_100: float
+    parameters: int
+    active_parameters: int
+    peak_memory_bytes: int
+    device_memory_bytes: int
+    disk_bytes: int
+    device: str
+    precision: str
+
+
+class Meter:
+    """Measures a model while it scores, and remembers what it measured on the most pairs."""
+
+    def __init__(self, items: ItemStore, key: str) -> None:
+        """Keep what is found under `key`."""
+        self._items, self._key = items, key
+        reset_peak()
+
+    def known(self) -> Cost | None:
+        """What was measured before."""
+        found = self._items.get([self._key])
+        return Cost(**json.loads(found[self._key])) if found else None
+
+    def keep(self, reranker: Reranker, precision: str, pairs: int, seconds: float, request_seconds: float) -> None:
+        """Keep a measurement, unless there is one on more pairs."""
+        before = self.known()
+        if before and before.pairs >= pairs:
+            return
+        active, total = _parameters(reranker)
+        device = fastest_device().type
+        cost = Cost(
+            pairs_per_second=pairs / seconds,
+            pairs=pairs,
+            milliseconds_per_100=1000 * request_seconds,
+            parameters=total,
+            active_parameters=active,
+            peak_memory_bytes=peak(),
+            device_memory_bytes=_device_memory(device),
+            disk_bytes=_bytes_on_disk(reranker.path),
+            device=device,
+            precision=precision,
+        )
+        self._items.put([(self._key, json.dumps(asdict(cost)).encode())])
+
+
+def time_requests(
+    score: Callable[[Sequence[tuple[str, str]]], object], requests: Sequence[list[tuple[str, str]]]
+) -> float:
+    """Median seconds of a request of 100 documents.
+
+    Args:
+        score: Scores the pairs of a request.
+        requests: At least one, each with at least one pair.
+    """
+    taken = []
+    for pairs in requests:
+        start = time.perf_counter()
+        score(pairs)
+        taken.append((time.perf_counter() - start) * REQUEST / len(pairs))
+    return statistics.median(taken)
+
+
+def reset_peak() -> None:
+    """Let the most memory that the process held be counted anew, where the system can (Linux)."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    except OSError:
+        return
+
+
+def peak() -> int:
+    """Most memory the process held since `reset_peak`, in bytes; since its start where the system cannot say."""
+    if sys.platform == "linux":
+        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+        found = [line for line in status.splitlines() if line.startswith("VmHWM:")]
+        if found:
+            return int(found[0].split()[1]) * 1024
+    from tamis.building.workshop import peak_memory
+
+    return peak_memory()
+
+
+def _parameters(reranker: Reranker) -> tuple[int, int]:
+    """Parameters that a token passes, and all; the layers that a warm student's trained ones stand for do not count."""
+    scorer = reranker.scorer
+    if isinstance(scorer, WarmScorer):
+        _, total = parameter_counts(scorer.student)
+        replaced = parameter_counts(scorer.student.joint)[1]
+        return total - replaced, total - replaced
+    assert isinstance(scorer, SequenceScorer), "there are two kinds of scorers"
+    return parameter_counts(scorer.model)
+
+
+def _device_memory(device: str) -> int:
+    import torch
+
+    return torch.cuda.max_memory_allocated() if device == "cuda" else 0
+
+
+def _bytes_on_disk(path: str | Path) -> int:
+    folder = Path(find_checkpoint(path))
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) if folder.is_dir() else 0

@@ -1,0 +1,344 @@
+"""`tamis evaluate`: several models and first stages on several judged sets, in one call."""
+
+import re
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final, cast, get_args
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tamis.artifacts import ItemStore, RunFolder, versions, write_json, writing
+from tamis.errors import InputError, SettingsError
+from tamis.evaluation.candidates import FULL, BiEncoder, Found, Wanted, checked_run, find, run_file
+from tamis.evaluation.figures import Measured, correct, means_over_sets, measure_system, set_figures
+from tamis.evaluation.reading import read_sets
+from tamis.evaluation.scores import Model, cost_of, model_of, read_logits, score_missing
+from tamis.evaluation.sets import JudgedSet
+from tamis.formats.qrels import write_qrels
+from tamis.formats.trec import by_rank, write_ranking
+from tamis.formulas.measures import Ranking, parse_measures
+from tamis.formulas.ranking import rank_order, tie_key, tied_at_top
+from tamis.retrievers.shelf import FIRST_STAGES, Languages
+from tamis.stages.evaluate import System, rerank_head
+
+FORMAT: Final = 1
+"""Version of results.json."""
+
+OWNER: Final = "tamis evaluate"
+"""What run.json of such a folder names."""
+
+MEASURES: Final = ("nDCG@10", "RR@10", "AP", "R@100", "Success@1")
+LANGUAGES: Final = get_args(Languages)
+PRECISIONS: Final = ("float32", "bfloat16", "auto")
+RESERVED: Final = (*FIRST_STAGES, FULL, "oracle")
+ORACLE: Final = "oracle"
+_NAME: Final = re.compile(r"[\w.-]+")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What is to be measured, as the command line says it.
+
+    Attributes:
+        models: Folders or hub names, or NAME=FOLDER.
+        sets: See `tamis.evaluation.reading.read_set`.
+        first: First stages: `bm25`, `dense`, `hybrid`, or NAME=RUN for the candidates of a TREC run.
+        runs: NAME=RUN of other systems, rows as they are.
+        measures: As ir-measures names them; the first one is tested and shown by group.
+        depth: Candidates of each first stage.
+        full: Whether every document is scored for every question besides.
+        languages: Which documents a question searches.
+        encoder: Bi-encoder of dense and hybrid.
+        precision: `float32`, or `auto`.
+        rounds: Of the randomisation tests.
+    """
+
+    models: Sequence[str]
+    sets: Sequence[str]
+    first: Sequence[str] = ()
+    runs: Sequence[str] = ()
+    measures: Sequence[str] = MEASURES
+    depth: int = 100
+    full: bool = False
+    languages: Languages = "any"
+    encoder: BiEncoder | None = None
+    precision: str = "float32"
+    rounds: int = 10_000
+
+
+def asked_of(
+    models: Sequence[str] | None,
+    sets: Sequence[str] | None,
+    first: Sequence[str] | None,
+    runs: Sequence[str] | None,
+    measures: Sequence[str] | None,
+    depth: int,
+    full: bool,
+    languages: str,
+    encoder: str | None,
+    prefixes: tuple[str, str],
+    precision: str,
+) -> Evaluation:
+    """What the command line asks for; see `Evaluation`.
+
+    Raises:
+        SettingsError: no set, or a word that is not understood.
+    """
+    recipe = next((one for one in models or () if one.endswith((".yaml", ".yml"))), None)
+    if recipe:
+        raise SettingsError(f"{recipe} is a recipe, not a model; its stage is `tamis run {recipe} --until evaluate`")
+    if not sets:
+        raise SettingsError("no set to measure on; name one with --on, for instance --on my/beir-folder")
+    for option, value, known in (("languages", languages, LANGUAGES), ("precision", precision, PRECISIONS)):
+        if value not in known:
+            raise SettingsError(f"--{option} is {value!r}, expected {', '.join(known[:-1])} or {known[-1]}")
+    if depth < 1:
+        raise SettingsError(f"--depth is {depth}, expected at least 1")
+    return Evaluation(
+        tuple(models or ()),
+        tuple(sets),
+        tuple(first or ()),
+        tuple(runs or ()),
+        tuple(measures or MEASURES),
+        depth,
+        full,
+        cast(Languages, languages),
+        BiEncoder(encoder, *prefixes) if encoder else None,
+        precision,
+    )
+
+
+def evaluate(asked: Evaluation, out: Path) -> dict[str, Any]:
+    """Measure, and write results.json, per_query.parquet, and each set's runs and judgements.
+
+    Args:
+        asked: What is to be measured.
+        out: Folder of the evaluation; candidates and scores of earlier calls in it are used again.
+
+    Returns:
+        The content of results.json, see docs/results.md.
+
+    Raises:
+        TamisError: see `read_set`, `find` and `score_missing`; names that cannot be told apart; or a folder that
+            cannot be written.
+    """
+    started = time.monotonic()
+    measures = _measures(asked.measures)
+    models = [model_of(given, asked.precision) for given in asked.models]
+    wanted, runs = _wanted(asked, models)
+    sets: dict[str, dict[str, Any]] = {}
+    folder = RunFolder(out, OWNER)
+    with folder.held():
+        items = ItemStore(out / "items.sqlite")
+        part = out / ".part"
+        with writing(out):
+            shutil.rmtree(part, ignore_errors=True)
+            (part / "sets").mkdir(parents=True)
+        with _PerQuery(part / "per_query.parquet", list(measures)) as table:
+            for judged in read_sets(asked.sets, asked.languages):
+                (part / "sets" / judged.name / "runs").mkdir(parents=True)
+                write_qrels(part / "sets" / judged.name / "qrels.trec", judged.grades)
+                measured = list(_measured(judged, models, wanted, runs, measures, items, part / "sets" / judged.name))
+                table.add(judged, measured)
+                sets[judged.name] = set_figures(judged, measured, next(iter(measures)), asked.rounds)
+        correct(sets)
+        results = {
+            "format": FORMAT,
+            "measures": list(measures),
+            "main_measure": next(iter(measures)),
+            "depth": asked.depth,
+            "languages": asked.languages,
+            "models": {model.name: _facts(model, items) for model in models},
+            "sets": sets,
+            "means": means_over_sets(sets),
+            "seconds": round(time.monotonic() - started, 1),
+            "versions": versions(),
+        }
+        items.close()
+        with writing(out):
+            write_json(part / "results.json", results)
+            shutil.rmtree(out / "sets", ignore_errors=True)
+            for path in part.iterdir():
+                path.rename(out / path.name)
+            part.rmdir()
+    return results
+
+
+def _measures(names: Sequence[str]) -> dict[str, Any]:
+    try:
+        return parse_measures(names)
+    except ValueError as error:
+        raise SettingsError(f"--measure: {error}") from None
+
+
+def _wanted(asked: Evaluation, models: Sequence[Model]) -> tuple[Wanted, dict[str, Path]]:
+    """First stages and runs by name, each name once."""
+    first = list(asked.first) or list(FIRST_STAGES if asked.encoder else ("bm25",))
+    own = [name for name in first if name in FIRST_STAGES]
+    given = dict(_named_file("--first", one) for one in first if one not in FIRST_STAGES and "=" in one)
+    names = [one if one in FIRST_STAGES else one.partition("=")[0] for one in first]
+    runs = dict(_named_file("--run", one) for one in asked.runs)
+    every = [*own, *given, *runs, *(model.name for model in models)]
+    for name in every:
+        if every.count(name) > 1 or (name in RESERVED and name not in own):
+            raise SettingsError(f"name {name!r} stands for two systems; give one of them another, as in NAME=PATH")
+        if not _NAME.fullmatch(name):
+            raise SettingsError(f"name {name!r} cannot name a file; use letters, digits, dots and hyphens: NAME=PATH")
+    names += [FULL] * asked.full
+    return Wanted(names, given, asked.depth, asked.languages, asked.encoder), runs
+
+
+def _named_file(option: str, given: str) -> tuple[str, Path]:
+    name, _, path = given.partition("=")
+    if not path:
+        raise SettingsError(
+            f"{option} {given}: expected NAME=FILE, a TREC run (or a folder with SET.trec for each set)"
+        )
+    if not Path(path).exists():
+        raise InputError(f"{option} {given}: {path} is not there")
+    return name, Path(path)
+
+
+def _measured(
+    judged: JudgedSet,
+    models: Sequence[Model],
+    wanted: Wanted,
+    runs: Mapping[str, Path],
+    measures: Mapping[str, Any],
+    items: ItemStore,
+    folder: Path,
+) -> Iterator[Measured]:
+    """Every system of a set; each run is written as it is measured."""
+    stages = find(judged, wanted, items)
+    unknown = [name for name in wanted.names if name not in stages and name not in wanted.given]
+    if unknown:
+        known = ", ".join((*FIRST_STAGES, *judged.given))
+        raise SettingsError(f"--first {unknown[0]}: no such first stage; expected {known} or NAME=FILE")
+
+    for system, ranked in _systems(judged, models, stages, runs, items):
+        file = folder / "runs" / f"{system.name}.trec"
+        with writing(folder):
+            yield measure_system(judged, system, ranked.written(file, system.name), measures, ranked.tie_rate)
+
+
+def _systems(
+    judged: JudgedSet,
+    models: Sequence[Model],
+    stages: Mapping[str, Found],
+    runs: Mapping[str, Path],
+    items: ItemStore,
+) -> Iterator[tuple[System, "_Ranked"]]:
+    """Every system with its rankings, which are made as they are read: first stages, other systems, models."""
+    shown = {name: found for name, found in stages.items() if name != FULL}
+    for name, found in shown.items():
+        yield System(name, name, "first stage", None), _Ranked(_as_found(found), judged)
+        oracle = f"{ORACLE}@{name}"
+        yield System(oracle, oracle, ORACLE, None), _Ranked(_by_grade(judged, found), judged, scored=False)
+    for name, path in runs.items():
+        if file := run_file(path, judged.name):
+            found = checked_run(file, judged)
+            yield System(name, name, "run", next(iter(shown), None)), _Ranked(_as_found(found), judged)
+    for model in models:
+        score_missing(model, judged, stages, items)
+        if len(models) > 1:
+            model.forget()
+        for name, found in stages.items():
+            for sign, group, weight in (
+                ("@", "model", 0.0),
+                ("+", "model + first stage", model.first_stage_weights.get(name, 0.0)),
+            ):
+                if sign == "@" or weight:
+                    system = f"{model.name}{sign}{name}"
+                    ranked = _Ranked(_reranked(model, judged, found, items, weight), judged)
+                    yield System(system, system, group, name if name in shown else None), ranked
+
+
+TiedRanking = tuple[str, Sequence[str], bool]
+"""A question's id, its documents best first, and whether the best score is shared."""
+
+
+class _Ranked:
+    """Rankings on their way to a file and a measure, and how many are tied."""
+
+    def __init__(self, rankings: Iterator[TiedRanking], judged: JudgedSet, scored: bool = True) -> None:
+        self._rankings, self._questions, self._scored = rankings, len(judged.questions), scored
+        self._tied = 0
+
+    def written(self, file: Path, tag: str) -> Iterator[Ranking]:
+        """The rankings, as they are written to a TREC run."""
+        with file.open("w", encoding="utf-8", newline="\n") as stream:
+            for query_id, doc_ids, tied in self._rankings:
+                self._tied += tied
+                write_ranking(stream, by_rank(query_id, doc_ids), tag)
+                yield query_id, doc_ids
+
+    def tie_rate(self) -> float | None:
+        """Share of all questions of the set, once the rankings are through."""
+        return self._tied / self._questions if self._scored else None
+
+
+def _as_found(found: Found) -> Iterator[TiedRanking]:
+    for query_id, candidates in found.items():
+        yield query_id, candidates.doc_ids, tied_at_top(np.array(candidates.scores))
+
+
+def _by_grade(judged: JudgedSet, found: Found) -> Iterator[TiedRanking]:
+    """The best order of the candidates: what no reranker can pass. What the first stage missed stays missing."""
+    for query_id, candidates in found.items():
+        grades = np.array([judged.questions[query_id].relevant.get(d, 0) for d in candidates.doc_ids], np.float64)
+        order = rank_order(grades, [tie_key(query_id, doc_id) for doc_id in candidates.doc_ids])
+        yield query_id, [candidates.doc_ids[i] for i in order], False
+
+
+def _reranked(model: Model, judged: JudgedSet, found: Found, items: ItemStore, weight: float) -> Iterator[TiedRanking]:
+    for query_id, logits in read_logits(model, judged, found, items):
+        candidates = found[query_id]
+        if candidates.doc_ids:
+            ranked, tied = rerank_head(query_id, candidates.doc_ids, np.array(candidates.scores), logits, weight)
+            yield query_id, ranked, tied
+
+
+def _facts(model: Model, items: ItemStore) -> dict[str, Any]:
+    cost = cost_of(model, items)
+    return {"path": model.path, "precision": model.precision, "cost": asdict(cost) if cost else None}
+
+
+class _PerQuery:
+    """per_query.parquet: a row for each question and system."""
+
+    def __init__(self, path: Path, measures: Sequence[str]) -> None:
+        self._measures = measures
+        texts = [pa.field(name, pa.string()) for name in ("set", "query_id", "text", "language", "system", "baseline")]
+        figures = [pa.field(name, pa.float64()) for name in (*measures, "difference")]
+        self._schema = pa.schema([*texts, *figures])
+        self._writer = pq.ParquetWriter(path, self._schema, compression="zstd")
+
+    def __enter__(self) -> "_PerQuery":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._writer.close()
+
+    def add(self, judged: JudgedSet, measured: Sequence[Measured]) -> None:
+        """Write a set; `difference` is the main measure's to the baseline."""
+        main = self._measures[0]
+        values = {m.system.name: m.values[main] for m in measured}
+        questions = list(judged.questions.values())
+        for each in measured:
+            baseline = values.get(each.system.baseline or "")
+            columns = {
+                "set": [judged.name] * len(questions),
+                "query_id": [question.query_id for question in questions],
+                "text": [question.text for question in questions],
+                "language": [question.language for question in questions],
+                "system": [each.system.name] * len(questions),
+                "baseline": [each.system.baseline] * len(questions),
+                **each.values,
+                "difference": [None] * len(questions) if baseline is None else values[each.system.name] - baseline,
+            }
+            self._writer.write_table(pa.table(columns, schema=self._schema))

@@ -1,0 +1,227 @@
+"""From rankings to figures: per question, per group of questions, and one system against another."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tamis.evaluation.sets import JudgedSet
+from tamis.formulas.measures import Ranking, blocks, measure_block
+from tamis.formulas.ranking import tie_key
+from tamis.formulas.significance import holm, paired_comparison
+from tamis.stages.evaluate import System
+from tamis.text import words
+
+Floats = NDArray[np.float64]
+Masks = Mapping[str, NDArray[np.bool_]]
+"""Questions of each group, [questions]."""
+
+QUERY_WORDS = (4, 8, 16)
+DOCUMENT_WORDS = (50, 100, 200, 400)
+"""Upper ends of the bands; the last band has none."""
+
+GROUPINGS = ("language", "query_length", "document_length")
+
+RESAMPLES = 2000
+"""Of each bootstrap interval."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a system is worth on a set.
+
+    Attributes:
+        system: The system.
+        values: By name of the measure, a value of each question, [questions].
+        tie_rate: Share of the questions whose best score is shared; None where no score ranks.
+        across: By language of the documents, the main measure of each question when only those documents are ranked
+            and judged, [questions]; NaN where none of them is relevant.
+    """
+
+    system: System
+    values: Mapping[str, Floats]
+    tie_rate: float | None
+    across: Mapping[str, Floats]
+
+
+def measure_system(
+    judged: JudgedSet,
+    system: System,
+    rankings: Iterable[Ranking],
+    measures: Mapping[str, Any],
+    ties: Callable[[], float | None],
+) -> Measured:
+    """Measure a system, a block of questions at a time.
+
+    Args:
+        judged: The set.
+        system: What ranks.
+        rankings: Of each question, or of some: the others count as 0.
+        measures: As `parse_measures` gives them; the first one is the main one.
+        ties: Gives the tie rate once all rankings were read.
+    """
+    place = {query_id: number for number, query_id in enumerate(judged.questions)}
+    values = {name: np.zeros(len(place)) for name in measures}
+    main = dict([next(iter(measures.items()))])
+    narrowed = document_languages(judged)
+    across = {language: _relevant(judged, grades) for language, grades in narrowed.items()}
+    for block in blocks(rankings):
+        for name, found in measure_block(block, judged.grades, measures).items():
+            for query_id, value in found.items():
+                values[name][place[query_id]] = value
+        for language, grades in narrowed.items():
+            some = [(q, [d for d in ranked if judged.documents[d].language == language]) for q, ranked in block]
+            for query_id, value in next(iter(measure_block(some, grades, main).values())).items():
+                across[language][place[query_id]] = value
+    return Measured(system, values, ties(), across)
+
+
+def document_languages(judged: JudgedSet) -> dict[str, dict[str, dict[str, int]]]:
+    """The judgements of each language's documents; empty where all documents are of one language."""
+    found: dict[str, dict[str, dict[str, int]]] = {}
+    for query_id, question in judged.questions.items():
+        for doc_id, grade in question.relevant.items():
+            language = judged.documents[doc_id].language
+            found.setdefault(language, {}).setdefault(query_id, {})[doc_id] = grade
+    if len(found) < 2:
+        return {}
+    return {
+        language: {q: judged_ for q, judged_ in grades.items() if any(judged_.values())}
+        for language, grades in sorted(found.items())
+    }
+
+
+def _relevant(judged: JudgedSet, grades: Mapping[str, object]) -> Floats:
+    return np.array([0.0 if query_id in grades else np.nan for query_id in judged.questions])
+
+
+def groupings(judged: JudgedSet) -> dict[str, Masks]:
+    """Questions by language, by length of the question and by the median length of its relevant documents, in words."""
+    questions = judged.questions.values()
+    by_query = [band(len(words(question.text)), QUERY_WORDS) for question in questions]
+    by_document = []
+    for question in questions:
+        lengths = [len(words(judged.documents[d].text)) for d, grade in question.relevant.items() if grade > 0]
+        by_document.append(band(median(lengths), DOCUMENT_WORDS) if lengths else "none relevant")
+    labels = (
+        ([question.language for question in questions], None),
+        (by_query, bands(QUERY_WORDS)),
+        (by_document, bands(DOCUMENT_WORDS)),
+    )
+    return {
+        name: {group: np.array([one == group for one in own]) for group in (order or sorted(set(own))) if group in own}
+        for name, (own, order) in zip(GROUPINGS, labels, strict=True)
+    }
+
+
+def bands(ends: Sequence[int]) -> list[str]:
+    """Names of the bands that end there: `1-4`, `5-8`, `9-16`, `17+`."""
+    starts = [1, *(end + 1 for end in ends)]
+    return [*(f"{start}-{end}" for start, end in zip(starts, ends, strict=False)), f"{starts[-1]}+"]
+
+
+def band(length: float, ends: Sequence[int]) -> str:
+    """The band of a length."""
+    return bands(ends)[sum(length > end for end in ends)]
+
+
+def set_figures(judged: JudgedSet, measured: Sequence[Measured], main: str, rounds: int) -> dict[str, Any]:
+    """Everything that is said about a set, see docs/results.md; p-values are not corrected yet."""
+    groups = groupings(judged)
+    languages = groups["language"]
+    return {
+        "source": judged.source,
+        "documents": len(judged.documents),
+        "questions": len(judged.questions),
+        "notes": list(judged.notes),
+        "systems": [{"name": m.system.name, "group": m.system.group, "baseline": m.system.baseline} for m in measured],
+        "figures": {m.system.name: {name: float(v.mean()) for name, v in m.values.items()} for m in measured},
+        "tie_rate": {m.system.name: m.tie_rate for m in measured},
+        "groups": {
+            name: {
+                group: {
+                    "questions": int(mask.sum()),
+                    "figures": {m.system.name: float(m.values[main][mask].mean()) for m in measured},
+                }
+                for group, mask in masks.items()
+            }
+            for name, masks in groups.items()
+        },
+        "matrix": _matrix(languages, measured),
+        "comparisons": _comparisons(judged.name, measured, main, languages, rounds),
+    }
+
+
+def _matrix(languages: Masks, measured: Sequence[Measured]) -> dict[str, Any]:
+    """Language of the question → language of the documents → how many questions, and the figures."""
+    return {
+        asked: {
+            told: {
+                "questions": int(counted.sum()),
+                "figures": {m.system.name: float(m.across[told][counted].mean()) for m in measured},
+            }
+            for told, values in measured[0].across.items()
+            if (counted := mask & ~np.isnan(values)).any()
+        }
+        for asked, mask in languages.items()
+        if measured and measured[0].across
+    }
+
+
+def _comparisons(
+    set_name: str, measured: Sequence[Measured], main: str, languages: Masks, rounds: int
+) -> list[dict[str, Any]]:
+    values = {m.system.name: m.values[main] for m in measured}
+    entries = []
+    for name, baseline in pairs_to_compare([m.system for m in measured]):
+        differences = values[name] - values[baseline]
+        # Neither the other systems nor their order changes a p-value.
+        rng = np.random.default_rng(tie_key(set_name, f"{name} {baseline}"))
+        ones = np.ones(len(differences))
+        found = paired_comparison(differences, ones, languages, rng, rounds, RESAMPLES)
+        per_language = found.pop("groups")
+        entries.append({"system": name, "baseline": baseline, **found, "per_language": per_language})
+    return entries
+
+
+def pairs_to_compare(systems: Sequence[System]) -> list[tuple[str, str]]:
+    """Which systems are tested against which: each with its baseline, each model with the first one named."""
+    names = {system.name for system in systems}
+    pairs = [(s.name, s.baseline) for s in systems if s.baseline in names]
+    first: dict[tuple[str, str | None], str] = {}
+    for system in systems:
+        if system.group in ("model", "model + first stage"):
+            of_its_kind = first.setdefault((system.group, _first_stage(system.name)), system.name)
+            if of_its_kind != system.name:
+                pairs.append((system.name, of_its_kind))
+    return [(name, baseline) for name, baseline in pairs if baseline is not None]
+
+
+def _first_stage(name: str) -> str:
+    return name.rpartition("@")[2] if "@" in name else name.rpartition("+")[2]
+
+
+def correct(sets: Mapping[str, dict[str, Any]]) -> None:
+    """Put Holm's correction over all comparisons of all sets beside their p-values."""
+    entries = [entry for found in sets.values() for entry in found["comparisons"]]
+    for entry, p in zip(entries, holm([entry["p_value"] for entry in entries]), strict=True):
+        entry["p_holm"] = p
+
+
+def means_over_sets(sets: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+    """Mean of the sets' figures of each system and measure; systems that lack a set have none."""
+    complete = [
+        name
+        for name in dict.fromkeys(n for found in sets.values() for n in found["figures"])
+        if all(name in found["figures"] for found in sets.values())
+    ]
+    return {
+        name: {
+            measure: float(np.mean([found["figures"][name][measure] for found in sets.values()]))
+            for measure in next(iter(sets.values()))["figures"][name]
+        }
+        for name in complete
+    }

@@ -1,0 +1,56 @@
+"""Sets of ir_datasets, where that package is installed and has fetched them."""
+
+from pathlib import Path
+
+from tamis.errors import InputError, MissingPartError
+from tamis.evaluation.sets import UNKNOWN, JudgedSet, join_set
+from tamis.formats.qrels import Judgement
+from tamis.records import Document
+
+
+def read_ir_dataset(source: str, name: str) -> JudgedSet:
+    """Read documents, queries and judgements.
+
+    Args:
+        source: As it was given, for messages.
+        name: As ir_datasets calls it, `beir/scifact/test`.
+
+    Raises:
+        MissingPartError: ir_datasets is not installed.
+        InputError: it knows no such set, or one without documents, queries and judgements.
+    """
+    try:
+        import ir_datasets
+    except ImportError:
+        raise MissingPartError(
+            f"--on {source}: ir_datasets is not installed; pip install 'tamis[ir-datasets]'"
+        ) from None
+    try:
+        dataset = ir_datasets.load(name)
+    except KeyError:
+        raise InputError(
+            f"--on {source}: ir_datasets knows no {name!r}; `ir_datasets list` shows what it knows"
+        ) from None
+    for part in ("docs", "queries", "qrels"):
+        if not getattr(dataset, f"has_{part}")():
+            raise InputError(f"--on {source}: {name} has no {part}; name one of its splits, as in beir/scifact/test")
+    language = str(dataset.docs_lang() or UNKNOWN).lower()
+    asked_in = str(dataset.queries_lang() or UNKNOWN).lower()
+    documents = {
+        str(each.doc_id): Document(str(each.doc_id), each.default_text(), language) for each in dataset.docs_iter()
+    }
+    queries = {str(each.query_id): (each.default_text(), asked_in) for each in dataset.queries_iter()}
+    judgements = [
+        Judgement(str(each.query_id), str(each.doc_id), int(each.relevance), number)
+        for number, each in enumerate(dataset.qrels_iter(), 1)
+    ]
+    place = Path(name)
+    return join_set(
+        name.replace("/", "-"),
+        source,
+        documents,
+        queries,
+        judgements,
+        place / "qrels",
+        (place / "docs", place / "queries"),
+    )

@@ -1,0 +1,89 @@
+"""Retrieval and reranking tasks of mteb as judged sets; those of a hub need one."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tamis.errors import InputError, MissingPartError
+from tamis.evaluation.sets import UNKNOWN, JudgedSet, join_set
+from tamis.formats.qrels import Judgement
+from tamis.records import Candidates, Document
+from tamis.stages.candidates import rank_candidates
+
+TASK = "task"
+"""First stage of the candidates that a reranking task brings."""
+
+
+def read_mteb_task(source: str, name: str) -> list[JudgedSet]:
+    """Load a task by its name.
+
+    Args:
+        source: As it was given, for messages.
+        name: As mteb calls it.
+
+    Raises:
+        MissingPartError: mteb is not installed.
+        InputError: mteb knows no such task, or it is none of retrieval or reranking.
+    """
+    try:
+        import mteb
+    except ImportError:
+        raise MissingPartError(f"--on {source}: mteb is not installed; pip install 'tamis[mteb]'") from None
+    try:
+        task = mteb.get_task(name)
+    except KeyError:
+        raise InputError(f"--on {source}: mteb knows no task {name!r}") from None
+    return sets_of_task(source, task)
+
+
+def sets_of_task(source: str, task: Any) -> list[JudgedSet]:
+    """A set for each subset and split of a task of mteb's retrieval form.
+
+    The candidates that a reranking task brings become the first stage `task`; no order among them is known, so that
+    chance decides it.
+    """
+    task.load_data()
+    if not isinstance(getattr(task, "dataset", None), Mapping):
+        raise InputError(f"--on {source}: {task.metadata.name} is no retrieval or reranking task")
+    return list(_sets(source, task))
+
+
+def _sets(source: str, task: Any) -> Iterator[JudgedSet]:
+    for subset, splits in task.dataset.items():
+        for split in task.metadata.eval_splits:
+            parts = [task.metadata.name, *([subset] if len(task.dataset) > 1 else [])]
+            name = "-".join([*parts, *([split] if len(task.metadata.eval_splits) > 1 else [])])
+            yield _joined(source, name, splits[split], _language(task, subset))
+
+
+def _joined(source: str, name: str, found: Mapping[str, Any], language: str) -> JudgedSet:
+    documents = {}
+    for row in found["corpus"]:
+        title, text = row.get("title") or "", row["text"]
+        documents[str(row["id"])] = Document(str(row["id"]), f"{title}\n{text}" if title else text, language)
+    queries = {str(row["id"]): (row["text"], language) for row in found["queries"]}
+    judged = ((q, d, grade) for q, own in found["relevant_docs"].items() for d, grade in own.items())
+    judgements = [Judgement(str(q), str(d), int(grade), number) for number, (q, d, grade) in enumerate(judged, 1)]
+    place = Path(name)
+    joined = join_set(
+        name, source, documents, queries, judgements, place / "qrels", (place / "corpus", place / "queries")
+    )
+    ranked = found.get("top_ranked")
+    if not ranked:
+        return joined
+    return replace(joined, given={TASK: {q: _candidates(q, ranked.get(q, ())) for q in joined.questions}})
+
+
+def _candidates(query_id: str, doc_ids: Any) -> Candidates:
+    unique = tuple(dict.fromkeys(map(str, doc_ids)))
+    return rank_candidates(query_id, unique, np.zeros(len(unique)), len(unique))
+
+
+def _language(task: Any, subset: str) -> str:
+    """The tag of a subset that has one language, `und` of others."""
+    spoken = task.metadata.eval_langs
+    tags = spoken.get(subset, []) if isinstance(spoken, Mapping) else spoken
+    return str(tags[0]).partition("-")[0] if len(tags) == 1 else UNKNOWN

@@ -1,0 +1,115 @@
+"""From what `--on` names to judged sets: folders, ir_datasets, mteb."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Final
+
+from tamis.errors import InputError
+from tamis.evaluation.sets import JudgedSet, join_set, of_languages
+from tamis.formats.beir import QUERY_IDS, QUERY_TEXTS, beir_file
+from tamis.formats.documents import read_documents
+from tamis.formats.fields import LANGUAGES, language_of, record_id, text_of
+from tamis.formats.qrels import qrels_files, read_qrels
+from tamis.formats.tables import check_new, rows
+from tamis.retrievers.shelf import Languages
+
+IR_DATASETS: Final = "irds:"
+MTEB: Final = "mteb:"
+
+
+def read_set(given: str, languages: Languages = "any") -> list[JudgedSet]:
+    """Read what `--on` names.
+
+    Args:
+        given: A BEIR folder, with `:SPLIT` behind it where it has several files of judgements (`my/set:dev`);
+            `irds:NAME` for a set of ir_datasets; `mteb:TASK` for a retrieval or reranking task of mteb.
+        languages: Which documents a question searches; judgements of others do not count.
+
+    Returns:
+        One set; of an mteb task one for each of its subsets and splits.
+
+    Raises:
+        InputError: nothing there, a line that is not understood, or judgements that name what is not there.
+        MissingPartError: the package that carries the set is not installed.
+    """
+    if given.startswith(IR_DATASETS):
+        from tamis.evaluation.ir_datasets import read_ir_dataset
+
+        found = [read_ir_dataset(given, given.removeprefix(IR_DATASETS))]
+    elif given.startswith(MTEB):
+        from tamis.evaluation.mteb_tasks import read_mteb_task
+
+        found = read_mteb_task(given, given.removeprefix(MTEB))
+    else:
+        found = [_read_folder(given)]
+    return [of_languages(one, languages) for one in found]
+
+
+def read_sets(given: Iterable[str], languages: Languages = "any") -> Iterator[JudgedSet]:
+    """Read several sets, one at a time.
+
+    Raises:
+        InputError: two of one name, or see `read_set`.
+    """
+    sources: dict[str, str] = {}
+    for one in given:
+        for found in read_set(one, languages):
+            if found.name in sources:
+                raise InputError(f"--on {one}: its name, {found.name}, is that of {sources[found.name]} too; rename it")
+            sources[found.name] = one
+            yield found
+
+
+def _read_folder(given: str) -> JudgedSet:
+    folder, split = _folder_and_split(given)
+    queries_file, corpus = beir_file(folder, "queries"), beir_file(folder, "corpus")
+    files = qrels_files(folder)
+    for found, name in ((corpus, "corpus.jsonl"), (queries_file, "queries.jsonl"), (files, "qrels/SPLIT.tsv")):
+        if not found:
+            raise InputError(
+                f"{folder}: no {name} in it; a BEIR folder has corpus.jsonl, queries.jsonl and qrels/*.tsv"
+            )
+    split = split or ("test" if "test" in files or len(files) > 1 else next(iter(files)))
+    if split not in files:
+        raise InputError(
+            f"{folder}: no qrels/{split}.tsv; it has {', '.join(files)}: name one, {folder}:{next(iter(files))}"
+        )
+    assert corpus is not None
+    assert queries_file is not None
+    documents = {document.doc_id: document for document in read_documents(folder, "target")}
+    queries = _read_queries(queries_file)
+    name = folder.resolve().name
+    return join_set(
+        name if split == "test" or len(files) == 1 else f"{name}-{split}",
+        given,
+        documents,
+        queries,
+        read_qrels(files[split]),
+        files[split],
+        (corpus, queries_file),
+    )
+
+
+def _folder_and_split(given: str) -> tuple[Path, str]:
+    if Path(given).is_dir():
+        return Path(given), ""
+    path, _, split = given.rpartition(":")
+    if path and Path(path).is_dir() and split:
+        return Path(path), split
+    raise InputError(
+        f"--on {given}: no such folder; expected a BEIR folder (FOLDER:SPLIT names its qrels), irds:NAME or mteb:TASK"
+    )
+
+
+def _read_queries(file: Path) -> dict[str, tuple[str, str]]:
+    """Text and language of each query by id."""
+    places: dict[str, tuple[Path, str]] = {}
+    found = {}
+    for row in rows([file], {*QUERY_IDS, *QUERY_TEXTS, *LANGUAGES}):
+        query_id = record_id(row.content, row.where, QUERY_IDS)
+        check_new(query_id, row, places)
+        text = text_of(row.content, row.where, QUERY_TEXTS)
+        if not text.strip():
+            raise InputError(f"{row.where}: query {query_id!r} is empty; write it or remove the line")
+        found[query_id] = text, language_of(row.content, row.where)
+    return found

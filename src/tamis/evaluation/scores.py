@@ -1,0 +1,148 @@
+"""Logits of a model for the candidates of a set, each pair of texts scored once for all calls."""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from tamis.artifacts import ItemStore, item_key
+from tamis.building.workshop import model_identity
+from tamis.errors import ModelError
+from tamis.evaluation.candidates import Found
+from tamis.evaluation.costs import REQUEST, REQUESTS, Cost, Meter, time_requests
+from tamis.evaluation.sets import JudgedSet
+from tamis.formulas.ranking import tie_key
+from tamis.models.checkpoint import find_checkpoint, read_facts
+from tamis.models.precision import Precision, fastest_precision
+from tamis.models.reranker import Reranker
+from tamis.progress import track
+
+QUERIES = 500
+"""Questions whose pairs are looked up at once."""
+
+TextPair = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model that is measured.
+
+    Attributes:
+        name: Its name in tables and files.
+        path: Folder or hub name.
+        precision: Number format of its body.
+    """
+
+    name: str
+    path: str
+    precision: Precision
+
+    @cached_property
+    def identity(self) -> str:
+        """Hash of everything that decides its scores."""
+        return item_key("evaluation", model_identity(Path(self.path)), self.precision)
+
+    @cached_property
+    def reranker(self) -> Reranker:
+        """The model, loaded when the first score is missing."""
+        return Reranker(self.path, self.precision)
+
+    @cached_property
+    def first_stage_weights(self) -> Mapping[str, float]:
+        """Of each first stage's z-score beside the model's, as the checkpoint says."""
+        return read_facts(find_checkpoint(self.path)).deployment.first_stage_weights
+
+    def forget(self) -> None:
+        """Let the weights go: the next model needs the memory."""
+        self.__dict__.pop("reranker", None)
+
+
+def model_of(given: str, precision: str) -> Model:
+    """A model as the command line names it: NAME=FOLDER, or a folder or hub name, whose last part is the name."""
+    name, _, path = given.partition("=")
+    if not path or Path(given).exists():
+        name, path = Path(given).name or Path(given).resolve().name, given
+    chosen: Precision = fastest_precision() if precision == "auto" else precision  # type: ignore[assignment]
+    return Model(name, path, chosen)
+
+
+def score_missing(model: Model, judged: JudgedSet, stages: Mapping[str, Found], items: ItemStore) -> None:
+    """Score every pair that no call before has scored; a kill loses one window of them.
+
+    Pairs are scored in the order of their texts, so that the order of questions and documents changes no bit.
+
+    Raises:
+        ModelError: the checkpoint cannot be scored with, or a score that is not finite.
+    """
+    missing = sorted({pair for pairs in _missing(model, judged, stages, items) for pair in pairs})
+    if not missing:
+        return
+    meter = Meter(items, item_key("cost", model.identity))
+    reranker = model.reranker
+    request = time_requests(reranker.score_pairs, _requests(judged, stages))
+    started = time.perf_counter()
+    with track(f"{judged.name}: scoring with {model.name}", len(missing)) as advance:
+        done = 0
+        for scored in reranker.score_windows(iter(missing)):
+            window = missing[done : done + len(scored.logits)]
+            if not np.isfinite(scored.logits).all():
+                query, document = window[int(np.argmin(np.isfinite(scored.logits)))]
+                raise ModelError(f"{model.path}: the score of {query[:40]!r} and {document[:40]!r} is not finite")
+            keys = [_key(model, query, document) for query, document in window]
+            items.put((key, logit.tobytes()) for key, logit in zip(keys, scored.logits, strict=True))
+            done += len(window)
+            advance(len(window))
+    seconds = time.perf_counter() - started
+    meter.keep(reranker, model.precision, len(missing), seconds, request)
+
+
+def cost_of(model: Model, items: ItemStore) -> Cost | None:
+    """What the model cost when it scored; None where it never did."""
+    return Meter(items, item_key("cost", model.identity)).known()
+
+
+def read_logits(model: Model, judged: JudgedSet, found: Found, items: ItemStore) -> Iterator[tuple[str, np.ndarray]]:
+    """The question's id and float32 logits [candidates] of each question; all must have been scored."""
+    for block in _blocks(judged, found):
+        keys = {query_id: [_key(model, *pair) for pair in pairs] for query_id, pairs in block.items()}
+        known = items.get([key for some in keys.values() for key in some])
+        for query_id, some in keys.items():
+            yield query_id, np.frombuffer(b"".join(known[key] for key in some), np.float32)
+
+
+def _missing(
+    model: Model, judged: JudgedSet, stages: Mapping[str, Found], items: ItemStore
+) -> Iterator[list[TextPair]]:
+    for found in stages.values():
+        for block in _blocks(judged, found):
+            keys = {_key(model, *pair): pair for pairs in block.values() for pair in pairs}
+            known = items.get(list(keys))
+            yield [pair for key, pair in keys.items() if key not in known]
+
+
+def _blocks(judged: JudgedSet, found: Found) -> Iterator[dict[str, list[TextPair]]]:
+    """Texts of the pairs of some questions at a time, by question id."""
+    stream = iter(found.items())
+    while block := dict(islice(stream, QUERIES)):
+        yield {query_id: _pairs(judged, query_id, candidates.doc_ids) for query_id, candidates in block.items()}
+
+
+def _pairs(judged: JudgedSet, query_id: str, doc_ids: Sequence[str]) -> list[TextPair]:
+    text = judged.questions[query_id].text
+    return [(text, judged.documents[doc_id].text) for doc_id in doc_ids]
+
+
+def _requests(judged: JudgedSet, stages: Mapping[str, Found]) -> list[list[TextPair]]:
+    """Candidates of a few questions, chosen by hash."""
+    found = next(found for found in stages.values() if any(each.doc_ids for each in found.values()))
+    answered = [query_id for query_id, each in found.items() if each.doc_ids]
+    chosen = sorted(answered, key=lambda query_id: tie_key("request", query_id))[:REQUESTS]
+    return [_pairs(judged, query_id, found[query_id].doc_ids[:REQUEST]) for query_id in chosen]
+
+
+def _key(model: Model, query: str, document: str) -> str:
+    return item_key("logit", model.identity, query, document)

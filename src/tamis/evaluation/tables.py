@@ -1,0 +1,152 @@
+"""What `tamis evaluate` says on the terminal, made of results.json alone."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from tamis.evaluation.figures import GROUPINGS
+
+Results = Mapping[str, Any]
+
+
+class Titled:
+    """A table with a title above and a caption below, each on a line of its own, however narrow the table is."""
+
+    def __init__(self, title: str, headings: Sequence[str], caption: str = "") -> None:
+        self._title, self._caption = title, caption
+        self._table = Table("", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        for heading in headings:
+            self._table.add_column(heading, justify="right")
+
+    def add_row(self, *cells: str, style: str | None = None) -> None:
+        """Add a row, its name first."""
+        self._table.add_row(*cells, style=style)
+
+    def show(self, console: Console) -> None:
+        """Print it."""
+        console.print(f"\n[bold]{escape(self._title)}[/]", soft_wrap=True)
+        console.print(self._table, end="")
+        if self._caption:
+            console.print(f"[dim]{escape(self._caption)}[/]", soft_wrap=True)
+
+
+TITLES = {
+    "language": "by language of the question",
+    "query_length": "by length of the question, words",
+    "document_length": "by median length of the relevant documents, words",
+}
+
+
+def print_evaluation(results: Results) -> None:
+    """Print a table for each set, the means over the sets, and what each model costs."""
+    console = Console(highlight=False, width=max(Console().width, 118))
+    for name, found in results["sets"].items():
+        for table in _set_tables(name, found, results):
+            table.show(console)
+        for note in found["notes"]:
+            console.print(f"note: {escape(note)}", soft_wrap=True)
+    if len(results["sets"]) > 1:
+        _means_table(results).show(console)
+    if results["models"]:
+        _cost_table(results["models"]).show(console)
+
+
+def _set_tables(name: str, found: Mapping[str, Any], results: Results) -> Iterator[Titled]:
+    main = results["main_measure"]
+    yield _set_table(name, found, results)
+    if found["comparisons"]:
+        yield _tests_table(found["comparisons"], main)
+    for grouping in GROUPINGS:
+        if len(found["groups"][grouping]) > 1:
+            yield _group_table(TITLES[grouping], found["groups"][grouping], main)
+    if any(asked != told for asked, row in found["matrix"].items() for told in row):
+        ranking = (system["name"] for system in found["systems"] if system["group"] != "oracle")
+        yield from (_matrix_table(system, found["matrix"], main) for system in ranking)
+
+
+def _set_table(name: str, found: Mapping[str, Any], results: Results) -> Titled:
+    title = f"{name}: {found['questions']:,} questions, {found['documents']:,} documents"
+    caption = (
+        "tied: questions whose best score is shared; a hash of the ids decides then. oracle: the best order there is."
+    )
+    table = Titled(title, [*results["measures"], "tied"], caption)
+    for system in found["systems"]:
+        own, tied = found["figures"][system["name"]], found["tie_rate"][system["name"]]
+        figures = [f"{own[measure]:.4f}" for measure in results["measures"]]
+        style = "dim" if system["group"] == "oracle" else None
+        table.add_row(system["name"], *figures, "" if tied is None else f"{tied:.3f}", style=style)
+    return table
+
+
+def _tests_table(comparisons: Sequence[Mapping[str, Any]], main: str) -> Titled:
+    headings = ("against", "difference", "95 % interval", "effect size", "p (Holm)", "wins", "ties", "losses")
+    table = Titled(f"{main}, question by question", headings)
+    for entry in comparisons:
+        lower, upper = entry["interval"]
+        table.add_row(
+            entry["system"],
+            entry["baseline"],
+            f"{entry['difference']:+.4f}",
+            f"{lower:+.4f} to {upper:+.4f}",
+            "" if entry["effect_size"] is None else f"{entry['effect_size']:+.2f}",
+            f"{entry['p_holm']:.4f}",
+            *(f"{entry[outcome]:,}" for outcome in ("wins", "ties", "losses")),
+        )
+    return table
+
+
+def _group_table(title: str, groups: Mapping[str, Any], main: str) -> Titled:
+    table = Titled(f"{main} {title}", list(groups))
+    table.add_row("questions", *(f"{group['questions']:,}" for group in groups.values()), style="dim")
+    for system in next(iter(groups.values()))["figures"]:
+        table.add_row(system, *(f"{group['figures'][system]:.4f}" for group in groups.values()))
+    return table
+
+
+def _matrix_table(system: str, matrix: Mapping[str, Any], main: str) -> Titled:
+    told = list(dict.fromkeys(language for row in matrix.values() for language in row))
+    table = Titled(f"{system}: {main}, language of the question (rows) and of the documents (columns)", told)
+    for asked, row in matrix.items():
+        cells = [f"{row[language]['figures'][system]:.3f}" if language in row else "–" for language in told]
+        table.add_row(asked, *cells)
+    return table
+
+
+def _means_table(results: Results) -> Titled:
+    measures = results["measures"]
+    table = Titled(f"mean of {len(results['sets'])} sets; systems that lack one are left out", measures)
+    for system, own in results["means"].items():
+        table.add_row(system, *(f"{own[measure]:.4f}" for measure in measures))
+    return table
+
+
+def _cost_table(models: Mapping[str, Any]) -> Titled:
+    headings = ("pairs/s", "ms for 100", "parameters", "active", "memory", "disk", "on")
+    table = Titled("cost, as measured when the model scored", headings)
+    for name, model in models.items():
+        cost = model["cost"]
+        if cost is None:
+            table.add_row(name, *[""] * len(headings))
+            continue
+        memory = f"{cost['peak_memory_bytes'] / 2**30:.2f} GiB"
+        if cost["device_memory_bytes"]:
+            memory += f" + {cost['device_memory_bytes'] / 2**30:.2f} GiB GPU"
+        table.add_row(
+            name,
+            f"{cost['pairs_per_second']:,.1f}",
+            f"{cost['milliseconds_per_100']:,.0f}",
+            _millions(cost["parameters"]),
+            _millions(cost["active_parameters"]),
+            memory,
+            f"{cost['disk_bytes'] / 10**6:,.1f} MB",
+            f"{cost['device']}, {cost['precision']}",
+        )
+    return table
+
+
+def _millions(count: int) -> str:
+    return f"{count / 10**6:,.1f} M" if count >= 10**5 else f"{count:,}"
