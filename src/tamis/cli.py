@@ -129,6 +129,26 @@ def evaluate(
 
 
 @app.command()
+def compare(
+    a: Annotated[Path, typer.Argument(metavar="RUN_A", help="TREC run, or folder of an evaluation (its --out)")],
+    b: Annotated[Path, typer.Argument(metavar="RUN_B", help="Likewise")],
+    on: Annotated[
+        str | None,
+        typer.Option("--on", help="The set of two runs, as for evaluate; of two evaluations the name of one set"),
+    ] = None,
+    measure: Annotated[str, typer.Option(help="As ir-measures names it")] = "nDCG@10",
+    system: Annotated[str | None, typer.Option(help="Of two evaluations: one system; default all in common")] = None,
+    queries: Annotated[int, typer.Option(help="How many changed queries to show")] = 5,
+    top: Annotated[int, typer.Option(help="How many documents of each")] = 5,
+) -> None:
+    """Show what changed between two runs, for which queries, with the documents side by side."""
+    from tamis.evaluation.comparing import compare as compare_runs
+    from tamis.evaluation.tables import print_comparisons
+
+    print_comparisons(compare_runs(a, b, on, measure, system, queries, top))
+
+
+@app.command()
 def adapt(
     model: Annotated[str, typer.Argument(help="tamis-base, or folder of a reranker")],
     corpus: Annotated[

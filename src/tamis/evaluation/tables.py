@@ -1,6 +1,7 @@
-"""What `tamis evaluate` says on the terminal, made of results.json alone."""
+"""What `tamis evaluate` (of results.json alone) and `tamis compare` say on the terminal."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import zip_longest
 from typing import Any
 
 from rich import box
@@ -8,7 +9,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from tamis.evaluation.comparing import Change, Comparison, Place
 from tamis.evaluation.figures import GROUPINGS
+from tamis.formulas.significance import holm
+from tamis.text import clip
 
 Results = Mapping[str, Any]
 
@@ -150,3 +154,58 @@ def _cost_table(models: Mapping[str, Any]) -> Titled:
 
 def _millions(count: int) -> str:
     return f"{count / 10**6:,.1f} M" if count >= 10**5 else f"{count:,}"
+
+
+def print_comparisons(comparisons: Iterable[Comparison]) -> None:
+    """Print what changed between two runs, and the documents of the queries that changed most."""
+    console = Console(highlight=False, width=max(Console().width, 118))
+    found = list(comparisons)
+    headings = (
+        "measure",
+        "queries",
+        "A",
+        "B",
+        "difference",
+        "95 % interval",
+        "p (Holm)",
+        "wins",
+        "ties",
+        "losses",
+        "moved",
+    )
+    table = Titled("B against A", ["", *headings], "moved: queries whose best ten are others or in another order.")
+    corrected = iter(holm([one.test["p_value"] for one in found if one.test]))
+    for one in found:
+        figures = (f"{one.queries:,}", f"{one.before:.4f}", f"{one.after:.4f}")
+        tested = _tested(one.test, next(corrected)) if one.test else [""] * 6
+        table.add_row(one.title, one.measure, *figures, *tested, f"{one.moved:,}")
+    table.show(console)
+    # Of many systems the one that changed most.
+    for one in sorted(found, key=lambda one: -abs(one.after - one.before))[:1]:
+        for change in one.changes:
+            _print_change(console, one, change)
+
+
+def _tested(test: Mapping[str, Any], p: float) -> list[str]:
+    lower, upper = test["interval"]
+    counts = (f"{test[outcome]:,}" for outcome in ("wins", "ties", "losses"))
+    return [f"{test['difference']:+.4f}", f"{lower:+.4f} to {upper:+.4f}", f"{p:.4f}", *counts]
+
+
+def _print_change(console: Console, one: Comparison, change: Change) -> None:
+    text = escape(clip(change.text, 160)) if change.text else ""
+    console.print(f"\n[bold]{escape(change.query_id)}[/]  {text}", soft_wrap=True)
+    console.print(f"{one.measure} {change.before:.4f} → {change.after:.4f} ({change.after - change.before:+.4f})")
+    table = Table("", "A", "B", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), expand=True)
+    for column in table.columns[1:]:
+        column.ratio, column.overflow = 1, "fold"
+    for rank, pair in enumerate(zip_longest(*change.rankings), 1):
+        table.add_row(str(rank), *(_place(place) if place else "" for place in pair))
+    console.print(table)
+
+
+def _place(place: Place) -> str:
+    grade = "" if place.grade is None else f"[bold green]✓ {place.grade}[/] " if place.grade > 0 else "0 "
+    where = "new" if place.elsewhere is None else f"other: {place.elsewhere}"
+    text = escape(clip(place.text, 140))
+    return f"{grade}[bold]{escape(place.doc_id)}[/] [dim]({where})[/]" + (f"\n{text}" if text else "")
