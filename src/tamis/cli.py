@@ -114,17 +114,24 @@ def evaluate(
         tuple[str, str], typer.Option(help="What the bi-encoder wants before a query and before a document")
     ] = ("query: ", "passage: "),
     precision: Annotated[str, typer.Option(help="Of the models: float32, bfloat16 or auto")] = "float32",
+    table: Annotated[
+        str | None, typer.Option(help="paper: also lay the figures out as arXiv 2606.19037 does, beside its own")
+    ] = None,
     out: Annotated[Path, typer.Option("--out", help="Folder of results, runs and all that was scored before")] = Path(
         "runs/evaluation"
     ),
 ) -> None:
     """Measure models on judged sets; for the stage of a recipe: tamis run RECIPE --until evaluate."""
     from tamis.evaluation.evaluate import asked_of, evaluate
-    from tamis.evaluation.tables import print_evaluation
+    from tamis.evaluation.paper import paper_table
+    from tamis.evaluation.tables import print_evaluation, print_paper
 
     _quiet_libraries()
-    asked = asked_of(models, on, first, runs, measures, depth, full, languages, encoder, prefixes, precision)
-    print_evaluation(evaluate(asked, out))
+    asked = asked_of(models, on, first, runs, measures, depth, full, languages, encoder, prefixes, precision, table)
+    results = evaluate(asked, out)
+    print_evaluation(results)
+    if table:
+        print_paper(paper_table(results))
     typer.echo(f"results: {out / 'results.json'}")
 
 

@@ -132,7 +132,7 @@ def compare(
         raise InputError(f"{a} and {b}: one is a folder, one a file; compare two runs, or two evaluations")
     if not a.is_dir():
         texts = _given_texts(on) if on else _own_texts(a)
-        yield _compared(f"{a.name} → {b.name}", (read_run(a), read_run(b)), texts, measures, queries, top)
+        yield _compared(f"{a.stem} → {b.stem}", (read_run(a), read_run(b)), texts, measures, queries, top)
         return
     for name, title, files, folder in _common(a, b, on, system):
         texts = _own_texts(folder / "sets" / name / "runs" / "any.trec")

@@ -16,6 +16,7 @@ from tamis.artifacts import ItemStore, RunFolder, versions, write_json, writing
 from tamis.errors import InputError, SettingsError
 from tamis.evaluation.candidates import FULL, BiEncoder, Found, Wanted, checked_run, find, run_file
 from tamis.evaluation.figures import Measured, correct, means_over_sets, measure_system, set_figures
+from tamis.evaluation.paper import MEASURE
 from tamis.evaluation.reading import read_sets
 from tamis.evaluation.scores import Model, cost_of, model_of, read_logits, score_missing
 from tamis.evaluation.sets import JudgedSet
@@ -83,6 +84,7 @@ def asked_of(
     encoder: str | None,
     prefixes: tuple[str, str],
     precision: str,
+    table: str | None = None,
 ) -> Evaluation:
     """What the command line asks for; see `Evaluation`.
 
@@ -97,6 +99,10 @@ def asked_of(
     for option, value, known in (("languages", languages, LANGUAGES), ("precision", precision, PRECISIONS)):
         if value not in known:
             raise SettingsError(f"--{option} is {value!r}, expected {', '.join(known[:-1])} or {known[-1]}")
+    if table not in (None, "paper"):
+        raise SettingsError(f"--table is {table!r}, expected paper")
+    if table and MEASURE not in (measures or MEASURES):
+        raise SettingsError(f"--table paper needs {MEASURE}: add --measure {MEASURE}")
     if depth < 1:
         raise SettingsError(f"--depth is {depth}, expected at least 1")
     return Evaluation(

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from tamis.evaluation.comparing import Change, Comparison, Place
 from tamis.evaluation.figures import GROUPINGS
+from tamis.evaluation.paper import COLUMNS, MEASURE, PaperRow
 from tamis.formulas.significance import holm
 from tamis.text import clip
 
@@ -156,6 +157,19 @@ def _millions(count: int) -> str:
     return f"{count / 10**6:,.1f} M" if count >= 10**5 else f"{count:,}"
 
 
+def print_paper(rows: Sequence[PaperRow]) -> None:
+    """Print the paper's table, in points, with how many sets of a column are there where it is not complete."""
+    caption = "A mean needs all sets of its column; where some are missing, it says how many are there."
+    table = Titled(f"{MEASURE} as in arXiv 2606.19037", [*COLUMNS, "mean", ""], caption)
+    for row in rows:
+        cells = [
+            f"{row.counts[column]} of {len(sets)}" if (mean := row.means[column]) is None else f"{mean:.2f}"
+            for column, sets in COLUMNS.items()
+        ]
+        table.add_row(row.name, *cells, "" if row.mean is None else f"{row.mean:.2f}", row.note)
+    table.show(Console(highlight=False, width=max(Console().width, 118)))
+
+
 def print_comparisons(comparisons: Iterable[Comparison]) -> None:
     """Print what changed between two runs, and the documents of the queries that changed most."""
     console = Console(highlight=False, width=max(Console().width, 118))
@@ -178,7 +192,7 @@ def print_comparisons(comparisons: Iterable[Comparison]) -> None:
     for one in found:
         figures = (f"{one.queries:,}", f"{one.before:.4f}", f"{one.after:.4f}")
         tested = _tested(one.test, next(corrected)) if one.test else [""] * 6
-        table.add_row(one.title, one.measure, *figures, *tested, f"{one.moved:,}")
+        table.add_row(one.title, *figures, *tested, f"{one.moved:,}")
     table.show(console)
     # Of many systems the one that changed most.
     for one in sorted(found, key=lambda one: -abs(one.after - one.before))[:1]:
@@ -189,7 +203,7 @@ def print_comparisons(comparisons: Iterable[Comparison]) -> None:
 def _tested(test: Mapping[str, Any], p: float) -> list[str]:
     lower, upper = test["interval"]
     counts = (f"{test[outcome]:,}" for outcome in ("wins", "ties", "losses"))
-    return [f"{test['difference']:+.4f}", f"{lower:+.4f} to {upper:+.4f}", f"{p:.4f}", *counts]
+    return [f"{test['difference']:+.4f}", f"{lower:+.3f} {upper:+.3f}", f"{p:.4f}", *counts]
 
 
 def _print_change(console: Console, one: Comparison, change: Change) -> None:
