@@ -4,14 +4,16 @@ import re
 
 import pytest
 
-from tamis.evaluation.paper import COLUMNS, NOT_RUN, PUBLISHED, paper_table
+from tamis.evaluation.paper import COLUMNS, MEASURES, NOT_RUN, PUBLISHED, TASKS, measure_of, paper_table
 from tests.commands import tamis
 from tests.conftest import write_beir
 
 
 def results(points):
     """What an evaluation of one system would say: fractions by set."""
-    return {"sets": {name: {"figures": {"m@bm25": {"nDCG@10": value / 100}}} for name, value in points.items()}}
+    return {
+        "sets": {name: {"figures": {"m@bm25": dict.fromkeys(MEASURES, value / 100)}} for name, value in points.items()}
+    }
 
 
 def all_sets(value_of):
@@ -55,6 +57,20 @@ def test_subsets_of_a_task_are_averaged_first():
     points |= {f"WikipediaRerankingMultilingual-{language}": value for language, value in (("de", 70.0), ("en", 90.0))}
     ours = paper_table(results(points))[-1]
     assert ours.means["MTEB Multilingual v2"] == pytest.approx((5 * 40 + 80) / 6)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_tasks_and_their_measures_are_those_of_mteb():
+    import mteb
+
+    main = {task.metadata.name: task.metadata.main_score for task in mteb.get_tasks(tasks=list(COLUMNS[TASKS]))}
+    names = {"map_at_1000": "AP", "mrr_at_10": "RR@10"}
+    assert {name: names[score] for name, score in main.items()} == {n: measure_of(TASKS, n) for n in COLUMNS[TASKS]}
+
+
+def test_other_splits_of_a_set_are_no_part_of_the_table():
+    points = all_sets(lambda _: 40.0) | {"scifact-train": 90.0}
+    assert paper_table(results(points))[-1].means["BEIR"] == pytest.approx(40)
 
 
 def test_the_command_prints_it_below_the_figures(tmp_path):

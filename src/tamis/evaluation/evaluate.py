@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 
 from tamis.artifacts import ItemStore, RunFolder, versions, write_json, writing
 from tamis.errors import InputError, SettingsError
+from tamis.evaluation import paper
 from tamis.evaluation.candidates import FULL, BiEncoder, Found, Wanted, checked_run, find, run_file
 from tamis.evaluation.figures import Measured, correct, means_over_sets, measure_system, set_figures
-from tamis.evaluation.paper import MEASURE
 from tamis.evaluation.reading import read_sets
 from tamis.evaluation.scores import Model, cost_of, model_of, read_logits, score_missing
 from tamis.evaluation.sets import JudgedSet
@@ -101,8 +101,9 @@ def asked_of(
             raise SettingsError(f"--{option} is {value!r}, expected {', '.join(known[:-1])} or {known[-1]}")
     if table not in (None, "paper"):
         raise SettingsError(f"--table is {table!r}, expected paper")
-    if table and MEASURE not in (measures or MEASURES):
-        raise SettingsError(f"--table paper needs {MEASURE}: add --measure {MEASURE}")
+    lacking = [name for name in paper.MEASURES if table and name not in _measures(measures or MEASURES)]
+    if lacking:
+        raise SettingsError(f"--table paper needs {lacking[0]}: add --measure {lacking[0]}")
     if depth < 1:
         raise SettingsError(f"--depth is {depth}, expected at least 1")
     return Evaluation(
@@ -145,7 +146,7 @@ def evaluate(asked: Evaluation, out: Path) -> dict[str, Any]:
         with writing(out):
             shutil.rmtree(part, ignore_errors=True)
             (part / "sets").mkdir(parents=True)
-        with _PerQuery(part / "per_query.parquet", list(measures)) as table:
+        with PerQuery(part / "per_query.parquet", list(measures)) as table:
             for judged in read_sets(asked.sets, asked.languages):
                 (part / "sets" / judged.name / "runs").mkdir(parents=True)
                 write_qrels(part / "sets" / judged.name / "qrels.trec", judged.grades)
@@ -238,17 +239,17 @@ def _systems(
     stages: Mapping[str, Found],
     runs: Mapping[str, Path],
     items: ItemStore,
-) -> Iterator[tuple[System, "_Ranked"]]:
+) -> Iterator[tuple[System, "Ranked"]]:
     """Every system with its rankings, which are made as they are read: first stages, other systems, models."""
     shown = {name: found for name, found in stages.items() if name != FULL}
     for name, found in shown.items():
-        yield System(name, name, "first stage", None), _Ranked(_as_found(found), judged)
+        yield System(name, name, "first stage", None), Ranked(_as_found(found), judged)
         oracle = f"{ORACLE}@{name}"
-        yield System(oracle, oracle, ORACLE, None), _Ranked(_by_grade(judged, found), judged, scored=False)
+        yield System(oracle, oracle, ORACLE, None), Ranked(_by_grade(judged, found), judged, scored=False)
     for name, path in runs.items():
         if file := run_file(path, judged.name):
             found = checked_run(file, judged)
-            yield System(name, name, "run", next(iter(shown), None)), _Ranked(_as_found(found), judged)
+            yield System(name, name, "run", next(iter(shown), None)), Ranked(_as_found(found), judged)
     for model in models:
         score_missing(model, judged, stages, items)
         if len(models) > 1:
@@ -260,7 +261,7 @@ def _systems(
             ):
                 if sign == "@" or weight:
                     system = f"{model.name}{sign}{name}"
-                    ranked = _Ranked(_reranked(model, judged, found, items, weight), judged)
+                    ranked = Ranked(_reranked(model, judged, found, items, weight), judged)
                     yield System(system, system, group, name if name in shown else None), ranked
 
 
@@ -268,7 +269,7 @@ TiedRanking = tuple[str, Sequence[str], bool]
 """A question's id, its documents best first, and whether the best score is shared."""
 
 
-class _Ranked:
+class Ranked:
     """Rankings on their way to a file and a measure, and how many are tied."""
 
     def __init__(self, rankings: Iterator[TiedRanking], judged: JudgedSet, scored: bool = True) -> None:
@@ -314,7 +315,7 @@ def _facts(model: Model, items: ItemStore) -> dict[str, Any]:
     return {"path": model.path, "precision": model.precision, "cost": asdict(cost) if cost else None}
 
 
-class _PerQuery:
+class PerQuery:
     """per_query.parquet: a row for each question and system."""
 
     def __init__(self, path: Path, measures: Sequence[str]) -> None:
@@ -324,7 +325,7 @@ class _PerQuery:
         self._schema = pa.schema([*texts, *figures])
         self._writer = pq.ParquetWriter(path, self._schema, compression="zstd")
 
-    def __enter__(self) -> "_PerQuery":
+    def __enter__(self) -> "PerQuery":
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -66,10 +66,11 @@ def measure_system(
     place = {query_id: number for number, query_id in enumerate(judged.questions)}
     values = {name: np.zeros(len(place)) for name in measures}
     main = dict([next(iter(measures.items()))])
+    grades_of_all = judged.grades
     narrowed = document_languages(judged)
     across = {language: _relevant(judged, grades) for language, grades in narrowed.items()}
     for block in blocks(rankings):
-        for name, found in measure_block(block, judged.grades, measures).items():
+        for name, found in measure_block(block, grades_of_all, measures).items():
             for query_id, value in found.items():
                 values[name][place[query_id]] = value
         for language, grades in narrowed.items():

@@ -5,7 +5,10 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, Final
 
-MEASURE: Final = "nDCG@10"
+_MIRACL: Final = "ar bn de en es fa fi fr hi id ja ko ru sw te th yo zh"
+
+TASKS: Final = "MTEB Multilingual v2"
+"""The column whose sets are tasks of mteb, with subsets and a main score of their own."""
 
 COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
     "BEIR": (
@@ -25,29 +28,7 @@ COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
         "trec-covid",
         "webis-touche2020",
     ),
-    "MIRACL": tuple(
-        f"miracl-{language}"
-        for language in [
-            "ar",
-            "bn",
-            "de",
-            "en",
-            "es",
-            "fa",
-            "fi",
-            "fr",
-            "hi",
-            "id",
-            "ja",
-            "ko",
-            "ru",
-            "sw",
-            "te",
-            "th",
-            "yo",
-            "zh",
-        ]
-    ),
+    "MIRACL": tuple(f"miracl-{language}" for language in _MIRACL.split()),
     "MTEB Multilingual v2": (
         "AlloprofReranking",
         "RuBQReranking",
@@ -59,6 +40,9 @@ COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """Sets of each column, by the name that a folder or task has to have. The paper gives means only and does not list its
 sets: these are the public ones of BEIR, the development sets of MIRACL, and the benchmark's six tasks."""
+
+MEASURES: Final = ("nDCG@10", "AP", "RR@10")
+"""nDCG@10, and of the tasks of mteb their main scores: MAP, and of WebLINX MRR@10."""
 
 PUBLISHED: Final[Mapping[str, Mapping[str, float]]] = {
     "first stage, Qwen3-Embedding-0.6B": {"BEIR": 54.11, "MIRACL": 59.87, "MTEB Multilingual v2": 61.41},
@@ -93,8 +77,8 @@ def paper_table(results: Mapping[str, Any]) -> list[PaperRow]:
     """Published rows, then every system of an evaluation; only complete columns are averaged.
 
     Args:
-        results: As `tamis evaluate` wrote them. A set belongs to a column by its name, or as `NAME-SUBSET`, whose
-            subsets are averaged first.
+        results: As `tamis evaluate` wrote them. A set belongs to a column by its name; a task's subset and split
+            as `TASK-SUBSET`.
 
     Returns:
         At least the published rows.
@@ -111,18 +95,22 @@ def paper_table(results: Mapping[str, Any]) -> list[PaperRow]:
 
 
 def _points(system: str, sets: Mapping[str, Any]) -> dict[str, float]:
-    """A system's points on each set of a column that it was run on."""
+    """A system's points on each set of a column that it was run on; subsets and splits of a task are averaged."""
     found: dict[str, float] = {}
-    for members in COLUMNS.values():
+    for column, members in COLUMNS.items():
         for member in members:
-            own = [
-                one["figures"][system][MEASURE]
-                for name, one in sets.items()
-                if (name == member or name.startswith(f"{member}-")) and MEASURE in one["figures"].get(system, {})
-            ]
-            if own:
+            named = [name for name in sets if name == member or (column == TASKS and name.startswith(f"{member}-"))]
+            own = [sets[name]["figures"].get(system, {}).get(measure_of(column, member)) for name in named]
+            if own and None not in own:
                 found[member] = 100 * fmean(own)
     return found
+
+
+def measure_of(column: str, member: str) -> str:
+    """The measure of a set in the table."""
+    if column != TASKS:
+        return MEASURES[0]
+    return MEASURES[2] if member == "WebLINXCandidatesReranking" else MEASURES[1]
 
 
 def _own_row(name: str, points: Mapping[str, float]) -> PaperRow:

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from tamis.evaluation.comparing import Change, Comparison, Place
 from tamis.evaluation.figures import GROUPINGS
-from tamis.evaluation.paper import COLUMNS, MEASURE, PaperRow
+from tamis.evaluation.paper import COLUMNS, PaperRow
 from tamis.formulas.significance import holm
 from tamis.text import clip
 
@@ -46,9 +46,9 @@ TITLES = {
 }
 
 
-def print_evaluation(results: Results) -> None:
-    """Print a table for each set, the means over the sets, and what each model costs."""
-    console = Console(highlight=False, width=max(Console().width, 118))
+def print_evaluation(results: Results, console: Console | None = None) -> None:
+    """Print a table for each set, the means over the sets, and what each model costs; None is standard output."""
+    console = console or Console(highlight=False, width=max(Console().width, 118))
     for name, found in results["sets"].items():
         for table in _set_tables(name, found, results):
             table.show(console)
@@ -160,7 +160,11 @@ def _millions(count: int) -> str:
 def print_paper(rows: Sequence[PaperRow]) -> None:
     """Print the paper's table, in points, with how many sets of a column are there where it is not complete."""
     caption = "A mean needs all sets of its column; where some are missing, it says how many are there."
-    table = Titled(f"{MEASURE} as in arXiv 2606.19037", [*COLUMNS, "mean", ""], caption)
+    table = Titled(
+        "as in arXiv 2606.19037, points: nDCG@10; of the tasks of MTEB their main scores",
+        [*COLUMNS, "mean", ""],
+        caption,
+    )
     for row in rows:
         cells = [
             f"{row.counts[column]} of {len(sets)}" if (mean := row.means[column]) is None else f"{mean:.2f}"

@@ -1,0 +1,145 @@
+"""How long figures and tables take, and whether memory stays flat: 100,000 questions with 100 documents each.
+
+    make bench-evaluation
+    python benchmarks/evaluation.py --questions 2000 --documents 20
+
+Writes benchmarks/results/evaluation.json and evaluation.md. Rankings are made up and streamed, as those of a model are
+from the item store: two systems, five measures, tests, groups, the table of questions and TREC runs. Each size runs in
+a process of its own. What it held once questions and judgements were there grows with their number whatever is done
+with them; what comes on top is compared with that of a tenth of the questions.
+"""
+
+import argparse
+import json
+import multiprocessing
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from machine import commit, machine, targets_table
+
+ROOT = Path(__file__).resolve().parent
+CORPUS = 20_000
+LANGUAGES = ("de", "en", "ja")
+FLAT = 1.5
+"""Times the memory of a tenth of the questions that counts as flat: eight bytes a figure and question are kept."""
+
+
+def made_up_set(questions: int) -> Any:
+    """Questions in three languages, each with three relevant documents."""
+    from tamis.evaluation.sets import JudgedSet
+    from tamis.records import Document
+    from tamis.stages.evaluate import Question
+
+    rng = np.random.default_rng(0)
+    ids = [f"d{number}" for number in range(CORPUS)]
+    documents = {doc_id: Document(doc_id, f"text of {doc_id}", "en") for doc_id in ids}
+    relevant = rng.integers(0, CORPUS, (questions, 3))
+    asked = {
+        f"q{number}": Question(
+            f"q{number}", f"question {number}", LANGUAGES[number % 3], {ids[place]: 1 for place in places}
+        )
+        for number, places in enumerate(relevant.tolist())
+    }
+    return JudgedSet("made-up", "none", documents, asked)
+
+
+def rankings(judged: Any, depth: int, seed: int, found: float) -> Iterator[tuple[str, list[str], bool]]:
+    """A ranking of each question that has its first relevant document on top with a chance of `found`."""
+    rng = np.random.default_rng(seed)
+    ids = list(judged.documents)
+    for query_id, question in judged.questions.items():
+        ranked = [ids[place] for place in np.unique(rng.integers(0, CORPUS, depth + depth // 8)).tolist()]
+        rng.shuffle(ranked)
+        best = next(iter(question.relevant))
+        head = [best] if rng.random() < found else []
+        yield query_id, [*head, *(doc_id for doc_id in ranked if doc_id != best)][:depth], False
+
+
+def measure(questions: int, depth: int, out: "multiprocessing.Queue[dict[str, float]]") -> None:
+    """Everything that follows the scores, for one size."""
+    from rich.console import Console
+
+    from tamis.evaluation import tables
+    from tamis.evaluation.costs import peak, reset_peak
+    from tamis.evaluation.evaluate import MEASURES, PerQuery, Ranked
+    from tamis.evaluation.figures import correct, means_over_sets, measure_system, set_figures
+    from tamis.formulas.measures import parse_measures
+    from tamis.stages.evaluate import System
+
+    judged = made_up_set(questions)
+    measures = parse_measures(MEASURES)
+    measure_system(judged, System("warm-up", "", "run", None), [("q0", ["d0"])], measures, lambda: None)
+    reset_peak()
+    held = peak()
+    seconds: dict[str, float] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        started = time.perf_counter()
+        measured = []
+        for seed, (name, baseline, found) in enumerate([("first", None, 0.4), ("model", "first", 0.42)]):
+            ranked = Ranked(rankings(judged, depth, seed, found), judged)
+            stream = ranked.written(Path(folder) / f"{name}.trec", name)
+            measured.append(
+                measure_system(judged, System(name, name, "run", baseline), stream, measures, ranked.tie_rate)
+            )
+        seconds["measures"] = time.perf_counter() - started
+        started = time.perf_counter()
+        sets = {judged.name: set_figures(judged, measured, MEASURES[0], rounds=10_000)}
+        correct(sets)
+        seconds["tests_and_groups"] = time.perf_counter() - started
+        started = time.perf_counter()
+        with PerQuery(Path(folder) / "per_query.parquet", MEASURES) as table:
+            table.add(judged, measured)
+        results = {"measures": MEASURES, "main_measure": MEASURES[0], "sets": sets, "means": means_over_sets(sets)}
+        with Path(folder, "table.txt").open("w", encoding="utf-8") as file:
+            tables.print_evaluation({**results, "models": {}}, Console(file=file, width=118))
+        seconds["tables"] = time.perf_counter() - started
+    out.put({**seconds, "held_bytes": held, "more_bytes": peak() - held})
+
+
+def run(questions: int, depth: int) -> dict[str, float]:
+    """One size in a process of its own."""
+    context = multiprocessing.get_context("spawn")
+    queue: multiprocessing.Queue[dict[str, float]] = context.Queue()
+    process = context.Process(target=measure, args=(questions, depth, queue))
+    process.start()
+    found = queue.get()
+    process.join()
+    return {"questions": questions, "documents": depth, **{name: round(value, 2) for name, value in found.items()}}
+
+
+def main() -> None:
+    """Measure both sizes and write the results."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--questions", type=int, default=100_000)
+    parser.add_argument("--documents", type=int, default=100)
+    wanted = parser.parse_args()
+    rows = [run(size, wanted.documents) for size in (max(1, wanted.questions // 10), wanted.questions)]
+    small, large = rows
+    ratio = large["more_bytes"] / max(1, small["more_bytes"])
+    name = "memory beyond the questions, ratio to a tenth of them"
+    targets = [{"name": name, "value": ratio, "bound": f"<= {FLAT}", "met": ratio <= FLAT}]
+    content = {"commit": commit(), "machine": machine(), "sizes": rows, "targets": targets}
+    results = ROOT / "results"
+    results.mkdir(exist_ok=True)
+    (results / "evaluation.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    lines = [
+        "| questions | documents each | measures, s | tests and groups, s | tables, s | held, MiB | on top, MiB |",
+        "|---:|---:|---:|---:|---:|---:|---:|",
+        *(
+            f"| {row['questions']:,} | {row['documents']} | {row['measures']:.1f} | {row['tests_and_groups']:.1f} | "
+            f"{row['tables']:.1f} | {row['held_bytes'] / 2**20:,.0f} | {row['more_bytes'] / 2**20:,.0f} |"
+            for row in rows
+        ),
+    ]
+    text = "\n".join([*lines, "", *targets_table(targets)]) + "\n"
+    (results / "evaluation.md").write_text(text, encoding="utf-8")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
