@@ -113,7 +113,7 @@ def _group_table(title: str, groups: Mapping[str, Any], main: str) -> Titled:
 
 
 def _matrix_table(system: str, matrix: Mapping[str, Any], main: str) -> Titled:
-    told = list(dict.fromkeys(language for row in matrix.values() for language in row))
+    told = sorted({language for row in matrix.values() for language in row})
     table = Titled(f"{system}: {main}, language of the question (rows) and of the documents (columns)", told)
     for asked, row in matrix.items():
         cells = [f"{row[language]['figures'][system]:.3f}" if language in row else "–" for language in told]
