@@ -87,18 +87,22 @@ class QueryRequest:
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """What calls of a language model cost.
+    """What calls of a model behind a server cost.
 
     Attributes:
         prompt: Tokens that it read.
         completion: Tokens that it wrote.
+        requests: Times that it was at work, answered or not.
     """
 
     prompt: int = 0
     completion: int = 0
+    requests: int = 0
 
     def __add__(self, other: "Tokens") -> "Tokens":
-        return Tokens(self.prompt + other.prompt, self.completion + other.completion)
+        return Tokens(
+            self.prompt + other.prompt, self.completion + other.completion, self.requests + other.requests
+        )
 
 
 @dataclass(frozen=True, slots=True)

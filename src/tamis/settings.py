@@ -3,7 +3,7 @@
 import difflib
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -129,23 +129,18 @@ class TransformersSettings(Section):
     mode: Literal["chat", "completion"] = Field(default="completion", description="chat: it has a chat template")
 
 
-class EndpointSettings(Section):
-    """A server that speaks OpenAI's protocol. Where it stands and what may be spent changes no result."""
+class ServerSettings(Section):
+    """A model behind a server. Where it stands and what may be spent changes no result, what it is called does."""
 
     url: str = Field(description="up to the version, for instance http://localhost:8000/v1")
     model: str = Field(min_length=1, description="as the server calls it")
-    mode: Literal["chat", "completion"] = Field(
-        default="chat", description="chat: POST URL/chat/completions; completion: POST URL/completions with examples"
-    )
+    revision: str = Field(default="", description="of your own choice, to tell two models of one name apart")
     key_variable: str = Field(
         default="OPENAI_API_KEY", description="name of the environment variable with the key; may be unset"
     )
-    max_tokens: int = Field(default=96, ge=1, description="of one answer; models that think aloud need many more")
-    extra: dict[str, Any] = Field(
-        default_factory=dict, description="more fields of the request; null leaves one of ours out"
-    )
     prompt_price: float = Field(default=0.0, ge=0, description="of a million tokens of prompts, in any currency")
     completion_price: float = Field(default=0.0, ge=0, description="of a million tokens of answers")
+    request_price: float = Field(default=0.0, ge=0, description="of a thousand requests, where these are paid for")
     budget_tokens: int = Field(default=0, ge=0, description="most tokens that a run folder may cost, 0: no limit")
     budget_money: float = Field(default=0.0, ge=0, description="most money that a run folder may cost, 0: no limit")
 
@@ -168,14 +163,39 @@ class EndpointSettings(Section):
         return name
 
     @model_validator(mode="after")
+    def _a_budget_in_money_has_prices(self) -> "ServerSettings":
+        if self.budget_money and not (self.prompt_price or self.completion_price or self.request_price):
+            raise ValueError("budget_money needs prompt_price and completion_price, of a million tokens each")
+        return self
+
+
+PLACE_AND_PRICE = frozenset(ServerSettings.model_fields) - {"model", "revision"}
+"""Settings of a server that change no result."""
+
+
+def _check_extra(extra: Mapping[str, Any], ours: Collection[str], optional: Collection[str]) -> None:
+    """More fields of a request may not replace ours; null leaves one of the optional ones out."""
+    for name, value in extra.items():
+        if name in ours and not (value is None and name in optional):
+            may = f"; {', '.join(sorted(optional))} may be null" if optional else ""
+            raise ValueError(f"extra: {name!r} is set by tamis{may}")
+
+
+class EndpointSettings(ServerSettings):
+    """A server that speaks OpenAI's protocol and writes queries."""
+
+    mode: Literal["chat", "completion"] = Field(
+        default="chat", description="chat: POST URL/chat/completions; completion: POST URL/completions with examples"
+    )
+    max_tokens: int = Field(default=96, ge=1, description="of one answer; models that think aloud need many more")
+    extra: dict[str, Any] = Field(
+        default_factory=dict, description="more fields of the request; null leaves one of ours out"
+    )
+
+    @model_validator(mode="after")
     def _extra_leaves_the_evidence_alone(self) -> "EndpointSettings":
         ours = {"model", "messages", "prompt", "seed", "temperature", "max_tokens", "n", "stream"}
-        optional = {"seed", "temperature", "max_tokens"}
-        for name, value in self.extra.items():
-            if name in ours and not (value is None and name in optional):
-                raise ValueError(f"extra: {name!r} is set by tamis; {', '.join(sorted(optional))} may be null")
-        if self.budget_money and not (self.prompt_price or self.completion_price):
-            raise ValueError("budget_money needs prompt_price and completion_price, of a million tokens each")
+        _check_extra(self.extra, ours, {"seed", "temperature", "max_tokens"})
         return self
 
 
@@ -293,6 +313,11 @@ class EncoderTeacher(EncoderSettings):
     kind: Literal["encoder"]
     weight: float = Field(default=1.0, gt=0)
 
+    @property
+    def name(self) -> str:
+        """Of its folder."""
+        return self.path.name
+
 
 class RerankerTeacher(Section):
     """A reranker of any family as part of the teacher."""
@@ -302,6 +327,78 @@ class RerankerTeacher(Section):
     instruction: str | None = Field(default=None, description="for models that take one")
     weight: float = Field(default=1.0, gt=0)
 
+    @property
+    def name(self) -> str:
+        """Of its folder."""
+        return self.path.name
+
+
+class RemoteTeacher(ServerSettings):
+    """What the teachers behind a server have in common."""
+
+    weight: float = Field(default=1.0, gt=0)
+    max_chars: int = Field(default=8000, ge=1, description="characters of a document that are sent; the rest is cut")
+    extra: dict[str, Any] = Field(
+        default_factory=dict, description="more fields of the request; null leaves one of ours out"
+    )
+
+    @property
+    def name(self) -> str:
+        """As the server calls it."""
+        return self.model
+
+
+class JudgeTeacher(RemoteTeacher):
+    """A language model that is asked whether a document answers a query, by POST URL/chat/completions.
+
+    Its score is the log-odds of yes against no, so the server has to tell `top_logprobs`.
+    """
+
+    kind: Literal["judge"]
+    template: Path | None = Field(
+        default=None, description="YAML file with a prompt of your own; none: the one that comes with tamis"
+    )
+
+    @model_validator(mode="after")
+    def _extra_leaves_the_question_alone(self) -> "JudgeTeacher":
+        optional = {"temperature", "max_tokens"}
+        ours = {"model", "messages", "logprobs", "top_logprobs", "n", "stream"} | optional
+        _check_extra(self.extra, ours, optional)
+        return self
+
+
+class RemoteRerankerTeacher(RemoteTeacher):
+    """A reranker that is asked by POST URL/rerank, in the way of Cohere, Jina and vLLM or in that of TEI."""
+
+    kind: Literal["remote-reranker"]
+    protocol: Literal["cohere", "tei"] = Field(
+        default="cohere", description="cohere: Cohere's, also Jina's and vLLM's; tei: Text Embeddings Inference's"
+    )
+    batch: int = Field(default=32, ge=1, description="documents of one request at most")
+
+    @model_validator(mode="after")
+    def _extra_leaves_the_texts_alone(self) -> "RemoteRerankerTeacher":
+        optional = {"top_n", "raw_scores"}
+        _check_extra(self.extra, {"model", "query", "documents", "texts"} | optional, optional)
+        return self
+
+
+class RemoteEncoderTeacher(RemoteTeacher):
+    """A bi-encoder that is asked by POST URL/embeddings, in OpenAI's protocol; cosine."""
+
+    kind: Literal["remote-encoder"]
+    query_prefix: str = ""
+    document_prefix: str = ""
+    batch: int = Field(default=32, ge=1, description="texts of one request at most")
+
+    @model_validator(mode="after")
+    def _extra_leaves_the_texts_alone(self) -> "RemoteEncoderTeacher":
+        _check_extra(self.extra, {"model", "input", "encoding_format"}, ())
+        return self
+
+
+Teacher = EncoderTeacher | RerankerTeacher | JudgeTeacher | RemoteRerankerTeacher | RemoteEncoderTeacher
+
 
 class ScoresSettings(Section):
     """The teacher: a weighted sum of per-query z-scores."""
@@ -309,7 +406,7 @@ class ScoresSettings(Section):
     dense: float = Field(default=1.0, ge=0, description="weight of the bi-encoder")
     bm25: float = Field(default=0.5, ge=0, description="weight of BM25")
     use: float = Field(default=0.5, ge=0, description="weight of the Universal Sentence Encoder; 0 leaves it out")
-    teachers: tuple[Annotated[EncoderTeacher | RerankerTeacher, Field(discriminator="kind")], ...] = Field(
+    teachers: tuple[Annotated[Teacher, Field(discriminator="kind")], ...] = Field(
         default=(), description="more of them, asked about every candidate; alone (the three above 0) one is distilled"
     )
     seed_bonus: float = Field(
@@ -501,6 +598,11 @@ class MachineSettings(Section):
         "than one GPU; needs torchrun (not for warm students)",
     )
     requests: RequestsSettings = RequestsSettings()
+    cache: Path | None = Field(
+        default=None,
+        description="folder for what teachers and language models answered, shared by all runs; none: tamis in "
+        "$XDG_CACHE_HOME or ~/.cache. On a disk of this machine: sqlite does not lock across a network",
+    )
 
 
 class Recipe(Section):

@@ -15,7 +15,7 @@ from tamis.pipeline import run_recipe
 from tamis.records import Dropped, Query
 from tamis.settings import recipe_from
 from tests.commands import start, write_recipe
-from tests.generators.scripted_server import Reply, Seen, chat, scripted
+from tests.remote.scripted_server import Reply, Seen, chat, scripted
 
 KEY = "sk-very-secret-0123456789"
 

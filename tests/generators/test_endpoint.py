@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from tamis.errors import ModelError, RunError, SettingsError
-from tamis.generators.client import retry_after
+from tamis.remote.client import retry_after
 from tamis.generators.endpoint import EndpointGenerator
 from tamis.generators.templates import load_prompts
 from tamis.records import Document, Prompt, Query, QueryAnswer, QueryRequest, Tokens
 from tamis.settings import EndpointSettings, PromptSettings, RequestsSettings
 from tamis.stages.queries import Plan, write_queries
-from tests.generators.scripted_server import Reply, Script, ScriptedServer, Seen, chat, scripted
+from tests.remote.scripted_server import Reply, Script, ScriptedServer, Seen, chat, scripted
 
 KEY = "sk-very-secret-0123456789"
 NOTHING = Tokens()
@@ -233,7 +233,7 @@ def test_a_server_that_asks_for_a_day_is_not_waited_for() -> None:
             403,
             "check the key in the environment variable SOME_KEY and whether it may use queries.endpoint.model (org/m",
         ),
-        (404, "check queries.endpoint.url (most end with /v1), mode and model (org/model)"),
+        (404, "check queries.endpoint.url (most end with /v1), model (org/model), mode (chat) and extra"),
         (301, "queries.endpoint.url has moved there"),
     ],
 )
@@ -314,7 +314,7 @@ def test_the_budget_in_tokens_is_kept_and_what_is_finished_comes_first() -> None
         answers, said = written_until_it_stops(generator, 100)
     assert [answer.text for answer in answers if answer.text] == ["x y"] * 33
     assert len(server.seen) == 33
-    assert generator.budget.spent == Tokens(33 * 15, 33 * 15)
+    assert generator.budget.spent == Tokens(33 * 15, 33 * 15, 33)
     assert said == (
         "queries.endpoint.budget_tokens: the next request could exceed 1,000: 495 tokens of prompts and 495 of answers "
         "are spent; finished queries are kept, raise it or lower queries.documents, and run the same command again"
@@ -338,7 +338,7 @@ def test_the_budget_in_money_counts_what_was_spent_before() -> None:
 def test_answers_that_tell_no_cost_are_estimated() -> None:
     with asked(lambda *_: Reply(chat("what is it?", tokens=None))) as (_, generator):
         (answer,) = generator.write(requests(1))
-    assert answer.tokens == generator.budget.spent == Tokens(3 + 16, 4)
+    assert answer.tokens == generator.budget.spent == Tokens(3 + 16, 4, 1)
 
 
 def test_failed_attempts_that_may_be_paid_are_counted() -> None:
@@ -348,4 +348,4 @@ def test_failed_attempts_that_may_be_paid_are_counted() -> None:
     with asked(script) as (_, generator):
         (answer,) = generator.write(requests(1))
     assert answer.text == "x y"
-    assert answer.tokens == Tokens(30 + 19 + 30, 5 + 96 + 5)
+    assert answer.tokens == Tokens(30 + 19 + 30, 5 + 96 + 5, 3)

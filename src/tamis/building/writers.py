@@ -15,7 +15,7 @@ from tamis.generators.extractive import ExtractiveGenerator, inverse_document_fr
 from tamis.generators.templates import Mode, Prompts, load_prompts, load_templates
 from tamis.progress import track
 from tamis.records import Document, Dropped, Query, QueryAnswer, QueryRequest, Tokens
-from tamis.settings import QueriesSettings, Recipe, Section
+from tamis.settings import PLACE_AND_PRICE, QueriesSettings, Recipe, Section
 from tamis.stages.queries import Generate, Plan, write_queries
 
 if TYPE_CHECKING:
@@ -28,9 +28,9 @@ _LOOKED_UP: Final = 256
 """Requests whose answers are looked up at a time."""
 
 _NOT_OF_THE_RESULT: Final = {
-    "llama": {"model"},
-    "transformers": {"path"},
-    "endpoint": {"url", "key_variable", "prompt_price", "completion_price", "budget_tokens", "budget_money"},
+    "llama": frozenset({"model"}),
+    "transformers": frozenset({"path"}),
+    "endpoint": PLACE_AND_PRICE,
 }
 """Settings that do not change what is written; of files the hash stands in the key."""
 
@@ -57,7 +57,9 @@ def _facts(recipe: Recipe, kind: str) -> Facts:
     """Everything but the request that a language model's query depends on."""
     settings = recipe.queries
     section: Section = getattr(settings, kind)
-    facts = section.model_dump(mode="json", exclude=_NOT_OF_THE_RESULT[kind])
+    facts = section.model_dump(mode="json", exclude=set(_NOT_OF_THE_RESULT[kind]))
+    if not facts.get("revision"):
+        facts.pop("revision", None)  # none is as if there were no such setting
     if kind == "llama" and settings.llama:
         model = settings.llama.model
         facts["model"] = file_hash(model) if model.is_file() else str(model)

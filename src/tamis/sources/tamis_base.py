@@ -4,7 +4,6 @@ The first use builds an ordinary model folder from both in the user's cache; lat
 """
 
 import json
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -14,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from tamis.errors import InputError, RunError
 from tamis.sources.e5_small import E5_SHA256, convert_e5_small
 from tamis.sources.wheels import file_sha256
+from tamis.user_cache import user_cache
 
 NAME = "tamis-base"
 """What stands for the model wherever a model folder is expected."""
@@ -40,7 +40,7 @@ def tamis_base() -> Path:
         RunError: The cache cannot be written.
     """
     manifest = json.loads((SHIPPED / _MANIFEST).read_text(encoding="utf-8"))
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tamis"
+    cache = user_cache()
     folder = cache / f"{NAME}-{manifest['sha256'][:12]}"
     if folder.is_dir():
         return folder

@@ -6,13 +6,16 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final, Generic, TypeVar
 
 from tamis.errors import ModelError, TamisError
-from tamis.generators.budget import Budget, estimated_tokens, usage
-from tamis.generators.client import Failure, Outcome, Refusal, piece
-from tamis.records import QueryAnswer, QueryRequest, Tokens
+from tamis.records import Tokens
+from tamis.remote.budget import Budget, usage
+from tamis.remote.client import Failure, Json, Outcome, Refusal, piece
 from tamis.settings import RequestsSettings
+
+Request = TypeVar("Request")
+Value = TypeVar("Value")
 
 _NOTHING: Final = Tokens()
 
@@ -24,26 +27,49 @@ LONGEST_WAIT: Final = 600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
+class Answer(Generic[Request, Value]):
+    """What became of a request.
+
+    Attributes:
+        request: The request.
+        value: What was asked for, None where it did not come.
+        reason: Why not, a few fixed words; empty where it came.
+        final: Whether asking again would cost again and bring no other answer.
+        tokens: What all attempts cost together.
+    """
+
+    request: Request
+    value: Value | None = None
+    reason: str = ""
+    final: bool = True
+    tokens: Tokens = _NOTHING
+
+
+@dataclass(frozen=True, slots=True)
+class Server(Generic[Request, Value]):
     """How to ask one server, as its protocol wants it.
 
     Attributes:
         url: For messages.
         send: Sends a request once.
         most: What sending it once can cost.
-        text: The query in the answer to a request, None where it has none.
+        value: What was asked for, in the answer to a request; None where it is not there. A ModelError stops the run.
+        written: Tokens that a value is taken to have cost where the server does not say.
+        wanted: What an answer lacks that has no value, for instance `query`.
         refused: What to tell the user when the server refuses a request.
     """
 
     url: str
-    send: Callable[[QueryRequest], "Future[Outcome]"]
-    most: Callable[[QueryRequest], Tokens]
-    text: Callable[[QueryRequest, dict[str, Any]], str | None]
+    send: Callable[[Request], "Future[Outcome]"]
+    most: Callable[[Request], Tokens]
+    value: Callable[[Request, Json], Value | None]
+    written: Callable[[Value | None], int]
+    wanted: str
     refused: Callable[[Refusal], ModelError]
 
 
 @dataclass(slots=True)
-class _Asked:
+class _Asked(Generic[Request]):
     """A request under way or waiting for its next attempt.
 
     Attributes:
@@ -54,14 +80,14 @@ class _Asked:
         due: When it may be sent again, on the monotonic clock.
     """
 
-    request: QueryRequest
+    request: Request
     most: Tokens
     attempts: int = 0
     paid: Tokens = _NOTHING
     due: float = 0.0
 
 
-class Attempts:
+class Attempts(Generic[Request, Value]):
     """One pass over requests. All of it runs on the caller's thread; only the connections have their own.
 
     Attributes:
@@ -70,11 +96,11 @@ class Attempts:
 
     def __init__(
         self,
-        server: Server,
+        server: Server[Request, Value],
         settings: RequestsSettings,
         budget: Budget,
         failures: Counter[str],
-        requests: Iterable[QueryRequest],
+        requests: Iterable[Request],
     ) -> None:
         """Send nothing yet.
 
@@ -88,12 +114,12 @@ class Attempts:
         self.stopped: TamisError | None = None
         self._server, self._settings, self._budget, self._failures = server, settings, budget, failures
         self._todo = iter(requests)
-        self._running: dict[Future[Outcome], _Asked] = {}
-        self._waiting: list[_Asked] = []
+        self._running: dict[Future[Outcome], _Asked[Request]] = {}
+        self._waiting: list[_Asked[Request]] = []
         self._in_a_row = 0
         self._rest_until = 0.0  # the server asked for it
 
-    def answers(self) -> Iterator[QueryAnswer]:
+    def answers(self) -> Iterator[Answer[Request, Value]]:
         """The answers as they come. When something stops the run, those under way are waited for: they are paid."""
         try:
             while True:
@@ -129,7 +155,7 @@ class Attempts:
             asked.attempts += 1
             self._running[self._server.send(asked.request)] = asked
 
-    def _next(self, room: bool) -> _Asked | None:
+    def _next(self, room: bool) -> _Asked[Request] | None:
         """The next attempt that is due, or where there is room the next request; None where there is neither."""
         due = min(self._waiting, key=lambda asked: asked.due, default=None)
         if due is not None and due.due <= time.monotonic():
@@ -150,7 +176,7 @@ class Attempts:
             time.sleep(seconds or 0.0)
         return ()
 
-    def _judged(self, asked: _Asked, outcome: Outcome) -> QueryAnswer | None:
+    def _judged(self, asked: _Asked[Request], outcome: Outcome) -> Answer[Request, Value] | None:
         """The answer to a request; None where it is tried again."""
         if isinstance(outcome, Refusal):
             self.stopped = self.stopped or self._server.refused(outcome)
@@ -159,19 +185,26 @@ class Attempts:
             if outcome.paid:
                 self._pay(asked, asked.most)
             return self._failed(asked, outcome, final=False)
-        text, used = self._server.text(asked.request, outcome), usage(outcome)
-        self._pay(asked, used or Tokens(asked.most.prompt, estimated_tokens(text or "")))
-        if text is None:
-            failure = Failure("no query in the answer", f"no query in {piece(repr(outcome))}")
+        used = usage(outcome)
+        try:
+            value = self._server.value(asked.request, outcome)
+        except ModelError as error:
+            self._pay(asked, used or asked.most)
+            self.stopped = self.stopped or error
+            return _given_up(asked, "not understood")
+        self._pay(asked, used or Tokens(asked.most.prompt, self._server.written(value), 1))
+        if value is None:
+            wanted = self._server.wanted
+            failure = Failure(f"no {wanted} in the answer", f"no {wanted} in {piece(repr(outcome))}")
             return self._failed(asked, failure, final=used is not None)
         self._in_a_row = 0
-        return QueryAnswer(asked.request.place, text, tokens=asked.paid)
+        return Answer(asked.request, value, tokens=asked.paid)
 
-    def _pay(self, asked: _Asked, tokens: Tokens) -> None:
+    def _pay(self, asked: _Asked[Request], tokens: Tokens) -> None:
         asked.paid += tokens
         self._budget.spent += tokens
 
-    def _failed(self, asked: _Asked, failure: Failure, final: bool) -> QueryAnswer | None:
+    def _failed(self, asked: _Asked[Request], failure: Failure, final: bool) -> Answer[Request, Value] | None:
         """Put the request aside for another attempt, or give it up."""
         self._failures[failure.reason] += 1
         if failure.wait > LONGEST_WAIT:
@@ -194,9 +227,11 @@ class Attempts:
         return _given_up(asked, failure.reason, final)
 
     def _stop(self, what: str, advice: str) -> None:
-        error = ModelError(f"{self._server.url}: {what}; finished queries are kept, {advice}")
+        error = ModelError(
+            f"{self._server.url}: {what}; finished {self._budget.wording.results} are kept, {advice}"
+        )
         self.stopped = self.stopped or error
 
 
-def _given_up(asked: _Asked, reason: str, final: bool = False) -> QueryAnswer:
-    return QueryAnswer(asked.request.place, reason=reason, final=final, tokens=asked.paid)
+def _given_up(asked: _Asked[Request], reason: str, final: bool = False) -> Answer[Request, Value]:
+    return Answer(asked.request, None, reason, final, asked.paid)

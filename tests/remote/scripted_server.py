@@ -32,8 +32,10 @@ class Seen:
 
     @property
     def prompt(self) -> str:
-        """What the model is given."""
-        return self.body["messages"][-1]["content"] if "messages" in self.body else self.body["prompt"]
+        """What the model is given; of a request that is no prompt, all of it."""
+        if "messages" in self.body:
+            return str(self.body["messages"][-1]["content"])
+        return str(self.body.get("prompt") or json.dumps(self.body))
 
 
 Script = Callable[[Seen, int], Reply]

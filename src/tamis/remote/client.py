@@ -51,13 +51,17 @@ class Refusal:
     detail: str
 
 
-Outcome = dict[str, Any] | Failure | Refusal
+Json = dict[str, Any] | list[Any]
+
+Outcome = Json | Failure | Refusal
 
 
 class Client:
     """Posts JSON to one server. Call `close` when done."""
 
-    def __init__(self, url: str, key: str, timeout: float, concurrency: int) -> None:
+    def __init__(
+        self, url: str, key: str, timeout: float, concurrency: int, answer: type[dict[str, Any]] | type[list[Any]]
+    ) -> None:
         """Start the thread; nothing is sent yet.
 
         Args:
@@ -65,11 +69,12 @@ class Client:
             key: Sent as a bearer token with every request and shown nowhere; empty: none is sent.
             timeout: Seconds for a whole answer.
             concurrency: Most connections.
+            answer: What a whole answer is: an object or an array.
         """
         import httpx2
 
         self._secret = key if len(key) >= _SECRET else ""
-        self._url, self._timeout = url, timeout
+        self._url, self._timeout, self._answer = url, timeout, answer
         self._http = httpx2.AsyncClient(
             headers={"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {}),
             timeout=None,  # one clock for the whole answer, see _post
@@ -124,8 +129,9 @@ class Client:
             answer = json.loads(whole)
         except (ValueError, RecursionError):
             answer = None
-        if not isinstance(answer, dict):
-            return Failure("malformed answer", f"no JSON object but {text!r}", paid=True)
+        if not isinstance(answer, self._answer):
+            wanted = "object" if self._answer is dict else "array"
+            return Failure("malformed answer", f"no JSON {wanted} but {text!r}", paid=True)
         return answer
 
     def _hidden(self, text: str) -> str:

@@ -1,13 +1,32 @@
-"""What calls of a language model cost, and how much more may be spent."""
+"""What calls of a model behind a server cost, and how much more may be spent."""
 
 from dataclasses import dataclass
 from typing import Any, Final
 
 from tamis.errors import RunError
 from tamis.records import Tokens
-from tamis.settings import EndpointSettings
+from tamis.settings import ServerSettings
 
 _BYTES_PER_TOKEN: Final = 3  # of UTF-8: more tokens than most tokenizers make, in any script
+
+
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """How messages speak of a server and of what it is asked for.
+
+    Attributes:
+        section: Of the recipe, for instance `queries.endpoint`.
+        results: What is kept, for instance `queries`.
+        fewer: Setting that asks for less.
+        url_hint: How the address looks.
+        others: Further settings that a refused request may be due to.
+    """
+
+    section: str
+    results: str
+    fewer: str
+    url_hint: str
+    others: str
 
 
 @dataclass(slots=True)
@@ -17,10 +36,12 @@ class Budget:
     Attributes:
         limits: The recipe's section, with limits and prices.
         spent: Tokens of this run and of earlier ones in its folder.
+        wording: For messages.
     """
 
-    limits: EndpointSettings
+    limits: ServerSettings
     spent: Tokens
+    wording: Wording
 
     @property
     def money(self) -> float:
@@ -40,26 +61,32 @@ class Budget:
         """What to tell the user when a limit is reached."""
         money = f" ({self.money:.4g} in money)" if self.money else ""
         return RunError(
-            f"queries.endpoint.{limit}: the next request could exceed {getattr(self.limits, limit):,}: "
+            f"{self.wording.section}.{limit}: the next request could exceed {getattr(self.limits, limit):,}: "
             f"{self.spent.prompt:,} tokens of prompts and {self.spent.completion:,} of answers are spent{money}; "
-            "finished queries are kept, raise it or lower queries.documents, and run the same command again"
+            f"finished {self.wording.results} are kept, raise it or lower {self.wording.fewer}, and run the same "
+            "command again"
         )
 
 
-def cost(tokens: Tokens, prices: EndpointSettings) -> float:
-    """Money for so many tokens, in the currency of the prices."""
-    return (tokens.prompt * prices.prompt_price + tokens.completion * prices.completion_price) / 1e6
+def cost(tokens: Tokens, prices: ServerSettings) -> float:
+    """Money for so many tokens and requests, in the currency of the prices."""
+    of_tokens = (tokens.prompt * prices.prompt_price + tokens.completion * prices.completion_price) / 1e6
+    return of_tokens + tokens.requests * prices.request_price / 1e3
 
 
-def usage(answer: dict[str, Any]) -> Tokens | None:
-    """The tokens that an answer says it cost, None where it does not say."""
-    told = answer.get("usage")
+def usage(answer: Any) -> Tokens | None:
+    """What an answer says that its request cost, None where it does not say.
+
+    Rerankers and encoders write nothing, and some of them name the total only.
+    """
+    told = answer.get("usage") if isinstance(answer, dict) else None
     if not isinstance(told, dict):
         return None
-    prompt, completion = told.get("prompt_tokens"), told.get("completion_tokens")
+    prompt = told.get("prompt_tokens", None if "choices" in answer else told.get("total_tokens"))
+    completion = told.get("completion_tokens", None if "choices" in answer else 0)
     if not (isinstance(prompt, int) and isinstance(completion, int) and prompt >= 0 and completion >= 0):
         return None
-    return Tokens(prompt, completion)
+    return Tokens(prompt, completion, 1)
 
 
 def estimated_tokens(text: str) -> int:
