@@ -47,8 +47,7 @@ def judged(recipe: Recipe, root: Path, folders: Mapping[str, Path]) -> Iterator[
     """Open a run whose training is done; `recipe.evaluate` names the questions."""
     assert recipe.evaluate is not None, "the recipe evaluates"
     depth = recipe.evaluate.depth
-    items = ItemStore(root / "items.sqlite")
-    shop = Workshop(recipe, items)
+    shop = Workshop(recipe, ItemStore(root / "items.sqlite"))
     shop.folders.update(folders)
     target = {doc_id: d for doc_id, d in shop.documents.items() if d.origin == "target"}
     languages = {doc_id: document.language for doc_id, document in target.items()}
@@ -65,7 +64,7 @@ def judged(recipe: Recipe, root: Path, folders: Mapping[str, Path]) -> Iterator[
     try:
         yield Judged(shop, questions, measure(runs_of(pools, FIRST)[0], questions), of)
     finally:
-        items.close()
+        shop.close()
 
 
 def compare_means(

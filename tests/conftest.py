@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 import torch
 from hypothesis import settings
 
+from tamis.user_cache import user_cache
 from tests.rerankers import bert_encoder, encoder, stock_folder, warm_folder  # noqa: F401  # fixtures for all
 
 settings.register_profile("tamis", deadline=None, derandomize=True)
@@ -44,6 +46,16 @@ TOPICS = {
     ],
 }  # fmt: skip
 """Question and answer, by language."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test reads or fills the user's cache; matplotlib keeps its list of fonts, which takes seconds to make."""
+    fonts = os.environ.get("MPLCONFIGDIR") or str(user_cache().with_name("matplotlib"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MPLCONFIGDIR", fonts)
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -148,5 +160,5 @@ def tiny_recipe(corpus: Path, general: Path, body: Path) -> dict[str, Any]:
             "depth": 5,
             "rounds": 500,
         },
-        "machine": {"threads": 1},
+        "machine": {"threads": 1, "cache": str(corpus.parent / "cache")},
     }

@@ -19,6 +19,7 @@ from tamis.artifacts import (
     drop_counts,
     file_hash,
     item_key,
+    open_cache,
     read_json,
     read_records,
     split_dropped,
@@ -26,7 +27,8 @@ from tamis.artifacts import (
     write_records,
     writing,
 )
-from tamis.building.writers import Remembered, spent_so_far
+from tamis.building.ledger import Ledger, Spending, spent_in
+from tamis.building.writers import Remembered
 from tamis.errors import RunError
 from tamis.records import (
     Candidates,
@@ -40,6 +42,7 @@ from tamis.records import (
     Tokens,
     TrainingList,
 )
+from tamis.settings import EndpointSettings
 from tamis.stages.queries import Generate, Plan, write_queries
 from tests.commands import fork_server
 
@@ -385,9 +388,13 @@ def asked_about(document: Document, kind: str) -> Prompt:
 TWICE = Plan(2, 1, ask=asked_about)
 
 
-def remember(generator: Generate, items: ItemStore, identity: str = "m", plan: Plan = TWICE) -> list[Query | Dropped]:
+def remember(
+    generator: Generate, items: ItemStore, identity: str = "m", plan: Plan = TWICE, cache: ItemStore | None = None
+) -> list[Query | Dropped]:
+    """What a run writes; its cache is a file of its own only where a test says so."""
     documents = [Document(f"d{number}", f"text {number}", "en") for number in range(5)]
-    return list(write_queries(documents, Remembered(generator, identity, items, lambda: None), plan))
+    remembered = Remembered(generator, identity, Ledger(items, "fake"), cache or items, lambda: None)
+    return list(write_queries(documents, remembered, plan))
 
 
 def test_a_language_model_is_never_asked_twice(items: ItemStore) -> None:
@@ -421,15 +428,46 @@ def test_another_model_prompt_temperature_or_seed_is_asked_anew(items: ItemStore
 
 
 def test_what_was_spent_is_kept_with_the_queries(items: ItemStore) -> None:
-    assert spent_so_far(items, "fake") == Tokens()
+    assert Ledger(items, "fake").spent == Tokens()
     with pytest.raises(KeyboardInterrupt):
-        remember(CountingGenerator(stop_after=4, cost=Tokens(100, 10)), items)
-    assert spent_so_far(items, "fake") == Tokens(400, 40)
-    remember(CountingGenerator(cost=Tokens(100, 10)), items)
-    remember(CountingGenerator(cost=Tokens(100, 10)), items)
-    assert spent_so_far(items, "fake") == Tokens(1000, 100)
-    remember(CountingGenerator(cost=Tokens(1, 1)), items, "other prompts of the same model")
-    assert spent_so_far(items, "fake") == Tokens(1010, 110)
+        remember(CountingGenerator(stop_after=4, cost=Tokens(100, 10, 1)), items)
+    assert Ledger(items, "fake").spent == Tokens(400, 40, 4)
+    remember(CountingGenerator(cost=Tokens(100, 10, 1)), items)
+    remember(CountingGenerator(cost=Tokens(100, 10, 1)), items)
+    assert Ledger(items, "fake").spent == Tokens(1000, 100, 10)
+    remember(CountingGenerator(cost=Tokens(1, 1, 1)), items, "other prompts of the same model")
+    assert Ledger(items, "fake").spent == Tokens(1010, 110, 20)
+
+
+def test_another_run_folder_pays_for_no_query_again(items: ItemStore, tmp_path: Path) -> None:
+    shared = open_cache(tmp_path / "shared")
+    queries = remember(CountingGenerator(cost=Tokens(100, 10, 1)), items, cache=shared)
+    elsewhere, again = ItemStore(tmp_path / "elsewhere.sqlite"), CountingGenerator(cost=Tokens(100, 10, 1))
+    assert remember(again, elsewhere, cache=shared) == queries
+    assert again.calls == 0
+    assert Ledger(elsewhere, "fake").spent == Tokens()
+    shared.close()
+    empty = open_cache(tmp_path / "another")
+    assert remember(again, items, cache=empty) == queries  # the run folder knows them, too
+    assert again.calls == 0
+    elsewhere.close()
+    empty.close()
+
+
+def test_what_models_have_cost_is_read_without_a_trace(items: ItemStore, tmp_path: Path) -> None:
+    prices = EndpointSettings(url="http://h/v1", model="m", prompt_price=1.0, completion_price=2.0, request_price=0.5)
+    ledger = Ledger(items, "queries m", prices)
+    for _ in range(2):
+        items.put([ledger.entry(Tokens(1_000_000, 500_000, 1000)), ("spend", b"another item")])
+    assert spent_in(tmp_path) == {"queries m": Spending(Tokens(2_000_000, 1_000_000, 2000), 2 * (1.0 + 1.0 + 0.5))}
+    assert spent_in(tmp_path / "no run") == {}
+    assert not (tmp_path / "no run").exists()
+
+
+def test_a_cache_that_cannot_be_made_is_named_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    with pytest.raises(RunError, match=r"file/cache: cannot be written: Not a directory; .*set machine\.cache to"):
+        open_cache(tmp_path / "file" / "cache")
 
 
 class FailingGenerator(CountingGenerator):
@@ -442,13 +480,13 @@ class FailingGenerator(CountingGenerator):
     def write(self, requests: Iterable[QueryRequest]) -> Iterator[QueryAnswer]:
         for request in requests:
             self.calls += 1
-            yield QueryAnswer(request.place, reason="no use", final=self._final, tokens=Tokens(1, 0))
+            yield QueryAnswer(request.place, reason="no use", final=self._final, tokens=Tokens(1, 0, 1))
 
 
 @pytest.mark.parametrize("final", [True, False])
 def test_a_failure_is_kept_if_it_would_be_paid_again(items: ItemStore, final: bool) -> None:
     remember(FailingGenerator(final), items)
-    assert spent_so_far(items, "fake") == Tokens(10, 0)
+    assert Ledger(items, "fake").spent == Tokens(10, 0, 10)
     again = FailingGenerator(final)
     queries = remember(again, items)
     assert again.calls == (0 if final else 10)

@@ -4,6 +4,7 @@
     RUN/STAGE/KEY/manifest.json      key, settings, counts, drops by reason, file hashes, versions, seconds
     RUN/STAGE/KEY/*.parquet, ...     the stage's result
     RUN/items.sqlite                 finished items of long stages: a kill loses at most one batch
+    CACHE/answers.sqlite             what teachers and language models answered, whatever run asked
 
 A stage is reused when its key is the same: the hash of its name, its version, its settings and the keys of what it
 reads. Old results stay beside new ones; delete the folder to be rid of them.
@@ -19,7 +20,7 @@ import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TypeVar
@@ -186,8 +187,8 @@ def _owner(marker: Path) -> str:
 class writing:  # reads as a phrase: with writing(path)
     """Turns a failing disk into one clear line; nothing that was finished before is lost."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, advice: str = "make room or choose another --out") -> None:
+        self.path, self.advice = path, advice
 
     def __enter__(self) -> None:
         """Nothing to do."""
@@ -199,18 +200,24 @@ class writing:  # reads as a phrase: with writing(path)
             reason = " ".join((getattr(error, "strerror", None) or str(error)).split())
             raise RunError(
                 f"{self.path}: cannot be written: {reason}; finished stages are kept, "
-                "make room or choose another --out and run the same command again"
+                f"{self.advice} and run the same command again"
             ) from None
         if isinstance(error, sqlite3.DatabaseError):
             raise RunError(f"{self.path}: damaged ({error}); delete it, finished stages are kept") from None
 
 
 class ItemStore:
-    """Finished items of long stages by content key, in a sqlite file that survives a kill."""
+    """Finished items of long stages by content key, in a sqlite file that survives a kill. Several processes may share it."""
 
-    def __init__(self, path: Path) -> None:
-        """Open or make the file."""
-        with writing(path):
+    def __init__(self, path: Path, advice: str = "make room or choose another --out") -> None:
+        """Open or make the file.
+
+        Args:
+            path: The file; its folder must be there.
+            advice: What to do where it cannot be written.
+        """
+        self._advice = advice
+        with writing(path, advice):
             self._connection = sqlite3.connect(path, timeout=60)
             self._connection.execute("PRAGMA journal_mode=WAL")
             self._connection.execute(
@@ -224,18 +231,43 @@ class ItemStore:
         for start in range(0, len(keys), 500):
             part = keys[start : start + 500]
             marks = ",".join("?" * len(part))
-            with writing(self.path):
+            with writing(self.path, self._advice):
                 found.update(self._connection.execute(f"SELECT key, value FROM items WHERE key IN ({marks})", part))
         return found
 
     def put(self, items: Iterable[tuple[str, bytes]]) -> None:
         """Keep a batch of items, all or none."""
-        with writing(self.path), self._connection:
+        with writing(self.path, self._advice), self._connection:
             self._connection.executemany("INSERT OR REPLACE INTO items VALUES (?, ?)", items)
 
     def close(self) -> None:
         """Close the file."""
         self._connection.close()
+
+
+def open_cache(folder: Path) -> ItemStore:
+    """The store that all runs of a user share: what teachers and language models answered.
+
+    Args:
+        folder: Made if it is not there.
+
+    Raises:
+        RunError: It cannot be written, or the file in it is damaged.
+    """
+    advice = "make room or set machine.cache to another folder"
+    with writing(folder, advice):
+        folder.mkdir(parents=True, exist_ok=True)
+    return ItemStore(folder / "answers.sqlite", advice)
+
+
+def stored_items(path: Path, beginning: str) -> dict[str, bytes]:
+    """Items of a store whose keys begin so; nothing is changed, and where there is no store there are none."""
+    if not path.exists():
+        return {}
+    with writing(path), closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+        return dict(
+            connection.execute("SELECT key, value FROM items WHERE substr(key, 1, ?) = ?", (len(beginning), beginning))
+        )
 
 
 def item_key(*parts: object) -> str:

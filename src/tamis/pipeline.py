@@ -124,7 +124,7 @@ def _run_stages(stages: Sequence[Stage], shop: Workshop, run: RunFolder, announc
         for stage in stages:
             _run_stage(stage, shop, run, announce)
     finally:
-        shop.items.close()
+        shop.close()
     return shop.folders
 
 

@@ -60,7 +60,7 @@ def test_queries_of_an_endpoint_keep_their_evidence(
     }
     manifest = read_json(folder / "manifest.json")
     assert manifest["spent"] == {
-        "org--writer": {"prompt_tokens": 600, "completion_tokens": 120, "money": 0.00084, "failed_attempts": {}}
+        "org--writer": {"prompt_tokens": 600, "completion_tokens": 120, "requests": 12, "money": 0.00084, "failed_attempts": {}}
     }
     assert manifest["generators"]["org--writer"]["in"] == 12
     for file in (path for path in (tmp_path / "run").rglob("*") if path.is_file()):
@@ -118,6 +118,7 @@ def test_a_run_that_is_killed_repeats_no_finished_call(recipe: dict[str, Any], t
         assert again.exitcode == 0, (tmp_path / "log.txt").read_text(encoding="utf-8")
         requests = Counter((seen.prompt, seen.body["seed"]) for seen in server.seen)
         one_go = with_endpoint(recipe, server.url)
+        one_go["machine"]["cache"] = str(tmp_path / "another-cache")
         folder = write(one_go, tmp_path / "other")
     assert len(requests) == 40
     assert requests.total() <= 40 + 3  # those under way are asked again

@@ -28,8 +28,13 @@ ENGLISH = SHELVES.get("target", "en")
 BM25 = dict(zip(ENGLISH.doc_ids, ENGLISH.bm25.scores(QUERY.text), strict=True))
 
 
-def teacher(bm25=0.5, dense=1.0, use=0.25):
-    return FusionTeacher(SHELVES, bm25, [(dense, *DENSE), (use, *USE)])
+def teacher(bm25=0.5, dense=1.0, use=0.25, rerankers=()):
+    """Scores of documents for one query."""
+    return of_one(FusionTeacher(SHELVES, bm25, [(dense, *DENSE), (use, *USE)], rerankers))
+
+
+def of_one(teach):
+    return lambda query, ids: teach([(query, ids)])[0]
 
 
 @given(ids=st.lists(st.sampled_from(IDS), min_size=4, unique=True), weights=st.tuples(*[st.floats(0, 4)] * 3))
@@ -53,12 +58,12 @@ def test_the_order_of_the_candidates_only_reorders_the_scores(order):
 
 
 def test_a_weight_of_0_leaves_a_scorer_out():
-    only = FusionTeacher(SHELVES, 0.5, [(1.0, *DENSE)])
+    only = of_one(FusionTeacher(SHELVES, 0.5, [(1.0, *DENSE)]))
     np.testing.assert_allclose(teacher(use=0.0)(QUERY, IDS), only(QUERY, IDS), atol=1e-12)
 
 
 def test_bm25_alone_ranks_as_bm25():
-    scores = FusionTeacher(SHELVES, 1.0, [])(QUERY, IDS)
+    scores = of_one(FusionTeacher(SHELVES, 1.0, []))(QUERY, IDS)
     assert np.argsort(-scores, kind="stable").tolist() == np.argsort([-BM25[i] for i in IDS], kind="stable").tolist()
 
 
@@ -69,3 +74,26 @@ def test_a_single_candidate_scores_0():
 def test_a_query_without_known_words_is_judged_by_the_embeddings():
     silent = Query("q", "???", "en", "target", "d0", "test")
     np.testing.assert_allclose(teacher()(silent, IDS), teacher(bm25=0.0)(QUERY, IDS), atol=1e-12)
+
+
+def test_a_reranker_is_asked_about_all_queries_at_once_and_joins_by_its_z_scores():
+    asked = []
+
+    def rerank(block):
+        asked.append([query.query_id for query, _ in block])
+        return [np.array([float(len(query.text) * place**2) for place in range(len(ids))]) for query, ids in block]
+
+    other = Query("q", "clock", "en", "target", "d0", "test")
+    fused = FusionTeacher(SHELVES, 0.0, [], [(2.0, rerank)])([(QUERY, IDS), (other, IDS[:3])])
+    assert asked == [["q", "q"]]
+    for scores, count in zip(fused, (len(IDS), 3), strict=True):
+        np.testing.assert_allclose(scores, 2 * zscore([place**2 for place in range(count)]), atol=1e-9)
+
+
+def test_a_query_with_a_missing_score_has_none():
+    def rerank(block):
+        return [np.array([1.0, np.nan, 2.0]), np.array([1.0, 2.0])]
+
+    missing, whole = FusionTeacher(SHELVES, 1.0, [], [(1.0, rerank)])([(QUERY, IDS[:3]), (QUERY, IDS[:2])])
+    assert np.isnan(missing).all()
+    assert np.isfinite(whole).all()

@@ -102,7 +102,7 @@ def _stages(manifests: Mapping[str, Facts]) -> Iterator[tuple[str, ...]]:
 
 def _teacher(recipe: Recipe) -> str:
     weights = {"bi-encoder": recipe.scores.dense, "BM25": recipe.scores.bm25, "USE": recipe.scores.use}
-    weights |= {teacher.path.name: teacher.weight for teacher in recipe.scores.teachers}
+    weights |= {teacher.name: teacher.weight for teacher in recipe.scores.teachers}
     return " + ".join(f"{weight:g} {name}" for name, weight in weights.items() if weight)
 
 

@@ -18,6 +18,7 @@ from tamis.artifacts import (
 from tamis.building.mining import input_hashes
 from tamis.building.scoring import score_pairs
 from tamis.building.workshop import Workshop, texts_of
+from tamis.errors import ModelError
 from tamis.formats.trec import by_rank, read_run, write_run
 from tamis.progress import track
 from tamis.records import Candidates, Query, TrainingList
@@ -103,11 +104,17 @@ def find_pools(shop: Workshop, questions: Sequence[Question]) -> list[Pool]:
     teach = shop.teacher(texts)
     depth = shop.recipe.candidates.depth
     queries = [Query(q.query_id, q.text, q.language, "target", "", "question") for q in questions]
+    ranked = list(search_shelves(queries, vectors, shop.shelves, depth, FIRST_STAGES))
+    taught = teach([(query, of["hybrid"].doc_ids) for query, of in ranked])
     found: dict[str, dict[str, Candidates]] = {}
-    for query, ranked in search_shelves(queries, vectors, shop.shelves, depth, FIRST_STAGES):
-        hybrid = ranked["hybrid"].doc_ids
-        taught = rank_candidates(query.query_id, hybrid, teach(query, hybrid), depth)
-        found[query.query_id] = {**ranked, **_given(shop, query.query_id, depth), "teacher": taught}
+    for (query, of), scores in zip(ranked, taught, strict=True):
+        if not np.isfinite(scores).all():
+            raise ModelError(
+                f"question {query.query_id}: a teacher behind a server gave no score; those that came are kept, mend "
+                "the server and run the same command again"
+            )
+        by_teacher = rank_candidates(query.query_id, of["hybrid"].doc_ids, scores, depth)
+        found[query.query_id] = {**of, **_given(shop, query.query_id, depth), "teacher": by_teacher}
     return [Pool.of(question, found[question.query_id]) for question in questions]
 
 

@@ -22,7 +22,8 @@ from tamis.building.overlaps import (
     drop_overlaps,
 )
 from tamis.building.spread import spread_by_language
-from tamis.building.workshop import Workshop, model_identity, resolve_precision, texts_of
+from tamis.building.teaching import SPEED
+from tamis.building.workshop import Workshop, model_identity, resolve_precision, teacher_identity, texts_of
 from tamis.building.writers import writers_settings, written_queries
 from tamis.errors import InputError, SettingsError
 from tamis.formats.beir import beir_file
@@ -262,20 +263,26 @@ def _given_runs(shop: Workshop) -> tuple[dict[str, dict[str, float]], dict[str, 
 
 def scores_settings(recipe: Recipe) -> object:
     """Settings of the teacher, and the hashes of the models that are part of it."""
-    facts = recipe.scores.model_dump(mode="json", exclude={"teachers": {"__all__": {"path"}}})
-    return [facts, [model_identity(teacher.path) for teacher in recipe.scores.teachers]]
+    teachers = recipe.scores.teachers
+    aside = {"path", "template", *SPEED} - {"weight"}
+    facts = recipe.scores.model_dump(mode="json", exclude={"teachers": {"__all__": aside}})
+    return [facts, [teacher_identity(teacher) for teacher in teachers]]
 
 
 def build_scores(shop: Workshop, folder: Path) -> Facts:
     """Ask the teacher about every candidate."""
     candidates = shop.read("candidates", Candidates)
     queries = {found.query_id: shop.queries[found.query_id] for found in candidates}
-    scored = []
+    came = []
     with track("asking the teacher", len(candidates)) as advance:
         for one in score_candidates(candidates, queries, shop.teacher(texts_of(queries))):
-            scored.append(one)
+            came.append(one)
+            if shop.money:
+                advance.note = f"{shop.money:.4g} spent"
             advance(1)
-    return _write(folder, "scores", scored, ScoredCandidates, [])
+    scored, dropped = split_dropped(came)
+    facts, spent = _write(folder, "scores", scored, ScoredCandidates, dropped), shop.spent()
+    return {**facts, "spent": spent} if spent else facts
 
 
 def build_lists(shop: Workshop, folder: Path) -> Facts:

@@ -2,15 +2,20 @@
 
 import resource
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict
 from functools import cache, cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
-from tamis.artifacts import ItemStore, file_hash, item_key, read_records
+from tamis.artifacts import ItemStore, file_hash, item_key, open_cache, read_records
+from tamis.building.ledger import Ledger
+from tamis.building.teaching import OnServer, RememberedScores, RememberedVectors, Score, open_teacher, teacher_facts
 from tamis.errors import SettingsError
 from tamis.models.checkpoint import find_checkpoint
 from tamis.models.embedder import Embedder, pooling_of
@@ -23,14 +28,27 @@ from tamis.models.start import is_encoder, start_student
 from tamis.models.student import Student
 from tamis.progress import track
 from tamis.records import Document, Query
+from tamis.remote.attempts import Answer
+from tamis.remote.endpoint import Endpoint
 from tamis.retrievers.given_run import GivenRun, read_run
 from tamis.retrievers.shelf import Searching, Shelves, fill_shelves
 from tamis.retrievers.vectors import VectorFile, Vectors
-from tamis.settings import EncoderSettings, EncoderTeacher, FusionWeights, Recipe, RerankerTeacher
+from tamis.settings import (
+    EncoderSettings,
+    EncoderTeacher,
+    FusionWeights,
+    JudgeTeacher,
+    Recipe,
+    RemoteEncoderTeacher,
+    RerankerTeacher,
+    Teacher,
+)
 from tamis.stages.scores import Teach
 from tamis.teachers.fusion import FusionTeacher, Rerank
+from tamis.teachers.group import Group, Scores
 from tamis.teachers.use import UniversalSentenceEncoder
 from tamis.team import ALONE, Team
+from tamis.user_cache import user_cache
 
 Record = TypeVar("Record")
 
@@ -47,7 +65,7 @@ class Workshop:
     Attributes:
         recipe: What to do.
         folders: Folder of every finished stage, by name; filled as the run goes on.
-        items: Finished items of long stages.
+        items: Finished items of long stages; closed with the workshop.
         team: The processes that train together.
     """
 
@@ -60,6 +78,20 @@ class Workshop:
         self._vectors: dict[str, Vectors] = {}
         self._embedders: dict[str, Encoder | Embedder] = {}
         self._identities: dict[Path, str] = {}
+        self._servers: dict[int, Endpoint[Any, Any]] = {}
+        self._open = ExitStack()
+        self._open.callback(items.close)
+
+    def close(self) -> None:
+        """Close the stores and the connections to servers."""
+        self._open.close()
+
+    @cached_property
+    def cache(self) -> ItemStore:
+        """What teachers and language models answered, in whatever run."""
+        store = open_cache(self.recipe.machine.cache or user_cache())
+        self._open.callback(store.close)
+        return store
 
     def read(self, stage: str, kind: type[Record]) -> list[Record]:
         """Records that a finished stage kept."""
@@ -136,6 +168,8 @@ class Workshop:
     def _embedder(self, kind: str, by: str) -> tuple[str, Callable[[Sequence[str]], np.ndarray]]:
         if by == "use":
             return "use-multilingual-3", lambda texts: self._use.embed(texts)
+        if by in self._remote_encoders:
+            return self._remote_embedder(kind, by)
         wanted = self._bi_encoders[by]
         prefix = wanted.query_prefix if kind == "query" else wanted.document_prefix
         own = () if wanted.pooling is None else (wanted.pooling,)
@@ -143,11 +177,63 @@ class Workshop:
         return identity, lambda texts: self._embeds(by).embed(texts, prefix, wanted.max_length)
 
     @cached_property
+    def _teachers(self) -> dict[str, Teacher]:
+        """Those that the recipe lists, by the names of their vectors."""
+        return {f"teacher {number}": one for number, one in enumerate(self.recipe.scores.teachers, 1)}
+
+    @cached_property
     def _bi_encoders(self) -> dict[str, EncoderSettings]:
-        """The first stage's, and those that teach, by name."""
-        numbered = enumerate(self.recipe.scores.teachers, 1)
-        others = {f"teacher {number}": one for number, one in numbered if isinstance(one, EncoderTeacher)}
+        """The first stage's, and those that teach from this machine, by name."""
+        others = {by: one for by, one in self._teachers.items() if isinstance(one, EncoderTeacher)}
         return {"dense": self.recipe.candidates.dense, **others}
+
+    @cached_property
+    def _remote_encoders(self) -> dict[str, RemoteEncoderTeacher]:
+        return {by: one for by, one in self._teachers.items() if isinstance(one, RemoteEncoderTeacher)}
+
+    def _remote_embedder(self, kind: str, by: str) -> tuple[str, Callable[[Sequence[str]], np.ndarray]]:
+        """As `_embedder`: the server is asked for what the cache does not know."""
+        wanted = self._remote_encoders[by]
+        prefix = wanted.query_prefix if kind == "query" else wanted.document_prefix
+        facts = {name: value for name, value in teacher_facts(wanted).items() if not name.endswith("_prefix")}
+        identity = item_key("remote-encoder", facts)
+        remembered = RememberedVectors(lambda: self._server(wanted), identity, self.cache, self._ledger(wanted))
+
+        def embed(texts: Sequence[str]) -> np.ndarray:
+            shown = texts if kind == "query" else [text[: wanted.max_chars] for text in texts]
+            return remembered.embed([prefix + text for text in shown], wanted.batch)
+
+        return item_key(identity, prefix, None if kind == "query" else wanted.max_chars), embed
+
+    def _ledger(self, teacher: OnServer) -> Ledger:
+        return Ledger(self.items, f"{teacher.kind} {teacher.model}", teacher)
+
+    def _server(self, teacher: OnServer) -> Endpoint[Any, Any]:
+        """The connections of a teacher behind a server, opened when it is first asked."""
+        place = next(n for n, one in enumerate(self.recipe.scores.teachers) if one is teacher)
+        if place not in self._servers:
+            section = f"scores.teachers.{place}"
+            opened = open_teacher(teacher, self.recipe.machine.requests, self._ledger(teacher), section)
+            self._open.callback(opened.close)
+            self._servers[place] = opened
+        return self._servers[place]
+
+    @property
+    def money(self) -> float:
+        """What the servers that teach have cost this run folder, as far as this run asked them."""
+        return sum(server.budget.money for server in self._servers.values())
+
+    def spent(self) -> dict[str, dict[str, Any]]:
+        """What each server that teaches has cost this run folder, as far as this run asked it, by model."""
+        return {
+            f"{teacher.kind} {teacher.name}": {
+                **asdict(self._servers[place].budget.spent),
+                "money": round(self._servers[place].budget.money, 6),
+                "failed_attempts": dict(self._servers[place].failures.most_common()),
+            }
+            for place, teacher in enumerate(self.recipe.scores.teachers)
+            if place in self._servers
+        }
 
     def _embeds(self, by: str) -> Encoder | Embedder:
         """A bi-encoder; the first stage's shares its body with the student where it can."""
@@ -191,39 +277,51 @@ class Workshop:
         """The fusion teacher, ready for these queries."""
         weights = self.recipe.scores
         embedders = {"dense": weights.dense, "use": weights.use}
-        embedders |= {by: one.weight for by, one in self._bi_encoders.items() if isinstance(one, EncoderTeacher)}
+        teachers = self._teachers.items()
+        embedders |= {by: one.weight for by, one in teachers if isinstance(one, EncoderTeacher | RemoteEncoderTeacher)}
         embeddings = [
             (weight, self.vectors("query", by, query_texts), self.document_vectors(by))
             for by, weight in embedders.items()
             if weight
         ]
-        rerankers = [
-            (teacher.weight, self._asked(teacher))
-            for teacher in weights.teachers
-            if isinstance(teacher, RerankerTeacher)
-        ]
+        rerankers = [(one.weight, self._rerank(one)) for by, one in teachers if by not in embedders]
         return FusionTeacher(self.shelves, weights.bm25, embeddings, rerankers)
 
-    def _asked(self, teacher: RerankerTeacher) -> Rerank:
-        """Logits of a reranker that teaches, from the item store where they are known; a kill loses one query."""
-        identity = item_key("reranker", self._identity(teacher.path), self.precision, teacher.instruction)
+    def _rerank(self, teacher: Teacher) -> Rerank:
+        """A teacher of pairs, which is asked about what the cache does not know."""
+        assert not isinstance(teacher, EncoderTeacher | RemoteEncoderTeacher), "they have vectors"
+        if isinstance(teacher, RerankerTeacher):
+            identity = item_key("reranker", self._identity(teacher.path), self.precision, teacher.instruction)
+            return RememberedScores(self._reranker(teacher), identity, self.documents, self.cache)
+        return RememberedScores(
+            lambda groups: self._ask(teacher, groups),
+            item_key(teacher.kind, teacher_facts(teacher)),
+            self.documents,
+            self.cache,
+            1 if isinstance(teacher, JudgeTeacher) else teacher.batch,
+            teacher.max_chars,
+            self._ledger(teacher),
+        )
+
+    def _ask(self, teacher: OnServer, groups: Iterable[Group]) -> Iterator[Answer[Group, Scores]]:
+        """Open the server's connections for what is really to be asked only."""
+        wanted = iter(groups)
+        first = next(wanted, None)
+        if first is not None:
+            yield from self._server(teacher).ask(chain([first], wanted))
+
+    def _reranker(self, teacher: RerankerTeacher) -> Score:
+        """Logits of a reranker on this machine, query by query."""
         budget = self.recipe.machine.token_budget
         loaded = cache(lambda: Reranker(teacher.path, self.precision, budget, device=str(self.device)))
 
-        def rerank(query: Query, doc_ids: Sequence[str]) -> np.ndarray:
-            texts = [self.documents[doc_id].text for doc_id in doc_ids]
-            keys = [item_key(identity, query.text, text) for text in texts]
-            known = self.items.get(keys)
-            missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
-            if missing:
-                pairs = [(query.text, text) for text in missing.values()]
-                scores = loaded().score_pairs(pairs, teacher.instruction).logits
-                fresh = {key: score.tobytes() for key, score in zip(missing, scores, strict=True)}
-                self.items.put(fresh.items())
-                known |= fresh
-            return np.frombuffer(b"".join(known[key] for key in keys), np.float32)
+        def score(groups: Iterable[Group]) -> Iterator[Answer[Group, Scores]]:
+            for group in groups:
+                pairs = [(group.query, document) for document in group.documents]
+                logits = loaded().score_pairs(pairs, teacher.instruction).logits
+                yield Answer(group, tuple(logits.tolist()))
 
-        return rerank
+        return score
 
     def untrained_student(self) -> Student:
         """A new student as the recipe wants it, with the weights it starts from.
@@ -331,6 +429,13 @@ def _bytes(*numbers: int) -> bytes:
 def _numbers(value: bytes | None, many: int) -> list[int]:
     """What `_bytes` made bytes of; zeros where there are none."""
     return np.frombuffer(value, "<i8").tolist() if value else [0] * many
+
+
+def teacher_identity(teacher: Teacher) -> str:
+    """Hash of what a teacher is but its settings: its model's files, or the prompt of a judge."""
+    if isinstance(teacher, EncoderTeacher | RerankerTeacher):
+        return model_identity(teacher.path)
+    return item_key(teacher_facts(teacher))
 
 
 def resolve_precision(recipe: Recipe) -> Precision:

@@ -7,6 +7,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from tamis.artifacts import ItemStore, file_hash, item_key
+from tamis.building.ledger import Ledger
 from tamis.building.spread import spread
 from tamis.building.workshop import Workshop, model_identity, resolve_precision
 from tamis.errors import MissingPartError, SettingsError
@@ -114,7 +115,7 @@ def _opened(shop: Workshop, kind: str) -> "EndpointGenerator | CausalGenerator |
     """The language model of a section; what is heavy is imported for those who use it."""
     settings, machine = shop.recipe.queries, shop.recipe.machine
     if kind == "endpoint" and settings.endpoint:
-        return EndpointGenerator(settings.endpoint, machine.requests, spent_so_far(shop.items, settings.endpoint.model))
+        return EndpointGenerator(settings.endpoint, machine.requests, _ledger(shop, settings.endpoint.model).spent)
     if kind == "transformers" and settings.transformers:
         from tamis.generators.causal import CausalGenerator
 
@@ -147,14 +148,19 @@ def _ask(
             advance(1)
 
         identity = item_key(kind, json.dumps(_facts(shop.recipe, kind), sort_keys=True))
-        remembered = Remembered(model, identity, shop.items, one_more)
+        remembered = Remembered(model, identity, _ledger(shop, model.model), shop.cache, one_more)
         return list(write_queries(documents, remembered, plan))
+
+
+def _ledger(shop: Workshop, model: str) -> Ledger:
+    return Ledger(shop.items, f"queries {model}", shop.recipe.queries.endpoint)
 
 
 def _costs(model: EndpointGenerator) -> Facts:
     return {
         "prompt_tokens": model.budget.spent.prompt,
         "completion_tokens": model.budget.spent.completion,
+        "requests": model.budget.spent.requests,
         "money": round(model.budget.money, 6),
         "failed_attempts": dict(model.failures.most_common()),
     }
@@ -164,19 +170,24 @@ class Remembered:
     """A generator that keeps every finished query in the item store, and beside it what was spent.
 
     Both are written in one piece: a kill loses the requests under way, and a resumed run knows what it may still spend.
+    Queries lie in the cache of all runs besides, so that another folder does not pay for them again.
     """
 
-    def __init__(self, generate: Generate, identity: str, items: ItemStore, one_more: Callable[[], None]) -> None:
+    def __init__(
+        self, generate: Generate, identity: str, ledger: Ledger, cache: ItemStore, one_more: Callable[[], None]
+    ) -> None:
         """Wrap a generator.
 
         Args:
             generate: What writes the queries that are not there.
             identity: Names everything but the request that a query depends on.
-            items: Where finished ones are kept.
+            ledger: Of the model, in the item store where finished queries are kept.
+            cache: Where they are kept for all runs.
             one_more: Called after each answer.
         """
         self.name, self.model = generate.name, generate.model
-        self._generate, self._identity, self._items, self._one_more = generate, identity, items, one_more
+        self._generate, self._identity, self._one_more = generate, identity, one_more
+        self._ledger, self._items, self._cache = ledger, ledger.items, cache
 
     def write(self, requests: Iterable[QueryRequest]) -> Iterator[QueryAnswer]:
         """Answer from the store where it can, ask the generator about the rest."""
@@ -195,6 +206,7 @@ class Remembered:
         while block := list(islice(requests, _LOOKED_UP)):
             new = {request.place: self._key(request) for request in block}
             stored = self._items.get(list(new.values()))
+            stored |= self._cache.get([key for key in new.values() if key not in stored])
             for request in block:
                 key = new[request.place]
                 if key in stored:
@@ -209,23 +221,11 @@ class Remembered:
 
     def _keep(self, key: str, answer: QueryAnswer) -> None:
         items = [(key, json.dumps([answer.text, answer.reason]).encode())] if answer.final else []
-        if answer.tokens != Tokens():
-            total = spent_so_far(self._items, self.model) + answer.tokens
-            items.append((_ledger(self.model), json.dumps([total.prompt, total.completion]).encode()))
-        self._items.put(items)
+        paid = [self._ledger.entry(answer.tokens)] if answer.tokens != Tokens() else []
+        self._items.put([*items, *paid])
+        self._cache.put(items)
 
     def _counted(self, answers: deque[QueryAnswer]) -> Iterator[QueryAnswer]:
         while answers:
             self._one_more()
             yield answers.popleft()
-
-
-def spent_so_far(items: ItemStore, model: str) -> Tokens:
-    """What a model has cost in this run folder, whatever it was asked."""
-    key = _ledger(model)
-    found = items.get([key])
-    return Tokens(*json.loads(found[key])) if found else Tokens()
-
-
-def _ledger(model: str) -> str:
-    return item_key("spent", model)

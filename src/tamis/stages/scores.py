@@ -1,24 +1,49 @@
 """Scores: the teacher's opinion of every candidate."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 
-from tamis.records import Candidates, Query, ScoredCandidates
+from tamis.records import Candidates, Dropped, Query, ScoredCandidates
+
+Asked = tuple[Query, Sequence[str]]
+"""A query and the ids of documents that are to be scored for it."""
+
+PAIRS_AT_ONCE: Final = 2048
+"""Pairs that the teacher is asked about together, so that one behind a network has many requests under way."""
 
 
 class Teach(Protocol):
-    """A teacher: scores documents for a query, on a scale that is comparable within the query."""
+    """A teacher: scores documents for queries, on a scale that is comparable within each query."""
 
-    def __call__(self, query: Query, doc_ids: Sequence[str]) -> np.ndarray:
-        """float64 [documents], higher is more relevant."""
+    def __call__(self, asked: Sequence[Asked]) -> list[np.ndarray]:
+        """float64 [documents] for each query, higher is more relevant; not numbers where the teacher failed."""
 
 
 def score_candidates(
     candidates: Iterable[Candidates], queries: Mapping[str, Query], teach: Teach
-) -> Iterator[ScoredCandidates]:
-    """Ask the teacher about every candidate of every query, in order."""
+) -> Iterator[ScoredCandidates | Dropped]:
+    """Ask the teacher about every candidate of every query, in order; a query that it could not score is dropped."""
+    for block in _blocks(candidates):
+        taught = teach([(queries[found.query_id], found.doc_ids) for found in block])
+        for found, scores in zip(block, taught, strict=True):
+            if np.isfinite(scores).all():
+                yield ScoredCandidates(
+                    found.query_id, found.doc_ids, found.scores, tuple(float(score) for score in scores)
+                )
+            else:
+                query = queries[found.query_id]
+                yield Dropped(found.query_id, "no score by a teacher", query.language, query.text[:200])
+
+
+def _blocks(candidates: Iterable[Candidates]) -> Iterator[list[Candidates]]:
+    """Whole queries, as many as have that many pairs together."""
+    block: list[Candidates] = []
     for found in candidates:
-        scores = teach(queries[found.query_id], found.doc_ids)
-        yield ScoredCandidates(found.query_id, found.doc_ids, found.scores, tuple(float(score) for score in scores))
+        block.append(found)
+        if sum(len(one.doc_ids) for one in block) >= PAIRS_AT_ONCE:
+            yield block
+            block = []
+    if block:
+        yield block

@@ -9,8 +9,8 @@ from tamis.records import Query
 from tamis.retrievers.shelf import Shelves
 from tamis.retrievers.vectors import Floats, matrix_of
 
-Rerank = Callable[[Query, Sequence[str]], np.ndarray]
-"""Scores of documents, by their ids, for a query: float [documents]."""
+Rerank = Callable[[Sequence[tuple[Query, Sequence[str]]]], list[np.ndarray]]
+"""Scores of documents, by their ids, for queries: float [documents] for each, not a number where there is none."""
 
 
 class FusionTeacher:
@@ -40,8 +40,18 @@ class FusionTeacher:
         self._embeddings = embeddings
         self._rerankers = rerankers
 
-    def __call__(self, query: Query, doc_ids: Sequence[str]) -> np.ndarray:
-        """float64 [documents], mean 0; only differences within the query mean something."""
+    def __call__(self, asked: Sequence[tuple[Query, Sequence[str]]]) -> list[np.ndarray]:
+        """float64 [documents] for each query, mean 0; only differences within the query mean something.
+
+        Where a reranker gave no score to one of a query's documents, no number of that query is one.
+        """
+        opinions = [(weight, rerank(asked)) for weight, rerank in self._rerankers]
+        return [
+            self._fused(query, doc_ids, [(weight, scores[place]) for weight, scores in opinions])
+            for place, (query, doc_ids) in enumerate(asked)
+        ]
+
+    def _fused(self, query: Query, doc_ids: Sequence[str], reranked: Sequence[tuple[float, np.ndarray]]) -> np.ndarray:
         shelf = self._shelves.whole(query.origin, query.language)
         places = np.array([shelf.place[doc_id] for doc_id in doc_ids], np.int64)
         parts = [shelf.bm25.scores_of(query.text, places)]
@@ -50,8 +60,10 @@ class FusionTeacher:
             vectors = matrix_of(document_vectors, doc_ids)[:]
             parts.append((vectors @ query_vectors[query.query_id]).astype(np.float64))
             weights.append(weight)
-        for weight, rerank in self._rerankers:
-            parts.append(rerank(query, doc_ids).astype(np.float64))
+        for weight, scores in reranked:
+            if not np.isfinite(scores).all():
+                return np.full(len(doc_ids), np.nan)
+            parts.append(scores.astype(np.float64))
             weights.append(weight)
         fused: np.ndarray = fuse(parts, weights)
         return fused
