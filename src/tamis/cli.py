@@ -187,11 +187,12 @@ def inspect(
 ) -> None:
     """Show what came in, what was dropped and why, per stage and language; or where a query came from."""
     from tamis.inspection import Inspection
-    from tamis.summary import print_history, print_stages
+    from tamis.summary import print_history, print_spent, print_stages
 
     found = Inspection(run_folder)
     if query is None:
         print_stages(list(found.stages()))
+        print_spent(found.spent())
     else:
         print_history(found.history(query), top)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tamis.artifacts import newest_results, read_json, read_records
+from tamis.building.ledger import Spending, spent_in
 from tamis.errors import InputError, RunError
 from tamis.pipeline import NAMES
 from tamis.records import Candidates, Document, Dropped, Query, ScoredCandidates, TrainingList
@@ -123,6 +124,10 @@ class Inspection:
                 dropped_of,
             )
 
+    def spent(self) -> dict[str, Spending]:
+        """What each model behind a server has cost so far, by what it does and what it is called."""
+        return spent_in(self._root)
+
     def find(self, wanted: str) -> list[Query]:
         """Queries with this id, or else those in whose id or text it stands, whatever its case."""
         every = [*self._read("queries", Query), *self._dropped_queries()]
@@ -173,7 +178,7 @@ class Inspection:
             yield Entry(documents[doc_id], rank, score, *of)
 
     def _reason(self, query_id: str) -> tuple[str, str] | None:
-        for stage in ("queries", "candidates", "lists"):
+        for stage in ("queries", "candidates", "scores", "lists"):
             for record in self._dropped(stage):
                 if record.record_id == query_id:
                     return stage, record.reason

@@ -12,6 +12,7 @@ from rich.table import Table
 from tamis.adaptation import Adapted
 from tamis.artifacts import read_json, write_json, writing
 from tamis.building.judging import costs
+from tamis.building.ledger import Spending
 from tamis.errors import RunError
 from tamis.exporting.parity import Parity
 from tamis.inspection import History, StageFacts
@@ -201,6 +202,19 @@ def print_stages(stages: Sequence[StageFacts]) -> None:
     for language in languages:
         table.add_row(language, *(_kept_and_dropped(stage, language) for stage in spread))
     console.print(table)
+
+
+def print_spent(spent: Mapping[str, Spending]) -> None:
+    """Print what models behind servers have cost the run folder; nothing where there are none."""
+    if not spent:
+        return
+    table = Table("asked", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), caption="what servers have cost so far")
+    for heading in ("requests", "tokens of prompts", "of answers", "money"):
+        table.add_column(heading, justify="right")
+    for name, of in sorted(spent.items()):
+        tokens = [f"{count:,}" for count in (of.tokens.requests, of.tokens.prompt, of.tokens.completion)]
+        table.add_row(escape(name), *tokens, f"{of.money:.4g}" if of.money else "")
+    Console(highlight=False).print(table)
 
 
 def _kept_and_dropped(stage: StageFacts, language: str) -> str:

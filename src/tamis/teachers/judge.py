@@ -68,7 +68,8 @@ def load_judge_prompt(path: Path | None) -> JudgePrompt:
     """
     path = path or _SHIPPED
     try:
-        return JudgePrompt.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        # Everything is text: to YAML's usual reader, yes and no are truth values.
+        return JudgePrompt.model_validate(yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.BaseLoader))
     except OSError as error:
         raise InputError(f"{path}: cannot be read as a judge's prompt: {error.strerror}") from None
     except ValidationError as error:
