@@ -100,9 +100,7 @@ class Tokens:
     requests: int = 0
 
     def __add__(self, other: "Tokens") -> "Tokens":
-        return Tokens(
-            self.prompt + other.prompt, self.completion + other.completion, self.requests + other.requests
-        )
+        return Tokens(self.prompt + other.prompt, self.completion + other.completion, self.requests + other.requests)
 
 
 @dataclass(frozen=True, slots=True)

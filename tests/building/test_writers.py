@@ -60,7 +60,13 @@ def test_queries_of_an_endpoint_keep_their_evidence(
     }
     manifest = read_json(folder / "manifest.json")
     assert manifest["spent"] == {
-        "org--writer": {"prompt_tokens": 600, "completion_tokens": 120, "requests": 12, "money": 0.00084, "failed_attempts": {}}
+        "org--writer": {
+            "prompt_tokens": 600,
+            "completion_tokens": 120,
+            "requests": 12,
+            "money": 0.00084,
+            "failed_attempts": {},
+        }
     }
     assert manifest["generators"]["org--writer"]["in"] == 12
     for file in (path for path in (tmp_path / "run").rglob("*") if path.is_file()):

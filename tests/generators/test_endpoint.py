@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from tamis.errors import ModelError, RunError, SettingsError
-from tamis.remote.client import retry_after
 from tamis.generators.endpoint import EndpointGenerator
 from tamis.generators.templates import load_prompts
 from tamis.records import Document, Prompt, Query, QueryAnswer, QueryRequest, Tokens
+from tamis.remote.client import retry_after
 from tamis.settings import EndpointSettings, PromptSettings, RequestsSettings
 from tamis.stages.queries import Plan, write_queries
 from tests.remote.scripted_server import Reply, Script, ScriptedServer, Seen, chat, scripted

@@ -128,7 +128,9 @@ def test_a_refused_batch_names_the_settings_to_look_at() -> None:
     reply = Reply({"error": "batch size 64 > maximum allowed batch size 32", "error_type": "Validation"}, 422)
     with (
         reranker(lambda *_: reply, protocol="tei") as (server, endpoint),
-        pytest.raises(ModelError, match=r"HTTP 422: .*maximum allowed batch size 32.*; check scores\.teachers\.1\.model"),
+        pytest.raises(
+            ModelError, match=r"HTTP 422: .*maximum allowed batch size 32.*; check scores\.teachers\.1\.model"
+        ),
     ):
         list(endpoint.ask([GROUP]))
     assert len(server.seen) == 1
@@ -137,14 +139,17 @@ def test_a_refused_batch_names_the_settings_to_look_at() -> None:
 def test_a_budget_in_money_counts_requests_that_have_a_price() -> None:
     script = lambda *_: Reply(cohere((0, 1.0), (1, 2.0), (2, 3.0)))  # noqa: E731
     found = []
-    with (
-        reranker(script, request_price=2.0, budget_money=0.0105) as (server, endpoint),
-        pytest.raises(RunError, match=r"scores\.teachers\.1\.budget_money: .*finished scores are kept, raise it or low"),
-    ):
+
+    def ask_until_it_stops(endpoint: Endpoint[Any, Any]) -> None:
         for answer in endpoint.ask([GROUP] * 9):
             found.append(answer)  # noqa: PERF402  # what came before the error counts
-    assert len([answer for answer in found if answer.value]) == len(server.seen) == 5
-    assert endpoint.budget.money == pytest.approx(0.01)
+
+    said = r"scores\.teachers\.1\.budget_money: .*finished scores are kept, raise it or low"
+    with reranker(script, request_price=2.0, budget_money=0.0105) as (server, endpoint):
+        with pytest.raises(RunError, match=said):
+            ask_until_it_stops(endpoint)
+        assert len([answer for answer in found if answer.value]) == len(server.seen) == 5
+        assert endpoint.budget.money == pytest.approx(0.01)
 
 
 def test_the_protocol_of_openais_embeddings_and_rows_of_norm_1() -> None:

@@ -227,9 +227,7 @@ class Attempts(Generic[Request, Value]):
         return _given_up(asked, failure.reason, final)
 
     def _stop(self, what: str, advice: str) -> None:
-        error = ModelError(
-            f"{self._server.url}: {what}; finished {self._budget.wording.results} are kept, {advice}"
-        )
+        error = ModelError(f"{self._server.url}: {what}; finished {self._budget.wording.results} are kept, {advice}")
         self.stopped = self.stopped or error
 
 

@@ -1,4 +1,4 @@
-"""A language model as a judge: the log-odds of yes against no, read from the probabilities of its answer's first token."""
+"""A language model as a judge: the log-odds of yes against no, from the probabilities of its answer's first token."""
 
 import math
 import string
@@ -163,8 +163,8 @@ class Judge:
         if self._undecided >= MOST_UNDECIDED:
             likeliest = max(listed, key=lambda token: listed[token])
             raise ModelError(
-                f"{self._settings.url}: neither yes nor no is among the likeliest tokens of {self._undecided} answers in "
-                f"a row, the last one begins with {piece(repr(likeliest))}; if {self._settings.model} thinks aloud, "
+                f"{self._settings.url}: neither yes nor no is among the likeliest tokens of {self._undecided} answers "
+                f"in a row, the last one begins with {piece(repr(likeliest))}; if {self._settings.model} thinks aloud, "
                 "switch that off in extra ({chat_template_kwargs: {enable_thinking: false}}), or change the template"
             )
         return (score or 0.0,)
