@@ -207,7 +207,7 @@ class writing:  # reads as a phrase: with writing(path)
 
 
 class ItemStore:
-    """Finished items of long stages by content key, in a sqlite file that survives kills and that processes may share."""
+    """Finished items of long stages by content key, in a sqlite file that survives kills. Processes may share it."""
 
     def __init__(self, path: Path, advice: str = "make room or choose another --out") -> None:
         """Open or make the file.
