@@ -311,3 +311,32 @@ def test_general_corpora_are_told_apart_by_their_names() -> None:
         "r.yaml: corpus.general: a/train.jsonl and b/train.jsonl have one name, with which the ids of their documents "
         "begin; rename one"
     )
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"modle": 3}, "r.yaml: unknown key 'scores.teachers.0.judge.modle'; did you mean 'model'?"),
+        (
+            {"url": "http://h/v1?key=sk-1"},
+            "scores.teachers.0.judge.url: expected http:// or https://, a host and a path",
+        ),
+        (
+            {"key_variable": "sk-1"},
+            "scores.teachers.0.judge.key_variable: expected the name of an environment variable",
+        ),
+        ({"extra": {"logprobs": None}}, "extra: 'logprobs' is set by tamis; max_tokens, temperature may be null"),
+        ({"budget_money": 3}, "budget_money needs prompt_price and completion_price, of a million tokens each, or req"),
+        ({"kind": "remote-encoder", "extra": {"input": []}}, "extra: 'input' is set by tamis"),
+        ({"kind": "remote-reranker", "extra": {"query": "x"}}, "extra: 'query' is set by tamis; raw_scores, top_n may"),
+        (
+            {"kind": "remote-reranker", "batch": 0},
+            "remote-reranker.batch: Input should be greater than or equal to 1, g",
+        ),
+    ],
+)
+def test_a_teacher_behind_a_server_that_cannot_be_asked_is_named(change: dict[str, Any], expected: str) -> None:
+    teacher = {"kind": "judge", "url": "http://h/v1", "model": "m"} | change
+    said = complaint(with_setting("scores.teachers", [teacher]))
+    assert expected in said
+    assert "sk-1" not in said or "key_variable" in said

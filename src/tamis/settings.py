@@ -5,7 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -165,7 +165,9 @@ class ServerSettings(Section):
     @model_validator(mode="after")
     def _a_budget_in_money_has_prices(self) -> "ServerSettings":
         if self.budget_money and not (self.prompt_price or self.completion_price or self.request_price):
-            raise ValueError("budget_money needs prompt_price and completion_price, of a million tokens each")
+            raise ValueError(
+                "budget_money needs prompt_price and completion_price, of a million tokens each, or request_price"
+            )
         return self
 
 
@@ -751,10 +753,20 @@ def _shown(value: object, most: int = 80) -> str:
 def _nearest(location: tuple[int | str, ...]) -> str:
     """' (did you mean ...?)' for an unknown key, or the keys that its section knows."""
     section: type[BaseModel] = Recipe
+    within: list[type[BaseModel]] = []
     for part in location[:-1]:
-        annotation = section.model_fields[str(part)].annotation if str(part) in section.model_fields else None
-        candidates = [annotation, *getattr(annotation, "__args__", ())]
-        section = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), section)
+        if part in section.model_fields:
+            within = _sections(section.model_fields[str(part)].annotation)
+            section = within[0] if len(within) == 1 else section
+        elif isinstance(part, str):  # names one of several sections by its kind
+            section = next((one for one in within if part in get_args(one.model_fields["kind"].annotation)), section)
     known = list(section.model_fields)
     near = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.5)
     return f"; did you mean {near[0]!r}?" if near else f"; known here: {', '.join(known)}"
+
+
+def _sections(annotation: Any) -> list[type[BaseModel]]:
+    """The sections in a field's type, however deep."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [section for argument in get_args(annotation) for section in _sections(argument)]
