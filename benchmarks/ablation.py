@@ -76,6 +76,8 @@ def recipe_for(name: str, seed: int, steps: int, changes: Sequence[str]) -> Reci
             f"lists.domains={{all: {languages}}}",
             f"train.general_steps={steps}",
             "train.specialist_steps=0",
+            "student.start=null",
+            "student.head=warm",
             f"evaluate.queries={folder / 'queries.jsonl'}",
             f"evaluate.qrels={folder / 'qrels.tsv'}",
             *changes,
