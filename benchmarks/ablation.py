@@ -23,7 +23,7 @@ import torch
 from safetensors.torch import load_file
 
 from judged import DEPLOYED, Values, compare_means, judged, language_of_row, languages_of, mean_over_seeds
-from machine import commit, machine
+from machine import commit, machine, write_results
 from tamis.artifacts import read_json
 from tamis.pipeline import run_recipe
 from tamis.settings import Recipe, read_recipe
@@ -267,9 +267,7 @@ def write(found: Mapping[tuple[str, int], Measured], facts: Mapping[str, Any]) -
         "runs": {f"{name}, seed {seed}": [one[2] for one in of.values()] for (name, seed), of in found.items()},
         "targets": [],
     }
-    results = ROOT / "results"
-    (results / "ablation.json").write_text(json.dumps(content, ensure_ascii=False, indent=2) + "\n", "utf-8")
-    (results / "ablation.md").write_text(table(summary, untrained), "utf-8")
+    write_results("ablation", content, table(summary, untrained))
     print(table(summary, untrained), flush=True)
 
 

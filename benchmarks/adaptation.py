@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from machine import commit, machine, show_in_readme
+from machine import commit, machine, show_in_readme, write_results
 
 ROOT = Path(__file__).resolve().parent
 COLUMNS = {
@@ -141,10 +141,7 @@ def main() -> None:
         "p_value": [run["p_value"] for run in runs],
         **summary,
     }
-    results = ROOT / "results"
-    results.mkdir(exist_ok=True)
-    (results / f"{chosen.name}.json").write_text(json.dumps(content, ensure_ascii=False, indent=2) + "\n", "utf-8")
-    (results / f"{chosen.name}.md").write_text(table, "utf-8")
+    write_results(chosen.name, content, table)
     if chosen.name == "adaptation":
         show_in_readme(table, chosen.name)
     print(table)

@@ -22,7 +22,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from judged import DEPLOYED, FIRST, compare_means, judged, language_of_row, languages_of
-from machine import commit, machine, print_targets, show_in_readme, targets_table
+from machine import commit, machine, print_targets, show_in_readme, targets_table, write_results
 from tamis.artifacts import read_json
 from tamis.building.training import judge_without_labels, training_texts
 from tamis.building.workshop import Workshop
@@ -240,9 +240,7 @@ def main() -> None:
         "runs": runs,
         "targets": targets,
     }
-    results = ROOT / "results"
-    (results / "domains.json").write_text(json.dumps(content, ensure_ascii=False, indent=2) + "\n", "utf-8")
-    (results / "domains.md").write_text(table(runs, targets), "utf-8")
+    write_results("domains", content, table(runs, targets))
     show_in_readme(table(runs, targets), "domains", ROOT.parent / "docs" / "log.md")
     print(table(runs, targets))
     print_targets(targets)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from adaptation import COLUMNS, ROOT, run_seed
-from machine import commit, machine
+from machine import commit, machine, write_results
 from tamis.settings import read_recipe
 
 SETS = {"tydiqa-ru": "ru", "tydiqa-te": "te", "piaf-fr": "fr", "scifact": "en"}
@@ -93,9 +93,7 @@ def main() -> None:
         },
         "targets": [],
     }
-    results = ROOT / "results"
-    (results / "elsewhere.json").write_text(json.dumps(content, ensure_ascii=False, indent=2) + "\n", "utf-8")
-    (results / "elsewhere.md").write_text(table(runs), "utf-8")
+    write_results("elsewhere", content, table(runs))
     print(table(runs))
 
 

@@ -8,7 +8,6 @@ Writes benchmarks/results/first_stages.json and first_stages.md.
 """
 
 import argparse
-import json
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from machine import commit, machine, print_targets
+from machine import commit, machine, print_targets, write_results
 from tamis.artifacts import ItemStore, item_key
 from tamis.building.workshop import embed_missing
 from tamis.formats.documents import read_documents
@@ -183,9 +182,7 @@ def main() -> None:
         "figures": sets,
         "targets": targets_of(sets),
     }
-    results = ROOT / "results"
-    (results / "first_stages.json").write_text(json.dumps(content, ensure_ascii=False, indent=2) + "\n", "utf-8")
-    (results / "first_stages.md").write_text(table(sets), "utf-8")
+    write_results("first_stages", content, table(sets))
     print(table(sets))
     print_targets(content["targets"])
 

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from machine import commit, machine, print_targets, show_in_readme
+from machine import commit, machine, print_targets, show_in_readme, write_results
 from tamis.artifacts import ItemStore, item_key
 from tamis.building.workshop import embed_missing
 from tamis.formats.documents import read_documents
@@ -247,9 +247,7 @@ def main() -> None:
         "comparisons": compared,
         "targets": targets_of(against),
     }
-    results = ROOT / "results"
-    (results / "general.json").write_text(json.dumps(content, ensure_ascii=False, indent=2) + "\n", "utf-8")
-    (results / "general.md").write_text(table(sets, means), "utf-8")
+    write_results("general", content, table(sets, means))
     if chosen.sets == list(SETS):
         show_in_readme(table(sets, means), "general")
         show_in_readme(table(sets, means), "general", SHIPPED / "README.md")

@@ -1,5 +1,6 @@
 """What a result says about where it was measured."""
 
+import json
 import platform
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -67,3 +68,11 @@ def show_in_readme(table: str, name: str, path: Path = ROOT.parent / "README.md"
     opening, closing = f"<!-- {name}: written by benchmarks/{name}.py -->", f"<!-- /{name} -->"
     before, rest = path.read_text("utf-8").split(opening)
     path.write_text(f"{before}{opening}\n{table}{rest[rest.index(closing) :]}", "utf-8")
+
+
+def write_results(name: str, content: Mapping[str, Any], table: str) -> None:
+    """Write a benchmark's figures to results/NAME.json and its table to results/NAME.md."""
+    results = ROOT / "results"
+    results.mkdir(exist_ok=True)
+    (results / f"{name}.json").write_text(json.dumps(content, ensure_ascii=False, indent=2) + "\n", "utf-8")
+    (results / f"{name}.md").write_text(table, "utf-8")

@@ -24,7 +24,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from machine import commit, machine, show_in_readme, targets_table
+from machine import commit, machine, show_in_readme, targets_table, write_results
 
 ROOT = Path(__file__).resolve().parent
 GB = 10**9
@@ -221,11 +221,8 @@ def main() -> None:
         "runs": runs,
         "targets": targets_of(runs, max(shards)),
     }
-    results = ROOT / "results"
-    results.mkdir(exist_ok=True)
-    (results / "merging.json").write_text(json.dumps(content, indent=2) + "\n", "utf-8")
     table = markdown(content)
-    (results / "merging.md").write_text(table, "utf-8")
+    write_results("merging", content, table)
     show_in_readme(table, "merging")
     print(table)
 

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import kendalltau
 
-from machine import commit, machine, matrix_rates, show_in_readme, targets_table
+from machine import commit, machine, matrix_rates, show_in_readme, targets_table, write_results
 from scoring_bodies import against_the_published_wrapper, mixture_of_experts
 from scoring_engines import DEMO, Engine, Pair, engines, small_model, trained_model
 
@@ -214,11 +214,8 @@ def main() -> None:
         "mixture_of_experts": experts,
         "targets": targets_of(models[0], wrapper, rates),
     }
-    results = ROOT / "results"
-    results.mkdir(exist_ok=True)
-    (results / "scoring.json").write_text(json.dumps(content, indent=2) + "\n", "utf-8")
     table = markdown(content)
-    (results / "scoring.md").write_text(table, "utf-8")
+    write_results("scoring", content, table)
     show_in_readme(table, "scoring")
     print(table)
 

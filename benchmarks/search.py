@@ -9,7 +9,6 @@ benchmarks/results/search.json and search.md.
 """
 
 import argparse
-import json
 import multiprocessing
 import tempfile
 import time
@@ -20,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from machine import commit, machine, print_targets
+from machine import commit, machine, print_targets, write_results
 from tamis.building.workshop import peak_memory
 from tamis.retrievers.dense import DOCUMENTS, QUERIES, search_dense
 from tamis.retrievers.shelf import FUSED
@@ -121,9 +120,7 @@ def main() -> None:
         "figures": sizes,
         "targets": targets_of(sizes),
     }
-    results = ROOT / "results"
-    (results / "search.json").write_text(json.dumps(content, ensure_ascii=False, indent=2) + "\n", "utf-8")
-    (results / "search.md").write_text(table(sizes), "utf-8")
+    write_results("search", content, table(sizes))
     print(table(sizes))
     print_targets(content["targets"])
 

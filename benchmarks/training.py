@@ -26,7 +26,7 @@ from typing import Any
 
 import torch
 
-from machine import commit, machine, matrix_rates, print_targets, show_in_readme
+from machine import commit, machine, matrix_rates, print_targets, show_in_readme, write_results
 
 ROOT = Path(__file__).resolve().parent
 DEMO = ROOT.parent / "demo"
@@ -267,9 +267,7 @@ def main() -> None:
         "figures": figures,
         "targets": [dict(zip(("name", "value", "bound", "met"), target, strict=True)) for target in targets],
     }
-    results = ROOT / "results"
-    (results / "training.json").write_text(json.dumps(content, indent=2) + "\n", "utf-8")
-    (results / "training.md").write_text(table(figures), "utf-8")
+    write_results("training", content, table(figures))
     show_in_readme(table(figures), "training")
     print(table(figures))
     print_targets(content["targets"])
