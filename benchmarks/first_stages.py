@@ -20,7 +20,7 @@ import torch
 
 from machine import commit, machine, print_targets, write_results
 from tamis.artifacts import ItemStore, item_key
-from tamis.building.workshop import embed_missing
+from tamis.building.embedding import embed_missing
 from tamis.formats.documents import read_documents
 from tamis.models.encoder import Encoder
 from tamis.models.precision import fastest_precision

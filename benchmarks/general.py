@@ -21,7 +21,7 @@ import torch
 
 from machine import commit, machine, print_targets, show_in_readme, write_results
 from tamis.artifacts import ItemStore, item_key
-from tamis.building.workshop import embed_missing
+from tamis.building.embedding import embed_missing
 from tamis.formats.documents import read_documents
 from tamis.formulas.significance import holm, paired_randomisation
 from tamis.models.checkpoint import find_checkpoint, load_warm, read_facts

@@ -8,7 +8,7 @@ from tamis.artifacts import read_json, read_records
 from tamis.errors import InputError, SettingsError
 from tamis.models.checkpoint import find_checkpoint, read_facts
 from tamis.models.serializer import Apart
-from tamis.pipeline import Announce, run_recipe
+from tamis.pipeline import Announce, Consider, run_recipe
 from tamis.records import Document
 from tamis.settings import Recipe, recipe_from
 
@@ -33,7 +33,13 @@ class Adapted:
 
 
 def adapt(
-    model: str, corpus: Path, out: Path, keep: Sequence[Path], encoder: Path | None, announce: Announce
+    model: str,
+    corpus: Path,
+    out: Path,
+    keep: Sequence[Path],
+    encoder: Path | None,
+    announce: Announce,
+    consider: Consider | None = None,
 ) -> Adapted:
     """Train one specialist from a model on a corpus, merge it into the model unless a domain loses by it.
 
@@ -44,6 +50,7 @@ def adapt(
         keep: Folders of earlier runs whose domains the result is judged by too; without any, only the new one.
         encoder: The bi-encoder that retrieves and teaches; None for the one that the model's lineage names.
         announce: As for `run_recipe`.
+        consider: As for `run_recipe`.
 
     Raises:
         SettingsError: no encoder is known.
@@ -74,7 +81,7 @@ def adapt(
     languages = {d.language for d in read_records(folders["corpus"] / "corpus.parquet", Document)}
     if not languages:
         raise InputError(f"{corpus}: no usable document")
-    folders = run_recipe(recipe(sorted(languages)), out, "merge", announce)
+    folders = run_recipe(recipe(sorted(languages)), out, "merge", announce, consider)
     path = read_json(folders["merge"] / "path.json")
     agreement = {
         domain: tuple(path["agreement"][name][domain] for name in ("untrained", DOMAIN, "merged"))

@@ -2,11 +2,15 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tamis.errors import TamisError
+
+if TYPE_CHECKING:
+    from tamis.building.estimate import Estimate
+    from tamis.pipeline import Consider
 
 app = typer.Typer(
     name="tamis",
@@ -21,6 +25,10 @@ INTERRUPTED = 130
 
 RecipePath = Annotated[Path, typer.Argument(help="YAML recipe, see recipes/demo.yaml")]
 OutPath = Annotated[Path | None, typer.Option("--out", help="Run folder; default runs/NAME")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before what takes long or costs money")]
+
+DECLINED = 1
+"""Exit status where the user was asked and did not agree."""
 
 
 @app.command()
@@ -36,6 +44,10 @@ def run(
     ] = None,
     report: Annotated[Path | None, typer.Option(help="Also copy the HTML report to this file")] = None,
     model: Annotated[Path | None, typer.Option(help="Also link the merged model's folder to this path")] = None,
+    yes: Yes = False,
+    estimate: Annotated[
+        bool, typer.Option("--estimate", help="Read the corpus, say what is left to do and what it costs, and stop")
+    ] = False,
 ) -> None:
     """Run a recipe from documents to report; finished stages are reused."""
     from tamis.artifacts import writing
@@ -48,7 +60,8 @@ def run(
     settings = read_recipe(recipe, change or ())
     if results and (settings.evaluate is None or until not in ("evaluate", "report")):
         raise SettingsError(f"--results {results}: nothing is measured without the stage evaluate and its section")
-    folders = run_recipe(settings, out or Path("runs") / settings.name, until, Announcer())
+    consider = _estimate_only if estimate else _asking(yes)
+    folders = run_recipe(settings, out or Path("runs") / settings.name, until, Announcer(), consider)
     if results and "evaluate" in folders:
         write_results(folders, results)
     if "evaluate" in folders:
@@ -67,12 +80,33 @@ def run(
         typer.echo(f"model:  {model or merged}")
 
 
+def _asking(yes: bool) -> "Consider":
+    """Ends the command where the user does not agree with what the run costs."""
+    from tamis.summary import agreed
+
+    def consider(found: "Estimate") -> None:
+        if not agreed(found, yes):
+            typer.echo("tamis: nothing was done but the reading of the corpus", err=True)
+            raise typer.Exit(DECLINED)
+
+    return consider
+
+
+def _estimate_only(found: "Estimate") -> None:
+    from rich.console import Console
+
+    from tamis.summary import print_estimate
+
+    print_estimate(found, Console(highlight=False))
+    raise typer.Exit
+
+
 def _stage_command(name: str, help_text: str) -> None:
     """A command that runs a recipe up to one stage."""
 
     @app.command(name, help=help_text)
-    def until_stage(recipe: RecipePath, out: OutPath = None) -> None:
-        run(recipe, out, until=name)
+    def until_stage(recipe: RecipePath, out: OutPath = None, yes: Yes = False) -> None:
+        run(recipe, out, until=name, yes=yes)
 
 
 _stage_command("corpus", "Read and clean the documents.")
@@ -168,13 +202,14 @@ def adapt(
     encoder: Annotated[
         Path | None, typer.Option(help="Bi-encoder that retrieves and teaches; default: the one the model came from")
     ] = None,
+    yes: Yes = False,
 ) -> None:
     """Adapt a model to one more corpus and merge what it learnt into it, if no domain loses by it."""
     from tamis.adaptation import adapt as adapt_model
     from tamis.summary import Announcer, print_adapted
 
     _quiet_libraries()
-    print_adapted(adapt_model(model, corpus, out, keep or (), encoder, Announcer()))
+    print_adapted(adapt_model(model, corpus, out, keep or (), encoder, Announcer(), _asking(yes)))
 
 
 @app.command()

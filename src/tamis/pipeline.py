@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from tamis.artifacts import (
     RunFolder,
     stage_key,
 )
+from tamis.building.estimate import Estimate, estimate
 from tamis.building.judging import build_evaluate, build_report, evaluate_settings
 from tamis.building.mining import (
     build_candidates,
@@ -33,6 +35,8 @@ from tamis.team import this_team
 Facts = dict[str, Any]
 Announce = Callable[[str, Path, bool], None]
 """Told the name and folder of each finished stage, and whether it was reused."""
+Consider = Callable[[Estimate], None]
+"""Told what is left to do before it begins; what it raises ends the run there."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +88,13 @@ STAGES = (
 NAMES = tuple(stage.name for stage in STAGES)
 
 
-def run_recipe(recipe: Recipe, root: Path, until: str = "report", announce: Announce | None = None) -> dict[str, Path]:
+def run_recipe(
+    recipe: Recipe,
+    root: Path,
+    until: str = "report",
+    announce: Announce | None = None,
+    consider: Consider | None = None,
+) -> dict[str, Path]:
     """Run a recipe, reusing every stage whose key is already there.
 
     Args:
@@ -92,6 +102,7 @@ def run_recipe(recipe: Recipe, root: Path, until: str = "report", announce: Anno
         root: The run folder; made if it is not there.
         until: Last stage to run.
         announce: Called after each stage with its name, its folder, and whether it was reused.
+        consider: Called once, when the corpus is read and before anything else is done; None spares the estimate.
 
     Returns:
         Folder of each stage by name.
@@ -111,21 +122,41 @@ def run_recipe(recipe: Recipe, root: Path, until: str = "report", announce: Anno
     if not team.leads:
         team.wait()  # until the leader has made the folder and holds it
         run = RunFolder(root, recipe.name)
-        return _run_stages(stages, Workshop(recipe, ItemStore(root / "items.sqlite"), team), run, None)
+        return _run_stages(stages, Workshop(recipe, ItemStore(root / "items.sqlite"), team), run, None, None)
     run = RunFolder(root, recipe.name)
     with run.held():
         shop = Workshop(recipe, ItemStore(root / "items.sqlite"), team)
         team.wait()
-        return _run_stages(stages, shop, run, announce)
+        return _run_stages(stages, shop, run, announce, consider)
 
 
-def _run_stages(stages: Sequence[Stage], shop: Workshop, run: RunFolder, announce: Announce | None) -> dict[str, Path]:
+def _run_stages(
+    stages: Sequence[Stage], shop: Workshop, run: RunFolder, announce: Announce | None, consider: Consider | None
+) -> dict[str, Path]:
+    key_of = cache(lambda stage: _key(stage, shop))  # it hashes the files of models
     try:
         for stage in stages:
-            _run_stage(stage, shop, run, announce)
+            _run_stage(stage, shop, run, announce, *key_of(stage))
+            if stage.name == "corpus" and consider:
+                consider(estimate(shop, _unfinished(stages, shop, run, key_of)))
     finally:
         shop.close()
     return shop.folders
+
+
+def _unfinished(
+    stages: Sequence[Stage], shop: Workshop, run: RunFolder, key_of: Callable[[Stage], tuple[Facts, str]]
+) -> list[str]:
+    """Names of the first stage that is not finished and of all after it; the shop gets the folders of the others.
+
+    The key of what follows is not looked at: that of the evaluation would open its questions.
+    """
+    for number, stage in enumerate(stages):
+        _, key = key_of(stage)
+        if not run.finished(stage.name, key):
+            return [other.name for other in stages[number:]]
+        shop.folders[stage.name] = run.folder(stage.name, key)
+    return []
 
 
 def _check_files(recipe: Recipe, stages: Sequence[str]) -> None:
@@ -143,17 +174,22 @@ def _check_files(recipe: Recipe, stages: Sequence[str]) -> None:
                 )
 
 
-def _run_stage(stage: Stage, shop: Workshop, run: RunFolder, announce: Announce | None) -> None:
+def _key(stage: Stage, shop: Workshop) -> tuple[Facts, str]:
+    """What a stage depends on, and the key that is made of it."""
     reads = {name: shop.folders[name].name for name in stage.reads if name in shop.folders}
     settings = stage.settings(shop.recipe)
-    key = stage_key(stage.name, stage.version, settings, reads)
+    facts = {"version": stage.version, "settings": settings, "reads": reads}
+    return facts, stage_key(stage.name, stage.version, settings, reads)
+
+
+def _run_stage(stage: Stage, shop: Workshop, run: RunFolder, announce: Announce | None, facts: Facts, key: str) -> None:
     reused = shop.team.agree(run.finished(stage.name, key))
     if not reused and shop.team.leads:
 
         def fill(folder: Path) -> Facts:
             return {**stage.run(shop, folder), "peak_memory_bytes": peak_memory()}
 
-        run.build(stage.name, key, {"version": stage.version, "settings": settings, "reads": reads}, fill)
+        run.build(stage.name, key, facts, fill)
     elif not reused and stage.name == "train":
         # Every process trains; what the others write is the leader's over again.
         with tempfile.TemporaryDirectory() as folder:

@@ -1,5 +1,7 @@
 """What a run says on the terminal and in `results.json` when it is done."""
 
+import math
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from rich.table import Table
 
 from tamis.adaptation import Adapted
 from tamis.artifacts import read_json, write_json, writing
+from tamis.building.estimate import SHORT, Estimate, Work
 from tamis.building.judging import costs
 from tamis.building.ledger import Spending
 from tamis.errors import RunError
@@ -51,6 +54,80 @@ class Announcer:
         place = f"[{NAMES.index(stage) + 1}/{len(NAMES)}]"
         kept = f"{counts['kept']:,} kept of {counts['in']:,}" + (f" (dropped: {dropped})" if dropped else "")
         self._console.print(f"{place} [bold]{stage:<10}[/] {took:>9}  {kept}", markup=True, soft_wrap=True)
+
+
+def agreed(found: Estimate, yes: bool) -> bool:
+    """Say what a run will cost where that is worth a word, and ask where somebody should agree first.
+
+    Args:
+        found: What is left to do.
+        yes: Whether the user agreed on the command line.
+
+    Raises:
+        RunError: it would spend money, and there is nobody to ask.
+    """
+    if not found.small:
+        print_estimate(found, Console(stderr=True, highlight=False))
+    if yes or not found.doubt:
+        return True
+    if sys.stdin.isatty():
+        sys.stderr.write(f"{found.doubt}. Go on? [y/N] ")
+        sys.stderr.flush()
+        return sys.stdin.readline().strip().lower() in ("y", "yes")
+    if found.paid:
+        raise RunError(f"{found.doubt}: give --yes if that is wanted, or see what it costs with --estimate")
+    return True
+
+
+def print_estimate(found: Estimate, console: Console) -> None:
+    """Print what is left to do: a row for each kind of work, then all of it."""
+    console.width = max(console.width, 100)
+    if not found.works:
+        console.print("nothing is left to do but what takes no time to speak of")
+        return
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title="left to do", title_justify="left")
+    table.add_column("stage")
+    table.add_column("what")
+    for heading in ("number", "time", "tokens, at most", "money, at most", "disk"):
+        table.add_column(heading, justify="right")
+    for work in found.works:
+        table.add_row(*_estimate_row(work))
+    table.add_section()
+    total, disk = found.tokens.prompt + found.tokens.completion, _bytes(found.disk)
+    time = ("" if found.timed else "more than ") + _duration(found.seconds)
+    table.add_row("all", "", "", time, f"{total:,}" if total else "", _money(found.money), disk)
+    console.print(table)
+    for note in found.notes:
+        console.print(f"[bold]{escape(note)}[/]", soft_wrap=True)
+
+
+def _estimate_row(work: Work) -> tuple[str, ...]:
+    tokens = work.tokens.prompt + work.tokens.completion
+    return (
+        work.stage,
+        escape(work.what),
+        ("about " if work.about else "") + f"{work.count:,}",
+        "?" if work.seconds is None else _duration(work.seconds),
+        f"{tokens:,}" if tokens else "",
+        _money(work.money),
+        _bytes(work.disk),
+    )
+
+
+def _money(money: float) -> str:
+    return f"{money:,.4g}" if money else ""
+
+
+def _bytes(count: int) -> str:
+    return f"{count / 1e9:,.1f} GB" if count >= 1e9 else f"{count / 1e6:,.0f} MB" if count >= 1e6 else ""
+
+
+def _duration(seconds: float) -> str:
+    """Rounded as far as an estimate is good for."""
+    if seconds < SHORT:
+        return f"{math.ceil(seconds)} s"
+    hours, minutes = divmod(math.ceil(seconds / 60), 60)
+    return f"{hours:,} h {minutes} min" if hours else f"{minutes} min"
 
 
 def write_results(folders: Mapping[str, Path], path: Path) -> None:

@@ -175,13 +175,7 @@ def build_queries(shop: Workshop, folder: Path) -> Facts:
     documents = shop.documents
     languages = sorted({document.language for document in documents.values()})
     written, shots, spent = written_queries(shop)
-    rows = [
-        (query_id, text, f"{general.path.name}:{doc_id}")
-        for general in shop.recipe.corpus.general
-        for query_id, text, doc_id in read_given_queries(general.path, general.splits)
-        if f"{general.path.name}:{doc_id}" in documents
-    ]
-    given = given_queries(rows, documents)
+    given = given_queries(given_rows(shop), documents)
     identify = language_identifier([*languages, "en"])
     came = itertools.chain(written, given)
     queries, dropped = split_dropped(_filter(came, documents, identify, shots))
@@ -195,6 +189,14 @@ def build_queries(shop: Workshop, folder: Path) -> Facts:
     kept = [query.query_id for query in queries]
     facts = {**_write(folder, "queries", queries, Query, dropped), "generators": by_generator(kept, dropped)}
     return {**facts, "spent": spent} if spent else facts
+
+
+def given_rows(shop: Workshop) -> Iterator[tuple[str, str, str]]:
+    """The given queries of the documents that are there: id, text and document."""
+    for general in shop.recipe.corpus.general:
+        for query_id, text, doc_id in read_given_queries(general.path, general.splits):
+            if f"{general.path.name}:{doc_id}" in shop.documents:
+                yield query_id, text, f"{general.path.name}:{doc_id}"
 
 
 def by_generator(kept: Sequence[str], dropped: Sequence[Dropped]) -> dict[str, Facts]:
@@ -277,11 +279,11 @@ def build_scores(shop: Workshop, folder: Path) -> Facts:
     with track("asking the teacher", len(candidates)) as advance:
         for one in score_candidates(candidates, queries, shop.teacher(texts_of(queries))):
             came.append(one)
-            if shop.money:
-                advance.note = f"{shop.money:.4g} spent"
+            if shop.servers.money:
+                advance.note = f"{shop.servers.money:.4g} spent"
             advance(1)
     scored, dropped = split_dropped(came)
-    facts, spent = _write(folder, "scores", scored, ScoredCandidates, dropped), shop.spent()
+    facts, spent = _write(folder, "scores", scored, ScoredCandidates, dropped), shop.servers.spent()
     return {**facts, "spent": spent} if spent else facts
 
 

@@ -5,31 +5,22 @@ scored once, whatever run, stage or folder asks again.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any, Final
 
 import numpy as np
 
 from tamis.artifacts import ItemStore, item_key
 from tamis.building.ledger import Ledger
+from tamis.building.servers import OnServer
 from tamis.errors import ModelError
 from tamis.records import Document, Tokens
 from tamis.remote.attempts import Answer
-from tamis.remote.budget import Wording
-from tamis.remote.endpoint import Endpoint, Protocol
-from tamis.settings import (
-    PLACE_AND_PRICE,
-    JudgeTeacher,
-    RemoteEncoderTeacher,
-    RemoteRerankerTeacher,
-    RequestsSettings,
-)
+from tamis.settings import PLACE_AND_PRICE, JudgeTeacher, RemoteEncoderTeacher
 from tamis.stages.scores import Asked
 from tamis.teachers.group import Group, Scores
-from tamis.teachers.judge import Judge, load_judge_prompt
-from tamis.teachers.remote_encoder import Texts, encoder_protocol
-from tamis.teachers.remote_reranker import reranker_protocol
-
-OnServer = JudgeTeacher | RemoteRerankerTeacher | RemoteEncoderTeacher
+from tamis.teachers.judge import load_judge_prompt
+from tamis.teachers.remote_encoder import Texts
 
 Score = Callable[[Iterable[Group]], Iterator[Answer[Group, Scores]]]
 """Scores groups, in any order."""
@@ -48,36 +39,6 @@ def teacher_facts(teacher: OnServer) -> dict[str, Any]:
     if isinstance(teacher, JudgeTeacher):
         facts["prompt"] = load_judge_prompt(teacher.template).model_dump(mode="json")
     return facts
-
-
-def open_teacher(
-    teacher: OnServer, requests: RequestsSettings, ledger: Ledger, section: str
-) -> "Endpoint[Group, Scores] | Endpoint[Texts, np.ndarray]":
-    """Read the key and start the client of a teacher; nothing is sent yet.
-
-    Args:
-        teacher: Its settings.
-        requests: How servers are asked.
-        ledger: What it has cost so far.
-        section: Where the recipe names it, for messages.
-
-    Raises:
-        SettingsError: The key cannot be sent in a header.
-        InputError: The judge's template cannot be read.
-    """
-
-    def wording(hint: str, others: str) -> Wording:
-        return Wording(section, "scores", "candidates.depth", hint, others)
-
-    if isinstance(teacher, JudgeTeacher):
-        judge: Protocol[Group, Scores] = Judge(teacher, load_judge_prompt(teacher.template)).protocol
-        words = wording("most end with /v1", "max_chars and extra")
-        return Endpoint(teacher, judge, requests, ledger.spent, words)
-    if isinstance(teacher, RemoteRerankerTeacher):
-        words = wording("without /rerank", f"protocol ({teacher.protocol}), batch, max_chars and extra")
-        return Endpoint(teacher, reranker_protocol(teacher), requests, ledger.spent, words)
-    words = wording("most end with /v1", "batch, max_chars and extra")
-    return Endpoint(teacher, encoder_protocol(teacher), requests, ledger.spent, words)
 
 
 class RememberedScores:
@@ -113,86 +74,109 @@ class RememberedScores:
         Raises:
             TamisError: What `score` raises; what was finished before is kept.
         """
-        texts = [[self._documents[doc_id].text[: self._max_chars] for doc_id in doc_ids] for _, doc_ids in asked]
-        keys = [
-            [item_key(self._identity, query.text, text) for text in shown]
-            for (query, _), shown in zip(asked, texts, strict=True)
-        ]
+        self.ask(asked)
+        keys = [self._keys(query.text, self._shown(doc_ids)) for query, doc_ids in asked]
         known = self._cache.get([key for row in keys for key in row])
-        groups = self._missing(asked, texts, keys, known)
-        for answer in self._score(groups):
+        nothing = np.float32(np.nan).tobytes()
+        return [np.frombuffer(b"".join(known.get(key, nothing) for key in row), np.float32) for row in keys]
+
+    def ask(self, asked: Iterable[Asked]) -> None:
+        """Have scored what the cache does not know; queries are read as they are needed.
+
+        Raises:
+            TamisError: What `score` raises; what was finished before is kept.
+        """
+        under_way: set[str] = set()
+
+        def groups() -> Iterator[Group]:
+            for group in self.missing(asked, under_way):
+                under_way.update(self._keys(group.query, group.documents))
+                yield group
+
+        for answer in self._score(groups()):
             if self._ledger and answer.tokens != Tokens():
                 # Before the scores: a kill between the two must not let the budget forget what was paid.
                 self._ledger.items.put([self._ledger.entry(answer.tokens)])
             if answer.value is not None:
-                fresh = {
-                    item_key(self._identity, answer.request.query, text): np.float32(score).tobytes()
-                    for text, score in zip(answer.request.documents, answer.value, strict=True)
-                }
-                self._cache.put(fresh.items())
-                known |= fresh
-        nothing = np.float32(np.nan).tobytes()
-        return [np.frombuffer(b"".join(known.get(key, nothing) for key in row), np.float32) for row in keys]
+                keys = self._keys(answer.request.query, answer.request.documents)
+                self._cache.put((k, np.float32(v).tobytes()) for k, v in zip(keys, answer.value, strict=True))
+                under_way.difference_update(keys)  # what failed stays: it is not asked again in this pass
 
-    def _missing(
-        self,
-        asked: Sequence[Asked],
-        texts: Sequence[Sequence[str]],
-        keys: Sequence[Sequence[str]],
-        known: Mapping[str, bytes],
-    ) -> Iterator[Group]:
-        """Groups of what has no score yet, each pair once."""
-        seen = set(known)
-        for (query, _), shown, row in zip(asked, texts, keys, strict=True):
-            new = {key: text for key, text in zip(row, shown, strict=True) if key not in seen}
-            seen |= new.keys()
-            left = list(new.values())
+    def missing(self, asked: Iterable[Asked], under_way: AbstractSet[str] = frozenset()) -> Iterator[Group]:
+        """Groups of the documents that have no score for a query yet, but for keys that are under way."""
+        for query, doc_ids in asked:
+            shown = self._shown(doc_ids)
+            keys = self._keys(query.text, shown)
+            known = self._cache.get(keys)
+            new = {k: text for k, text in zip(keys, shown, strict=True) if k not in known and k not in under_way}
+            left = tuple(new.values())
             most = self._most or max(1, len(left))
             for start in range(0, len(left), most):
-                yield Group(query.text, tuple(left[start : start + most]))
+                yield Group(query.text, left[start : start + most])
+
+    def _shown(self, doc_ids: Sequence[str]) -> list[str]:
+        return [self._documents[doc_id].text[: self._max_chars] for doc_id in doc_ids]
+
+    def _keys(self, query: str, documents: Sequence[str]) -> list[str]:
+        return [item_key(self._identity, query, document) for document in documents]
 
 
 class RememberedVectors:
     """Vectors of an encoder behind a server, from the cache where they are known. Each answer is kept at once."""
 
     def __init__(
-        self, endpoint: Callable[[], Endpoint[Texts, np.ndarray]], identity: str, cache: ItemStore, ledger: Ledger
+        self,
+        teacher: RemoteEncoderTeacher,
+        ask: Callable[[Iterable[Texts]], Iterator[Answer[Texts, np.ndarray]]],
+        cache: ItemStore,
+        ledger: Ledger,
     ) -> None:
         """Wrap a server.
 
         Args:
-            endpoint: Opens it, or gives the one that is open.
-            identity: Names everything but the text that a vector depends on.
+            teacher: Its settings.
+            ask: Asks it.
             cache: Where vectors are kept.
             ledger: Where to write down what was paid.
         """
-        self._endpoint, self._identity, self._cache, self._ledger = endpoint, identity, cache, ledger
+        self._teacher, self._ask, self._cache, self._ledger = teacher, ask, cache, ledger
+        facts = {name: value for name, value in teacher_facts(teacher).items() if not name.endswith("_prefix")}
+        self._identity = item_key("remote-encoder", facts)
 
-    def embed(self, texts: Sequence[str], batch: int) -> np.ndarray:
+    def identity(self, kind: str) -> str:
+        """Names everything but the text that a vector of a `query` or a `document` depends on."""
+        return item_key(self._identity, self._prefix(kind), self._cut(kind))
+
+    def missing(self, kind: str, texts: Sequence[str]) -> list[Texts]:
+        """What is sent for these texts: those that the cache does not know, as many in a request as the recipe says."""
+        shown = dict.fromkeys(self._shown(kind, texts))
+        keys = {text: self._key(text) for text in shown}
+        known = self._cache.get(list(keys.values()))
+        new = [text for text, key in keys.items() if key not in known]
+        batch = self._teacher.batch
+        return [tuple(new[start : start + batch]) for start in range(0, len(new), batch)]
+
+    def embed(self, kind: str, texts: Sequence[str]) -> np.ndarray:
         """float32 [texts, dimensions], rows of norm 1.
 
         Args:
-            texts: As they are sent.
-            batch: Texts of one request at most.
+            kind: `query` or `document`, which have prefixes of their own.
+            texts: What is embedded.
 
         Raises:
             ModelError: A text got no vector, or vectors have different lengths.
         """
-        keys = [item_key(self._identity, text) for text in texts]
-        known = self._cache.get(keys)
-        missing = list(dict.fromkeys(text for key, text in zip(keys, texts, strict=True) if key not in known))
-        groups = [tuple(missing[start : start + batch]) for start in range(0, len(missing), batch)]
         failed = ""
-        for answer in self._endpoint().ask(groups) if groups else ():
+        for answer in self._ask(self.missing(kind, texts)):
             if answer.tokens != Tokens():
                 self._ledger.items.put([self._ledger.entry(answer.tokens)])
             if answer.value is None:
                 failed = answer.reason
                 continue
             rows = zip(answer.request, answer.value, strict=True)
-            fresh = {item_key(self._identity, text): vector.astype("<f4").tobytes() for text, vector in rows}
-            self._cache.put(fresh.items())
-            known |= fresh
+            self._cache.put((self._key(text), vector.astype("<f4").tobytes()) for text, vector in rows)
+        keys = [self._key(text) for text in self._shown(kind, texts)]
+        known = self._cache.get(keys)
         if failed:
             raise ModelError(
                 f"{self._ledger.name}: {sum(key not in known for key in keys)} texts got no vector ({failed}); those "
@@ -205,3 +189,15 @@ class RememberedVectors:
                 "has another model under this name now"
             )
         return np.stack(found)
+
+    def _shown(self, kind: str, texts: Sequence[str]) -> list[str]:
+        return [self._prefix(kind) + text[: self._cut(kind)] for text in texts]
+
+    def _prefix(self, kind: str) -> str:
+        return self._teacher.query_prefix if kind == "query" else self._teacher.document_prefix
+
+    def _cut(self, kind: str) -> int | None:
+        return None if kind == "query" else self._teacher.max_chars
+
+    def _key(self, text: str) -> str:
+        return item_key(self._identity, text)

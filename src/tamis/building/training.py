@@ -152,6 +152,43 @@ def build_train(shop: Workshop, folder: Path) -> Facts:
     return {"counts": {"in": len(lists), "kept": len(lists), "dropped": {}}}
 
 
+def steps_done(shop: Workshop, start: Tensors) -> dict[str, int]:
+    """Steps that earlier runs have done of each student, from the lists that there are.
+
+    Args:
+        shop: The tools of the run; the stage lists is finished.
+        start: What the untrained student starts with.
+    """
+    identity = [shop.folders["lists"].name, train_settings(shop.recipe)]
+    done: dict[str, int] = {}
+
+    def trained(name: str, parent: Tensors, steps: int) -> Tensors:
+        keys = _unit_keys([*identity, name], parent)
+        known = shop.items.get(keys)
+        if len(known) == len(keys):
+            done[name] = steps
+            tensors: Tensors = load_tensors(known[keys[0]])
+            return tensors
+        state = _state_file(shop, keys).load()
+        done[name] = int(state[1]["step"]) if state else 0
+        return {}
+
+    general = trained(GENERAL, start, shop.recipe.train.general_steps)
+    for domain in shop.recipe.lists.domains if general else ():
+        trained(domain, general, shop.recipe.train.specialist_steps)
+    return done
+
+
+def _unit_keys(identity: Sequence[object], parent: Tensors) -> list[str]:
+    """Where a student and its curve lie in the item store when it is trained."""
+    facts = [*identity, digest(parent)]
+    return [item_key("trained", *facts), item_key("curve", *facts)]
+
+
+def _state_file(shop: Workshop, keys: Sequence[str]) -> StateFile:
+    return StateFile(shop.unfinished / f"{keys[0]}.safetensors")
+
+
 def _weights(
     lists: Iterable[TrainingList], queries: Mapping[str, Query], settings: TrainSettings
 ) -> Callable[[TrainingList], float]:
@@ -182,14 +219,13 @@ def _train_unit(
     """
     name = identity[-1]
     settings, machine = shop.recipe.train, shop.recipe.machine
-    facts = [*identity, digest(parent)]
-    keys = [item_key("trained", *facts), item_key("curve", *facts)]
+    keys = _unit_keys(identity, parent)
     known = shop.items.get(keys)
     if not shop.team.agree(len(known) == len(keys)):
         student.load_trained(parent)
         if machine.checkpointing and isinstance(student, SequenceStudent):
             student.save_memory()
-        kept = StateFile(shop.unfinished / f"{keys[0]}.safetensors")
+        kept = _state_file(shop, keys)
         how = Machine(machine.token_budget, machine.token_budget, machine.recompute, shop.team)
         board = shop.unfinished.with_name("tensorboard") / f"{name}-{keys[0]}" if shop.team.leads else None
         rate = product_rate(student.device, shop.precision)

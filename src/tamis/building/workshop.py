@@ -2,20 +2,18 @@
 
 import resource
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import asdict
-from functools import cache, cached_property
-from itertools import chain
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
 import torch
 
 from tamis.artifacts import ItemStore, file_hash, item_key, open_cache, read_records
-from tamis.building.ledger import Ledger
-from tamis.building.teaching import OnServer, RememberedScores, RememberedVectors, Score, open_teacher, teacher_facts
+from tamis.building.embedding import Embed, blocks, embed_missing, unembedded
+from tamis.building.servers import Servers
+from tamis.building.teaching import RememberedScores, RememberedVectors, Score, teacher_facts
 from tamis.errors import SettingsError
 from tamis.models.checkpoint import find_checkpoint
 from tamis.models.embedder import Embedder, pooling_of
@@ -29,10 +27,9 @@ from tamis.models.student import Student
 from tamis.progress import track
 from tamis.records import Document, Query
 from tamis.remote.attempts import Answer
-from tamis.remote.endpoint import Endpoint
 from tamis.retrievers.given_run import GivenRun, read_run
 from tamis.retrievers.shelf import Searching, Shelves, fill_shelves
-from tamis.retrievers.vectors import VectorFile, Vectors
+from tamis.retrievers.vectors import Vectors
 from tamis.settings import (
     EncoderSettings,
     EncoderTeacher,
@@ -40,23 +37,22 @@ from tamis.settings import (
     JudgeTeacher,
     Recipe,
     RemoteEncoderTeacher,
+    RemoteRerankerTeacher,
     RerankerTeacher,
     Teacher,
 )
 from tamis.stages.scores import Teach
-from tamis.teachers.fusion import FusionTeacher, Rerank
+from tamis.teachers.fusion import FusionTeacher
 from tamis.teachers.group import Group, Scores
+from tamis.teachers.remote_encoder import Texts
 from tamis.teachers.use import UniversalSentenceEncoder
 from tamis.team import ALONE, Team
 from tamis.user_cache import user_cache
 
+PairTeacher = RerankerTeacher | JudgeTeacher | RemoteRerankerTeacher
+"""Scores pairs; the other teachers have vectors."""
+
 Record = TypeVar("Record")
-
-BLOCK = 256
-"""Texts embedded between two writes: what a kill can lose."""
-
-LOOKED_UP = 10_000
-"""Texts whose keys are in memory at once."""
 
 
 class Workshop:
@@ -66,6 +62,7 @@ class Workshop:
         recipe: What to do.
         folders: Folder of every finished stage, by name; filled as the run goes on.
         items: Finished items of long stages; closed with the workshop.
+        servers: The teachers behind servers; closed with it, too.
         team: The processes that train together.
     """
 
@@ -78,9 +75,10 @@ class Workshop:
         self._vectors: dict[str, Vectors] = {}
         self._embedders: dict[str, Encoder | Embedder] = {}
         self._identities: dict[Path, str] = {}
-        self._servers: dict[int, Endpoint[Any, Any]] = {}
         self._open = ExitStack()
         self._open.callback(items.close)
+        self.servers = Servers(recipe, items)
+        self._open.callback(self.servers.close)
 
     def close(self) -> None:
         """Close the stores and the connections to servers."""
@@ -165,11 +163,23 @@ class Workshop:
             known = self._vectors[f"{by}/{kind}"] = Vectors(fresh.file, {**rows, **fresh.rows})
         return known
 
-    def _embedder(self, kind: str, by: str) -> tuple[str, Callable[[Sequence[str]], np.ndarray]]:
+    def unembedded(self, kind: str, by: str, texts: Mapping[str, str]) -> tuple[list[str], Embed]:
+        """The texts that `vectors` would embed, each once, and what would do it."""
+        identity, embed = self._embedder(kind, by)
+        return unembedded(texts.values(), identity, self.items), embed
+
+    def unsent(self, kind: str, by: str, texts: Mapping[str, str]) -> Iterator[Texts]:
+        """The requests with which `vectors` would ask an encoder behind a server."""
+        remembered = self._remembered_vectors(self.remote_encoders[by])
+        missing = unembedded(texts.values(), remembered.identity(kind), self.items)
+        return (request for block in blocks(missing) for request in remembered.missing(kind, block))
+
+    def _embedder(self, kind: str, by: str) -> tuple[str, Embed]:
         if by == "use":
             return "use-multilingual-3", lambda texts: self._use.embed(texts)
-        if by in self._remote_encoders:
-            return self._remote_embedder(kind, by)
+        if by in self.remote_encoders:
+            remembered = self._remembered_vectors(self.remote_encoders[by])
+            return remembered.identity(kind), lambda texts: remembered.embed(kind, texts)
         wanted = self._bi_encoders[by]
         prefix = wanted.query_prefix if kind == "query" else wanted.document_prefix
         own = () if wanted.pooling is None else (wanted.pooling,)
@@ -188,52 +198,13 @@ class Workshop:
         return {"dense": self.recipe.candidates.dense, **others}
 
     @cached_property
-    def _remote_encoders(self) -> dict[str, RemoteEncoderTeacher]:
+    def remote_encoders(self) -> dict[str, RemoteEncoderTeacher]:
+        """Those that teach from behind a server, by name."""
         return {by: one for by, one in self._teachers.items() if isinstance(one, RemoteEncoderTeacher)}
 
-    def _remote_embedder(self, kind: str, by: str) -> tuple[str, Callable[[Sequence[str]], np.ndarray]]:
-        """As `_embedder`: the server is asked for what the cache does not know."""
-        wanted = self._remote_encoders[by]
-        prefix = wanted.query_prefix if kind == "query" else wanted.document_prefix
-        facts = {name: value for name, value in teacher_facts(wanted).items() if not name.endswith("_prefix")}
-        identity = item_key("remote-encoder", facts)
-        remembered = RememberedVectors(lambda: self._server(wanted), identity, self.cache, self._ledger(wanted))
-
-        def embed(texts: Sequence[str]) -> np.ndarray:
-            shown = texts if kind == "query" else [text[: wanted.max_chars] for text in texts]
-            return remembered.embed([prefix + text for text in shown], wanted.batch)
-
-        return item_key(identity, prefix, None if kind == "query" else wanted.max_chars), embed
-
-    def _ledger(self, teacher: OnServer) -> Ledger:
-        return Ledger(self.items, f"{teacher.kind} {teacher.model}", teacher)
-
-    def _server(self, teacher: OnServer) -> Endpoint[Any, Any]:
-        """The connections of a teacher behind a server, opened when it is first asked."""
-        place = next(n for n, one in enumerate(self.recipe.scores.teachers) if one is teacher)
-        if place not in self._servers:
-            section = f"scores.teachers.{place}"
-            opened = open_teacher(teacher, self.recipe.machine.requests, self._ledger(teacher), section)
-            self._open.callback(opened.close)
-            self._servers[place] = opened
-        return self._servers[place]
-
-    @property
-    def money(self) -> float:
-        """What the servers that teach have cost this run folder, as far as this run asked them."""
-        return sum(server.budget.money for server in self._servers.values())
-
-    def spent(self) -> dict[str, dict[str, Any]]:
-        """What each server that teaches has cost this run folder, as far as this run asked it, by model."""
-        return {
-            f"{teacher.kind} {teacher.name}": {
-                **asdict(self._servers[place].budget.spent),
-                "money": round(self._servers[place].budget.money, 6),
-                "failed_attempts": dict(self._servers[place].failures.most_common()),
-            }
-            for place, teacher in enumerate(self.recipe.scores.teachers)
-            if place in self._servers
-        }
+    def _remembered_vectors(self, teacher: RemoteEncoderTeacher) -> RememberedVectors:
+        ask, ledger = partial(self.servers.ask, teacher), self.servers.ledger(teacher)
+        return RememberedVectors(teacher, ask, self.cache, ledger)
 
     def _embeds(self, by: str) -> Encoder | Embedder:
         """A bi-encoder; the first stage's shares its body with the student where it can."""
@@ -276,44 +247,44 @@ class Workshop:
     def teacher(self, query_texts: Mapping[str, str]) -> Teach:
         """The fusion teacher, ready for these queries."""
         weights = self.recipe.scores
-        embedders = {"dense": weights.dense, "use": weights.use}
-        teachers = self._teachers.items()
-        embedders |= {by: one.weight for by, one in teachers if isinstance(one, EncoderTeacher | RemoteEncoderTeacher)}
         embeddings = [
             (weight, self.vectors("query", by, query_texts), self.document_vectors(by))
-            for by, weight in embedders.items()
-            if weight
+            for by, weight in self.teaching_encoders.items()
         ]
-        rerankers = [(one.weight, self._rerank(one)) for by, one in teachers if by not in embedders]
+        rerankers = [(one.weight, self.remembered_scores(one)) for one in self.pair_teachers]
         return FusionTeacher(self.shelves, weights.bm25, embeddings, rerankers)
 
-    def _rerank(self, teacher: Teacher) -> Rerank:
+    @cached_property
+    def teaching_encoders(self) -> dict[str, float]:
+        """Weight of each bi-encoder that is part of the teacher, by the name that `vectors` knows it by."""
+        weights = {"dense": self.recipe.scores.dense, "use": self.recipe.scores.use}
+        encoders = EncoderTeacher | RemoteEncoderTeacher
+        weights |= {by: one.weight for by, one in self._teachers.items() if isinstance(one, encoders)}
+        return {by: weight for by, weight in weights.items() if weight}
+
+    @property
+    def pair_teachers(self) -> list[PairTeacher]:
+        """The teachers that score pairs, in the order of the recipe."""
+        return [one for one in self.recipe.scores.teachers if isinstance(one, PairTeacher)]
+
+    def remembered_scores(self, teacher: PairTeacher) -> RememberedScores:
         """A teacher of pairs, which is asked about what the cache does not know."""
-        assert not isinstance(teacher, EncoderTeacher | RemoteEncoderTeacher), "they have vectors"
         if isinstance(teacher, RerankerTeacher):
             identity = item_key("reranker", self._identity(teacher.path), self.precision, teacher.instruction)
             return RememberedScores(self._reranker(teacher), identity, self.documents, self.cache)
         return RememberedScores(
-            lambda groups: self._ask(teacher, groups),
+            partial(self.servers.ask, teacher),
             item_key(teacher.kind, teacher_facts(teacher)),
             self.documents,
             self.cache,
             1 if isinstance(teacher, JudgeTeacher) else teacher.batch,
             teacher.max_chars,
-            self._ledger(teacher),
+            self.servers.ledger(teacher),
         )
-
-    def _ask(self, teacher: OnServer, groups: Iterable[Group]) -> Iterator[Answer[Group, Scores]]:
-        """Open the server's connections for what is really to be asked only."""
-        wanted = iter(groups)
-        first = next(wanted, None)
-        if first is not None:
-            yield from self._server(teacher).ask(chain([first], wanted))
 
     def _reranker(self, teacher: RerankerTeacher) -> Score:
         """Logits of a reranker on this machine, query by query."""
-        budget = self.recipe.machine.token_budget
-        loaded = cache(lambda: Reranker(teacher.path, self.precision, budget, device=str(self.device)))
+        loaded = cache(lambda: self.reranker(teacher))
 
         def score(groups: Iterable[Group]) -> Iterator[Answer[Group, Scores]]:
             for group in groups:
@@ -322,6 +293,10 @@ class Workshop:
                 yield Answer(group, tuple(logits.tolist()))
 
         return score
+
+    def reranker(self, teacher: RerankerTeacher) -> Reranker:
+        """A reranker that teaches, loaded anew."""
+        return Reranker(teacher.path, self.precision, self.recipe.machine.token_budget, device=str(self.device))
 
     def untrained_student(self) -> Student:
         """A new student as the recipe wants it, with the weights it starts from.
@@ -378,57 +353,6 @@ class Workshop:
             self.prepared.queries(sorted(queries), queries, advance)
         with track("preparing documents", len(documents)) as advance:
             self.prepared.documents(sorted(documents), documents, advance)
-
-
-def embed_missing(
-    texts: Mapping[str, str],
-    identity: str,
-    embed: Callable[[Sequence[str]], np.ndarray],
-    items: ItemStore,
-    label: str,
-) -> Vectors:
-    """Embed what is not known, in blocks of similar length, and keep it in a file beside the item store.
-
-    Blocks are finished in their order, so what a kill leaves over falls into the same blocks as before it. The rows of
-    a block count once the store says so, in one transaction; what a kill left in the file behind them is written over.
-    """
-    path = items.path.with_name("vectors") / f"{item_key(identity)}.f32"
-    head = item_key("vectors", identity)
-    width, count = _numbers(items.get([head]).get(head), 2)
-    unique = sorted(set(texts.values()), key=lambda text: (len(text), text))
-    rows = _known_rows(unique, identity, items)
-    missing = [text for text in unique if text not in rows]
-    with track(label, len(missing)) as advance:
-        for start in range(0, len(missing), BLOCK):
-            block = missing[start : start + BLOCK]
-            vectors = embed(block)
-            width = vectors.shape[1]
-            VectorFile(path, width).write(count, vectors)
-            fresh = dict(zip(block, range(count, count + len(block)), strict=True))
-            count += len(block)
-            keys = [(item_key("row", identity, text), _bytes(row)) for text, row in fresh.items()]
-            items.put([*keys, (head, _bytes(width, count))])
-            rows |= fresh
-            advance(len(block))
-    return Vectors(VectorFile(path, width), {text_id: rows[text] for text_id, text in texts.items()})
-
-
-def _known_rows(texts: Sequence[str], identity: str, items: ItemStore) -> dict[str, int]:
-    """Row of each text that was embedded before."""
-    rows: dict[str, int] = {}
-    for start in range(0, len(texts), LOOKED_UP):
-        keys = {item_key("row", identity, text): text for text in texts[start : start + LOOKED_UP]}
-        rows.update((keys[key], _numbers(value, 1)[0]) for key, value in items.get(list(keys)).items())
-    return rows
-
-
-def _bytes(*numbers: int) -> bytes:
-    return np.array(numbers, "<i8").tobytes()
-
-
-def _numbers(value: bytes | None, many: int) -> list[int]:
-    """What `_bytes` made bytes of; zeros where there are none."""
-    return np.frombuffer(value, "<i8").tolist() if value else [0] * many
 
 
 def teacher_identity(teacher: Teacher) -> str:

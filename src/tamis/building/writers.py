@@ -17,7 +17,7 @@ from tamis.generators.templates import Mode, Prompts, load_prompts, load_templat
 from tamis.progress import track
 from tamis.records import Document, Dropped, Query, QueryAnswer, QueryRequest, Tokens
 from tamis.settings import PLACE_AND_PRICE, QueriesSettings, Recipe, Section
-from tamis.stages.queries import Generate, Plan, write_queries
+from tamis.stages.queries import Generate, Plan, requests_for, write_queries
 
 if TYPE_CHECKING:
     from tamis.generators.causal import CausalGenerator
@@ -80,7 +80,7 @@ def written_queries(shop: Workshop) -> tuple[list[Query | Dropped], frozenset[st
         SettingsError: two writers have one name, so that their queries could not be told apart.
     """
     settings = shop.recipe.queries
-    target = [document for document in shop.documents.values() if document.origin == "target"]
+    target = _target(shop)
     written: list[Query | Dropped] = []
     shots: frozenset[str] = frozenset()
     spent: Facts = {}
@@ -93,11 +93,11 @@ def written_queries(shop: Workshop) -> tuple[list[Query | Dropped], frozenset[st
             continue
         prompts = load_prompts(settings.prompt, _mode(settings, kind))
         shots |= prompts.shots()
-        with _opened(shop, kind) as model:
+        with open_writer(shop, kind) as model:
             if model.name in names:
                 raise SettingsError(f"queries: two writers are called {model.name!r}; give one model another name")
             names.add(model.name)
-            written += _ask(shop, model, kind, spread(target, settings.documents), prompts)
+            written += _ask(shop, model, kind, prompts)
             if isinstance(model, EndpointGenerator):
                 spent[model.name] = _costs(model)
     return written, shots, spent
@@ -111,11 +111,17 @@ def _mode(settings: QueriesSettings, kind: str) -> Mode:
     return section.mode
 
 
-def _opened(shop: Workshop, kind: str) -> "EndpointGenerator | CausalGenerator | LlamaGenerator":
+def _target(shop: Workshop) -> list[Document]:
+    return [document for document in shop.documents.values() if document.origin == "target"]
+
+
+def open_writer(shop: Workshop, kind: str) -> "EndpointGenerator | CausalGenerator | LlamaGenerator":
     """The language model of a section; what is heavy is imported for those who use it."""
     settings, machine = shop.recipe.queries, shop.recipe.machine
     if kind == "endpoint" and settings.endpoint:
-        return EndpointGenerator(settings.endpoint, machine.requests, _ledger(shop, settings.endpoint.model).spent)
+        return EndpointGenerator(
+            settings.endpoint, machine.requests, writer_ledger(shop, settings.endpoint.model).spent
+        )
     if kind == "transformers" and settings.transformers:
         from tamis.generators.causal import CausalGenerator
 
@@ -130,29 +136,64 @@ def _opened(shop: Workshop, kind: str) -> "EndpointGenerator | CausalGenerator |
     return LlamaGenerator(model, machine.threads)
 
 
-def _ask(
-    shop: Workshop, model: Generate, kind: str, documents: Sequence[Document], prompts: Prompts
-) -> list[Query | Dropped]:
-    """Queries by a language model; finished ones come from the item store."""
+def _plan(shop: Workshop, kind: str, prompts: Prompts) -> tuple[list[Document], Plan]:
+    """The documents that a language model is shown, and how it is asked about them."""
     settings = shop.recipe.queries
     temperatures: tuple[float | None, float | None] = settings.temperatures
     if settings.endpoint and kind == "endpoint" and "temperature" in settings.endpoint.extra:
         temperatures = (None, None)  # it is left out of the requests: the server chooses
     kinds = {str(name): weight for name, weight in settings.prompt.kinds.items()}
     plan = Plan(settings.per_document, shop.recipe.seed, kinds, temperatures, prompts)
-    with track(f"writing queries ({model.name})", len(documents) * settings.per_document) as advance:
+    return spread(_target(shop), settings.documents), plan
+
+
+def unanswered(shop: Workshop, kind: str) -> Iterator[QueryRequest]:
+    """The requests of a language model that no earlier run has finished; the model is not opened."""
+    prompts = load_prompts(shop.recipe.queries.prompt, _mode(shop.recipe.queries, kind))
+    requests = (request for _, request in requests_for(*_plan(shop, kind, prompts)))
+    identity = _identity(shop, kind)
+    while block := list(islice(requests, _LOOKED_UP)):
+        keys = [_answer_key(identity, request) for request in block]
+        stored = _stored(keys, shop.items, shop.cache)
+        yield from (request for request, key in zip(block, keys, strict=True) if key not in stored)
+
+
+def _identity(shop: Workshop, kind: str) -> str:
+    """Names everything but the request that a language model's query depends on."""
+    return item_key(kind, json.dumps(_facts(shop.recipe, kind), sort_keys=True))
+
+
+def _answer_key(identity: str, request: QueryRequest) -> str:
+    """Under which a finished query lies in the item store and in the cache."""
+    return item_key("query", identity, request.prompt.text, request.seed, request.temperature)
+
+
+def _stored(keys: Sequence[str], items: ItemStore, cache: ItemStore) -> dict[str, bytes]:
+    """Finished answers by key, from this run folder where they are there, else from the cache of all."""
+    stored = items.get(keys)
+    return stored | cache.get([key for key in keys if key not in stored])
+
+
+def _ask(shop: Workshop, model: Generate, kind: str, prompts: Prompts) -> list[Query | Dropped]:
+    """Queries by a language model; finished ones come from the item store."""
+    documents, plan = _plan(shop, kind, prompts)
+    with track(f"writing queries ({model.name})", len(documents) * plan.per_document) as advance:
 
         def one_more() -> None:
             if isinstance(model, EndpointGenerator) and model.budget.money:
                 advance.note = f"{model.budget.money:.4g} spent"
             advance(1)
 
-        identity = item_key(kind, json.dumps(_facts(shop.recipe, kind), sort_keys=True))
-        remembered = Remembered(model, identity, _ledger(shop, model.model), shop.cache, one_more)
-        return list(write_queries(documents, remembered, plan))
+        return list(write_queries(documents, remembering(shop, model, kind, one_more), plan))
 
 
-def _ledger(shop: Workshop, model: str) -> Ledger:
+def remembering(shop: Workshop, model: Generate, kind: str, one_more: Callable[[], None]) -> "Remembered":
+    """A language model of a section that keeps what it writes; `one_more` is called after each answer."""
+    return Remembered(model, _identity(shop, kind), writer_ledger(shop, model.model), shop.cache, one_more)
+
+
+def writer_ledger(shop: Workshop, model: str) -> Ledger:
+    """What a language model that writes has cost this run folder."""
     return Ledger(shop.items, f"queries {model}", shop.recipe.queries.endpoint)
 
 
@@ -204,9 +245,8 @@ class Remembered:
     ) -> Iterator[QueryRequest]:
         """The requests that the store has no answer to; the answers to the others are put into `known`."""
         while block := list(islice(requests, _LOOKED_UP)):
-            new = {request.place: self._key(request) for request in block}
-            stored = self._items.get(list(new.values()))
-            stored |= self._cache.get([key for key in new.values() if key not in stored])
+            new = {request.place: _answer_key(self._identity, request) for request in block}
+            stored = _stored(list(new.values()), self._items, self._cache)
             for request in block:
                 key = new[request.place]
                 if key in stored:
@@ -215,9 +255,6 @@ class Remembered:
                 else:
                     keys[request.place] = key
                     yield request
-
-    def _key(self, request: QueryRequest) -> str:
-        return item_key("query", self._identity, request.prompt.text, request.seed, request.temperature)
 
     def _keep(self, key: str, answer: QueryAnswer) -> None:
         items = [(key, json.dumps([answer.text, answer.reason]).encode())] if answer.final else []

@@ -203,7 +203,7 @@ def _embeddings(
     encoder: BiEncoder, documents: Mapping[str, str], queries: Mapping[str, str], items: ItemStore
 ) -> tuple[Mapping[str, Floats], Mapping[str, Floats]]:
     """Vectors of documents and queries; the bi-encoder is loaded when something new has to be embedded."""
-    from tamis.building.workshop import embed_missing
+    from tamis.building.embedding import embed_missing
     from tamis.models.embedder import Embedder
     from tamis.models.precision import fastest_device
 

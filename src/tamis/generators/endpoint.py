@@ -99,7 +99,7 @@ class EndpointGenerator:
         return request_body(ours, settings.extra)
 
     def _most(self, request: QueryRequest) -> Tokens:
-        return Tokens(estimated_tokens(request.prompt.text) + CHAT_TOKENS, self._settings.max_tokens, 1)
+        return most_tokens(request, self._settings)
 
     def _text(self, request: QueryRequest, answer: Json) -> str | None:
         chat = self._settings.mode == "chat"
@@ -111,3 +111,8 @@ class EndpointGenerator:
         if not isinstance(text, str):
             return None
         return query_of(text, request.prompt.text) if chat else text.strip()
+
+
+def most_tokens(request: QueryRequest, settings: EndpointSettings) -> Tokens:
+    """What sending a request once can cost, rather too much than too little."""
+    return Tokens(estimated_tokens(request.prompt.text) + CHAT_TOKENS, settings.max_tokens, 1)

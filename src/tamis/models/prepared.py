@@ -1,8 +1,9 @@
 """Prepared texts by id: the work that pairs share is done once per text, and kept in memory-mapped files."""
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import torch
 from safetensors import safe_open
@@ -41,6 +42,11 @@ class Prepared:
         """Prepared documents [tokens, ...] each, in the order of `ids`."""
         return self._remember("document", self._documents, ids, texts, self._student.prepare_documents, progress)
 
+    def unfinished(self, kind: Literal["query", "document"], texts: Iterable[str]) -> int:
+        """How many of some texts, prepared together, lie in blocks that no file holds yet."""
+        blocks = _blocks(sorted(texts, key=lambda text: (len(text), text)))
+        return sum(len(block) for block in blocks if not self._file(kind, block).exists())
+
     def _remember(
         self,
         kind: str,
@@ -53,8 +59,7 @@ class Prepared:
         new = [text_id for text_id in dict.fromkeys(ids) if text_id not in known]
         # Texts of one length beside each other: a block that is prepared by itself is then hardly padded.
         new.sort(key=lambda text_id: (len(texts[text_id]), texts[text_id]))
-        for start in range(0, len(new), BLOCK):
-            block = new[start : start + BLOCK]
+        for block in _blocks(new):
             known.update(zip(block, self._block(kind, [texts[i] for i in block], prepare, progress), strict=True))
         return [known[text_id] for text_id in ids]
 
@@ -67,13 +72,12 @@ class Prepared:
     ) -> list[Tensor]:
         if self._folder is None:
             return prepare(texts, progress)
-        key = hashlib.sha256("\0".join([self._identity, kind, *texts]).encode()).hexdigest()[:32]
-        file = self._folder / f"{key}.safetensors"
+        file = self._file(kind, texts)
         if not file.exists():
             found = prepare(texts, progress)
             ends = torch.tensor([len(values) for values in found]).cumsum(0)
             unfinished = file.with_suffix(".part")
-            self._folder.mkdir(parents=True, exist_ok=True)
+            file.parent.mkdir(parents=True, exist_ok=True)
             save_file({"values": torch.cat(found).cpu(), "ends": ends}, unfinished)
             unfinished.rename(file)
         elif progress:
@@ -81,3 +85,12 @@ class Prepared:
         with safe_open(file, framework="pt") as opened:
             values, ends = opened.get_tensor("values"), opened.get_tensor("ends")
         return list(values.tensor_split(ends[:-1]))
+
+    def _file(self, kind: str, texts: Sequence[str]) -> Path:
+        assert self._folder is not None, "only what has a folder has files"
+        key = hashlib.sha256("\0".join([self._identity, kind, *texts]).encode()).hexdigest()[:32]
+        return self._folder / f"{key}.safetensors"
+
+
+def _blocks(texts: Sequence[str]) -> list[Sequence[str]]:
+    return [texts[start : start + BLOCK] for start in range(0, len(texts), BLOCK)]

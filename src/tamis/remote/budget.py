@@ -50,12 +50,7 @@ class Budget:
 
     def exceeded_by(self, more: Tokens) -> str:
         """Name of the limit that so much more would exceed, empty where there is none."""
-        total = self.spent + more
-        if self.limits.budget_tokens and total.prompt + total.completion > self.limits.budget_tokens:
-            return "budget_tokens"
-        if self.limits.budget_money and cost(total, self.limits) > self.limits.budget_money:
-            return "budget_money"
-        return ""
+        return limit_exceeded(self.spent + more, self.limits)
 
     def error(self, limit: str) -> RunError:
         """What to tell the user when a limit is reached."""
@@ -66,6 +61,15 @@ class Budget:
             f"finished {self.wording.results} are kept, raise it or lower {self.wording.fewer}, and run the same "
             "command again"
         )
+
+
+def limit_exceeded(total: Tokens, limits: ServerSettings) -> str:
+    """Name of the limit that so much in all exceeds, empty where there is none."""
+    if limits.budget_tokens and total.prompt + total.completion > limits.budget_tokens:
+        return "budget_tokens"
+    if limits.budget_money and cost(total, limits) > limits.budget_money:
+        return "budget_money"
+    return ""
 
 
 def cost(tokens: Tokens, prices: ServerSettings) -> float:

@@ -95,10 +95,8 @@ def write_queries(documents: Iterable[Document], generate: Generate, plan: Plan)
     finished: dict[int, Query | Dropped] = {}
 
     def requests() -> Iterator[QueryRequest]:
-        wanted = ((document, number) for document in documents for number in range(plan.per_document))
-        for place, (document, number) in enumerate(wanted):
-            request = _request(place, document, number, plan)
-            under_way[place] = (number, request)
+        for number, request in requests_for(documents, plan):
+            under_way[request.place] = (number, request)
             yield request
 
     turn = 0
@@ -108,6 +106,13 @@ def write_queries(documents: Iterable[Document], generate: Generate, plan: Plan)
             yield finished.pop(turn)
             turn += 1
     assert not under_way, f"{generate.name}: no answer to {len(under_way)} requests"
+
+
+def requests_for(documents: Iterable[Document], plan: Plan) -> Iterator[tuple[int, QueryRequest]]:
+    """What is asked of a generator, each with its number among those of its document."""
+    wanted = ((document, number) for document in documents for number in range(plan.per_document))
+    for place, (document, number) in enumerate(wanted):
+        yield number, _request(place, document, number, plan)
 
 
 def _request(place: int, document: Document, number: int, plan: Plan) -> QueryRequest:

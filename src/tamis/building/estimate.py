@@ -1,0 +1,486 @@
+"""What a run will still cost, told before it begins: calls, tokens, money, texts, pairs, steps, disk and time.
+
+Only what is not finished counts: not the stages, queries, vectors and students that the run folder holds. Where a stage
+that others depend on is not done, their counts follow from what it is given and are marked `about`; filters drop some,
+so they are rather too high. Times come from a short probe: the models of the run read and score a few of its own texts.
+"""
+
+import ipaddress
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import urlsplit
+
+import numpy as np
+from torch import Tensor
+
+from tamis.artifacts import read_json
+from tamis.building.embedding import Embed
+from tamis.building.mining import given_rows
+from tamis.building.training import WEIGHING, steps_done
+from tamis.building.weighing import rerank_depth
+from tamis.building.workshop import Workshop, texts_of
+from tamis.building.writers import open_writer, remembering, unanswered, writer_ledger
+from tamis.generators.endpoint import most_tokens
+from tamis.models.precision import product_rate
+from tamis.models.student import Student, score_prepared
+from tamis.records import Candidates, Query, QueryRequest, Tokens, TrainingList
+from tamis.remote.budget import cost, limit_exceeded
+from tamis.settings import EndpointSettings, RerankerTeacher
+from tamis.stages.evaluate import RERANKED
+from tamis.stages.lists import GENERAL
+from tamis.stages.merge import judgements
+
+LONG: Final = 3600.0
+"""Seconds above which a run is long work."""
+SHORT: Final = 60.0
+"""Seconds below which a run that costs nothing needs no word beforehand."""
+
+_PROBED: Final = 16  # texts or pairs that a model is tried on
+_WRITTEN: Final = 4  # queries that a language model of this machine is tried on; they are kept
+_QUERY_CHARACTERS: Final = 60  # of a query that is not written yet
+_PAIR_BYTES: Final = 20  # of a candidate, its first-stage score and its teacher score, compressed
+_QUESTION_BYTES: Final = 150  # of a line of questions, which no stage before the evaluation opens
+_SEARCH_SECONDS: Final = 0.005  # of a query beside the products: words, ties, fusion, lists
+_BACKWARD: Final = 3  # a step of learning takes three times as long as scoring its pairs
+_STUDENTS: Final = 3  # untrained, specialists and merged are evaluated
+_OVERLAP: Final = 0.8  # share of the heads of two first stages that they do not have in common, of both together
+
+ShelfKey = tuple[str, str]
+"""Origin and language."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """One kind of work that is left to do.
+
+    Attributes:
+        stage: The stage that does it.
+        what: What is counted, in the plural.
+        count: How many.
+        about: Whether that is an estimate.
+        seconds: How long it takes, None where only doing it would tell.
+        tokens: What language models read and write, at most, without repeated attempts.
+        money: What they cost at most, in the currency of the recipe's prices; 0 where it names none.
+        server: Address that is asked, empty for none.
+        disk: Bytes that it leaves in the run folder.
+    """
+
+    stage: str
+    what: str
+    count: int
+    about: bool = False
+    seconds: float | None = 0.0
+    tokens: Tokens = field(default_factory=Tokens)
+    money: float = 0.0
+    server: str = ""
+    disk: int = 0
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """All that is left to do.
+
+    Attributes:
+        works: Every kind of work, in the order of the stages.
+        free: Free bytes on the disk of the run folder.
+        notes: What will stop the run before its end, a line each.
+    """
+
+    works: Sequence[Work]
+    free: int
+    notes: Sequence[str] = ()
+
+    @property
+    def seconds(self) -> float:
+        """Time of all work whose time is known."""
+        return sum(work.seconds or 0.0 for work in self.works)
+
+    @property
+    def timed(self) -> bool:
+        """Whether the time of all work is known."""
+        return all(work.seconds is not None for work in self.works)
+
+    @property
+    def tokens(self) -> Tokens:
+        """Tokens of all calls, at most."""
+        return sum((work.tokens for work in self.works), Tokens())
+
+    @property
+    def money(self) -> float:
+        """Money for all calls, at most."""
+        return sum(work.money for work in self.works)
+
+    @property
+    def disk(self) -> int:
+        """Bytes of all work."""
+        return sum(work.disk for work in self.works)
+
+    @property
+    def paid(self) -> list[Work]:
+        """The calls that may cost money: those with a price, and those of servers that are not this machine."""
+        return [work for work in self.works if work.money or (work.server and not is_here(work.server))]
+
+    @property
+    def small(self) -> bool:
+        """Whether nobody needs to hear of it: quickly done, nothing asked of a server, and room enough."""
+        return self.seconds < SHORT and not self.notes and not any(work.server for work in self.works)
+
+    @property
+    def doubt(self) -> str:
+        """Why someone should agree first, in a few words; empty where nobody needs to."""
+        if self.paid:
+            calls, servers = sum(work.count for work in self.paid), sorted({work.server for work in self.paid})
+            price = f"at most {self.money:,.4g} in money" if self.money else "no price is set"
+            return f"{calls:,} calls of {', '.join(servers)} ({price})"
+        return "it is long work" if self.seconds > LONG else ""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The queries that will be searched.
+
+    Attributes:
+        counts: How many of each origin and language.
+        records: They themselves; None where they are not written yet.
+    """
+
+    counts: Mapping[ShelfKey, int]
+    records: Mapping[str, Query] | None
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return sum(self.counts.values())
+
+    @property
+    def about(self) -> bool:
+        """Whether they are only expected."""
+        return self.records is None
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast a student is, and what it leaves.
+
+    Attributes:
+        query: Seconds for preparing a query.
+        document: Seconds for preparing a document.
+        pair: Seconds for scoring a prepared pair.
+        query_bytes: Size of a prepared query.
+        document_bytes: Size of a prepared document.
+        trained_bytes: Size of what it learns.
+        model_bytes: Size of all of it.
+    """
+
+    query: float
+    document: float
+    pair: float
+    query_bytes: float
+    document_bytes: float
+    trained_bytes: int
+    model_bytes: int
+
+
+def estimate(shop: Workshop, unfinished: Collection[str]) -> Estimate:
+    """Estimate what is left to do after the stage corpus.
+
+    Args:
+        shop: The tools of the run; its folders hold the stages that are finished.
+        unfinished: Names of the stages that will run.
+
+    Raises:
+        TamisError: what the run itself would raise when it opens these models and files.
+    """
+    asked = _asked(shop, finished="queries" not in unfinished)
+    works: list[Work] = []
+    if "queries" in unfinished:
+        works += _writing(shop)
+    if {"candidates", "scores", "merge", "evaluate"} & set(unfinished):
+        works += _embedding(shop, unfinished, asked)
+    if "candidates" in unfinished:
+        works.append(_searching(shop, asked))
+    if {"scores", "evaluate"} & set(unfinished):
+        works += _teaching(shop, unfinished, asked)
+    if {"train", "merge", "evaluate"} & set(unfinished):
+        works += _learning(shop, unfinished, asked)
+    order = ("queries", "candidates", "scores", "train", "merge", "evaluate")
+    works = sorted((work for work in works if work.count), key=lambda work: order.index(work.stage))
+    free = shutil.disk_usage(shop.items.path.parent).free
+    return Estimate(works, free, list(_notes(shop, works, free)))
+
+
+def is_here(server: str) -> bool:
+    """Whether an address is that of this machine."""
+    host = urlsplit(server).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _notes(shop: Workshop, works: Sequence[Work], free: int) -> Iterator[str]:
+    disk = sum(work.disk for work in works)
+    if disk > free:
+        yield f"the disk has {free / 1e9:,.1f} GB left, about {disk / 1e9:,.1f} GB are needed"
+    endpoint = shop.recipe.queries.endpoint
+    if endpoint:
+        spent = writer_ledger(shop, endpoint.model).spent
+        limit = limit_exceeded(sum((work.tokens for work in works if work.server == endpoint.url), spent), endpoint)
+        if limit:
+            yield f"queries.endpoint.{limit} may be reached before the end; what is written by then is kept"
+
+
+def _asked(shop: Workshop, finished: bool) -> Asked:
+    """The queries where they are finished, else as many as are asked for and given."""
+    if finished:
+        return Asked(Counter((query.origin, query.language) for query in shop.queries.values()), shop.queries)
+    settings = shop.recipe.queries
+    target = Counter(d.language for d in shop.documents.values() if d.origin == "target")
+    share = min(1.0, settings.documents / max(target.total(), 1)) if settings.documents else 1.0
+    writers = sum(1.0 if kind == "extractive" else share for kind in settings.generator)
+    counts = Counter({("target", k): round(n * settings.per_document * writers) for k, n in target.items()})
+    for _, _, doc_id in given_rows(shop):
+        counts["general", shop.documents[doc_id].language] += 1
+    return Asked(counts, None)
+
+
+def _writing(shop: Workshop) -> Iterator[Work]:
+    """What language models are asked for; extracts take no time to speak of."""
+    settings = shop.recipe.queries
+    for kind in settings.generator:
+        if kind == "extractive":
+            continue
+        count, tokens, first = 0, Tokens(), list[QueryRequest]()
+        for request in unanswered(shop, kind):
+            count += 1
+            if len(first) < _WRITTEN:
+                first.append(request)
+            if kind == "endpoint" and settings.endpoint:
+                tokens += most_tokens(request, settings.endpoint)
+        if kind == "endpoint" and settings.endpoint:
+            yield _calls(settings.endpoint, count, tokens)
+        elif count:
+            name, seconds = _writes(shop, kind, first)
+            left = count - len(first)
+            yield Work("queries", f"queries to write ({name})", left, seconds=left * seconds)
+
+
+def _calls(endpoint: EndpointSettings, count: int, tokens: Tokens) -> Work:
+    what, money = f"calls of {endpoint.model}", cost(tokens, endpoint)
+    return Work("queries", what, count, seconds=None, tokens=tokens, money=money, server=endpoint.url)
+
+
+def _writes(shop: Workshop, kind: str, requests: Sequence[QueryRequest]) -> tuple[str, float]:
+    """Name of a language model of this machine, and seconds for a query; those that it is tried on are kept."""
+    with open_writer(shop, kind) as model:
+        remembered = remembering(shop, model, kind, lambda: None)
+        return model.name, _seconds(lambda: list(remembered.write(requests))) / len(requests)
+
+
+def _embedding(shop: Workshop, unfinished: Collection[str], asked: Asked) -> Iterator[Work]:
+    """Documents and queries that bi-encoders have to read, each at the first stage that needs it."""
+    teaching = tuple(shop.teaching_encoders)
+    needs = {"candidates": ("dense",), "scores": teaching, "merge": ("dense",), "evaluate": ("dense", *teaching)}
+    first: dict[str, str] = {}
+    for stage, names in needs.items():
+        if stage in unfinished:
+            first |= {by: stage for by in names if by not in first}
+    # Queries and questions that are not there yet are like the beginnings of documents.
+    like = [text[:_QUERY_CHARACTERS] for text in _some(list(texts_of(shop.documents).values()))]
+    for by, stage in first.items():
+        yield _texts(stage, f"documents to embed ({by})", *shop.unembedded("document", by, texts_of(shop.documents)))
+        if asked.records is not None:
+            yield _texts(stage, f"queries to embed ({by})", *shop.unembedded("query", by, texts_of(asked.records)))
+        _, embed = shop.unembedded("query", by, {})
+        if asked.records is None and stage in ("candidates", "scores"):
+            yield _texts(stage, f"queries to embed ({by})", like, embed, asked.total)
+        if "evaluate" in unfinished:
+            yield _texts("evaluate", f"questions to embed ({by})", like, embed, _questions(shop))
+
+
+def _texts(stage: str, what: str, texts: Sequence[str], embed: Embed, count: int | None = None) -> Work:
+    """Texts to embed; with a count of texts that are not there yet, those given are like them."""
+    many = len(texts) if count is None else count
+    if not many or not texts:
+        return Work(stage, what, 0)
+    some = _some(texts)
+    embed(some[:1])  # loads the model
+    found: list[np.ndarray] = []
+    seconds = _seconds(lambda: found.append(embed(some))) / len(some)
+    return Work(stage, what, many, count is not None, many * seconds, disk=many * found[0].shape[1] * 4)
+
+
+def _searching(shop: Workshop, asked: Asked) -> Work:
+    """The search of all queries, from the rate of matrix products: documents are gone through twice."""
+    held = _held(shop)
+    products = sum(count * held(key) for key, count in asked.counts.items())
+    _, embed = shop.unembedded("query", "dense", {})
+    width = embed(["any"]).shape[1]
+    rate = product_rate(shop.device, "float32")
+    seconds = 2 * 2 * products * width / rate + asked.total * _SEARCH_SECONDS
+    return Work(
+        "candidates",
+        "queries to search",
+        asked.total,
+        asked.about,
+        seconds,
+        disk=_candidates(shop, asked) * _PAIR_BYTES,
+    )
+
+
+def _held(shop: Workshop) -> Callable[[ShelfKey], int]:
+    """How many documents a query of an origin and language is compared with."""
+    by_language = Counter((d.origin, d.language) for d in shop.documents.values())
+    by_origin = Counter(d.origin for d in shop.documents.values())
+    same = shop.recipe.candidates.languages == "same"
+    return lambda key: by_language[key] if same else by_origin[key[0]]
+
+
+def _candidates(shop: Workshop, asked: Asked) -> int:
+    """Candidates of all queries together, at most."""
+    held, depth = _held(shop), shop.recipe.candidates.depth
+    return sum(count * min(held(key), depth) for key, count in asked.counts.items())
+
+
+def _teaching(shop: Workshop, unfinished: Collection[str], asked: Asked) -> Iterator[Work]:
+    """Pairs that teachers are asked about one by one; a new kind of teacher gets a branch here."""
+    for teacher in shop.recipe.scores.teachers:
+        if isinstance(teacher, RerankerTeacher):
+            pairs, about = _pairs(shop, teacher, unfinished, asked) if "scores" in unfinished else (0, False)
+            of_questions = _questions(shop) * shop.recipe.candidates.depth if "evaluate" in unfinished else 0
+            seconds = _scores(shop, teacher) if pairs + of_questions else 0.0
+            what = f"pairs to score ({teacher.path.name})"
+            yield Work("scores", what, pairs, about, pairs * seconds)
+            yield Work("evaluate", what, of_questions, True, of_questions * seconds)
+
+
+def _pairs(shop: Workshop, teacher: RerankerTeacher, unfinished: Collection[str], asked: Asked) -> tuple[int, bool]:
+    """How many pairs a teacher has to score, and whether that is an estimate."""
+    if "candidates" in unfinished:
+        return _candidates(shop, asked), True
+    pairs = ((shop.queries[found.query_id], found.doc_ids) for found in shop.read("candidates", Candidates))
+    return sum(len(group.documents) for group in shop.remembered_scores(teacher).missing(pairs)), False
+
+
+def _scores(shop: Workshop, teacher: RerankerTeacher) -> float:
+    """Seconds that a reranker needs for a pair."""
+    model = shop.reranker(teacher)
+    texts = _some(list(texts_of(shop.documents).values()))
+    pairs = [(text[:_QUERY_CHARACTERS], text) for text in texts]
+    model.score_pairs(pairs[:1], teacher.instruction)
+    return _seconds(lambda: model.score_pairs(pairs, teacher.instruction)) / len(pairs)
+
+
+def _learning(shop: Workshop, unfinished: Collection[str], asked: Asked) -> Iterator[Work]:
+    """What the student prepares, learns and scores, from how fast it scores a few pairs."""
+    recipe = shop.recipe
+    student = shop.untrained_student()
+    pace = _pace(shop, student)
+    lists = _lists(shop, finished="lists" not in unfinished, asked=asked)
+    about = "lists" in unfinished
+    domains = sorted({domain for domain, _ in lists} - {GENERAL})
+    judging = {name: min(recipe.merge.held_out, lists[name, "held-out"]) for name in domains or [GENERAL]}
+    judged = sum(judging.values()) * recipe.lists.documents
+    if "train" in unfinished:
+        yield from _preparing(shop, asked, about, lists.total(), pace)
+        steps = {GENERAL: recipe.train.general_steps} | dict.fromkeys(domains, recipe.train.specialist_steps)
+        done = {} if about else steps_done(shop, student.trained())
+        seconds = _BACKWARD * pace.pair * recipe.train.lists_per_step * recipe.lists.documents
+        disk = pace.trained_bytes * (1 + len(steps))
+        count = sum(steps.values()) - sum(done.values())
+        yield Work("train", "steps to learn", count, about, count * seconds, disk=disk)
+        # General is judged by all domains, a specialist by its own; from the start on and at every checkpoint.
+        pairs = (recipe.train.checkpoints + 1) * judged * (1 + (len(domains) > 0))
+        yield Work("train", "pairs to score", pairs, True, pairs * pace.pair)
+    if "merge" in unfinished:
+        specialists = len(domains) + bool(recipe.merge.keep)
+        pairs = judgements(specialists, len(recipe.merge.t), recipe.merge.refine) * judged
+        weighing = min(WEIGHING, sum(count for (_, split), count in lists.items() if split == "held-out"))
+        pairs += len(RERANKED) * weighing * rerank_depth(recipe)
+        yield Work("merge", "pairs to score", pairs, True, pairs * pace.pair, disk=pace.model_bytes)
+    if "evaluate" in unfinished and recipe.evaluate:
+        questions = _questions(shop)
+        stages = len(RERANKED) + len(recipe.evaluate.runs)
+        pairs = round(_STUDENTS * questions * recipe.evaluate.depth * (1 + (stages - 1) * _OVERLAP))
+        yield Work("evaluate", "pairs to score", pairs, True, pairs * pace.pair)
+
+
+def _preparing(shop: Workshop, asked: Asked, about: bool, lists: int, pace: Pace) -> Iterator[Work]:
+    """Texts that the student's frozen part reads once."""
+    groups = [[d.text for d in shop.documents.values() if d.origin == origin] for origin in ("target", "general")]
+    documents = sum(shop.prepared.unfinished("document", group) for group in groups)
+    yield Work(
+        "train", "documents to prepare", documents, False, documents * pace.document,
+        disk=round(documents * pace.document_bytes),
+    )  # fmt: skip
+    queries = lists
+    if not about and asked.records is not None:
+        known = {one.query_id for one in shop.read("lists", TrainingList)}
+        queries = shop.prepared.unfinished("query", [asked.records[query_id].text for query_id in known])
+    yield Work(
+        "train", "queries to prepare", queries, about, queries * pace.query, disk=round(queries * pace.query_bytes)
+    )
+
+
+def _pace(shop: Workshop, student: Student) -> Pace:
+    """Let a student read and score a few texts."""
+    texts = _some(list(texts_of(shop.documents).values()))
+    asked = [text[:_QUERY_CHARACTERS] for text in texts]
+    student.prepare_documents(texts[:1])
+    queries, documents = list[Tensor](), list[Tensor]()
+    for_queries = _seconds(lambda: queries.extend(student.prepare_queries(asked)))
+    for_documents = _seconds(lambda: documents.extend(student.prepare_documents(texts)))
+    budget = shop.recipe.machine.token_budget
+    list(score_prepared(student, queries[:1], documents[:1], budget))
+    for_pairs = _seconds(lambda: list(score_prepared(student, queries, documents, budget)))
+    return Pace(
+        query=for_queries / len(texts),
+        document=for_documents / len(texts),
+        pair=for_pairs / len(texts),
+        query_bytes=sum(tensor.nbytes for tensor in queries) / len(texts),
+        document_bytes=sum(tensor.nbytes for tensor in documents) / len(texts),
+        trained_bytes=sum(tensor.nbytes for tensor in student.trained().values()),
+        model_bytes=sum(tensor.nbytes for tensor in student.parameters()),
+    )
+
+
+def _lists(shop: Workshop, finished: bool, asked: Asked) -> Counter[tuple[str, str]]:
+    """Training lists by domain and split: those that there are, or one for each query."""
+    if finished:
+        found = read_json(shop.folders["lists"] / "manifest.json")["lists"]
+        return Counter({tuple(name.rsplit(", ", 1)): count for name, count in found.items()})
+    settings = shop.recipe.lists
+    expected: Counter[tuple[str, str]] = Counter()
+    for (_, language), count in asked.counts.items():
+        domain = settings.domain_of.get(language, GENERAL)
+        held_out = round(count * settings.held_out)
+        expected[domain, "held-out"] += held_out
+        expected[domain, "train"] += count - held_out
+    return expected
+
+
+def _questions(shop: Workshop) -> int:
+    """Judged questions, from the size of their file: no stage before the evaluation opens it."""
+    settings = shop.recipe.evaluate
+    if settings is None:
+        return 0
+    languages = len({d.language for d in shop.documents.values() if d.origin == "target"})
+    found = max(1, settings.queries.stat().st_size // _QUESTION_BYTES)
+    return min(found, settings.questions * languages) if settings.questions else found
+
+
+def _some(texts: Sequence[str]) -> list[str]:
+    """A few texts for all: evenly spaced in the order of their lengths."""
+    ordered = sorted(texts, key=len)
+    return [ordered[i * len(ordered) // _PROBED] for i in range(_PROBED)] if len(ordered) > _PROBED else ordered
+
+
+def _seconds(do: Callable[[], object]) -> float:
+    """How long something takes."""
+    start = time.monotonic()
+    do()
+    return time.monotonic() - start
