@@ -195,7 +195,7 @@ def estimate(shop: Workshop, unfinished: Collection[str]) -> Estimate:
     Raises:
         TamisError: what the run itself would raise when it opens these models and files.
     """
-    asked = _asked(shop, finished="queries" not in unfinished)
+    asked = _asked(shop)
     works: list[Work] = []
     if "queries" in unfinished:
         works += _writing(shop)
@@ -234,9 +234,9 @@ def _notes(shop: Workshop, works: Sequence[Work], free: int) -> Iterator[str]:
             yield f"queries.endpoint.{limit} may be reached before the end; what is written by then is kept"
 
 
-def _asked(shop: Workshop, finished: bool) -> Asked:
+def _asked(shop: Workshop) -> Asked:
     """The queries where they are finished, else as many as are asked for and given."""
-    if finished:
+    if "queries" in shop.folders:
         return Asked(Counter((query.origin, query.language) for query in shop.queries.values()), shop.queries)
     settings = shop.recipe.queries
     target = Counter(d.language for d in shop.documents.values() if d.origin == "target")
@@ -350,7 +350,7 @@ def _teaching(shop: Workshop, unfinished: Collection[str], asked: Asked) -> Iter
     """Pairs that teachers are asked about one by one; a new kind of teacher gets a branch here."""
     for teacher in shop.recipe.scores.teachers:
         if isinstance(teacher, RerankerTeacher):
-            pairs, about = _pairs(shop, teacher, unfinished, asked) if "scores" in unfinished else (0, False)
+            pairs, about = _pairs(shop, teacher, asked) if "scores" in unfinished else (0, False)
             of_questions = _questions(shop) * shop.recipe.candidates.depth if "evaluate" in unfinished else 0
             seconds = _scores(shop, teacher) if pairs + of_questions else 0.0
             what = f"pairs to score ({teacher.path.name})"
@@ -358,9 +358,9 @@ def _teaching(shop: Workshop, unfinished: Collection[str], asked: Asked) -> Iter
             yield Work("evaluate", what, of_questions, True, of_questions * seconds)
 
 
-def _pairs(shop: Workshop, teacher: RerankerTeacher, unfinished: Collection[str], asked: Asked) -> tuple[int, bool]:
+def _pairs(shop: Workshop, teacher: RerankerTeacher, asked: Asked) -> tuple[int, bool]:
     """How many pairs a teacher has to score, and whether that is an estimate."""
-    if "candidates" in unfinished:
+    if "candidates" not in shop.folders:
         return _candidates(shop, asked), True
     pairs = ((shop.queries[found.query_id], found.doc_ids) for found in shop.read("candidates", Candidates))
     return sum(len(group.documents) for group in shop.remembered_scores(teacher).missing(pairs)), False
@@ -380,8 +380,7 @@ def _learning(shop: Workshop, unfinished: Collection[str], asked: Asked) -> Iter
     recipe = shop.recipe
     student = shop.untrained_student()
     pace = _pace(shop, student)
-    lists = _lists(shop, finished="lists" not in unfinished, asked=asked)
-    about = "lists" in unfinished
+    lists, about = _lists(shop, asked), "lists" not in shop.folders
     domains = sorted({domain for domain, _ in lists} - {GENERAL})
     judging = {name: min(recipe.merge.held_out, lists[name, "held-out"]) for name in domains or [GENERAL]}
     judged = sum(judging.values()) * recipe.lists.documents
@@ -448,9 +447,9 @@ def _pace(shop: Workshop, student: Student) -> Pace:
     )
 
 
-def _lists(shop: Workshop, finished: bool, asked: Asked) -> Counter[tuple[str, str]]:
+def _lists(shop: Workshop, asked: Asked) -> Counter[tuple[str, str]]:
     """Training lists by domain and split: those that there are, or one for each query."""
-    if finished:
+    if "lists" in shop.folders:
         found = read_json(shop.folders["lists"] / "manifest.json")["lists"]
         return Counter({tuple(name.rsplit(", ", 1)): count for name, count in found.items()})
     settings = shop.recipe.lists

@@ -1,0 +1,277 @@
+"""What a run says that it will cost, against what it then does."""
+
+import functools
+import json
+import os
+import pty
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tamis.artifacts import read_records
+from tamis.building.estimate import Estimate, Work, is_here
+from tamis.errors import RunError
+from tamis.models.encoder import Encoder
+from tamis.models.reranker import Reranker
+from tamis.pipeline import run_recipe
+from tamis.records import Candidates, Query, Tokens
+from tamis.settings import recipe_from
+from tamis.summary import agreed
+from tests.building.test_writers import answer, with_endpoint
+from tests.commands import results_by_hash, start, tamis, write_recipe
+from tests.remote.scripted_server import scripted
+
+
+class Stopped(Exception):
+    """Ends a run where it was asked whether to go on."""
+
+
+def estimated(content: dict[str, Any], root: Path, until: str = "report") -> Estimate:
+    found: list[Estimate] = []
+
+    def consider(one: Estimate) -> None:
+        found.append(one)
+        raise Stopped
+
+    with pytest.raises(Stopped):
+        run_recipe(recipe_from(content, "tiny"), root, until, consider=consider)
+    return found[0]
+
+
+def counts(found: Estimate) -> dict[tuple[str, str], tuple[int, bool]]:
+    return {(work.stage, work.what): (work.count, work.about) for work in found.works}
+
+
+@pytest.fixture
+def texts_embedded(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How many texts the encoder reads, by prefix."""
+    read: Counter[str] = Counter()
+    embed = Encoder.embed
+
+    def counted(self: Encoder, texts: Any, prefix: str, *more: Any) -> Any:
+        read[prefix] += len(texts)
+        return embed(self, texts, prefix, *more)
+
+    monkeypatch.setattr(Encoder, "embed", counted)
+    return read
+
+
+def with_prefixes(content: dict[str, Any]) -> dict[str, Any]:
+    content["candidates"]["dense"] |= {"query_prefix": "query: ", "document_prefix": "passage: "}
+    return content
+
+
+def test_what_was_expected_is_what_the_run_then_does(
+    recipe: dict[str, Any], tmp_path: Path, texts_embedded: Counter[str]
+) -> None:
+    content, root = with_prefixes(recipe), tmp_path / "run"
+    before = counts(estimated(content, root, "lists"))
+    texts_embedded.clear()
+    folders = run_recipe(recipe_from(content, "tiny"), root, "lists")
+    queries = read_records(folders["queries"] / "queries.parquet", Query)
+    assert before["candidates", "documents to embed (dense)"] == (texts_embedded["passage: "], False)
+    expected, about = before["candidates", "queries to embed (dense)"]
+    assert about
+    assert texts_embedded["query: "] <= expected <= 1.5 * texts_embedded["query: "]
+    expected, about = before["candidates", "queries to search"]
+    assert about
+    assert len(queries) <= expected <= 1.2 * len(queries)
+    assert set(before) == {
+        ("candidates", "documents to embed (dense)"),
+        ("candidates", "queries to embed (dense)"),
+        ("candidates", "queries to search"),
+    }
+
+
+def test_steps_and_texts_are_exact_once_the_lists_are_there_and_nothing_is_left_in_the_end(
+    recipe: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "run"
+    folders = run_recipe(recipe_from(recipe, "tiny"), root, "lists")
+    found = counts(estimated(recipe, root))
+    assert not [key for key in found if key[0] == "candidates"]
+    assert found["train", "steps to learn"] == (4 + 3 + 3, False)
+    lists = json.loads((folders["lists"] / "manifest.json").read_text("utf-8"))["counts"]["kept"]
+    assert found["train", "queries to prepare"] == (lists, False)
+    assert found["train", "documents to prepare"] == (40, False)
+    assert {stage for stage, _ in found} == {"train", "merge", "evaluate"}
+    run_recipe(recipe_from(recipe, "tiny"), root)
+    assert not estimated(recipe, root).works
+
+
+def test_students_that_a_killed_run_had_trained_are_not_counted(recipe: dict[str, Any], tmp_path: Path) -> None:
+    root = tmp_path / "run"
+    train = run_recipe(recipe_from(recipe, "tiny"), root, "train")["train"]
+    (train / "manifest.json").unlink()
+    found = counts(estimated(recipe, root, "train"))
+    assert ("train", "steps to learn") not in found
+    assert ("train", "documents to prepare") not in found
+
+
+def test_time_is_within_a_factor_of_what_it_then_takes(recipe: dict[str, Any], tmp_path: Path) -> None:
+    recipe["train"] |= {"general_steps": 60, "specialist_steps": 30}
+    root = tmp_path / "run"
+    run_recipe(recipe_from(recipe, "tiny"), root, "lists")
+    expected = estimated(recipe, root, "train").seconds
+    began = time.monotonic()
+    run_recipe(recipe_from(recipe, "tiny"), root, "train")
+    taken = time.monotonic() - began
+    # Loading, saving and looking up are not in it, and weigh most in so small a run.
+    assert taken / 10 < expected < 4 * taken
+
+
+def test_pairs_of_a_reranker_that_teaches_are_counted_until_they_are_scored(
+    recipe: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "run"
+    model = run_recipe(recipe_from(recipe, "tiny"), root, "merge")["merge"] / "model"
+    recipe["scores"]["teachers"] = [{"kind": "reranker", "path": str(model)}]
+    recipe["evaluate"] = None
+    found = counts(estimated(recipe, root, "scores"))
+    folders = run_recipe(recipe_from(recipe, "tiny"), root, "candidates")
+    pairs = sum(len(one.doc_ids) for one in read_records(folders["candidates"] / "candidates.parquet", Candidates))
+    assert found == {("scores", "pairs to score (model)"): (pairs, False)}
+    scores = run_recipe(recipe_from(recipe, "tiny"), root, "scores")["scores"]
+    (scores / "manifest.json").unlink()
+    monkeypatch.setattr(Reranker, "score_pairs", lambda *_: pytest.fail("nothing is left to score"))
+    assert not estimated(recipe, root, "scores").works
+
+
+def test_calls_tokens_and_money_bound_what_an_endpoint_is_asked(recipe: dict[str, Any], tmp_path: Path) -> None:
+    root = tmp_path / "run"
+    with scripted(answer) as server:
+        content = with_endpoint(recipe, server.url, prompt_price=2.0, completion_price=4.0, max_tokens=20)
+        (work,) = [work for work in estimated(content, root, "queries").works if work.stage == "queries"]
+        assert not server.seen  # an estimate calls nobody
+        content["queries"]["documents"] = 6
+        run_recipe(recipe_from(content, "tiny"), root, "queries")
+        asked = len(server.seen)
+        content["queries"]["documents"] = 0
+        (left,) = [work for work in estimated(content, root, "queries").works if work.stage == "queries"]
+        longest = max(len(seen.prompt.encode()) for seen in server.seen)
+    assert (work.count, asked) == (40, 12)
+    assert left.count == 28  # finished queries are not paid for again
+    assert work.seconds is None
+    assert work.tokens.completion == 40 * 20
+    assert work.tokens.prompt < 40 * longest  # a token is a byte at least
+    assert work.money == pytest.approx((work.tokens.prompt * 2 + work.tokens.completion * 4) / 1e6)
+
+
+def test_a_budget_that_will_not_do_is_told(recipe: dict[str, Any], tmp_path: Path) -> None:
+    content = with_endpoint(recipe, "http://127.0.0.1:9/v1", budget_tokens=100)
+    (note,) = estimated(content, tmp_path / "run", "queries").notes
+    assert note.startswith("queries.endpoint.budget_tokens may be reached before the end")
+
+
+def test_an_estimate_changes_no_result(recipe: dict[str, Any], tmp_path: Path) -> None:
+    estimated(recipe, tmp_path / "asked")
+    run_recipe(recipe_from(recipe, "tiny"), tmp_path / "asked", "lists")
+    run_recipe(recipe_from(recipe, "tiny"), tmp_path / "plain", "lists")
+    assert results_by_hash(tmp_path / "asked") == results_by_hash(tmp_path / "plain")
+
+
+# Who is asked
+
+
+def of(**work: Any) -> Estimate:
+    return Estimate([Work("queries", "calls of a model", 10, **work)], free=10**12)
+
+
+@pytest.mark.parametrize(
+    ("server", "here"),
+    [
+        ("http://localhost:8000/v1", True),
+        ("http://127.0.0.1/v1", True),
+        ("http://127.9.9.9:1/v1", True),
+        ("http://[::1]:8000/v1", True),
+        ("https://api.example.org/v1", False),
+        ("http://10.0.0.7:8000/v1", False),
+        ("http://localhost.example.org/v1", False),
+    ],
+)
+def test_servers_of_this_machine_are_told_from_others(server: str, here: bool) -> None:
+    assert is_here(server) == here
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        {"seconds": 30.0},
+        {"seconds": 3000.0},
+        {"seconds": None, "server": "http://localhost:8000/v1", "tokens": Tokens(10**6, 10**6)},
+    ],
+)
+def test_nobody_is_asked_about_what_is_cheap(work: dict[str, Any]) -> None:
+    assert not of(**work).doubt
+    assert agreed(of(**work), yes=False)
+
+
+def test_long_work_is_asked_about_on_a_terminal_only() -> None:
+    assert of(seconds=4000.0).doubt == "it is long work"
+    assert agreed(of(seconds=4000.0), yes=False)  # pytest's standard input is no terminal
+
+
+@pytest.mark.parametrize(
+    ("work", "price"),
+    [
+        ({"server": "https://api.example.org/v1", "money": 1.5}, "at most 1.5 in money"),
+        ({"server": "https://api.example.org/v1"}, "no price is set"),
+        ({"server": "http://localhost/v1", "money": 1.5}, "at most 1.5 in money"),
+    ],
+)
+def test_what_may_cost_money_is_refused_where_nobody_can_be_asked(work: dict[str, Any], price: str) -> None:
+    with pytest.raises(RunError, match=f"10 calls of {work['server']} .{price}.: give --yes"):
+        agreed(of(**work), yes=False)
+    assert agreed(of(**work), yes=True)
+
+
+def paid(recipe: dict[str, Any], url: str, folder: Path) -> Path:
+    return write_recipe(with_endpoint(recipe, url, prompt_price=1.0, completion_price=1.0), folder)
+
+
+def test_the_command_refuses_with_status_2_and_calls_nobody(recipe: dict[str, Any], tmp_path: Path) -> None:
+    with scripted(answer) as server:
+        path = paid(recipe, server.url, tmp_path)
+        found = tamis("run", path, "--out", tmp_path / "run", "--until", "queries")
+        assert (found.status, len(server.seen)) == (2, 0)
+        last = found.err.splitlines()[-1]
+        assert last.startswith(f"tamis: 40 calls of {server.url} (at most 0.0")
+        assert last.endswith("give --yes if that is wanted, or see what it costs with --estimate")
+        only = tamis("run", path, "--out", tmp_path / "run", "--until", "queries", "--estimate")
+        assert (only.status, len(server.seen)) == (0, 0)
+        assert "calls of org/writer" in only.out
+        assert tamis("queries", path, "--out", tmp_path / "run", "--yes").status == 0
+        assert len(server.seen) == 40
+        again = tamis("queries", path, "--out", tmp_path / "run")  # nothing is left to pay
+        assert again.status == 0
+
+
+def _on_a_terminal(path: str) -> None:
+    """Make a terminal the standard input of this process."""
+    os.dup2(os.open(path, os.O_RDONLY | os.O_NOCTTY), 0)
+    sys.stdin = os.fdopen(0, encoding="utf-8")
+
+
+@pytest.mark.parametrize(("typed", "status"), [("y\n", 0), ("n\n", 1), ("\n", 1)])
+def test_on_a_terminal_the_question_decides(recipe: dict[str, Any], tmp_path: Path, typed: str, status: int) -> None:
+    ours, theirs = pty.openpty()
+    prepare: Callable[[], None] = functools.partial(_on_a_terminal, os.ttyname(theirs))
+    with scripted(answer) as server:
+        path = paid(recipe, server.url, tmp_path)
+        log = tmp_path / "log"
+        process = start(log, "queries", path, "--out", tmp_path / "run", prepare=prepare)
+        os.write(ours, typed.encode())
+        process.join(60)
+        asked = len(server.seen)
+    os.close(ours)
+    os.close(theirs)
+    said = log.read_text("utf-8")
+    assert process.exitcode == status, said
+    assert "Go on? [y/N]" in said
+    assert asked == (40 if status == 0 else 0)
+    assert ("nothing was done but the reading of the corpus" in said) == (status == 1)
