@@ -9,19 +9,24 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tamis import artifacts
 from tamis.artifacts import (
     ItemStore,
+    RecordWriter,
     RunFolder,
     drop_counts,
     file_hash,
     item_key,
     open_cache,
+    read_column,
     read_json,
     read_records,
+    read_stream,
     split_dropped,
     stage_key,
     write_records,
@@ -500,3 +505,30 @@ def test_a_folder_serves_one_run_at_a_time(run):
         pass
     with other.held():
         pass  # free again
+
+
+def test_a_stream_is_read_as_it_was_written_and_as_a_whole_file_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(artifacts, "ROW_GROUP", 4)
+    monkeypatch.setattr(artifacts, "READ_AT_ONCE", 3)
+    records = [
+        ScoredCandidates(f"q{n}", tuple(f"d{i}" for i in range(n)), tuple(map(float, range(n))), (0.5,) * n)
+        for n in range(11)
+    ]
+    with RecordWriter(tmp_path / "stream.parquet", ScoredCandidates) as file:
+        for record in records:
+            file.write(record)
+    write_records(tmp_path / "whole.parquet", records, ScoredCandidates)
+    for name in ("stream.parquet", "whole.parquet"):
+        assert list(read_stream(tmp_path / name, ScoredCandidates)) == records
+        assert read_records(tmp_path / name, ScoredCandidates) == records
+        assert read_column(tmp_path / name, "query_id") == [record.query_id for record in records]
+    assert pq.ParquetFile(tmp_path / "stream.parquet").num_row_groups == 3
+
+
+def test_an_empty_stream_is_a_file_without_records(tmp_path: Path) -> None:
+    with RecordWriter(tmp_path / "empty.parquet", ScoredCandidates):
+        pass
+    assert not list(read_stream(tmp_path / "empty.parquet", ScoredCandidates))
+    assert read_records(tmp_path / "empty.parquet", ScoredCandidates) == []

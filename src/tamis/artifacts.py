@@ -18,6 +18,7 @@ import platform
 import shutil
 import sqlite3
 import time
+import typing
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -37,6 +38,9 @@ Record = TypeVar("Record")
 
 ROW_GROUP = 4096
 """Records of a Parquet file that are read at once where a file is streamed."""
+
+READ_AT_ONCE = 256
+"""Records that are objects at the same time where a file is streamed in order."""
 
 VERSIONS_OF = ("tamis", "torch", "transformers", "numpy", "bm25s", "ir-measures", "pyarrow")
 """Packages whose versions are written into each manifest."""
@@ -286,6 +290,46 @@ def write_records(path: Path, records: Sequence[Any], kind: type) -> None:
     pq.write_table(table, path, compression="zstd", row_group_size=ROW_GROUP)
 
 
+class RecordWriter:
+    """Writes records of one dataclass as Parquet as they come; of however many, one row group is in memory.
+
+    What it wrote is read by `read_records` and `read_stream`.
+    """
+
+    def __init__(self, path: Path, kind: type) -> None:
+        """Open the file for records of `kind`, whose fields are text, numbers or tuples of them."""
+        hints = typing.get_type_hints(kind)
+        self._names = [field.name for field in dataclasses.fields(kind)]
+        self._schema = pa.schema([(name, _type(hints[name])) for name in self._names])
+        self._writer = pq.ParquetWriter(path, self._schema, compression="zstd")
+        self._waiting: list[Any] = []
+
+    def write(self, record: object) -> None:
+        """Add a record."""
+        self._waiting.append(record)
+        if len(self._waiting) == ROW_GROUP:
+            self._write_group()
+
+    def _write_group(self) -> None:
+        columns = {name: [getattr(record, name) for record in self._waiting] for name in self._names}
+        self._writer.write_table(pa.table(columns, schema=self._schema))
+        self._waiting = []
+
+    def __enter__(self) -> "RecordWriter":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._waiting:
+            self._write_group()
+        self._writer.close()
+
+
+def _type(hint: Any) -> Any:
+    """Parquet's type for that of a field."""
+    plain = {str: pa.string(), int: pa.int64(), float: pa.float64()}
+    return plain[hint] if hint in plain else pa.list_(plain[typing.get_args(hint)[0]])
+
+
 def _column(values: list[Any]) -> Any:
     if values and isinstance(values[0], tuple):
         return pa.array([list(value) for value in values])
@@ -295,6 +339,19 @@ def _column(values: list[Any]) -> Any:
 def read_records(path: Path, kind: type[Record]) -> list[Record]:
     """Read what `write_records` wrote."""
     return _records(pq.read_table(path), kind)
+
+
+def read_stream(path: Path, kind: type[Record]) -> Iterator[Record]:
+    """Read what `write_records` or a `RecordWriter` wrote, in order, a few at a time."""
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(batch_size=READ_AT_ONCE):
+            yield from _records(pa.Table.from_batches([batch]), kind)
+
+
+def read_column(path: Path, name: str) -> list[Any]:
+    """One field of all records in a file."""
+    values: list[Any] = pq.read_table(path, columns=[name]).column(name).to_pylist()
+    return values
 
 
 def read_groups(path: Path, kind: type[Record], rng: np.random.Generator) -> Iterator[list[Record]]:

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import numpy as np
 from torch import Tensor
 
-from tamis.artifacts import read_json
+from tamis.artifacts import read_column, read_json
 from tamis.building.embedding import Embed
 from tamis.building.mining import given_rows
 from tamis.building.training import WEIGHING, steps_done
@@ -27,7 +27,7 @@ from tamis.building.writers import open_writer, remembering, unanswered, writer_
 from tamis.generators.endpoint import most_tokens
 from tamis.models.precision import product_rate
 from tamis.models.student import Student, score_prepared
-from tamis.records import Candidates, Query, QueryRequest, Tokens, TrainingList
+from tamis.records import Candidates, Query, QueryRequest, Tokens
 from tamis.remote.budget import cost, limit_exceeded
 from tamis.settings import EndpointSettings, RerankerTeacher
 from tamis.stages.evaluate import RERANKED
@@ -362,7 +362,7 @@ def _pairs(shop: Workshop, teacher: RerankerTeacher, asked: Asked) -> tuple[int,
     """How many pairs a teacher has to score, and whether that is an estimate."""
     if "candidates" not in shop.folders:
         return _candidates(shop, asked), True
-    pairs = ((shop.queries[found.query_id], found.doc_ids) for found in shop.read("candidates", Candidates))
+    pairs = ((shop.queries[found.query_id], found.doc_ids) for found in shop.stream("candidates", Candidates))
     return sum(len(group.documents) for group in shop.remembered_scores(teacher).missing(pairs)), False
 
 
@@ -418,7 +418,7 @@ def _preparing(shop: Workshop, asked: Asked, about: bool, lists: int, pace: Pace
     )  # fmt: skip
     queries = lists
     if not about and asked.records is not None:
-        known = {one.query_id for one in shop.read("lists", TrainingList)}
+        known = read_column(shop.folders["lists"] / "lists.parquet", "query_id")
         queries = shop.prepared.unfinished("query", [asked.records[query_id].text for query_id in known])
     yield Work(
         "train", "queries to prepare", queries, about, queries * pace.query, disk=round(queries * pace.query_bytes)

@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from tamis.artifacts import (
+    Record,
+    RecordWriter,
     drop_counts,
     file_hash,
     item_key,
+    read_column,
     split_dropped,
     write_records,
 )
@@ -30,7 +33,7 @@ from tamis.formats.beir import beir_file
 from tamis.formats.documents import document_files, read_documents
 from tamis.formats.evaluation_sets import evaluation_files, read_evaluation_texts
 from tamis.formats.queries import given_query_files, read_given_queries
-from tamis.progress import track
+from tamis.progress import Advance, track
 from tamis.records import Candidates, Document, Dropped, Query, ScoredCandidates, TrainingList
 from tamis.retrievers.given_run import read_run
 from tamis.settings import GeneralCorpus, Recipe
@@ -242,8 +245,8 @@ def build_candidates(shop: Workshop, folder: Path) -> Facts:
     given, unknown = _given_runs(shop)
     queries = list(shop.queries.values())
     with track("searching", len(queries) - len(given)) as advance:
-        found, dropped = split_dropped(find_candidates(queries, vectors, shop.shelves, depth, given, advance))
-    facts = _write(folder, "candidates", found, Candidates, dropped)
+        found = find_candidates(queries, vectors, shop.shelves, depth, given, advance)
+        facts = _write_stream(folder, "candidates", found, Candidates)
     return {**facts, "unknown_documents_of_runs": unknown} if unknown else facts
 
 
@@ -273,25 +276,30 @@ def scores_settings(recipe: Recipe) -> object:
 
 def build_scores(shop: Workshop, folder: Path) -> Facts:
     """Ask the teacher about every candidate."""
-    candidates = shop.read("candidates", Candidates)
-    queries = {found.query_id: shop.queries[found.query_id] for found in candidates}
-    came = []
-    with track("asking the teacher", len(candidates)) as advance:
-        for one in score_candidates(candidates, queries, shop.teacher(texts_of(queries))):
-            came.append(one)
-            if shop.servers.money:
-                advance.note = f"{shop.servers.money:.4g} spent"
-            advance(1)
-    scored, dropped = split_dropped(came)
-    facts, spent = _write(folder, "scores", scored, ScoredCandidates, dropped), shop.servers.spent()
+    known = read_column(shop.folders["candidates"] / "candidates.parquet", "query_id")
+    queries = {query_id: shop.queries[query_id] for query_id in known}
+    candidates = shop.stream("candidates", Candidates)
+    with track("asking the teacher", len(queries)) as advance:
+        scored = score_candidates(candidates, queries, shop.teacher(texts_of(queries)))
+        facts = _write_stream(folder, "scores", _told(scored, advance, shop), ScoredCandidates)
+    spent = shop.servers.spent()
     return {**facts, "spent": spent} if spent else facts
+
+
+def _told(records: Iterable[Record], advance: Advance, shop: Workshop) -> Iterator[Record]:
+    """Records that are counted on the terminal as they come, beside what they have cost."""
+    for record in records:
+        yield record
+        if shop.servers.money:
+            advance.note = f"{shop.servers.money:.4g} spent"
+        advance(1)
 
 
 def build_lists(shop: Workshop, folder: Path) -> Facts:
     """Draw the training lists."""
     recipe = shop.recipe
     _check_languages(recipe, shop.documents.values())
-    scored = shop.read("scores", ScoredCandidates)
+    scored = shop.stream("scores", ScoredCandidates)
     drawn = draw_lists(scored, shop.queries, recipe.lists, recipe.scores.seed_bonus, recipe.seed)
     kept, dropped = split_dropped(drawn)
     # In no order of language or source: training streams the file part by part.
@@ -333,6 +341,23 @@ def _check_splits(recipe: Recipe, lists: Sequence[TrainingList]) -> None:
                 f"lists: domain {domain!r} has {train} lists to learn from and {held_out} held out, needs both; give "
                 f"more documents, change lists.held_out ({recipe.lists.held_out}), or join it with another domain"
             )
+
+
+def _write_stream(folder: Path, stage: str, records: Iterable[Record | Dropped], kind: type[Record]) -> Facts:
+    """As `_write`, for records that come one by one and whose languages are not counted."""
+    kept, reasons = 0, Counter[str]()
+    with (
+        RecordWriter(folder / f"{stage}.parquet", kind) as file,
+        RecordWriter(folder / "dropped.parquet", Dropped) as dropped,
+    ):
+        for record in records:
+            if isinstance(record, Dropped):
+                dropped.write(record)
+                reasons[record.reason] += 1
+            else:
+                file.write(record)
+                kept += 1
+    return {"counts": {"in": kept + reasons.total(), "kept": kept, "dropped": dict(reasons.most_common())}}
 
 
 def _write(folder: Path, stage: str, kept: Sequence[Any], kind: type, dropped: Sequence[Dropped]) -> Facts:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from tamis.artifacts import ItemStore, file_hash, item_key, open_cache, read_records
+from tamis.artifacts import ItemStore, file_hash, item_key, open_cache, read_records, read_stream
 from tamis.building.embedding import Embed, blocks, embed_missing, unembedded
 from tamis.building.servers import Servers
 from tamis.building.teaching import RememberedScores, RememberedVectors, Score, teacher_facts
@@ -94,6 +94,10 @@ class Workshop:
     def read(self, stage: str, kind: type[Record]) -> list[Record]:
         """Records that a finished stage kept."""
         return read_records(self.folders[stage] / f"{stage}.parquet", kind)
+
+    def stream(self, stage: str, kind: type[Record]) -> Iterator[Record]:
+        """The same, a few at a time, for records that are many times larger than the documents."""
+        return read_stream(self.folders[stage] / f"{stage}.parquet", kind)
 
     @cached_property
     def documents(self) -> dict[str, Document]:

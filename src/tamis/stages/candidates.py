@@ -40,31 +40,32 @@ def find_candidates(
         progress: Told of finished queries.
 
     Yields:
-        In the order of the queries: candidates by the hybrid or the given run, best first; a query with fewer than
-        two documents to rank is dropped. Where languages are crossed, the query's seed document joins as the last
-        one: it is what the query asks for, and the lists need it.
+        Candidates by the hybrid or the given run, best first; a query with fewer than two documents to rank is dropped.
+        Where languages are crossed, the query's seed document joins as the last one: it is what the query asks for, and
+        the lists need it. First those that are not searched, then shelf by shelf, so that few are held at a time; each
+        part in the order of the queries.
     """
     given = given or {}
-    own = [query for query in queries if query.query_id not in given]
-    found = {
-        query.query_id: ranked["hybrid"]
-        for query, ranked in search_shelves(own, query_vectors, shelves, depth, ("hybrid",), progress)
-    }
+    own: list[Query] = []
     for query in queries:
         shelf = shelves.get(query.origin, query.language)
-        scores = given.get(query.query_id)
         if shelf is None or len(shelf.doc_ids) < 2:
             yield Dropped(query.query_id, _TOO_FEW[shelves.how.languages], query.language, query.text)
-            continue
-        if scores is None:
-            candidates = found[query.query_id]
+        elif query.query_id not in given:
+            own.append(query)
         else:
-            allowed = {doc_id: score for doc_id, score in scores.items() if doc_id in shelf.place}
-            if len(allowed) < 2:
+            scores = {doc_id: s for doc_id, s in given[query.query_id].items() if doc_id in shelf.place}
+            if len(scores) < 2:
                 yield Dropped(query.query_id, _TOO_FEW_GIVEN, query.language, query.text)
-                continue
-            candidates = rank_candidates(query.query_id, tuple(allowed), np.array(list(allowed.values())), depth)
-        yield _with_seed(candidates, query) if shelves.how.languages == "cross" else candidates
+            else:
+                ranked = rank_candidates(query.query_id, tuple(scores), np.array(list(scores.values())), depth)
+                yield _completed(ranked, query, shelves)
+    for query, found in search_shelves(own, query_vectors, shelves, depth, ("hybrid",), progress):
+        yield _completed(found["hybrid"], query, shelves)
+
+
+def _completed(found: Candidates, query: Query, shelves: Shelves) -> Candidates:
+    return _with_seed(found, query) if shelves.how.languages == "cross" else found
 
 
 def _with_seed(found: Candidates, query: Query) -> Candidates:
