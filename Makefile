@@ -41,7 +41,7 @@ demo: demo-data  ## Adapt a reranker to the Debian FAQ and measure it; LLM=1 let
 ifdef LLM
 	$(TAMIS) fetch qwen-0.5b $(DEMO)/models/qwen-0.5b.gguf
 endif
-	$(TAMIS) run recipes/demo.yaml --out $(DEMO)/run $(LLM_SETTINGS) \
+	$(TAMIS) run recipes/demo.yaml --yes --out $(DEMO)/run $(LLM_SETTINGS) \
 		--results $(DEMO)/results.json --report $(DEMO)/report.html --model $(DEMO)/model
 
 GENERAL_SETS := $(addprefix xquad-,ar de en es hi ru th zh) $(addprefix tydiqa-,ar bn en fi id ko) scifact
@@ -51,7 +51,7 @@ general: demo-data  ## Train tamis-base again and ship it; DATA=DIR holds the ju
 	mkdir -p general/data
 	for set in $(GENERAL_SETS); do ln -sfn $(abspath $(DATA))/$$set general/data/$$set; done
 	$(TAMIS) fetch manpages general/data/manpages
-	$(TAMIS) run recipes/general.yaml --out general/run --until merge --model general/model
+	$(TAMIS) run recipes/general.yaml --yes --out general/run --until merge --model general/model
 	$(BIN)/python -m tamis.sources.tamis_base general/model
 
 test: check  ## Make the environment and run every check

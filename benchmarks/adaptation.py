@@ -18,7 +18,6 @@ from typing import Any
 
 from machine import commit, machine, show_in_readme, write_results
 
-ROOT = Path(__file__).resolve().parent
 COLUMNS = {
     "bm25": "BM25",
     "dense": "dense",

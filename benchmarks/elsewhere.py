@@ -12,8 +12,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from adaptation import COLUMNS, ROOT, run_seed
-from machine import commit, machine, write_results
+from adaptation import COLUMNS, run_seed
+from machine import ROOT, commit, machine, write_results
 from tamis.settings import read_recipe
 
 SETS = {"tydiqa-ru": "ru", "tydiqa-te": "te", "piaf-fr": "fr", "scifact": "en"}

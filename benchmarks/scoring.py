@@ -28,7 +28,6 @@ from machine import commit, machine, matrix_rates, show_in_readme, targets_table
 from scoring_bodies import against_the_published_wrapper, mixture_of_experts
 from scoring_engines import DEMO, Engine, Pair, engines, small_model, trained_model
 
-ROOT = Path(__file__).resolve().parent
 DEPTH = 15
 
 

@@ -25,7 +25,6 @@ from tamis.retrievers.dense import DOCUMENTS, QUERIES, search_dense
 from tamis.retrievers.shelf import FUSED
 from tamis.retrievers.vectors import Floats, Rows, VectorFile
 
-ROOT = Path(__file__).resolve().parent
 WIDTH = 384
 SEED = 0
 

@@ -118,6 +118,10 @@ class _Weights:
         return sum(sorted(map(self.salience, phrase.split()), reverse=True)[:2]) / 2
 
 
+_Parts = tuple[_Weights, dict[str, list[str]]]
+"""How telling a document's words are, and what of it could be a query, by kind."""
+
+
 class ExtractiveGenerator:
     """Writes queries by taking them out of the document. Deterministic in (document, seed).
 
@@ -133,6 +137,7 @@ class ExtractiveGenerator:
         """Keep the word weights of `inverse_document_frequencies`; words they lack count as the rarest."""
         self._idf = idf
         self._rarest = {language: max(weights.values(), default=1.0) for language, weights in idf.items()}
+        self._read: tuple[Document, _Parts] | None = None
 
     def write(self, requests: Iterable[QueryRequest]) -> Iterator[QueryAnswer]:
         """Take one query out of each document, in their order."""
@@ -142,15 +147,9 @@ class ExtractiveGenerator:
     def __call__(self, document: Document, seed: int) -> str:
         """Take one query out of the document; empty if it holds nothing that could be one."""
         rng = random.Random(seed)
-        language = document.language
-        weights = _Weights(self._idf.get(language, {}), self._rarest.get(language, 1.0), Counter(words(document.text)))
-        parts = sentences(document.text)
-        kinds = {
-            "question": [part for part in parts if _is_question(part)],
-            "heading": [heading for part in parts if (heading := _heading(part))],
-            "keywords": _keywords(document.text, weights),
-            "phrase": [clause for part in parts for clause in _clauses(part)],
-        }
+        if self._read is None or self._read[0] is not document:  # several queries of a document follow each other
+            self._read = document, self._parts(document)
+        weights, kinds = self._read[1]
         present = [kind for kind in kinds if kinds[kind]]
         if not present:
             return ""
@@ -163,6 +162,17 @@ class ExtractiveGenerator:
         chosen = rng.choice(kinds[kind])
         return _without_frame(chosen, weights) if kind == "question" and rng.random() < 0.5 else chosen
 
+    def _parts(self, document: Document) -> _Parts:
+        language = document.language
+        weights = _Weights(self._idf.get(language, {}), self._rarest.get(language, 1.0), Counter(words(document.text)))
+        parts = sentences(document.text)
+        return weights, {
+            "question": [part for part in parts if _is_question(part)],
+            "heading": [heading for part in parts if (heading := _heading(part))],
+            "keywords": _keywords(document.text, weights),
+            "phrase": [clause for part in parts for clause in _clauses(part)],
+        }
+
 
 def _is_question(sentence: str) -> bool:
     long_enough = letters(sentence) >= (_SPACELESS_CHARACTERS[0] if without_spaces(sentence) else 10)
@@ -173,7 +183,7 @@ def _keywords(text: str, weights: _Weights) -> list[str]:
     """The most salient words of a text, most salient first; none for a script without spaces or too few words."""
     if without_spaces(text):
         return []
-    stripped = (token.strip(_EDGES + '()[]<>„“”«»"') for token in text.split())
+    stripped = {token.strip(_EDGES + '()[]<>„“”«»"') for token in text.split()}
     fit = {token for token in stripped if letters(token) >= _KEYWORD_LETTERS and len(words(token)) == 1}
     distinct = {token.casefold(): token for token in sorted(fit)}.values()
     found = sorted(distinct, key=lambda token: (-weights.salience(token), token))[: _KEYWORDS[1]]

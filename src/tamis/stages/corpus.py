@@ -7,6 +7,7 @@ import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Final
 
 from tamis.errors import InputError, SettingsError
@@ -83,11 +84,15 @@ def language_identifier(languages: Sequence[str] | None) -> Callable[[str], str]
 
     Returns:
         Text -> tag; `und` where py3langid knows none of `languages`. With a single language that one is always the
-        answer.
+        answer. The model is loaded with the first text.
     """
     if languages is not None and len(languages) == 1:
         return lambda text: languages[0]
+    load = cache(lambda: _identifier(languages))
+    return lambda text: load()(text)
 
+
+def _identifier(languages: Sequence[str] | None) -> Callable[[str], str]:
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
     identifier = LanguageIdentifier.from_model_file(MODEL_FILE)
