@@ -144,7 +144,8 @@ def table(sizes: Sequence[Mapping[str, Any]]) -> str:
     lines += [
         f"| {f['documents']:,} | {f['kept']['queries']:,} | {f['kept']['lists']:,} | {f['seconds']:,.1f} | "
         f"{f['documents_per_second']:.1f} | {1000 / f['documents_per_second']:.1f} | "
-        f"{100 * f['outside_share']:.1f} % | {f['peak_memory_bytes'] / 2**20:,.0f} MiB | {f['second_run_seconds']:.2f} s |"
+        f"{100 * f['outside_share']:.1f} % | {f['peak_memory_bytes'] / 2**20:,.0f} MiB | "
+        f"{f['second_run_seconds']:.2f} s |"
         for f in sizes
     ]
     return "\n".join([*lines, "", *targets_table(targets_of(sizes))]) + "\n"
