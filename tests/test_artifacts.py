@@ -510,8 +510,7 @@ def test_a_folder_serves_one_run_at_a_time(run):
 def test_a_stream_is_read_as_it_was_written_and_as_a_whole_file_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(artifacts, "ROW_GROUP", 4)
-    monkeypatch.setattr(artifacts, "READ_AT_ONCE", 3)
+    monkeypatch.setattr(artifacts, "STREAMED", 4)
     records = [
         ScoredCandidates(f"q{n}", tuple(f"d{i}" for i in range(n)), tuple(map(float, range(n))), (0.5,) * n)
         for n in range(11)

@@ -39,8 +39,9 @@ Record = TypeVar("Record")
 ROW_GROUP = 4096
 """Records of a Parquet file that are read at once where a file is streamed."""
 
-READ_AT_ONCE = 256
-"""Records that are objects at the same time where a file is streamed in order."""
+STREAMED = 512
+"""Records that are objects at the same time where a file is written or read in a stream; a hundred candidates with two
+scores take 15 kB."""
 
 VERSIONS_OF = ("tamis", "torch", "transformers", "numpy", "bm25s", "ir-measures", "pyarrow")
 """Packages whose versions are written into each manifest."""
@@ -291,7 +292,7 @@ def write_records(path: Path, records: Sequence[Any], kind: type) -> None:
 
 
 class RecordWriter:
-    """Writes records of one dataclass as Parquet as they come; of however many, one row group is in memory.
+    """Writes records of one dataclass as Parquet as they come; of however many, a few are in memory.
 
     What it wrote is read by `read_records` and `read_stream`.
     """
@@ -307,7 +308,7 @@ class RecordWriter:
     def write(self, record: object) -> None:
         """Add a record."""
         self._waiting.append(record)
-        if len(self._waiting) == ROW_GROUP:
+        if len(self._waiting) == STREAMED:
             self._write_group()
 
     def _write_group(self) -> None:
@@ -344,7 +345,7 @@ def read_records(path: Path, kind: type[Record]) -> list[Record]:
 def read_stream(path: Path, kind: type[Record]) -> Iterator[Record]:
     """Read what `write_records` or a `RecordWriter` wrote, in order, a few at a time."""
     with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(batch_size=READ_AT_ONCE):
+        for batch in file.iter_batches(batch_size=STREAMED):
             yield from _records(pa.Table.from_batches([batch]), kind)
 
 

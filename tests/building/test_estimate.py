@@ -4,12 +4,15 @@ import functools
 import json
 import os
 import pty
+import shutil
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -24,6 +27,7 @@ from tamis.settings import recipe_from
 from tamis.summary import agreed
 from tests.building.test_writers import answer, with_endpoint
 from tests.commands import results_by_hash, start, tamis, write_recipe
+from tests.conftest import tiny_recipe, write_beir
 from tests.remote.scripted_server import scripted
 
 
@@ -47,99 +51,114 @@ def counts(found: Estimate) -> dict[tuple[str, str], tuple[int, bool]]:
     return {(work.stage, work.what): (work.count, work.about) for work in found.works}
 
 
-@pytest.fixture
-def texts_embedded(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """How many texts the encoder reads, by prefix."""
-    read: Counter[str] = Counter()
+@dataclass
+class Journey:
+    """A run in parts, and what was expected before each."""
+
+    content: dict[str, Any]
+    root: Path
+    folders: dict[str, Path]
+    embedded: Counter[str]
+    at_first: Estimate
+    with_lists: Estimate
+    before_training: Estimate
+    training_seconds: float
+    after_a_kill: Estimate
+    in_the_end: Estimate
+
+
+@pytest.fixture(scope="module")
+def journey(tmp_path_factory: pytest.TempPathFactory, tiny_encoder: Path) -> Journey:
+    base = tmp_path_factory.mktemp("journey")
+    content = tiny_recipe(write_beir(base / "corpus"), write_beir(base / "general", "g-"), tiny_encoder)
+    content["candidates"]["dense"] |= {"query_prefix": "query: ", "document_prefix": "passage: "}
+    content["train"] |= {"general_steps": 40, "specialist_steps": 20}
+    root, recipe = base / "run", recipe_from(content, "tiny")
+    at_first = estimated(content, root, "lists")
+    embedded: Counter[str] = Counter()
     embed = Encoder.embed
 
     def counted(self: Encoder, texts: Any, prefix: str, *more: Any) -> Any:
-        read[prefix] += len(texts)
+        embedded[prefix] += len(texts)
         return embed(self, texts, prefix, *more)
 
-    monkeypatch.setattr(Encoder, "embed", counted)
-    return read
+    with mock.patch.object(Encoder, "embed", counted):
+        run_recipe(recipe, root, "lists")
+    with_lists, before_training = estimated(content, root), estimated(content, root, "train")
+    began = time.monotonic()
+    train = run_recipe(recipe, root, "train")["train"]
+    training_seconds = time.monotonic() - began
+    shutil.rmtree(train)  # as if it had been killed before its end
+    after_a_kill = estimated(content, root, "train")
+    folders = run_recipe(recipe, root)
+    in_the_end = estimated(content, root)
+    return Journey(
+        content, root, folders, embedded, at_first, with_lists, before_training, training_seconds, after_a_kill,
+        in_the_end,
+    )  # fmt: skip
 
 
-def with_prefixes(content: dict[str, Any]) -> dict[str, Any]:
-    content["candidates"]["dense"] |= {"query_prefix": "query: ", "document_prefix": "passage: "}
-    return content
-
-
-def test_what_was_expected_is_what_the_run_then_does(
-    recipe: dict[str, Any], tmp_path: Path, texts_embedded: Counter[str]
-) -> None:
-    content, root = with_prefixes(recipe), tmp_path / "run"
-    before = counts(estimated(content, root, "lists"))
-    texts_embedded.clear()
-    folders = run_recipe(recipe_from(content, "tiny"), root, "lists")
-    queries = read_records(folders["queries"] / "queries.parquet", Query)
-    assert before["candidates", "documents to embed (dense)"] == (texts_embedded["passage: "], False)
-    expected, about = before["candidates", "queries to embed (dense)"]
-    assert about
-    assert texts_embedded["query: "] <= expected <= 1.5 * texts_embedded["query: "]
-    expected, about = before["candidates", "queries to search"]
-    assert about
-    assert len(queries) <= expected <= 1.2 * len(queries)
-    assert set(before) == {
-        ("candidates", "documents to embed (dense)"),
-        ("candidates", "queries to embed (dense)"),
-        ("candidates", "queries to search"),
+def test_what_was_expected_is_what_the_run_then_does(journey: Journey) -> None:
+    before = counts(journey.at_first)
+    kept = len(read_records(journey.folders["queries"] / "queries.parquet", Query))
+    assert before["candidates", "documents to embed (dense)"] == (journey.embedded["passage: "], False)
+    for what, then in (("queries to embed (dense)", journey.embedded["query: "]), ("queries to search", kept)):
+        expected, about = before["candidates", what]
+        assert about
+        assert then <= expected <= 1.2 * then
+    assert {what for _, what in before} == {
+        "documents to embed (dense)",
+        "queries to embed (dense)",
+        "queries to search",
     }
 
 
-def test_steps_and_texts_are_exact_once_the_lists_are_there_and_nothing_is_left_in_the_end(
-    recipe: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    root = tmp_path / "run"
-    folders = run_recipe(recipe_from(recipe, "tiny"), root, "lists")
-    found = counts(estimated(recipe, root))
-    assert not [key for key in found if key[0] == "candidates"]
-    assert found["train", "steps to learn"] == (4 + 3 + 3, False)
-    lists = json.loads((folders["lists"] / "manifest.json").read_text("utf-8"))["counts"]["kept"]
+def test_steps_and_texts_are_exact_once_the_lists_are_there(journey: Journey) -> None:
+    found = counts(journey.with_lists)
+    lists = json.loads((journey.folders["lists"] / "manifest.json").read_text("utf-8"))["counts"]["kept"]
+    assert found["train", "steps to learn"] == (40 + 20 + 20, False)
     assert found["train", "queries to prepare"] == (lists, False)
     assert found["train", "documents to prepare"] == (40, False)
     assert {stage for stage, _ in found} == {"train", "merge", "evaluate"}
-    run_recipe(recipe_from(recipe, "tiny"), root)
-    assert not estimated(recipe, root).works
 
 
-def test_students_that_a_killed_run_had_trained_are_not_counted(recipe: dict[str, Any], tmp_path: Path) -> None:
-    root = tmp_path / "run"
-    train = run_recipe(recipe_from(recipe, "tiny"), root, "train")["train"]
-    (train / "manifest.json").unlink()
-    found = counts(estimated(recipe, root, "train"))
+def test_students_and_texts_that_a_killed_run_had_finished_are_not_counted(journey: Journey) -> None:
+    found = counts(journey.after_a_kill)
     assert ("train", "steps to learn") not in found
     assert ("train", "documents to prepare") not in found
+    assert ("train", "queries to prepare") not in found
 
 
-def test_time_is_within_a_factor_of_what_it_then_takes(recipe: dict[str, Any], tmp_path: Path) -> None:
-    recipe["train"] |= {"general_steps": 60, "specialist_steps": 30}
-    root = tmp_path / "run"
-    run_recipe(recipe_from(recipe, "tiny"), root, "lists")
-    expected = estimated(recipe, root, "train").seconds
-    began = time.monotonic()
-    run_recipe(recipe_from(recipe, "tiny"), root, "train")
-    taken = time.monotonic() - began
+def test_nothing_is_left_in_the_end(journey: Journey) -> None:
+    assert not journey.in_the_end.works
+    assert journey.in_the_end.small
+
+
+def test_time_is_within_a_factor_of_what_it_then_takes(journey: Journey) -> None:
     # Loading, saving and looking up are not in it, and weigh most in so small a run.
-    assert taken / 10 < expected < 4 * taken
+    assert journey.training_seconds / 10 < journey.before_training.seconds < 4 * journey.training_seconds
+
+
+def test_an_estimate_changes_no_result(journey: Journey, tmp_path: Path) -> None:
+    run_recipe(recipe_from(journey.content, "tiny"), tmp_path / "run", "lists")
+    plain, estimated_before = results_by_hash(tmp_path / "run"), results_by_hash(journey.root)
+    assert plain == {stage: estimated_before[stage] for stage in plain}
 
 
 def test_pairs_of_a_reranker_that_teaches_are_counted_until_they_are_scored(
-    recipe: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    journey: Journey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = tmp_path / "run"
-    model = run_recipe(recipe_from(recipe, "tiny"), root, "merge")["merge"] / "model"
-    recipe["scores"]["teachers"] = [{"kind": "reranker", "path": str(model)}]
-    recipe["evaluate"] = None
-    found = counts(estimated(recipe, root, "scores"))
-    folders = run_recipe(recipe_from(recipe, "tiny"), root, "candidates")
-    pairs = sum(len(one.doc_ids) for one in read_records(folders["candidates"] / "candidates.parquet", Candidates))
-    assert found == {("scores", "pairs to score (model)"): (pairs, False)}
-    scores = run_recipe(recipe_from(recipe, "tiny"), root, "scores")["scores"]
-    (scores / "manifest.json").unlink()
+    shutil.copytree(journey.root, root)
+    teacher = {"kind": "reranker", "path": str(journey.folders["merge"] / "model")}
+    content = journey.content | {"scores": {"use": 0.0, "teachers": [teacher]}, "evaluate": None}
+    candidates = read_records(journey.folders["candidates"] / "candidates.parquet", Candidates)
+    pairs = sum(len(one.doc_ids) for one in candidates)
+    assert counts(estimated(content, root, "scores")) == {("scores", "pairs to score (model)"): (pairs, False)}
+    scores = run_recipe(recipe_from(content, "tiny"), root, "scores")["scores"]
+    shutil.rmtree(scores)
     monkeypatch.setattr(Reranker, "score_pairs", lambda *_: pytest.fail("nothing is left to score"))
-    assert not estimated(recipe, root, "scores").works
+    assert not estimated(content, root, "scores").works
 
 
 def test_calls_tokens_and_money_bound_what_an_endpoint_is_asked(recipe: dict[str, Any], tmp_path: Path) -> None:
@@ -166,13 +185,6 @@ def test_a_budget_that_will_not_do_is_told(recipe: dict[str, Any], tmp_path: Pat
     content = with_endpoint(recipe, "http://127.0.0.1:9/v1", budget_tokens=100)
     (note,) = estimated(content, tmp_path / "run", "queries").notes
     assert note.startswith("queries.endpoint.budget_tokens may be reached before the end")
-
-
-def test_an_estimate_changes_no_result(recipe: dict[str, Any], tmp_path: Path) -> None:
-    estimated(recipe, tmp_path / "asked")
-    run_recipe(recipe_from(recipe, "tiny"), tmp_path / "asked", "lists")
-    run_recipe(recipe_from(recipe, "tiny"), tmp_path / "plain", "lists")
-    assert results_by_hash(tmp_path / "asked") == results_by_hash(tmp_path / "plain")
 
 
 # Who is asked
@@ -257,7 +269,7 @@ def _on_a_terminal(path: str) -> None:
     sys.stdin = os.fdopen(0, encoding="utf-8")
 
 
-@pytest.mark.parametrize(("typed", "status"), [("y\n", 0), ("n\n", 1), ("\n", 1)])
+@pytest.mark.parametrize(("typed", "status"), [("y\n", 0), ("\n", 1)])
 def test_on_a_terminal_the_question_decides(recipe: dict[str, Any], tmp_path: Path, typed: str, status: int) -> None:
     ours, theirs = pty.openpty()
     prepare: Callable[[], None] = functools.partial(_on_a_terminal, os.ttyname(theirs))
@@ -266,7 +278,7 @@ def test_on_a_terminal_the_question_decides(recipe: dict[str, Any], tmp_path: Pa
         log = tmp_path / "log"
         process = start(log, "queries", path, "--out", tmp_path / "run", prepare=prepare)
         os.write(ours, typed.encode())
-        process.join(60)
+        process.join(120)
         asked = len(server.seen)
     os.close(ours)
     os.close(theirs)
