@@ -21,6 +21,7 @@ from tamis.exporting.parity import Parity
 from tamis.inspection import History, StageFacts
 from tamis.merging.merge import MergeReport
 from tamis.pipeline import NAMES
+from tamis.records import Tokens
 from tamis.retrievers.shelf import FIRST_STAGES
 from tamis.text import clip
 
@@ -88,30 +89,34 @@ def print_estimate(found: Estimate, console: Console) -> None:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title="left to do", title_justify="left")
     table.add_column("stage")
     table.add_column("what")
-    for heading in ("number", "time", "tokens, at most", "money, at most", "disk"):
+    paid = ("tokens, at most", "money, at most") if found.tokens != Tokens() else ()
+    for heading in ("number", "time", "disk", *paid):
         table.add_column(heading, justify="right")
     for work in found.works:
-        table.add_row(*_estimate_row(work))
+        table.add_row(*_estimate_row(work)[: len(table.columns)])
     table.add_section()
-    total, disk = found.tokens.prompt + found.tokens.completion, _bytes(found.disk)
     time = ("" if found.timed else "more than ") + _duration(found.seconds)
-    table.add_row("all", "", "", time, f"{total:,}" if total else "", _money(found.money), disk)
+    total = ("all", "", "", time, _bytes(found.disk), _tokens(found.tokens), _money(found.money))
+    table.add_row(*total[: len(table.columns)])
     console.print(table)
     for note in found.notes:
         console.print(f"[bold]{escape(note)}[/]", soft_wrap=True)
 
 
 def _estimate_row(work: Work) -> tuple[str, ...]:
-    tokens = work.tokens.prompt + work.tokens.completion
     return (
         work.stage,
         escape(work.what),
         ("about " if work.about else "") + f"{work.count:,}",
         "?" if work.seconds is None else _duration(work.seconds),
-        f"{tokens:,}" if tokens else "",
-        _money(work.money),
         _bytes(work.disk),
+        _tokens(work.tokens),
+        _money(work.money),
     )
+
+
+def _tokens(tokens: Tokens) -> str:
+    return f"{tokens.prompt + tokens.completion:,}" if tokens != Tokens() else ""
 
 
 def _money(money: float) -> str:

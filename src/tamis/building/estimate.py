@@ -6,16 +6,14 @@ so they are rather too high. Times come from a short probe: the models of the ru
 """
 
 import ipaddress
+import math
 import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeVar
 from urllib.parse import urlsplit
-
-import numpy as np
-from torch import Tensor
 
 from tamis.artifacts import read_column, read_json
 from tamis.building.embedding import Embed
@@ -40,6 +38,8 @@ SHORT: Final = 60.0
 """Seconds below which a run that costs nothing needs no word beforehand."""
 
 _PROBED: Final = 16  # texts or pairs that a model is tried on
+_TRIES: Final = 3
+_TRIED_SECONDS: Final = 2.0  # after which no further try is made
 _WRITTEN: Final = 4  # queries that a language model of this machine is tried on; they are kept
 _QUERY_CHARACTERS: Final = 60  # of a query that is not written yet
 _PAIR_BYTES: Final = 20  # of a candidate, its first-stage score and its teacher score, compressed
@@ -48,6 +48,8 @@ _SEARCH_SECONDS: Final = 0.005  # of a query beside the products: words, ties, f
 _BACKWARD: Final = 3  # a step of learning takes three times as long as scoring its pairs
 _STUDENTS: Final = 3  # untrained, specialists and merged are evaluated
 _OVERLAP: Final = 0.8  # share of the heads of two first stages that they do not have in common, of both together
+
+Found = TypeVar("Found")
 
 ShelfKey = tuple[str, str]
 """Origin and language."""
@@ -278,7 +280,9 @@ def _writes(shop: Workshop, kind: str, requests: Sequence[QueryRequest]) -> tupl
     """Name of a language model of this machine, and seconds for a query; those that it is tried on are kept."""
     with open_writer(shop, kind) as model:
         remembered = remembering(shop, model, kind, lambda: None)
-        return model.name, _seconds(lambda: list(remembered.write(requests))) / len(requests)
+        start = time.monotonic()  # once: what is written is known the second time
+        answers = list(remembered.write(requests))
+        return model.name, (time.monotonic() - start) / len(answers)
 
 
 def _embedding(shop: Workshop, unfinished: Collection[str], asked: Asked) -> Iterator[Work]:
@@ -309,9 +313,8 @@ def _texts(stage: str, what: str, texts: Sequence[str], embed: Embed, count: int
         return Work(stage, what, 0)
     some = _some(texts)
     embed(some[:1])  # loads the model
-    found: list[np.ndarray] = []
-    seconds = _seconds(lambda: found.append(embed(some))) / len(some)
-    return Work(stage, what, many, count is not None, many * seconds, disk=many * found[0].shape[1] * 4)
+    vectors, seconds = _timed(lambda: embed(some))
+    return Work(stage, what, many, count is not None, many * seconds / len(some), disk=many * vectors.shape[1] * 4)
 
 
 def _searching(shop: Workshop, asked: Asked) -> Work:
@@ -372,7 +375,7 @@ def _scores(shop: Workshop, teacher: RerankerTeacher) -> float:
     texts = _some(list(texts_of(shop.documents).values()))
     pairs = [(text[:_QUERY_CHARACTERS], text) for text in texts]
     model.score_pairs(pairs[:1], teacher.instruction)
-    return _seconds(lambda: model.score_pairs(pairs, teacher.instruction)) / len(pairs)
+    return _timed(lambda: model.score_pairs(pairs, teacher.instruction))[1] / len(pairs)
 
 
 def _learning(shop: Workshop, unfinished: Collection[str], asked: Asked) -> Iterator[Work]:
@@ -430,12 +433,11 @@ def _pace(shop: Workshop, student: Student) -> Pace:
     texts = _some(list(texts_of(shop.documents).values()))
     asked = [text[:_QUERY_CHARACTERS] for text in texts]
     student.prepare_documents(texts[:1])
-    queries, documents = list[Tensor](), list[Tensor]()
-    for_queries = _seconds(lambda: queries.extend(student.prepare_queries(asked)))
-    for_documents = _seconds(lambda: documents.extend(student.prepare_documents(texts)))
+    queries, for_queries = _timed(lambda: student.prepare_queries(asked))
+    documents, for_documents = _timed(lambda: student.prepare_documents(texts))
     budget = shop.recipe.machine.token_budget
     list(score_prepared(student, queries[:1], documents[:1], budget))
-    for_pairs = _seconds(lambda: list(score_prepared(student, queries, documents, budget)))
+    _, for_pairs = _timed(lambda: list(score_prepared(student, queries, documents, budget)))
     return Pace(
         query=for_queries / len(texts),
         document=for_documents / len(texts),
@@ -478,8 +480,14 @@ def _some(texts: Sequence[str]) -> list[str]:
     return [ordered[i * len(ordered) // _PROBED] for i in range(_PROBED)] if len(ordered) > _PROBED else ordered
 
 
-def _seconds(do: Callable[[], object]) -> float:
-    """How long something takes."""
-    start = time.monotonic()
-    do()
-    return time.monotonic() - start
+def _timed(do: Callable[[], Found]) -> tuple[Found, float]:
+    """What something gives and the seconds it takes: the best of a few tries, since whatever else runs only adds."""
+    best, spent = math.inf, 0.0
+    for _ in range(_TRIES):
+        start = time.monotonic()
+        found = do()
+        seconds = time.monotonic() - start
+        best, spent = min(best, seconds), spent + seconds
+        if spent > _TRIED_SECONDS:
+            break
+    return found, best
