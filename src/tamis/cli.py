@@ -9,7 +9,7 @@ import typer
 from tamis.errors import TamisError
 
 if TYPE_CHECKING:
-    from tamis.building.estimate import Estimate
+    from tamis.building.work import Estimate
     from tamis.pipeline import Consider
 
 app = typer.Typer(

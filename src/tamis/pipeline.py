@@ -12,7 +12,7 @@ from tamis.artifacts import (
     RunFolder,
     stage_key,
 )
-from tamis.building.estimate import Estimate, estimate
+from tamis.building.estimate import estimate
 from tamis.building.judging import build_evaluate, build_report, evaluate_settings
 from tamis.building.mining import (
     build_candidates,
@@ -27,6 +27,7 @@ from tamis.building.mining import (
     scores_settings,
 )
 from tamis.building.training import build_merge, build_train, merge_settings, train_settings
+from tamis.building.work import Estimate
 from tamis.building.workshop import Workshop, peak_memory
 from tamis.errors import InputError, SettingsError
 from tamis.settings import Recipe, Section

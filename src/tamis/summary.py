@@ -13,9 +13,9 @@ from rich.table import Table
 
 from tamis.adaptation import Adapted
 from tamis.artifacts import read_json, write_json, writing
-from tamis.building.estimate import SHORT, Estimate, Work
 from tamis.building.judging import costs
 from tamis.building.ledger import Spending
+from tamis.building.work import SHORT, Estimate, Work
 from tamis.errors import RunError
 from tamis.exporting.parity import Parity
 from tamis.inspection import History, StageFacts

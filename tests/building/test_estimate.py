@@ -17,7 +17,7 @@ from unittest import mock
 import pytest
 
 from tamis.artifacts import read_records
-from tamis.building.estimate import Estimate, Work, is_here
+from tamis.building.work import Estimate, Work, is_here
 from tamis.errors import RunError
 from tamis.models.encoder import Encoder
 from tamis.models.reranker import Reranker
@@ -25,6 +25,7 @@ from tamis.pipeline import run_recipe
 from tamis.records import Candidates, Query, Tokens
 from tamis.settings import recipe_from
 from tamis.summary import agreed
+from tests.building.test_teaching import believe, judge, taught_by
 from tests.building.test_writers import answer, with_endpoint
 from tests.commands import results_by_hash, start, tamis, write_recipe
 from tests.conftest import tiny_recipe, write_beir
@@ -185,6 +186,60 @@ def test_a_budget_that_will_not_do_is_told(recipe: dict[str, Any], tmp_path: Pat
     content = with_endpoint(recipe, "http://127.0.0.1:9/v1", budget_tokens=100)
     (note,) = estimated(content, tmp_path / "run", "queries").notes
     assert note.startswith("queries.endpoint.budget_tokens may be reached before the end")
+
+
+def calls(found: Estimate) -> dict[tuple[str, str], Work]:
+    return {(work.stage, work.what): work for work in found.works if work.server}
+
+
+def test_calls_of_teachers_bound_what_they_are_then_asked(recipe: dict[str, Any], tmp_path: Path) -> None:
+    def asked() -> Counter[str]:
+        return Counter(seen.path.rsplit("/", 1)[1] for seen in server.seen)
+
+    with scripted(believe) as server:
+        content = taught_by(
+            recipe,
+            judge(server.url, prompt_price=2.0, completion_price=5.0, request_price=3.0, budget_money=0.001),
+            {"kind": "remote-reranker", "url": server.url, "model": "r", "batch": 2},
+            {"kind": "remote-encoder", "url": server.url, "model": "e", "batch": 3},
+        )
+        at_first = estimated(content, tmp_path / "run", "scores")
+        run_recipe(recipe_from(content, "tiny"), tmp_path / "run", "candidates")
+        found = estimated(content, tmp_path / "run", "scores")
+        assert not server.seen  # an estimate calls nobody
+        assert found.doubt.endswith("in money)")
+        (note,) = found.notes
+        assert note.startswith("scores.teachers.0.budget_money may be reached before the end")
+        content["scores"]["teachers"][0]["budget_money"] = 0.0
+        of_judge = calls(found)["scores", "calls of org/judge"]
+        money = 2e-6 * of_judge.tokens.prompt + 5e-6 * of_judge.tokens.completion + 3e-3 * of_judge.count
+        assert of_judge.money == pytest.approx(money)
+        run_recipe(recipe_from(content, "tiny"), tmp_path / "run", "scores")
+        then = asked()
+        for what, route in (("org/judge", "completions"), ("r", "rerank"), ("e", "embeddings")):
+            works = [work for work in found.works if work.what == f"calls of {what}"]
+            assert sum(work.count for work in works) == sum(work.tokens.requests for work in works) == then[route]
+            assert not any(work.about for work in works)
+            expected = [work for work in at_first.works if work.what == f"calls of {what}"]
+            assert any(work.about for work in expected)
+            assert then[route] <= sum(work.count for work in expected) <= 1.3 * then[route] + 1
+        longest = max(len(json.dumps(seen.body).encode()) for seen in server.seen)
+        assert 0 < of_judge.tokens.prompt < then["completions"] * longest
+        assert of_judge.tokens.completion == then["completions"]
+        # Another folder has nothing to pay: all runs share what teachers said.
+        run_recipe(recipe_from(content, "tiny"), tmp_path / "other", "candidates")
+        assert not calls(estimated(content, tmp_path / "other", "scores"))
+        assert asked() == then
+
+
+def test_what_teachers_are_asked_about_questions_is_in_the_estimate(recipe: dict[str, Any], tmp_path: Path) -> None:
+    content = taught_by(recipe, judge("http://127.0.0.1:9/v1", request_price=1.0))
+    found = estimated(content, tmp_path / "run")
+    work = calls(found)["evaluate", "calls of org/judge"]
+    assert work.about
+    assert work.count % content["candidates"]["depth"] == 0
+    with pytest.raises(RunError, match=r"calls of http://127.0.0.1:9/v1 .about .* in money.: give --yes"):
+        agreed(found, yes=False)
 
 
 # Who is asked

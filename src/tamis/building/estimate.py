@@ -5,37 +5,35 @@ that others depend on is not done, their counts follow from what it is given and
 so they are rather too high. Times come from a short probe: the models of the run read and score a few of its own texts.
 """
 
-import ipaddress
 import math
 import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import islice
 from typing import Final, TypeVar
-from urllib.parse import urlsplit
 
 from tamis.artifacts import read_column, read_json
-from tamis.building.embedding import Embed
+from tamis.building.calls import counted, expected
+from tamis.building.embedding import BLOCK, Embed
 from tamis.building.mining import given_rows
+from tamis.building.servers import OnServer, teacher_protocol
 from tamis.building.training import WEIGHING, steps_done
 from tamis.building.weighing import rerank_depth
-from tamis.building.workshop import Workshop, texts_of
+from tamis.building.work import Estimate, Work
+from tamis.building.workshop import PairTeacher, Workshop, texts_of
 from tamis.building.writers import open_writer, remembering, unanswered, writer_ledger
 from tamis.generators.endpoint import most_tokens
 from tamis.models.precision import product_rate
 from tamis.models.student import Student, score_prepared
 from tamis.records import Candidates, Query, QueryRequest, Tokens
-from tamis.remote.budget import cost, limit_exceeded
-from tamis.settings import EndpointSettings, RerankerTeacher
+from tamis.remote.budget import limit_exceeded
+from tamis.settings import JudgeTeacher, RemoteEncoderTeacher, RemoteRerankerTeacher, RerankerTeacher, ServerSettings
 from tamis.stages.evaluate import RERANKED
 from tamis.stages.lists import GENERAL
 from tamis.stages.merge import judgements
-
-LONG: Final = 3600.0
-"""Seconds above which a run is long work."""
-SHORT: Final = 60.0
-"""Seconds below which a run that costs nothing needs no word beforehand."""
+from tamis.teachers.group import Group
 
 _PROBED: Final = 16  # texts or pairs that a model is tried on
 _TRIES: Final = 3
@@ -53,92 +51,6 @@ Found = TypeVar("Found")
 
 ShelfKey = tuple[str, str]
 """Origin and language."""
-
-
-@dataclass(frozen=True)
-class Work:
-    """One kind of work that is left to do.
-
-    Attributes:
-        stage: The stage that does it.
-        what: What is counted, in the plural.
-        count: How many.
-        about: Whether that is an estimate.
-        seconds: How long it takes, None where only doing it would tell.
-        tokens: What language models read and write, at most, without repeated attempts.
-        money: What they cost at most, in the currency of the recipe's prices; 0 where it names none.
-        server: Address that is asked, empty for none.
-        disk: Bytes that it leaves in the run folder.
-    """
-
-    stage: str
-    what: str
-    count: int
-    about: bool = False
-    seconds: float | None = 0.0
-    tokens: Tokens = field(default_factory=Tokens)
-    money: float = 0.0
-    server: str = ""
-    disk: int = 0
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """All that is left to do.
-
-    Attributes:
-        works: Every kind of work, in the order of the stages.
-        free: Free bytes on the disk of the run folder.
-        notes: What will stop the run before its end, a line each.
-    """
-
-    works: Sequence[Work]
-    free: int
-    notes: Sequence[str] = ()
-
-    @property
-    def seconds(self) -> float:
-        """Time of all work whose time is known."""
-        return sum(work.seconds or 0.0 for work in self.works)
-
-    @property
-    def timed(self) -> bool:
-        """Whether the time of all work is known."""
-        return all(work.seconds is not None for work in self.works)
-
-    @property
-    def tokens(self) -> Tokens:
-        """Tokens of all calls, at most."""
-        return sum((work.tokens for work in self.works), Tokens())
-
-    @property
-    def money(self) -> float:
-        """Money for all calls, at most."""
-        return sum(work.money for work in self.works)
-
-    @property
-    def disk(self) -> int:
-        """Bytes of all work."""
-        return sum(work.disk for work in self.works)
-
-    @property
-    def paid(self) -> list[Work]:
-        """The calls that may cost money: those with a price, and those of servers that are not this machine."""
-        return [work for work in self.works if work.money or (work.server and not is_here(work.server))]
-
-    @property
-    def small(self) -> bool:
-        """Whether nobody needs to hear of it: quickly done, nothing asked of a server, and room enough."""
-        return self.seconds < SHORT and not self.notes and not any(work.server for work in self.works)
-
-    @property
-    def doubt(self) -> str:
-        """Why someone should agree first, in a few words; empty where nobody needs to."""
-        if self.paid:
-            calls, servers = sum(work.count for work in self.paid), sorted({work.server for work in self.paid})
-            price = f"at most {self.money:,.4g} in money" if self.money else "no price is set"
-            return f"{calls:,} calls of {', '.join(servers)} ({price})"
-        return "it is long work" if self.seconds > LONG else ""
 
 
 @dataclass(frozen=True)
@@ -215,25 +127,25 @@ def estimate(shop: Workshop, unfinished: Collection[str]) -> Estimate:
     return Estimate(works, free, list(_notes(shop, works, free)))
 
 
-def is_here(server: str) -> bool:
-    """Whether an address is that of this machine."""
-    host = urlsplit(server).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 def _notes(shop: Workshop, works: Sequence[Work], free: int) -> Iterator[str]:
     disk = sum(work.disk for work in works)
     if disk > free:
         yield f"the disk has {free / 1e9:,.1f} GB left, about {disk / 1e9:,.1f} GB are needed"
+    for section, server, spent in _servers(shop):
+        more = sum((work.tokens for work in works if work.section == section), Tokens())
+        limit = limit_exceeded(spent + more, server)
+        if limit and more != Tokens():
+            yield f"{section}.{limit} may be reached before the end; what is finished by then is kept"
+
+
+def _servers(shop: Workshop) -> Iterator[tuple[str, ServerSettings, Tokens]]:
+    """Each server of the recipe: the section that names it, its settings, and what it has cost the run folder."""
     endpoint = shop.recipe.queries.endpoint
     if endpoint:
-        spent = writer_ledger(shop, endpoint.model).spent
-        limit = limit_exceeded(sum((work.tokens for work in works if work.server == endpoint.url), spent), endpoint)
-        if limit:
-            yield f"queries.endpoint.{limit} may be reached before the end; what is written by then is kept"
+        yield "queries.endpoint", endpoint, writer_ledger(shop, endpoint.model).spent
+    for teacher in shop.recipe.scores.teachers:
+        if isinstance(teacher, OnServer):
+            yield shop.servers.section(teacher), teacher, shop.servers.ledger(teacher).spent
 
 
 def _asked(shop: Workshop) -> Asked:
@@ -256,24 +168,17 @@ def _writing(shop: Workshop) -> Iterator[Work]:
     for kind in settings.generator:
         if kind == "extractive":
             continue
-        count, tokens, first = 0, Tokens(), list[QueryRequest]()
-        for request in unanswered(shop, kind):
-            count += 1
-            if len(first) < _WRITTEN:
-                first.append(request)
-            if kind == "endpoint" and settings.endpoint:
-                tokens += most_tokens(request, settings.endpoint)
         if kind == "endpoint" and settings.endpoint:
-            yield _calls(settings.endpoint, count, tokens)
-        elif count:
+            endpoint = settings.endpoint
+            costs = (most_tokens(request, endpoint) for request in unanswered(shop, kind))
+            yield counted("queries", "queries.endpoint", endpoint, costs)
+            continue
+        left = unanswered(shop, kind)
+        first = list(islice(left, _WRITTEN))
+        if first:
             name, seconds = _writes(shop, kind, first)
-            left = count - len(first)
-            yield Work("queries", f"queries to write ({name})", left, seconds=left * seconds)
-
-
-def _calls(endpoint: EndpointSettings, count: int, tokens: Tokens) -> Work:
-    what, money = f"calls of {endpoint.model}", cost(tokens, endpoint)
-    return Work("queries", what, count, seconds=None, tokens=tokens, money=money, server=endpoint.url)
+            count = sum(1 for _ in left)
+            yield Work("queries", f"queries to write ({name})", count, seconds=count * seconds)
 
 
 def _writes(shop: Workshop, kind: str, requests: Sequence[QueryRequest]) -> tuple[str, float]:
@@ -296,6 +201,9 @@ def _embedding(shop: Workshop, unfinished: Collection[str], asked: Asked) -> Ite
     # Queries and questions that are not there yet are like the beginnings of documents.
     like = [text[:_QUERY_CHARACTERS] for text in _some(list(texts_of(shop.documents).values()))]
     for by, stage in first.items():
+        if by in shop.remote_encoders:
+            yield from _sending(shop, unfinished, asked, by, stage, like)
+            continue
         yield _texts(stage, f"documents to embed ({by})", *shop.unembedded("document", by, texts_of(shop.documents)))
         if asked.records is not None:
             yield _texts(stage, f"queries to embed ({by})", *shop.unembedded("query", by, texts_of(asked.records)))
@@ -315,6 +223,30 @@ def _texts(stage: str, what: str, texts: Sequence[str], embed: Embed, count: int
     embed(some[:1])  # loads the model
     vectors, seconds = _timed(lambda: embed(some))
     return Work(stage, what, many, count is not None, many * seconds / len(some), disk=many * vectors.shape[1] * 4)
+
+
+def _sending(
+    shop: Workshop, unfinished: Collection[str], asked: Asked, by: str, stage: str, like: Sequence[str]
+) -> Iterator[Work]:
+    """The same for an encoder behind a server, which an estimate does not ask."""
+    teacher = shop.remote_encoders[by]
+    section, most = shop.servers.section(teacher), teacher_protocol(teacher).most
+    known = [*shop.unsent("document", by, texts_of(shop.documents))]
+    if asked.records is not None:
+        known += shop.unsent("query", by, texts_of(asked.records))
+    yield counted(stage, section, teacher, map(most, known))
+    each = [most((teacher.query_prefix + text,)) for text in like]
+    if asked.records is None and stage == "scores":
+        yield expected(stage, section, teacher, _batches(asked.total, teacher), asked.total, each)
+    if "evaluate" in unfinished:
+        questions = _questions(shop)
+        yield expected("evaluate", section, teacher, _batches(questions, teacher), questions, each)
+
+
+def _batches(texts: int, teacher: RemoteEncoderTeacher) -> int:
+    """Requests for so many texts, which are embedded block by block."""
+    whole, rest = divmod(texts, BLOCK)
+    return whole * math.ceil(BLOCK / teacher.batch) + math.ceil(rest / teacher.batch)
 
 
 def _searching(shop: Workshop, asked: Asked) -> Work:
@@ -343,30 +275,66 @@ def _held(shop: Workshop) -> Callable[[ShelfKey], int]:
     return lambda key: by_language[key] if same else by_origin[key[0]]
 
 
+def _heads(shop: Workshop, asked: Asked) -> Iterator[tuple[int, int]]:
+    """How many queries have how many candidates, at most."""
+    held, depth = _held(shop), shop.recipe.candidates.depth
+    return ((count, min(held(key), depth)) for key, count in asked.counts.items())
+
+
 def _candidates(shop: Workshop, asked: Asked) -> int:
     """Candidates of all queries together, at most."""
-    held, depth = _held(shop), shop.recipe.candidates.depth
-    return sum(count * min(held(key), depth) for key, count in asked.counts.items())
+    return sum(count * candidates for count, candidates in _heads(shop, asked))
 
 
 def _teaching(shop: Workshop, unfinished: Collection[str], asked: Asked) -> Iterator[Work]:
-    """Pairs that teachers are asked about one by one; a new kind of teacher gets a branch here."""
-    for teacher in shop.recipe.scores.teachers:
+    """Pairs that teachers are asked about; a new kind of teacher gets a branch here."""
+    for teacher in shop.pair_teachers:
         if isinstance(teacher, RerankerTeacher):
-            pairs, about = _pairs(shop, teacher, asked) if "scores" in unfinished else (0, False)
-            of_questions = _questions(shop) * shop.recipe.candidates.depth if "evaluate" in unfinished else 0
-            seconds = _scores(shop, teacher) if pairs + of_questions else 0.0
-            what = f"pairs to score ({teacher.path.name})"
-            yield Work("scores", what, pairs, about, pairs * seconds)
-            yield Work("evaluate", what, of_questions, True, of_questions * seconds)
+            yield from _reranking(shop, unfinished, asked, teacher)
+        else:
+            yield from _judging(shop, unfinished, asked, teacher)
 
 
-def _pairs(shop: Workshop, teacher: RerankerTeacher, asked: Asked) -> tuple[int, bool]:
-    """How many pairs a teacher has to score, and whether that is an estimate."""
-    if "candidates" not in shop.folders:
-        return _candidates(shop, asked), True
-    pairs = ((shop.queries[found.query_id], found.doc_ids) for found in shop.stream("candidates", Candidates))
-    return sum(len(group.documents) for group in shop.remembered_scores(teacher).missing(pairs)), False
+def _reranking(shop: Workshop, unfinished: Collection[str], asked: Asked, teacher: RerankerTeacher) -> Iterator[Work]:
+    """Pairs for a reranker on this machine."""
+    known = "candidates" in shop.folders
+    pairs, of_questions = 0, 0
+    if "scores" in unfinished:
+        missing = _missing(shop, teacher) if known else ()
+        pairs = sum(len(group.documents) for group in missing) if known else _candidates(shop, asked)
+    if "evaluate" in unfinished:
+        of_questions = _questions(shop) * shop.recipe.candidates.depth
+    seconds = _scores(shop, teacher) if pairs + of_questions else 0.0
+    what = f"pairs to score ({teacher.name})"
+    yield Work("scores", what, pairs, not known, pairs * seconds)
+    yield Work("evaluate", what, of_questions, True, of_questions * seconds)
+
+
+def _judging(
+    shop: Workshop, unfinished: Collection[str], asked: Asked, teacher: JudgeTeacher | RemoteRerankerTeacher
+) -> Iterator[Work]:
+    """Requests for a judge or a reranker behind a server; an estimate sends none."""
+    section, most = shop.servers.section(teacher), teacher_protocol(teacher).most
+    heads: dict[str, list[tuple[int, int]]] = {}
+    if "scores" in unfinished and "candidates" in shop.folders:
+        yield counted("scores", section, teacher, map(most, _missing(shop, teacher)))
+    elif "scores" in unfinished:
+        heads["scores"] = list(_heads(shop, asked))
+    if "evaluate" in unfinished:
+        heads["evaluate"] = [(_questions(shop), shop.recipe.candidates.depth)]
+    batch = 1 if isinstance(teacher, JudgeTeacher) else teacher.batch
+    texts = [document.text[: teacher.max_chars] for document in shop.documents.values()] if heads else []
+    each = [most(Group(text[:_QUERY_CHARACTERS], (text,))) for text in texts]
+    for stage, found in heads.items():
+        requests = sum(queries * math.ceil(candidates / batch) for queries, candidates in found)
+        pairs = sum(queries * candidates for queries, candidates in found)
+        yield expected(stage, section, teacher, requests, pairs, each)
+
+
+def _missing(shop: Workshop, teacher: PairTeacher) -> Iterator[Group]:
+    """What a teacher has to score of the candidates that there are."""
+    found = shop.stream("candidates", Candidates)
+    return shop.remembered_scores(teacher).missing((shop.queries[one.query_id], one.doc_ids) for one in found)
 
 
 def _scores(shop: Workshop, teacher: RerankerTeacher) -> float:
