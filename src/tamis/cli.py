@@ -48,9 +48,13 @@ def run(
     estimate: Annotated[
         bool, typer.Option("--estimate", help="Read the corpus, say what is left to do and what it costs, and stop")
     ] = False,
+    engine: Annotated[
+        str, typer.Option(help="Where mining runs: local, or ray (RAY_ADDRESS, else a cluster on this machine)")
+    ] = "local",
 ) -> None:
     """Run a recipe from documents to report; finished stages are reused."""
     from tamis.artifacts import writing
+    from tamis.engines.ray import named_engine
     from tamis.errors import SettingsError
     from tamis.pipeline import run_recipe
     from tamis.settings import read_recipe
@@ -61,7 +65,8 @@ def run(
     if results and (settings.evaluate is None or until not in ("evaluate", "report")):
         raise SettingsError(f"--results {results}: nothing is measured without the stage evaluate and its section")
     consider = _estimate_only if estimate else _asking(yes)
-    folders = run_recipe(settings, out or Path("runs") / settings.name, until, Announcer(), consider)
+    with named_engine(engine, settings.machine.threads, settings.machine.device) as where:
+        folders = run_recipe(settings, out or Path("runs") / settings.name, until, Announcer(), consider, where)
     if results and "evaluate" in folders:
         write_results(folders, results)
     if "evaluate" in folders:

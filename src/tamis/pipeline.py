@@ -29,6 +29,7 @@ from tamis.building.mining import (
 from tamis.building.training import build_merge, build_train, merge_settings, train_settings
 from tamis.building.work import Estimate
 from tamis.building.workshop import Workshop, peak_memory
+from tamis.engines.local import LOCAL, Engine
 from tamis.errors import InputError, SettingsError
 from tamis.settings import Recipe, Section
 from tamis.team import this_team
@@ -95,6 +96,7 @@ def run_recipe(
     until: str = "report",
     announce: Announce | None = None,
     consider: Consider | None = None,
+    engine: Engine = LOCAL,
 ) -> dict[str, Path]:
     """Run a recipe, reusing every stage whose key is already there.
 
@@ -104,6 +106,7 @@ def run_recipe(
         until: Last stage to run.
         announce: Called after each stage with its name, its folder, and whether it was reused.
         consider: Called once, when the corpus is read and before anything else is done; None spares the estimate.
+        engine: Where models embed, score and write, and where is searched; the results are the same.
 
     Returns:
         Folder of each stage by name.
@@ -126,7 +129,7 @@ def run_recipe(
         return _run_stages(stages, Workshop(recipe, ItemStore(root / "items.sqlite"), team), run, None, None)
     run = RunFolder(root, recipe.name)
     with run.held():
-        shop = Workshop(recipe, ItemStore(root / "items.sqlite"), team)
+        shop = Workshop(recipe, ItemStore(root / "items.sqlite"), team, engine)
         team.wait()
         return _run_stages(stages, shop, run, announce, consider)
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import numpy as np
 
 from tamis.artifacts import ItemStore, item_key
+from tamis.engines.local import Mapped, run_here
 from tamis.progress import track
 from tamis.retrievers.vectors import VectorFile, Vectors
 
@@ -24,6 +25,7 @@ def embed_missing(
     embed: Embed,
     items: ItemStore,
     label: str,
+    mapped: Mapped = run_here,
 ) -> Vectors:
     """Embed what is not known, in blocks of similar length, and keep it in a file beside the item store.
 
@@ -37,8 +39,8 @@ def embed_missing(
     rows = _known_rows(unique, identity, items)
     missing = [text for text in unique if text not in rows]
     with track(label, len(missing)) as advance:
-        for block in blocks(missing):
-            vectors = embed(block)
+        todo = blocks(missing)
+        for block, vectors in zip(todo, mapped(embed, todo), strict=True):
             width = vectors.shape[1]
             VectorFile(path, width).write(count, vectors)
             fresh = dict(zip(block, range(count, count + len(block)), strict=True))

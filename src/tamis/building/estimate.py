@@ -23,7 +23,7 @@ from tamis.building.training import WEIGHING, steps_done
 from tamis.building.weighing import rerank_depth
 from tamis.building.work import Estimate, Work
 from tamis.building.workshop import PairTeacher, Workshop, texts_of
-from tamis.building.writers import open_writer, remembering, unanswered, writer_ledger
+from tamis.building.writers import remembering, unanswered, writer_ledger
 from tamis.generators.endpoint import most_tokens
 from tamis.models.precision import product_rate
 from tamis.models.student import Student, score_prepared
@@ -183,7 +183,7 @@ def _writing(shop: Workshop) -> Iterator[Work]:
 
 def _writes(shop: Workshop, kind: str, requests: Sequence[QueryRequest]) -> tuple[str, float]:
     """Name of a language model of this machine, and seconds for a query; those that it is tried on are kept."""
-    with open_writer(shop, kind) as model:
+    with shop.toolbox.writer(kind) as model:
         remembered = remembering(shop, model, kind, lambda: None)
         start = time.monotonic()  # once: what is written is known the second time
         answers = list(remembered.write(requests))
@@ -339,7 +339,7 @@ def _missing(shop: Workshop, teacher: PairTeacher) -> Iterator[Group]:
 
 def _scores(shop: Workshop, teacher: RerankerTeacher) -> float:
     """Seconds that a reranker needs for a pair."""
-    model = shop.reranker(teacher)
+    model = shop.toolbox.reranker(teacher)
     texts = _some(list(texts_of(shop.documents).values()))
     pairs = [(text[:_QUERY_CHARACTERS], text) for text in texts]
     model.score_pairs(pairs[:1], teacher.instruction)

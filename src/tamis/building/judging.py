@@ -104,7 +104,7 @@ def find_pools(shop: Workshop, questions: Sequence[Question]) -> list[Pool]:
     teach = shop.teacher(texts)
     depth = shop.recipe.candidates.depth
     queries = [Query(q.query_id, q.text, q.language, "target", "", "question") for q in questions]
-    ranked = list(search_shelves(queries, vectors, shop.shelves, depth, FIRST_STAGES))
+    ranked = list(search_shelves(queries, vectors, shop.shelves, depth, FIRST_STAGES, engine=shop.engine))
     taught = teach([(query, of["hybrid"].doc_ids) for query, of in ranked])
     found: dict[str, dict[str, Candidates]] = {}
     for (query, of), scores in zip(ranked, taught, strict=True):

@@ -245,7 +245,7 @@ def build_candidates(shop: Workshop, folder: Path) -> Facts:
     given, unknown = _given_runs(shop)
     queries = list(shop.queries.values())
     with track("searching", len(queries) - len(given)) as advance:
-        found = find_candidates(queries, vectors, shop.shelves, depth, given, advance)
+        found = find_candidates(queries, vectors, shop.shelves, depth, given, advance, shop.engine)
         facts = _write_stream(folder, "candidates", found, Candidates)
     return {**facts, "unknown_documents_of_runs": unknown} if unknown else facts
 
@@ -278,8 +278,9 @@ def build_scores(shop: Workshop, folder: Path) -> Facts:
     """Ask the teacher about every candidate."""
     known = read_column(shop.folders["candidates"] / "candidates.parquet", "query_id")
     queries = {query_id: shop.queries[query_id] for query_id in known}
-    candidates = shop.stream("candidates", Candidates)
+    shop.ask_ahead(lambda: ((queries[one.query_id], one.doc_ids) for one in shop.stream("candidates", Candidates)))
     with track("asking the teacher", len(queries)) as advance:
+        candidates = shop.stream("candidates", Candidates)
         scored = score_candidates(candidates, queries, shop.teacher(texts_of(queries)))
         facts = _write_stream(folder, "scores", _told(scored, advance, shop), ScoredCandidates)
     spent = shop.servers.spent()

@@ -80,8 +80,12 @@ class RememberedScores:
         nothing = np.float32(np.nan).tobytes()
         return [np.frombuffer(b"".join(known.get(key, nothing) for key in row), np.float32) for row in keys]
 
-    def ask(self, asked: Iterable[Asked]) -> None:
-        """Have scored what the cache does not know; queries are read as they are needed.
+    def ask(self, asked: Iterable[Asked], advance: Callable[[int], object] = lambda count: None) -> None:
+        """Have scored what the cache does not know.
+
+        Args:
+            asked: Read as they are needed.
+            advance: Told how many pairs were just finished.
 
         Raises:
             TamisError: What `score` raises; what was finished before is kept.
@@ -101,6 +105,7 @@ class RememberedScores:
                 keys = self._keys(answer.request.query, answer.request.documents)
                 self._cache.put((k, np.float32(v).tobytes()) for k, v in zip(keys, answer.value, strict=True))
                 under_way.difference_update(keys)  # what failed stays: it is not asked again in this pass
+            advance(len(answer.request.documents))
 
     def missing(self, asked: Iterable[Asked], under_way: AbstractSet[str] = frozenset()) -> Iterator[Group]:
         """Groups of the documents that have no score for a query yet, but for keys that are under way."""

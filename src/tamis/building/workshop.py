@@ -2,9 +2,10 @@
 
 import resource
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
-from functools import cache, cached_property, partial
+from functools import cached_property, partial
+from itertools import tee
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,15 +15,15 @@ from tamis.artifacts import ItemStore, file_hash, item_key, open_cache, read_rec
 from tamis.building.embedding import Embed, blocks, embed_missing, unembedded
 from tamis.building.servers import Servers
 from tamis.building.teaching import RememberedScores, RememberedVectors, Score, teacher_facts
+from tamis.building.toolbox import Toolbox
+from tamis.engines.local import LOCAL, Engine, run_here
 from tamis.errors import SettingsError
 from tamis.models.checkpoint import find_checkpoint
-from tamis.models.embedder import Embedder, pooling_of
 from tamis.models.encoder import Encoder
-from tamis.models.precision import Precision, fastest_device, fastest_precision
+from tamis.models.precision import Precision, fastest_precision
 from tamis.models.prepared import Prepared
-from tamis.models.reranker import Reranker
 from tamis.models.sequence_student import SequenceStudent
-from tamis.models.start import is_encoder, start_student
+from tamis.models.start import start_student
 from tamis.models.student import Student
 from tamis.progress import track
 from tamis.records import Document, Query
@@ -31,7 +32,6 @@ from tamis.retrievers.given_run import GivenRun, read_run
 from tamis.retrievers.shelf import Searching, Shelves, fill_shelves
 from tamis.retrievers.vectors import Vectors
 from tamis.settings import (
-    EncoderSettings,
     EncoderTeacher,
     FusionWeights,
     JudgeTeacher,
@@ -41,11 +41,10 @@ from tamis.settings import (
     RerankerTeacher,
     Teacher,
 )
-from tamis.stages.scores import Teach
+from tamis.stages.scores import Asked, Teach
 from tamis.teachers.fusion import FusionTeacher
 from tamis.teachers.group import Group, Scores
 from tamis.teachers.remote_encoder import Texts
-from tamis.teachers.use import UniversalSentenceEncoder
 from tamis.team import ALONE, Team
 from tamis.user_cache import user_cache
 
@@ -63,17 +62,18 @@ class Workshop:
         folders: Folder of every finished stage, by name; filled as the run goes on.
         items: Finished items of long stages; closed with the workshop.
         servers: The teachers behind servers; closed with it, too.
+        engine: Where models embed, score and write, and where shelves are searched.
         team: The processes that train together.
     """
 
-    def __init__(self, recipe: Recipe, items: ItemStore, team: Team = ALONE) -> None:
+    def __init__(self, recipe: Recipe, items: ItemStore, team: Team = ALONE, engine: Engine = LOCAL) -> None:
         """Prepare, load nothing yet."""
         self.recipe = recipe
         self.team = team
+        self.engine = engine
         self.folders: dict[str, Path] = {}
         self.items = items
         self._vectors: dict[str, Vectors] = {}
-        self._embedders: dict[str, Encoder | Embedder] = {}
         self._identities: dict[Path, str] = {}
         self._open = ExitStack()
         self._open.callback(items.close)
@@ -115,40 +115,30 @@ class Workshop:
         return resolve_precision(self.recipe)
 
     @cached_property
+    def toolbox(self) -> Toolbox:
+        """The models that embed, score and write."""
+        return Toolbox(self.recipe, self.precision, self.team.local_rank)
+
+    @property
     def device(self) -> torch.device:
         """Where models run; of several processes each has a GPU of its own."""
-        wanted = self.recipe.machine.device
-        found = fastest_device()
-        if wanted != "auto":
-            if wanted == "cuda" and found.type != "cuda":
-                raise SettingsError("machine.device is cuda, but torch sees no GPU here; set it to auto or cpu")
-            found = torch.device(wanted)
-        return torch.device("cuda", self.team.local_rank) if found.type == "cuda" else found
+        return self.toolbox.device
 
     @property
     def shards(self) -> bool:
         """Whether each of several processes keeps its part of the student while it learns."""
         return self.recipe.machine.shard and self.team.size > 1
 
-    @cached_property
+    @property
     def encoder(self) -> Encoder:
         """The bi-encoder that retrieves, teaches and is the student's start."""
-        return self._load_encoder(self.recipe.candidates.dense.path)
-
-    def _load_encoder(self, path: Path) -> Encoder:
-        encoder = Encoder.load(path, self.precision, self.recipe.machine.token_budget)
-        encoder.body.to(self.device)
-        return encoder
+        return self.toolbox.encoder
 
     def _identity(self, path: Path) -> str:
         """Hash of a model's files, or its hub name; the files are read once a run."""
         if path not in self._identities:
             self._identities[path] = model_identity(path)
         return self._identities[path]
-
-    @cached_property
-    def _use(self) -> UniversalSentenceEncoder:
-        return UniversalSentenceEncoder(self.recipe.machine.threads)
 
     def vectors(self, kind: str, by: str, texts: Mapping[str, str]) -> Vectors:
         """Embeddings of texts by id, from the item store where they are known.
@@ -163,7 +153,8 @@ class Workshop:
         rows = known.rows if known is not None else {}
         new = {text_id: text for text_id, text in texts.items() if text_id not in rows}
         if known is None or new:
-            fresh = embed_missing(new, identity, embed, self.items, f"embedding {kind} texts ({by})")
+            mapped = run_here if by in self.remote_encoders else self.engine.mapped
+            fresh = embed_missing(new, identity, embed, self.items, f"embedding {kind} texts ({by})", mapped)
             known = self._vectors[f"{by}/{kind}"] = Vectors(fresh.file, {**rows, **fresh.rows})
         return known
 
@@ -179,27 +170,24 @@ class Workshop:
         return (request for block in blocks(missing) for request in remembered.missing(kind, block))
 
     def _embedder(self, kind: str, by: str) -> tuple[str, Embed]:
-        if by == "use":
-            return "use-multilingual-3", lambda texts: self._use.embed(texts)
         if by in self.remote_encoders:
             remembered = self._remembered_vectors(self.remote_encoders[by])
-            return remembered.identity(kind), lambda texts: remembered.embed(kind, texts)
-        wanted = self._bi_encoders[by]
+            return remembered.identity(kind), partial(remembered.embed, kind)
+        return self._embedding_identity(kind, by), partial(self.toolbox.embed, kind, by)
+
+    def _embedding_identity(self, kind: str, by: str) -> str:
+        """Names everything but the text that an embedding by a model of this machine depends on."""
+        if by == "use":
+            return "use-multilingual-3"
+        wanted = self.toolbox.bi_encoders[by]
         prefix = wanted.query_prefix if kind == "query" else wanted.document_prefix
         own = () if wanted.pooling is None else (wanted.pooling,)
-        identity = item_key(self._identity(wanted.path), prefix, wanted.max_length, self.precision, *own)
-        return identity, lambda texts: self._embeds(by).embed(texts, prefix, wanted.max_length)
+        return item_key(self._identity(wanted.path), prefix, wanted.max_length, self.precision, *own)
 
     @cached_property
     def _teachers(self) -> dict[str, Teacher]:
         """Those that the recipe lists, by the names of their vectors."""
         return {f"teacher {number}": one for number, one in enumerate(self.recipe.scores.teachers, 1)}
-
-    @cached_property
-    def _bi_encoders(self) -> dict[str, EncoderSettings]:
-        """The first stage's, and those that teach from this machine, by name."""
-        others = {by: one for by, one in self._teachers.items() if isinstance(one, EncoderTeacher)}
-        return {"dense": self.recipe.candidates.dense, **others}
 
     @cached_property
     def remote_encoders(self) -> dict[str, RemoteEncoderTeacher]:
@@ -209,19 +197,6 @@ class Workshop:
     def _remembered_vectors(self, teacher: RemoteEncoderTeacher) -> RememberedVectors:
         ask, ledger = partial(self.servers.ask, teacher), self.servers.ledger(teacher)
         return RememberedVectors(teacher, ask, self.cache, ledger)
-
-    def _embeds(self, by: str) -> Encoder | Embedder:
-        """A bi-encoder; the first stage's shares its body with the student where it can."""
-        if by not in self._embedders:
-            self._embedders[by] = self._load_embedder(self._bi_encoders[by], shared=by == "dense")
-        return self._embedders[by]
-
-    def _load_embedder(self, wanted: EncoderSettings, shared: bool) -> Encoder | Embedder:
-        plain = (wanted.pooling or pooling_of(wanted.path) or "mean") == "mean" and not wanted.trust_remote_code
-        if shared and plain and is_encoder(wanted.path):
-            return self.encoder
-        budget = self.recipe.machine.token_budget
-        return Embedder(wanted.path, wanted.pooling, self.precision, budget, self.device, wanted.trust_remote_code)
 
     def document_vectors(self, by: str) -> Vectors:
         """Embeddings of all documents."""
@@ -287,20 +262,30 @@ class Workshop:
         )
 
     def _reranker(self, teacher: RerankerTeacher) -> Score:
-        """Logits of a reranker on this machine, query by query."""
-        loaded = cache(lambda: self.reranker(teacher))
+        """Logits of a reranker where the engine runs, query by query."""
+        judge = partial(self.toolbox.judge, teacher)
 
         def score(groups: Iterable[Group]) -> Iterator[Answer[Group, Scores]]:
-            for group in groups:
-                pairs = [(group.query, document) for document in group.documents]
-                logits = loaded().score_pairs(pairs, teacher.instruction).logits
-                yield Answer(group, tuple(logits.tolist()))
+            asked, sent = tee(groups)
+            for scores, group in zip(self.engine.mapped(judge, sent), asked, strict=True):
+                yield Answer(group, scores)
 
         return score
 
-    def reranker(self, teacher: RerankerTeacher) -> Reranker:
-        """A reranker that teaches, loaded anew."""
-        return Reranker(teacher.path, self.precision, self.recipe.machine.token_budget, device=str(self.device))
+    def ask_ahead(self, asked: Callable[[], Iterable[Asked]]) -> None:
+        """Have rerankers elsewhere score all that the cache lacks, so that they are started and loaded once for it.
+
+        In this process nothing is done: there they are asked when their scores are needed.
+
+        Args:
+            asked: Gives the queries and the ids of their documents, each time from the beginning.
+        """
+        for teacher in self.pair_teachers if self.engine.elsewhere else ():
+            if isinstance(teacher, RerankerTeacher):
+                remembered = self.remembered_scores(teacher)
+                left = sum(len(group.documents) for group in remembered.missing(asked()))
+                with track(f"scoring with {teacher.name}", left) as advance:
+                    remembered.ask(asked() if left else (), advance)
 
     def untrained_student(self) -> Student:
         """A new student as the recipe wants it, with the weights it starts from.
@@ -325,7 +310,7 @@ class Workshop:
         wanted = self.recipe.student
         if wanted.start is None and not wanted.layers:
             return self.encoder
-        return self._load_encoder(wanted.start or self.recipe.candidates.dense.path)
+        return self.toolbox.load_encoder(wanted.start or self.recipe.candidates.dense.path)
 
     @cached_property
     def student_identity(self) -> str:

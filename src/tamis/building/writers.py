@@ -1,8 +1,10 @@
 """The query writers of a recipe, made ready and asked; what a language model wrote is kept at once."""
 
+import itertools
 import json
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
@@ -10,7 +12,8 @@ from tamis.artifacts import ItemStore, file_hash, item_key
 from tamis.building.ledger import Ledger
 from tamis.building.spread import spread
 from tamis.building.workshop import Workshop, model_identity, resolve_precision
-from tamis.errors import MissingPartError, SettingsError
+from tamis.engines.local import Mapped
+from tamis.errors import SettingsError
 from tamis.generators.endpoint import EndpointGenerator
 from tamis.generators.extractive import ExtractiveGenerator, inverse_document_frequencies
 from tamis.generators.templates import Mode, Prompts, load_prompts, load_templates
@@ -27,6 +30,9 @@ Facts = dict[str, Any]
 
 _LOOKED_UP: Final = 256
 """Requests whose answers are looked up at a time."""
+
+LLAMA_BLOCK: Final = 16
+"""Requests that go to a GGUF model elsewhere together; they are answered one by one."""
 
 _NOT_OF_THE_RESULT: Final = {
     "llama": frozenset({"model"}),
@@ -93,7 +99,7 @@ def written_queries(shop: Workshop) -> tuple[list[Query | Dropped], frozenset[st
             continue
         prompts = load_prompts(settings.prompt, _mode(settings, kind))
         shots |= prompts.shots()
-        with open_writer(shop, kind) as model:
+        with _opened(shop, kind) as model:
             if model.name in names:
                 raise SettingsError(f"queries: two writers are called {model.name!r}; give one model another name")
             names.add(model.name)
@@ -115,25 +121,64 @@ def _target(shop: Workshop) -> list[Document]:
     return [document for document in shop.documents.values() if document.origin == "target"]
 
 
-def open_writer(shop: Workshop, kind: str) -> "EndpointGenerator | CausalGenerator | LlamaGenerator":
-    """The language model of a section; what is heavy is imported for those who use it."""
-    settings, machine = shop.recipe.queries, shop.recipe.machine
+def _opened(shop: Workshop, kind: str) -> "EndpointGenerator | CausalGenerator | LlamaGenerator | FarGenerator":
+    """The language model of a section.
+
+    Requests to a server are sent from this process, whatever the engine: they only wait, and the key stays here.
+    """
+    settings = shop.recipe.queries
     if kind == "endpoint" and settings.endpoint:
-        return EndpointGenerator(
-            settings.endpoint, machine.requests, writer_ledger(shop, settings.endpoint.model).spent
-        )
+        spent = writer_ledger(shop, settings.endpoint.model).spent
+        return EndpointGenerator(settings.endpoint, shop.recipe.machine.requests, spent)
+    if not shop.engine.elsewhere:
+        return shop.toolbox.writer(kind)
     if kind == "transformers" and settings.transformers:
-        from tamis.generators.causal import CausalGenerator
+        from tamis.generators.causal import BLOCK, model_name
 
-        path, mode = settings.transformers.path, settings.transformers.mode
-        return CausalGenerator(path, mode, shop.precision, shop.device, machine.token_budget)
-    from tamis.generators.llama import LlamaGenerator
+        model, size = model_name(settings.transformers.path), BLOCK
+    else:
+        assert settings.llama is not None, "checked when the recipe was read"
+        model, size = settings.llama.model.stem, LLAMA_BLOCK
+    return FarGenerator(model, partial(shop.toolbox.write, kind), size, shop.engine.mapped)
 
-    assert settings.llama is not None, "checked when the recipe was read"
-    model = settings.llama.model
-    if not model.exists():
-        raise MissingPartError(f"queries.llama.model: {model} not found; `tamis fetch qwen-0.5b {model}`")
-    return LlamaGenerator(model, machine.threads)
+
+class FarGenerator:
+    """A language model that writes where the engine runs, a block of requests at a time.
+
+    Attributes:
+        name: The model's name without slashes.
+        model: The same as of the generator in this process.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        answer: Callable[[Sequence[QueryRequest]], list[QueryAnswer]],
+        size: int,
+        mapped: Mapped,
+    ) -> None:
+        """Send nothing yet.
+
+        Args:
+            model: As in the attributes.
+            answer: Answers a block of requests.
+            size: Requests of a block.
+            mapped: Where to run it.
+        """
+        self.name, self.model = model.replace("/", "--"), model
+        self._answer, self._size, self._mapped = answer, size, mapped
+
+    def write(self, requests: Iterable[QueryRequest]) -> Iterator[QueryAnswer]:
+        """Answer block by block; an engine may read requests ahead."""
+        todo = iter(requests)
+        blocks = iter(lambda: list(islice(todo, self._size)), [])
+        return itertools.chain.from_iterable(self._mapped(self._answer, blocks))
+
+    def __enter__(self) -> "FarGenerator":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Nothing is open in this process."""
 
 
 def _plan(shop: Workshop, kind: str, prompts: Prompts) -> tuple[list[Document], Plan]:

@@ -23,7 +23,9 @@ from tamis.models.precision import Precision
 from tamis.records import QueryAnswer, QueryRequest
 
 _QUERY_TOKENS: Final = 64
-_SORTED: Final = 64  # requests that are sorted by length at a time
+BLOCK: Final = 64
+"""Requests that are sorted by length at a time: what falls into one batch follows from the block."""
+
 _LEAST_PROBABLE: Final = 0.05  # of the most probable token's probability: less likely ones are never drawn
 
 
@@ -64,7 +66,7 @@ class CausalGenerator:
         if mode == "chat" and not self._tokenizer.chat_template:
             raise ModelError(f"{path}: has no chat template; set queries.transformers.mode to completion")
         self._body.eval().requires_grad_(False).to(device)
-        self.model = path.name if path.is_dir() else str(path)
+        self.model = model_name(path)
         self.name = self.model.replace("/", "--")
         self._path, self._mode, self._token_budget = path, mode, token_budget
 
@@ -75,7 +77,7 @@ class CausalGenerator:
             ModelError: A prompt is longer than the model reads.
         """
         todo = iter(requests)
-        while block := list(islice(todo, _SORTED)):
+        while block := list(islice(todo, BLOCK)):
             rows = [self._tokens(request) for request in block]
             for batch in token_batches([len(row) for row in rows], self._token_budget):
                 texts = self._write([block[i] for i in batch], [rows[i] for i in batch])
@@ -133,6 +135,11 @@ class CausalGenerator:
         if self._mode == "chat":
             return [query_of(text, request.prompt.text) for request, text in zip(requests, texts, strict=True)]
         return [text.partition("\n")[0].strip() for text in texts]
+
+
+def model_name(path: Path) -> str:
+    """What a model is called: the name of its folder, or its hub name."""
+    return path.name if path.is_dir() else str(path)
 
 
 class _Draw:

@@ -24,6 +24,9 @@ FUSED = 1000
 ShelfKey = tuple[str, str]
 """Origin, and language of the query."""
 
+Heads = dict[str, list[Head]]
+"""The best documents for each query, by `bm25`, `dense` or `hybrid`."""
+
 Languages = Literal["same", "cross", "any"]
 """Documents of the query's language, of all others, or of all."""
 
@@ -65,6 +68,11 @@ class Asked:
         """The queries from `start` to `end`."""
         return Asked(self.query_ids[start:end], self.texts[start:end], self.vectors[start:end])
 
+    def groups(self) -> Iterator["Asked"]:
+        """The queries, as many at a time as are searched together."""
+        for start in range(0, len(self.query_ids), QUERIES):
+            yield self.part(start, start + QUERIES)
+
 
 @dataclass(frozen=True)
 class Shelf:
@@ -99,21 +107,48 @@ class Shelf:
             For each query, in order, min(depth, documents) documents by name of the first stage. Where BM25 finds
             fewer, documents without a word of the query follow in an order that only chance decides.
         """
-        for start in range(0, len(asked.query_ids), QUERIES):
-            yield from self._search(asked.part(start, start + QUERIES), depth, wanted)
+        for group in asked.groups():
+            yield from self.finish(group, self.heads(group, depth, stages_below(wanted)), depth, wanted)
 
-    def _search(self, asked: Asked, depth: int, wanted: Sequence[str]) -> Iterator[dict[str, Candidates]]:
+    def heads(self, asked: Asked, depth: int, stages: Sequence[str]) -> Heads:
+        """The best documents by `bm25`, `dense` or both, for each query: as many as `finish` looks at."""
         looked = max(FUSED, depth)
-        vectors = np.ascontiguousarray(asked.vectors[:], np.float32)
         keys = [self._keys(query_id) for query_id in asked.query_ids]
-        heads: dict[str, list[Head]] = {}
-        if {"dense", "hybrid"} & set(wanted):
+        heads: Heads = {}
+        if "dense" in stages:
             search = search_dense if self._hnsw is None else self._hnsw.search
-            heads["dense"] = search(vectors, self.vectors, looked, keys)
-        if {"bm25", "hybrid"} & set(wanted):
+            heads["dense"] = search(_whole_vectors(asked), self.vectors, looked, keys)
+        if "bm25" in stages:
             heads["bm25"] = [self.bm25.head(text, looked, key) for text, key in zip(asked.texts, keys, strict=True)]
+        return heads
+
+    def join(self, asked: Asked, parts: Sequence[tuple[int, Heads]], depth: int) -> Heads:
+        """The heads of the whole shelf, of those of its parts; each with the number of its part's first document.
+
+        A document's score does not depend on the company in which it was searched, and the best of the whole are among
+        the best of the parts.
+        """
+        looked = max(FUSED, depth)
+        heads: Heads = {}
+        for name in {name for _, found in parts for name in found}:
+            own = [(first, found[name]) for first, found in parts if name in found]
+            heads[name] = [
+                settle(
+                    np.concatenate([first + found[number].places for first, found in own]),
+                    np.concatenate([found[number].scores for _, found in own]),
+                    looked,
+                    self._keys(query_id),
+                )
+                for number, query_id in enumerate(asked.query_ids)
+            ]
+        return heads
+
+    def finish(self, asked: Asked, heads: Heads, depth: int, wanted: Sequence[str]) -> Iterator[dict[str, Candidates]]:
+        """As `search`, of the heads that `heads` found."""
+        keys = [self._keys(query_id) for query_id in asked.query_ids]
         if "hybrid" in wanted:
-            heads["hybrid"] = self._fuse(asked.texts, vectors, heads["bm25"], heads["dense"], keys)
+            fused = self._fuse(asked.texts, _whole_vectors(asked), heads["bm25"], heads["dense"], keys)
+            heads = {**heads, "hybrid": fused}
         for number, query_id in enumerate(asked.query_ids):
             found = {name: heads[name][number] for name in wanted}
             if "bm25" in wanted:
@@ -228,6 +263,15 @@ def fill_shelves(
     }
     languages = {origin: [d.language for d in group] for (origin, _), group in groups.items()}
     return Shelves(shelves, languages, how)
+
+
+def stages_below(wanted: Sequence[str]) -> tuple[str, ...]:
+    """The first stages whose heads some of `FIRST_STAGES` are made of: the hybrid of both others."""
+    return tuple(name for name in ("bm25", "dense") if name in wanted or "hybrid" in wanted)
+
+
+def _whole_vectors(asked: Asked) -> Floats:
+    return np.ascontiguousarray(asked.vectors[:], np.float32)
 
 
 def _whole(head: Head, places: Places) -> NDArray[np.float64]:

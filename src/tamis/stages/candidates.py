@@ -4,10 +4,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
+from tamis.engines.local import LOCAL, Engine
 from tamis.formulas.ranking import rank_order, tie_key
 from tamis.records import Candidates, Dropped, Query
+from tamis.retrievers.sharded import search_groups
 from tamis.retrievers.shelf import Asked, Shelves
-from tamis.retrievers.vectors import Floats, matrix_of
+from tamis.retrievers.vectors import Floats, Matrix, matrix_of
 
 Progress = Callable[[int], object]
 """Told how many queries were searched."""
@@ -27,6 +29,7 @@ def find_candidates(
     depth: int,
     given: Mapping[str, Mapping[str, float]] | None = None,
     progress: Progress | None = None,
+    engine: Engine = LOCAL,
 ) -> Iterator[Candidates | Dropped]:
     """Search for every query.
 
@@ -38,6 +41,7 @@ def find_candidates(
         given: Score of each document that the user's own engine found, by query id and document id, for the queries
             that are not searched here.
         progress: Told of finished queries.
+        engine: Where to search.
 
     Yields:
         Candidates by the hybrid or the given run, best first; a query with fewer than two documents to rank is dropped.
@@ -60,7 +64,7 @@ def find_candidates(
             else:
                 ranked = rank_candidates(query.query_id, tuple(scores), np.array(list(scores.values())), depth)
                 yield _completed(ranked, query, shelves)
-    for query, found in search_shelves(own, query_vectors, shelves, depth, ("hybrid",), progress):
+    for query, found in search_shelves(own, query_vectors, shelves, depth, ("hybrid",), progress, engine):
         yield _completed(found["hybrid"], query, shelves)
 
 
@@ -83,6 +87,7 @@ def search_shelves(
     depth: int,
     wanted: Sequence[str],
     progress: Progress | None = None,
+    engine: Engine = LOCAL,
 ) -> Iterator[tuple[Query, dict[str, Candidates]]]:
     """Search shelf by shelf, so that each is gone through for all its queries together.
 
@@ -93,6 +98,7 @@ def search_shelves(
         depth: Documents per query and first stage at most.
         wanted: Names of first stages.
         progress: Told of finished queries.
+        engine: Where to search.
 
     Yields:
         Each query with what it finds by name of the first stage.
@@ -100,16 +106,23 @@ def search_shelves(
     groups: dict[tuple[str, str], list[Query]] = {}
     for query in queries:
         groups.setdefault((query.origin, query.language), []).append(query)
-    for key, group in groups.items():
-        shelf = shelves.get(*key)
-        if shelf is None:
-            continue
-        ids = [query.query_id for query in group]
-        asked = Asked(ids, [query.text for query in group], matrix_of(query_vectors, ids))
-        for query, found in zip(group, shelf.search(asked, depth, wanted), strict=True):
-            yield query, found
-            if progress:
-                progress(1)
+    searched = {key: group for key, group in groups.items() if shelves.get(*key) is not None}
+    asked = [
+        (
+            key,
+            Asked([query.query_id for query in group], [query.text for query in group], _matrix(query_vectors, group)),
+        )
+        for key, group in searched.items()
+    ]
+    in_order = [query for group in searched.values() for query in group]
+    for query, found in zip(in_order, search_groups(engine, shelves, asked, depth, wanted), strict=True):
+        yield query, found
+        if progress:
+            progress(1)
+
+
+def _matrix(vectors: Mapping[str, Floats], queries: Sequence[Query]) -> Matrix:
+    return matrix_of(vectors, [query.query_id for query in queries])
 
 
 def rank_candidates(query_id: str, doc_ids: tuple[str, ...], scores: np.ndarray, depth: int) -> Candidates:
