@@ -8,7 +8,7 @@ import logging
 import os
 import pickle
 import socket
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Final
@@ -19,9 +19,15 @@ from tamis.errors import MissingPartError, RunError, SettingsError, TamisError
 AT_ONCE: Final = 2 << 30
 """Bytes of work that lie in the object store at a time; between two such loads the actors start anew."""
 
-_LOCAL_STORE: Final = (
-    4 << 30
-)  # bytes of the object store of a cluster on this machine: work under way, and the function
+_LOCAL_STORE: Final = 4 << 30  # bytes of work under way, and of the function, in a cluster on this machine
+
+_QUIET: Final = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # under `uv run` Ray would send the working directory along
+    "RAY_BACKEND_LOG_LEVEL": "fatal",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+_LOOPBACK: Final = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # so that Ray listens on 127.0.0.1 only, on Linux too
 
 
 def named_engine(name: str, threads: int, device: str) -> AbstractContextManager[Engine]:
@@ -53,8 +59,8 @@ def ray_engine(threads: int, device: str) -> Iterator[Engine]:
         RunError: There is no cluster at that address, or it is gone.
         TamisError: What the function raised, with the name of the machine.
     """
-    # Before the import: Ray reads some of them then.
-    for name, value in _QUIET.items():
+    # Before the import, as Ray reads them then.
+    for name, value in (_QUIET | ({} if os.environ.get("RAY_ADDRESS") else _LOOPBACK)).items():
         os.environ.setdefault(name, value)
     try:
         import ray
@@ -70,12 +76,12 @@ def ray_engine(threads: int, device: str) -> Iterator[Engine]:
         held = None
         for load in _loads(enumerate(work)):
             if not ray.is_initialized():
-                _connect(ray)
+                _connect(ray, threads)
                 mine = True
             # Once for all loads; its arrays are not copied where they are used.
             held = held or ray.put(function)
             with _one_line():
-                yield from _spread(held, load, _share(ray.cluster_resources(), threads, device))
+                yield from _spread(held, load, _share(ray.nodes(), threads, device))
 
     try:
         yield Engine(mapped, elsewhere=True)
@@ -84,21 +90,13 @@ def ray_engine(threads: int, device: str) -> Iterator[Engine]:
             ray.shutdown()
 
 
-_QUIET: Final = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # under `uv run` Ray would send the working directory along
-    "RAY_BACKEND_LOG_LEVEL": "fatal",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-}
-
-
-def _connect(ray: Any) -> None:
+def _connect(ray: Any, threads: int) -> None:
     """Join the cluster that the environment names, or start one that only this machine can reach."""
     address = os.environ.get("RAY_ADDRESS")
     here: dict[str, Any] = {
         "address": "local",  # else Ray would join whatever cluster it finds on this machine
         "include_dashboard": False,
-        "_node_ip_address": "127.0.0.1",
+        "num_cpus": max(os.cpu_count() or 1, threads),
         "object_store_memory": min(_LOCAL_STORE, _memory() // 4),
     }
     try:
@@ -113,9 +111,20 @@ def _memory() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def _share(cluster: dict[str, float], threads: int, device: str) -> dict[str, float]:
-    """What of the cluster one actor takes."""
-    gpu = device == "cuda" or (device == "auto" and cluster.get("GPU", 0) >= 1)
+def _share(nodes: Sequence[Mapping[str, Any]], threads: int, device: str) -> dict[str, float]:
+    """What of the cluster one actor takes.
+
+    Raises:
+        SettingsError: no machine of the cluster has so much; Ray would wait for one.
+    """
+    machines = [node["Resources"] for node in nodes if node["Alive"]]
+    gpu = device == "cuda" or (device == "auto" and any(one.get("GPU", 0) >= 1 for one in machines))
+    if not any(one.get("CPU", 0) >= threads and one.get("GPU", 0) >= gpu for one in machines):
+        most = max((int(one.get("CPU", 0)) for one in machines), default=0)
+        raise SettingsError(
+            f"--engine ray: an actor takes machine.threads processors ({threads}){' and a GPU' if gpu else ''}, and no "
+            f"machine of the cluster has them (most processors: {most}); set machine.threads or machine.device"
+        )
     return {"num_cpus": threads, "num_gpus": int(gpu)}
 
 
@@ -138,17 +147,16 @@ def _spread(held: Any, load: list[dict[str, Any]], share: dict[str, float]) -> I
     """Results of one load, in order."""
     import ray.data
 
-    context = ray.data.DataContext.get_current().copy()
-    context.enable_progress_bars = False
-    context.execution_options.preserve_order = True
-    with ray.data.DataContext.current(context):
-        rows = ray.data.from_items(load, override_num_blocks=len(load))
+    rows = ray.data.from_items(load, override_num_blocks=len(load))
     done = rows.map(
         _Actor,
         fn_constructor_args=([held], str(Path.cwd())),
         compute=ray.data.ActorPoolStrategy(min_size=1, max_size=len(load)),
         **share,
     )
+    done.context.execution_options.preserve_order = True
+    done.context.enable_progress_bars = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)  # it tells of its plans, and each copy of its settings
     for sent, row in zip(load, done.iter_rows(), strict=True):
         assert row["number"] == sent["number"], "Ray keeps the order"
         found = pickle.loads(row["found"])
