@@ -31,8 +31,8 @@ Facts = dict[str, Any]
 _LOOKED_UP: Final = 256
 """Requests whose answers are looked up at a time."""
 
-LLAMA_BLOCK: Final = 16
-"""Requests that go to a GGUF model elsewhere together; they are answered one by one."""
+EXTRACTIVE_BLOCK, LLAMA_BLOCK = 1024, 16
+"""Requests that go to a generator elsewhere together; it answers them one by one."""
 
 _NOT_OF_THE_RESULT: Final = {
     "llama": frozenset({"model"}),
@@ -94,7 +94,8 @@ def written_queries(shop: Workshop) -> tuple[list[Query | Dropped], frozenset[st
     for kind in settings.generator:
         if kind == "extractive":
             extract = ExtractiveGenerator(inverse_document_frequencies(target))
-            written += write_queries(target, extract, Plan(settings.per_document, shop.recipe.seed))
+            plan = Plan(settings.per_document, shop.recipe.seed)
+            written += write_queries(target, _extracting(shop, extract), plan)
             names.add(extract.name)
             continue
         prompts = load_prompts(settings.prompt, _mode(settings, kind))
@@ -139,19 +140,32 @@ def _opened(shop: Workshop, kind: str) -> "EndpointGenerator | CausalGenerator |
     else:
         assert settings.llama is not None, "checked when the recipe was read"
         model, size = settings.llama.model.stem, LLAMA_BLOCK
-    return FarGenerator(model, partial(shop.toolbox.write, kind), size, shop.engine.mapped)
+    return FarGenerator(model.replace("/", "--"), model, partial(shop.toolbox.write, kind), size, shop.engine.mapped)
+
+
+def _extracting(shop: Workshop, extract: ExtractiveGenerator) -> Generate:
+    """The generator itself, or where it extracts elsewhere."""
+    if not shop.engine.elsewhere:
+        return extract
+    answer = partial(_extracts, extract)
+    return FarGenerator(extract.name, extract.model, answer, EXTRACTIVE_BLOCK, shop.engine.mapped)
+
+
+def _extracts(extract: ExtractiveGenerator, requests: Sequence[QueryRequest]) -> list[QueryAnswer]:
+    return list(extract.write(requests))
 
 
 class FarGenerator:
-    """A language model that writes where the engine runs, a block of requests at a time.
+    """A generator that writes where the engine runs, a block of requests at a time.
 
     Attributes:
-        name: The model's name without slashes.
-        model: The same as of the generator in this process.
+        name: The same as of the generator in this process.
+        model: The same, too.
     """
 
     def __init__(
         self,
+        name: str,
         model: str,
         answer: Callable[[Sequence[QueryRequest]], list[QueryAnswer]],
         size: int,
@@ -160,12 +174,13 @@ class FarGenerator:
         """Send nothing yet.
 
         Args:
+            name: As in the attributes.
             model: As in the attributes.
             answer: Answers a block of requests.
             size: Requests of a block.
             mapped: Where to run it.
         """
-        self.name, self.model = model.replace("/", "--"), model
+        self.name, self.model = name, model
         self._answer, self._size, self._mapped = answer, size, mapped
 
     def write(self, requests: Iterable[QueryRequest]) -> Iterator[QueryAnswer]:

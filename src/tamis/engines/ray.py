@@ -27,7 +27,10 @@ _QUIET: Final = {
     "RAY_BACKEND_LOG_LEVEL": "fatal",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
-_LOOPBACK: Final = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # so that Ray listens on 127.0.0.1 only, on Linux too
+_HERE: Final = {
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # so that Ray listens on 127.0.0.1 only, on Linux too
+    "RAY_worker_niceness": "0",  # else actors wait for whatever runs on the machine beside them
+}
 
 
 def named_engine(name: str, threads: int, device: str) -> AbstractContextManager[Engine]:
@@ -60,7 +63,7 @@ def ray_engine(threads: int, device: str) -> Iterator[Engine]:
         TamisError: What the function raised, with the name of the machine.
     """
     # Before the import, as Ray reads them then.
-    for name, value in (_QUIET | ({} if os.environ.get("RAY_ADDRESS") else _LOOPBACK)).items():
+    for name, value in (_QUIET | ({} if os.environ.get("RAY_ADDRESS") else _HERE)).items():
         os.environ.setdefault(name, value)
     try:
         import ray
