@@ -1,6 +1,7 @@
 """An engine changes where mining runs and not a bit of what it gives."""
 
 import importlib.util
+import itertools
 import os
 import pickle
 import signal
@@ -15,18 +16,20 @@ import numpy as np
 import pytest
 
 from tamis.artifacts import ItemStore
-from tamis.building import workshop
-from tamis.building.workshop import judge_missing
-from tamis.engines.local import LOCAL, Engine
+from tamis.building import embedding
+from tamis.building.teaching import RememberedScores
+from tamis.engines.local import LOCAL, Engine, Mapped
 from tamis.engines.ray import named_engine
 from tamis.errors import MissingPartError, ModelError, RunError, SettingsError
 from tamis.generators import causal
 from tamis.pipeline import run_recipe
-from tamis.records import Document
+from tamis.records import Document, Query
+from tamis.remote.attempts import Answer
 from tamis.retrievers import sharded, shelf
 from tamis.retrievers.sharded import search_groups
 from tamis.retrievers.shelf import FIRST_STAGES, Asked, Searching, fill_shelves
 from tamis.settings import recipe_from
+from tamis.teachers.group import Group, Scores
 from tests.commands import results_by_hash, tamis, write_recipe
 from tests.engines import pieces
 from tests.families import lively, qwen3_config, tokenizer
@@ -43,7 +46,7 @@ COPIED = Engine(copied, elsewhere=True)
 
 @pytest.fixture
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workshop, "BLOCK", 6)
+    monkeypatch.setattr(embedding, "BLOCK", 6)
     monkeypatch.setattr(causal, "BLOCK", 5)
     monkeypatch.setattr(sharded, "SHARD", 4)
     monkeypatch.setattr(shelf, "QUERIES", 7)
@@ -72,8 +75,14 @@ def test_mining_elsewhere_gives_the_same_files(mining: dict[str, Any], tmp_path:
         "documents": 6,
     }
     for name, engine in (("here", LOCAL), ("there", COPIED)):
-        run_recipe(recipe_from(mining, "tiny"), tmp_path / name, "scores", engine=engine)
+        content = with_own_cache(mining, tmp_path / name)
+        run_recipe(recipe_from(content, "tiny"), tmp_path / name, "scores", engine=engine)
     same_results(tmp_path / "here", tmp_path / "there")
+
+
+def with_own_cache(content: dict[str, Any], root: Path) -> dict[str, Any]:
+    """So that nothing is known from the other run."""
+    return content | {"machine": content["machine"] | {"cache": str(root.with_suffix(".cache"))}}
 
 
 def same_results(one: Path, other: Path) -> None:
@@ -120,26 +129,35 @@ def test_the_best_of_the_shards_are_the_best_of_the_shelf(
 # Teachers
 
 
-def test_pairs_that_two_queries_share_are_scored_once_and_by_the_first(tmp_path: Path) -> None:
-    wanted = [{"a": ("q", "1"), "b": ("q", "2")}, {"b": ("q", "2"), "c": ("q", "3")}, {"a": ("q", "1")}]
-    asked: list[list[tuple[str, str]]] = []
-    advanced: list[int] = []
+def ahead(function: Callable[[Any], Any], work: Iterable[Any], /) -> Iterator[Any]:
+    """Reads all work before it begins, as an engine may."""
+    return iter([function(piece) for piece in list(work)])
 
-    def judge(pairs: Any) -> np.ndarray:
-        asked.append(list(pairs))
-        return np.arange(len(pairs), dtype=np.float32)
 
-    for engine in ("here", "ahead"):
-        asked.clear()
-        advanced.clear()
-        items = ItemStore(tmp_path / f"{engine}.sqlite")
-        ahead = lambda function, work: iter([function(piece) for piece in list(work)])  # noqa: E731
-        judge_missing(wanted, judge, items, ahead if engine == "ahead" else map, advanced.append)
-        assert asked == [[("q", "1"), ("q", "2")], [("q", "3")]]
-        assert sum(advanced) == 3
-        logits = {key: float(np.frombuffer(value, np.float32)[0]) for key, value in items.get(["a", "b", "c"]).items()}
-        assert logits == {"a": 0.0, "b": 1.0, "c": 0.0}
-        items.close()
+@pytest.mark.parametrize("mapped", [map, ahead])
+def test_pairs_that_two_queries_share_are_scored_once_and_by_the_first(tmp_path: Path, mapped: Mapped) -> None:
+    documents = {number: Document(number, f"text {number}", "en") for number in "123"}
+    queries = [Query(f"q{number}", "one text", "en", "target", "1", "given") for number in range(3)]
+    seen: list[tuple[str, ...]] = []
+    told: list[int] = []
+
+    def judge(group: Group) -> Scores:
+        seen.append(group.documents)
+        return tuple(float(len(seen) * 10 + place) for place in range(len(group.documents)))
+
+    def score(groups: Iterable[Group]) -> Iterator[Answer[Group, Scores]]:
+        asked, sent = itertools.tee(groups)
+        return map(Answer, asked, mapped(judge, sent))
+
+    cache = ItemStore(tmp_path / "cache.sqlite")
+    remembered = RememberedScores(score, "judge", documents, cache)
+    asked = [(queries[0], ["1", "2"]), (queries[1], ["2", "3"]), (queries[2], ["1"])]
+    remembered.ask(asked, told.append)
+    assert seen == [("text 1", "text 2"), ("text 3",)]
+    assert told == [2, 1]
+    assert not list(remembered.missing(asked))
+    assert [found.tolist() for found in remembered(asked)] == [[10.0, 11.0], [11.0, 20.0], [10.0]]
+    cache.close()
 
 
 # Ray
@@ -168,6 +186,7 @@ def two_workers() -> Iterator[str]:
 @with_ray
 @its_own_warnings
 @pytest.mark.cluster
+@pytest.mark.slow
 def test_a_worker_that_dies_is_replaced_and_its_piece_done_again(two_workers: str, tmp_path: Path) -> None:
     with named_engine("ray", 1, "cpu") as engine:
         found = list(engine.mapped(partial(pieces.deadly_once, tmp_path / "dead"), range(12)))
@@ -212,13 +231,13 @@ def test_two_workers_of_which_one_is_killed_leave_the_files_of_one_process(
         "transformers": {"path": str(build_causal(tmp_path / "causal"))},
         "documents": 6,
     }
-    run_recipe(recipe_from(mining, "tiny"), tmp_path / "here", "scores")
+    run_recipe(recipe_from(with_own_cache(mining, tmp_path / "here"), "tiny"), tmp_path / "here", "scores")
     killed: list[int] = []
     stop = threading.Event()
     killer = threading.Thread(target=kill_one_worker, args=(killed, stop))
     killer.start()
     try:
-        recipe = write_recipe(mining, tmp_path)
+        recipe = write_recipe(with_own_cache(mining, tmp_path / "there"), tmp_path)
         done = tamis("run", recipe, "--out", tmp_path / "there", "--until", "scores", "--engine", "ray")
     finally:
         stop.set()
