@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from tamis.artifacts import read_json, read_records
+from tamis.building.identities import teacher_facts
 from tamis.building.ledger import spent_in
 from tamis.building.mining import scores_settings
-from tamis.building.teaching import teacher_facts
 from tamis.errors import RunError
 from tamis.formulas.ranking import fuse, z_scores
 from tamis.models.reranker import Reranker

@@ -17,6 +17,7 @@ from tamis.artifacts import (
     split_dropped,
     write_records,
 )
+from tamis.building.identities import SPEED, model_identity, resolve_precision, teacher_identity
 from tamis.building.overlaps import (
     DOCUMENT_SHINGLE,
     QUERY_SHINGLE,
@@ -25,8 +26,7 @@ from tamis.building.overlaps import (
     drop_overlaps,
 )
 from tamis.building.spread import spread_by_language
-from tamis.building.teaching import SPEED
-from tamis.building.workshop import Workshop, model_identity, resolve_precision, teacher_identity, texts_of
+from tamis.building.workshop import Workshop, texts_of
 from tamis.building.writers import writers_settings, written_queries
 from tamis.errors import InputError, SettingsError
 from tamis.formats.beir import beir_file

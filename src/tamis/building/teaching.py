@@ -6,39 +6,22 @@ scored once, whatever run, stage or folder asks again.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from typing import Any, Final
 
 import numpy as np
 
 from tamis.artifacts import ItemStore, item_key
+from tamis.building.identities import teacher_facts
 from tamis.building.ledger import Ledger
-from tamis.building.servers import OnServer
 from tamis.errors import ModelError
 from tamis.records import Document, Tokens
 from tamis.remote.attempts import Answer
-from tamis.settings import PLACE_AND_PRICE, JudgeTeacher, RemoteEncoderTeacher
+from tamis.settings import RemoteEncoderTeacher
 from tamis.stages.scores import Asked
 from tamis.teachers.group import Group, Scores
-from tamis.teachers.judge import load_judge_prompt
 from tamis.teachers.remote_encoder import Texts
 
 Score = Callable[[Iterable[Group]], Iterator[Answer[Group, Scores]]]
 """Scores groups, in any order."""
-
-SPEED: Final = PLACE_AND_PRICE | {"weight", "batch"}
-"""Settings of a teacher behind a server that change none of its scores."""
-
-
-def teacher_facts(teacher: OnServer) -> dict[str, Any]:
-    """Everything but the texts that a score by a server depends on; the length at which texts are cut is seen in them.
-
-    Raises:
-        InputError: The judge's template cannot be read.
-    """
-    facts = teacher.model_dump(mode="json", exclude=set(SPEED | {"template", "max_chars"}))
-    if isinstance(teacher, JudgeTeacher):
-        facts["prompt"] = load_judge_prompt(teacher.template).model_dump(mode="json")
-    return facts
 
 
 class RememberedScores:

@@ -21,12 +21,13 @@ from tamis.artifacts import (
 )
 from tamis.building.card import model_card
 from tamis.building.feed import endless_batches, language_weights
+from tamis.building.identities import model_identity, resolve_precision
 from tamis.building.old_domains import old_domains, old_domains_identity
 from tamis.building.scoring import digest
 from tamis.building.state import StateFile
 from tamis.building.watching import watching
 from tamis.building.weighing import first_stage_weights, held_out_heads, level_of, rerank_depth
-from tamis.building.workshop import Workshop, model_identity, resolve_precision, texts_of
+from tamis.building.workshop import Workshop, texts_of
 from tamis.models.checkpoint import Deployment
 from tamis.models.precision import product_rate
 from tamis.models.saving import save_student

@@ -11,16 +11,16 @@ from typing import Any, TypeVar
 
 import torch
 
-from tamis.artifacts import ItemStore, file_hash, item_key, open_cache, read_records, read_stream
+from tamis.artifacts import ItemStore, item_key, open_cache, read_records, read_stream
 from tamis.building.embedding import Embed, blocks, embed_missing, unembedded
+from tamis.building.identities import model_identity, resolve_precision, teacher_facts
 from tamis.building.servers import Servers
-from tamis.building.teaching import RememberedScores, RememberedVectors, Score, teacher_facts
+from tamis.building.teaching import RememberedScores, RememberedVectors, Score
 from tamis.building.toolbox import Toolbox
 from tamis.engines.local import LOCAL, Engine, run_here
 from tamis.errors import SettingsError
-from tamis.models.checkpoint import find_checkpoint
 from tamis.models.encoder import Encoder
-from tamis.models.precision import Precision, fastest_precision
+from tamis.models.precision import Precision
 from tamis.models.prepared import Prepared
 from tamis.models.sequence_student import SequenceStudent
 from tamis.models.start import start_student
@@ -342,24 +342,6 @@ class Workshop:
             self.prepared.queries(sorted(queries), queries, advance)
         with track("preparing documents", len(documents)) as advance:
             self.prepared.documents(sorted(documents), documents, advance)
-
-
-def teacher_identity(teacher: Teacher) -> str:
-    """Hash of what a teacher is but its settings: its model's files, or the prompt of a judge."""
-    if isinstance(teacher, EncoderTeacher | RerankerTeacher):
-        return model_identity(teacher.path)
-    return item_key(teacher_facts(teacher))
-
-
-def resolve_precision(recipe: Recipe) -> Precision:
-    """The recipe's precision, `auto` resolved for this machine."""
-    return fastest_precision() if recipe.precision == "auto" else recipe.precision
-
-
-def model_identity(path: Path) -> str:
-    """Hash of a model folder's files; a hub name stands for itself."""
-    path = Path(find_checkpoint(path))
-    return file_hash(path) if path.is_dir() else str(path)
 
 
 def peak_memory() -> int:

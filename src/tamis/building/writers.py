@@ -9,9 +9,10 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from tamis.artifacts import ItemStore, file_hash, item_key
+from tamis.building.identities import model_identity, resolve_precision
 from tamis.building.ledger import Ledger
 from tamis.building.spread import spread
-from tamis.building.workshop import Workshop, model_identity, resolve_precision
+from tamis.building.workshop import Workshop
 from tamis.engines.local import Mapped
 from tamis.errors import SettingsError
 from tamis.generators.endpoint import EndpointGenerator

@@ -220,6 +220,6 @@ def _embeddings(
 
 
 def _encoder_key(encoder: BiEncoder) -> str:
-    from tamis.building.workshop import model_identity
+    from tamis.building.identities import model_identity
 
     return item_key(model_identity(Path(encoder.path)), encoder.query_prefix, encoder.document_prefix)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from tamis.artifacts import ItemStore, item_key
-from tamis.building.workshop import model_identity
+from tamis.building.identities import model_identity
 from tamis.errors import ModelError
 from tamis.evaluation.candidates import Found
 from tamis.evaluation.costs import REQUEST, REQUESTS, Cost, Meter, time_requests
