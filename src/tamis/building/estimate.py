@@ -343,7 +343,9 @@ def _scores(shop: Workshop, teacher: RerankerTeacher) -> float:
     texts = _some(list(texts_of(shop.documents).values()))
     pairs = [(text[:_QUERY_CHARACTERS], text) for text in texts]
     model.score_pairs(pairs[:1], teacher.instruction)
-    return _timed(lambda: model.score_pairs(pairs, teacher.instruction))[1] / len(pairs)
+    _, seconds = _timed(lambda: model.score_pairs(pairs, teacher.instruction))
+    shop.toolbox.release_rerankers()
+    return seconds / len(pairs)
 
 
 def _learning(shop: Workshop, unfinished: Collection[str], asked: Asked) -> Iterator[Work]:

@@ -106,6 +106,7 @@ def find_pools(shop: Workshop, questions: Sequence[Question]) -> list[Pool]:
     queries = [Query(q.query_id, q.text, q.language, "target", "", "question") for q in questions]
     ranked = list(search_shelves(queries, vectors, shop.shelves, depth, FIRST_STAGES, engine=shop.engine))
     taught = teach([(query, of["hybrid"].doc_ids) for query, of in ranked])
+    shop.toolbox.release_rerankers()
     found: dict[str, dict[str, Candidates]] = {}
     for (query, of), scores in zip(ranked, taught, strict=True):
         if not np.isfinite(scores).all():

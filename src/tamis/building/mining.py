@@ -283,6 +283,7 @@ def build_scores(shop: Workshop, folder: Path) -> Facts:
         candidates = shop.stream("candidates", Candidates)
         scored = score_candidates(candidates, queries, shop.teacher(texts_of(queries)))
         facts = _write_stream(folder, "scores", _told(scored, advance, shop), ScoredCandidates)
+    shop.toolbox.release_rerankers()
     spent = shop.servers.spent()
     return {**facts, "spent": spent} if spent else facts
 

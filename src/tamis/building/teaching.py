@@ -57,9 +57,12 @@ class RememberedScores:
         Raises:
             TamisError: What `score` raises; what was finished before is kept.
         """
-        self.ask(asked)
         keys = [self._keys(query.text, self._shown(doc_ids)) for query, doc_ids in asked]
-        known = self._cache.get([key for row in keys for key in row])
+        every = list({key for row in keys for key in row})
+        known = self._cache.get(every)
+        if len(known) < len(every):
+            self.ask(asked)
+            known = self._cache.get(every)
         nothing = np.float32(np.nan).tobytes()
         return [np.frombuffer(b"".join(known.get(key, nothing) for key in row), np.float32) for row in keys]
 
@@ -68,7 +71,7 @@ class RememberedScores:
 
         Args:
             asked: Read as they are needed.
-            advance: Told how many pairs were just finished.
+            advance: Told how many pairs are known or were just finished.
 
         Raises:
             TamisError: What `score` raises; what was finished before is kept.
@@ -76,9 +79,12 @@ class RememberedScores:
         under_way: set[str] = set()
 
         def groups() -> Iterator[Group]:
-            for group in self.missing(asked, under_way):
-                under_way.update(self._keys(group.query, group.documents))
-                yield group
+            for one in asked:
+                left = self._left(one, under_way)
+                advance(len(one[1]) - sum(len(group.documents) for group in left))
+                for group in left:
+                    under_way.update(self._keys(group.query, group.documents))
+                    yield group
 
         for answer in self._score(groups()):
             if self._ledger and answer.tokens != Tokens():
@@ -90,17 +96,20 @@ class RememberedScores:
                 under_way.difference_update(keys)  # what failed stays: it is not asked again in this pass
             advance(len(answer.request.documents))
 
-    def missing(self, asked: Iterable[Asked], under_way: AbstractSet[str] = frozenset()) -> Iterator[Group]:
-        """Groups of the documents that have no score for a query yet, but for keys that are under way."""
-        for query, doc_ids in asked:
-            shown = self._shown(doc_ids)
-            keys = self._keys(query.text, shown)
-            known = self._cache.get(keys)
-            new = {k: text for k, text in zip(keys, shown, strict=True) if k not in known and k not in under_way}
-            left = tuple(new.values())
-            most = self._most or max(1, len(left))
-            for start in range(0, len(left), most):
-                yield Group(query.text, left[start : start + most])
+    def missing(self, asked: Iterable[Asked]) -> Iterator[Group]:
+        """Groups of the documents that have no score for a query yet."""
+        return (group for one in asked for group in self._left(one, frozenset()))
+
+    def _left(self, asked: Asked, under_way: AbstractSet[str]) -> list[Group]:
+        """Groups of one query's documents that have neither a score nor a key that is under way."""
+        query, doc_ids = asked
+        shown = self._shown(doc_ids)
+        keys = self._keys(query.text, shown)
+        known = self._cache.get(keys)
+        new = {k: text for k, text in zip(keys, shown, strict=True) if k not in known and k not in under_way}
+        left = tuple(new.values())
+        most = self._most or max(1, len(left))
+        return [Group(query.text, left[start : start + most]) for start in range(0, len(left), most)]
 
     def _shown(self, doc_ids: Sequence[str]) -> list[str]:
         return [self._documents[doc_id].text[: self._max_chars] for doc_id in doc_ids]

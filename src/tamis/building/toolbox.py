@@ -110,11 +110,15 @@ class Toolbox:
         return tuple(self.reranker(teacher).score_pairs(pairs, teacher.instruction).logits.tolist())
 
     def reranker(self, teacher: RerankerTeacher) -> Reranker:
-        """A reranker that teaches, which stays loaded."""
+        """A reranker that teaches, which stays loaded until it is released."""
         if teacher.path not in self._rerankers:
             budget = self.recipe.machine.token_budget
             self._rerankers[teacher.path] = Reranker(teacher.path, self.precision, budget, device=str(self.device))
         return self._rerankers[teacher.path]
+
+    def release_rerankers(self) -> None:
+        """Forget the rerankers, so that what follows has their memory."""
+        self._rerankers.clear()
 
     def write(self, kind: str, requests: Sequence[QueryRequest]) -> list[QueryAnswer]:
         """Queries by the language model of a section of `queries`, which stays loaded."""

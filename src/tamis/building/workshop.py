@@ -280,12 +280,11 @@ class Workshop:
         Args:
             asked: Gives the queries and the ids of their documents, each time from the beginning.
         """
-        for teacher in self.pair_teachers if self.engine.elsewhere else ():
-            if isinstance(teacher, RerankerTeacher):
-                remembered = self.remembered_scores(teacher)
-                left = sum(len(group.documents) for group in remembered.missing(asked()))
-                with track(f"scoring with {teacher.name}", left) as advance:
-                    remembered.ask(asked() if left else (), advance)
+        there = [one for one in self.pair_teachers if isinstance(one, RerankerTeacher) and self.engine.elsewhere]
+        pairs = sum(len(doc_ids) for _, doc_ids in asked()) if there else 0
+        for teacher in there:
+            with track(f"scoring with {teacher.name}", pairs) as advance:
+                self.remembered_scores(teacher).ask(asked(), advance)
 
     def untrained_student(self) -> Student:
         """A new student as the recipe wants it, with the weights it starts from.
