@@ -86,9 +86,9 @@ def journey(tmp_path_factory: pytest.TempPathFactory, tiny_encoder: Path) -> Jou
     with mock.patch.object(Encoder, "embed", counted):
         run_recipe(recipe, root, "lists")
     with_lists, before_training = estimated(content, root), estimated(content, root, "train")
-    began = time.monotonic()
+    began = time.process_time()
     train = run_recipe(recipe, root, "train")["train"]
-    training_seconds = time.monotonic() - began
+    training_seconds = time.process_time() - began
     shutil.rmtree(train)  # as if it had been killed before its end
     after_a_kill = estimated(content, root, "train")
     folders = run_recipe(recipe, root)
@@ -136,7 +136,8 @@ def test_nothing_is_left_in_the_end(journey: Journey) -> None:
 
 
 def test_time_is_within_a_factor_of_what_it_then_takes(journey: Journey) -> None:
-    # Loading, saving and looking up are not in it, and weigh most in so small a run.
+    # Loading, saving and looking up are not in it, and weigh most in so small a run; processor time, since the machine
+    # may be busy with other things.
     assert journey.training_seconds / 10 < journey.before_training.seconds < 4 * journey.training_seconds
 
 
