@@ -26,6 +26,7 @@ from tamis.building.mining import (
     queries_settings,
     scores_settings,
 )
+from tamis.building.origin import shown_recipe
 from tamis.building.training import build_merge, build_train, merge_settings, train_settings
 from tamis.building.work import Estimate
 from tamis.building.workshop import Workshop, peak_memory
@@ -75,13 +76,13 @@ STAGES = (
     Stage("scores", ("corpus", "queries", "candidates"), 1, scores_settings, build_scores),
     Stage("lists", ("queries", "scores"), 2, _section("lists"), build_lists),
     Stage("train", ("corpus", "queries", "lists"), 7, train_settings, build_train),
-    Stage("merge", ("corpus", "queries", "lists", "train"), 10, merge_settings, build_merge),
-    Stage("evaluate", ("corpus", "train", "merge"), 4, evaluate_settings, build_evaluate),
+    Stage("merge", ("corpus", "queries", "lists", "train"), 11, merge_settings, build_merge),
+    Stage("evaluate", ("corpus", "train", "merge"), 5, evaluate_settings, build_evaluate),
     Stage(
         "report",
         ("corpus", "queries", "lists", "train", "merge", "evaluate"),
-        2,
-        lambda recipe: recipe.name,
+        3,
+        shown_recipe,
         build_report,
     ),
 )

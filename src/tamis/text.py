@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Final
 
@@ -87,6 +88,24 @@ def words(text: str) -> list[str]:
             characters = _CHARACTER.findall(paired)
             found.extend(map("".join, pairwise(characters)) if len(characters) > 1 else characters)
     return found
+
+
+def word_spans(text: str) -> Iterator[tuple[int, int, str]]:
+    """Where each word stands in a text.
+
+    Args:
+        text: Any text.
+
+    Yields:
+        Start, end and word, in order; the words are those of `words`, but where an invisible character parts one.
+    """
+    for found in _WORD.finditer(text):
+        if found[2]:
+            yield from ((*found.span(), word) for word in words(found[2]))
+            continue
+        spans = [(found.start() + one.start(), found.start() + one.end()) for one in _CHARACTER.finditer(found[1])]
+        pairs = [(first[0], last[1]) for first, last in pairwise(spans)] or spans
+        yield from ((start, end, word) for start, end in pairs for word in words(text[start:end]))
 
 
 def terms(text: str) -> list[str]:

@@ -105,6 +105,10 @@ def made_results():
             "per_language": {
                 lang: {
                     "difference": per_language[one["name"]][lang] - per_language[one["baseline"]][lang],
+                    "interval": [
+                        per_language[one["name"]][lang] - per_language[one["baseline"]][lang] + end
+                        for end in (-0.02, 0.03)
+                    ],
                     "p_holm": 0.01 if lang == "de" else 0.4,
                 }
                 for lang in LANGUAGES
@@ -208,6 +212,8 @@ def made_data():
             {
                 "stage": "corpus",
                 "key": "0123456789ab",
+                "reads": {},
+                "peak_memory_bytes": 2**30,
                 "counts": {"in": 15, "kept": 12, "dropped": {"too short": 1, "copy": 2}},
                 "languages": {"de": 4, "ja": 4, "ar": 4},
                 "seconds": 2.5,
@@ -241,6 +247,9 @@ def made_data():
             "hybrid": dict.fromkeys(questions, ranked),
             "merged+hybrid": {question: ["d1", *ranked[2:]] for question in questions},
         },
+        origin={"Initialiser": "a-small-encoder", "Teacher": "1 bi-encoder + 0.5 BM25"},
+        recipe="name: demo\nseed: 7\n",
+        model_bytes=470_000_000,
     )
 
 
@@ -437,6 +446,8 @@ def test_a_run_without_an_evaluation_still_has_a_report(tmp_path):
         "What was kept and what was dropped",
         "Queries it wrote",
         "What each stage cost",
+        "Where the students come from",
+        "Run it again",
         "Versions, seed and settings",
     ]
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tamis.artifacts import read_json
+from tamis.building.origin import teacher_of
 from tamis.building.workshop import Workshop
 from tamis.records import TrainingList
 from tamis.settings import Recipe
@@ -54,7 +55,7 @@ def model_card(shop: Workshop, lineage: Facts, lists: Sequence[TrainingList]) ->
         "",
         *_table(("language", "lists"), [(language, str(count)) for language, count in languages.items()]),
         "",
-        f"Teacher: {_teacher(recipe)}. Loss: {recipe.train.loss}. No relevance judgement of the target was read.",
+        f"Teacher: {teacher_of(recipe)}. Loss: {recipe.train.loss}. No relevance judgement of the target was read.",
         "",
         "## How far it agrees with its teacher",
         "",
@@ -98,12 +99,6 @@ def _stages(manifests: Mapping[str, Facts]) -> Iterator[tuple[str, ...]]:
         counts = manifest["counts"]
         dropped = ", ".join(f"{count:,} {reason}" for reason, count in counts["dropped"].items())
         yield name, f"{counts['kept']:,}", dropped, f"{manifest['seconds']:,.0f}"
-
-
-def _teacher(recipe: Recipe) -> str:
-    weights = {"bi-encoder": recipe.scores.dense, "BM25": recipe.scores.bm25, "USE": recipe.scores.use}
-    weights |= {teacher.name: teacher.weight for teacher in recipe.scores.teachers}
-    return " + ".join(f"{weight:g} {name}" for name, weight in weights.items() if weight)
 
 
 def _table(header: Sequence[str], rows: Any) -> Iterator[str]:

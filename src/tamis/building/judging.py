@@ -16,6 +16,7 @@ from tamis.artifacts import (
     write_json,
 )
 from tamis.building.mining import input_hashes
+from tamis.building.origin import origin_of, recipe_text
 from tamis.building.scoring import score_pairs
 from tamis.building.workshop import Workshop, texts_of
 from tamis.errors import ModelError
@@ -250,6 +251,9 @@ def build_report(shop: Workshop, folder: Path) -> Facts:
         relevant={i: set(r) for i, r in zip(ids, table.get("relevant", []), strict=True)},
         per_query={s["name"]: dict(zip(ids, table[s["name"]], strict=True)) for s in results.get("systems", [])},
         runs={s["name"]: _read_run(evaluated, s["name"]) for s in results.get("systems", [])} if evaluated else {},
+        origin=origin_of(shop.recipe),
+        recipe=recipe_text(shop.recipe),
+        model_bytes=sum(file.stat().st_size for file in (shop.folders["merge"] / "model").rglob("*") if file.is_file()),
     )
     write_report(data, folder / "report.html")
     return {"counts": {"in": len(manifests), "kept": len(manifests), "dropped": {}}}

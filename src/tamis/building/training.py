@@ -23,6 +23,7 @@ from tamis.building.card import model_card
 from tamis.building.feed import endless_batches, language_weights
 from tamis.building.identities import model_identity, resolve_precision
 from tamis.building.old_domains import old_domains, old_domains_identity
+from tamis.building.origin import target_facts, teacher_of
 from tamis.building.scoring import digest
 from tamis.building.state import StateFile
 from tamis.building.watching import watching
@@ -286,6 +287,8 @@ def build_merge(shop: Workshop, folder: Path) -> Facts:
         "seed": recipe.seed,
         "start": str(recipe.student.start or recipe.candidates.dense.path),
         "encoder": str(recipe.candidates.dense.path),
+        "teacher": teacher_of(recipe),
+        "target": target_facts(recipe, shop.documents.values()),
         "parents": path.order,
         "stages": {name: shop.folders[name].name for name in ("corpus", "queries", "scores", "lists", "train")},
         "agreement": path.agreement["merged"],

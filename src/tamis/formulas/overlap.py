@@ -4,6 +4,7 @@ Texts are compared by the terms of `tamis.text.words`: words, and overlapping pa
 spaces, so that nothing here depends on spaces. No result depends on the order in which texts come in.
 """
 
+import hashlib
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
@@ -46,6 +47,20 @@ def jaccard(first: frozenset[Shingle], second: frozenset[Shingle]) -> float:
     """Share of common shingles among all of two sets, in [0, 1]; 0 where both are empty."""
     union = len(first | second)
     return len(first & second) / union if union else 0.0
+
+
+def content_hash(text: str) -> str:
+    """16 hexadecimal digits that texts of the same words share."""
+    return hashlib.blake2b(normalise(text).encode(), digest_size=8).hexdigest()
+
+
+def content_sample(texts: Iterable[str], n: int = 32) -> list[str]:
+    """The `n` smallest `content_hash`es: a sample drawn without regard to order and repetitions.
+
+    The same texts are in the sample of any collection that holds them and little else besides, so that two collections
+    can be told to overlap by what is kept of one.
+    """
+    return sorted({content_hash(text) for text in texts})[:n]
 
 
 def near_duplicates(texts: Mapping[str, str], threshold: float, size: int) -> dict[str, str]:

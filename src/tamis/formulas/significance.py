@@ -168,7 +168,8 @@ def paired_comparison(
 
     Returns:
         `difference` of the weighted means with its 95 % `interval`, `p_value`, `effect_size` and `effect_interval`
-        (None where they are infinite), `wins`, `ties`, `losses`, and of each group `difference` and `p_holm`.
+        (None where they are infinite), `wins`, `ties`, `losses`, and of each group `difference`, its 95 % `interval`
+        and `p_holm`.
     """
     weighted = weights * differences
     of_groups = {name: differences[mask] for name, mask in groups.items()}
@@ -176,6 +177,8 @@ def paired_comparison(
     interval = bootstrap_interval(weighted, rng, rounds=resamples)
     p_value = paired_randomisation(weighted, rng, rounds)
     effects = (effect_size(weighted), *effect_interval(weighted, rng, rounds=resamples))
+    # Drawn last, so that no other figure depends on the groups' intervals.
+    intervals = {name: bootstrap_interval(own, rng, rounds=resamples) for name, own in of_groups.items()}
     effect, lower, upper = (value if np.isfinite(value) else None for value in effects)
     return {
         "difference": float(weighted.mean()),
@@ -187,7 +190,7 @@ def paired_comparison(
         "ties": int((differences == 0).sum()),
         "losses": int((differences < 0).sum()),
         "groups": {
-            name: {"difference": float(own.mean()), "p_holm": p}
+            name: {"difference": float(own.mean()), "interval": list(intervals[name]), "p_holm": p}
             for (name, own), p in zip(of_groups.items(), holm(group_p), strict=True)
         },
     }

@@ -1,10 +1,10 @@
 """The answer that opens the page, made from the comparisons and nothing else."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from tamis.stages.report.wording import LEVEL, Direction, direction, p_value, points
+from tamis.stages.report.wording import LEVEL, Direction, direction, p_value, points, signed
 
 HEADLINE: Final = (("merged@bm25", "bm25"), ("merged+hybrid", "hybrid"))
 """What the answer compares: the student alone with the plainest first stage, and at its best with the best one."""
@@ -18,6 +18,7 @@ class LanguageChange(NamedTuple):
         before: nDCG@10 of the first stage, in [0, 1].
         after: nDCG@10 with the student.
         difference: After minus before.
+        interval: 95 % interval of the difference.
         direction: Of the difference, once rounded.
         beyond_chance: Whether the corrected p-value is below 0.05.
     """
@@ -26,6 +27,7 @@ class LanguageChange(NamedTuple):
     before: float
     after: float
     difference: float
+    interval: tuple[float, float]
     direction: Direction
     beyond_chance: bool
 
@@ -77,6 +79,65 @@ def headline_changes(results: Mapping[str, Any]) -> list[Change]:
     """The comparisons of `HEADLINE` that were made."""
     found = {(one["system"], one["baseline"]): one for one in results.get("comparisons", [])}
     return [_change(results, found[pair]) for pair in HEADLINE if pair in found]
+
+
+class Verdict(NamedTuple):
+    """Whether to deploy, in a few words; `way` colours them."""
+
+    text: str
+    way: Direction
+
+
+def verdict(gain: float, p: float, parts: Sequence[tuple[str, float, bool]], advice: str = "Deploy it") -> Verdict:
+    """Whether to deploy, and for what; only what is more than chance counts.
+
+    Args:
+        gain: Over all parts.
+        p: Of that gain, corrected for the number of comparisons.
+        parts: Name of each language or set, how much it gains, and whether that is more than chance.
+        advice: How to say yes.
+    """
+    better = [name for name, difference, sure in parts if sure and difference > 0]
+    worse = [name for name, difference, sure in parts if sure and difference < 0]
+    if p < LEVEL and gain > 0:
+        return Verdict(f"{advice}, but not for {listed(worse)}." if worse else f"{advice}.", "gain")
+    if better:
+        return Verdict(f"{advice} for {listed(better)} only.", "gain")
+    if p < LEVEL or worse:
+        return Verdict(
+            f"Do not deploy it: it ranks worse{f' in {listed(worse)}' if worse and p >= LEVEL else ''}.", "loss"
+        )
+    return Verdict("Do not deploy it yet: what it changes may be chance.", "same")
+
+
+def listed(names: Sequence[str]) -> str:
+    """`de`, `de and fr`, `de, fr and it`."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def verdict_of(change: Change) -> Verdict:
+    """The verdict on a comparison, language by language."""
+    parts = [(one.language, one.difference, one.beyond_chance) for one in change.languages]
+    advice = "Deploy it, with the first-stage score added" if change.with_first_stage else "Deploy it"
+    return verdict(change.difference, change.p, parts, advice)
+
+
+def reservations(results: Mapping[str, Any], change: Change) -> list[str]:
+    """What speaks against the verdict although the comparison with the first stage does not show it."""
+    means = results["mean_ndcg10"]
+    found = []
+    untrained = change.system.replace("merged", "untrained", 1)
+    if untrained != change.system and untrained in means:
+        own = change.after - means[untrained]
+        found.append(
+            f"The adaptation itself changed {signed(own)} points of that: the untrained student in the same place has "
+            f"{points(means[untrained])}."
+        )
+    for system in results["systems"]:
+        name = system["name"]
+        if not system["baseline"] and name != change.baseline and means[name] >= change.after:
+            found.append(f"{system['title'][:1].upper()}{system['title'][1:]} alone has {points(means[name])}.")
+    return found
 
 
 def sentence(changes: list[Change]) -> list[Part]:
@@ -136,6 +197,7 @@ def _change(results: Mapping[str, Any], comparison: Mapping[str, Any]) -> Change
                 ndcg[baseline][language],
                 ndcg[system][language],
                 per_language[language]["difference"],
+                (per_language[language]["interval"][0], per_language[language]["interval"][1]),
                 direction(per_language[language]["difference"]),
                 per_language[language]["p_holm"] < LEVEL,
             )

@@ -1,7 +1,7 @@
 """What the report is made from."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from tamis.records import Document, Query, TrainingList
@@ -31,6 +31,9 @@ class ReportData:
         relevant: Ids of the relevant documents of each test question.
         per_query: nDCG@10 in [0, 1] by system and question.
         runs: The first ten document ids, best first, by system and question.
+        origin: What the students are made from, by what it is called: Initialiser, Teacher ...
+        recipe: As YAML, to run it again.
+        model_bytes: Of the merged student's folder.
     """
 
     title: str
@@ -47,3 +50,6 @@ class ReportData:
     relevant: Mapping[str, set[str]]
     per_query: Mapping[str, Mapping[str, float]]
     runs: Mapping[str, Mapping[str, Sequence[str]]]
+    origin: Mapping[str, str] = field(default_factory=dict)
+    recipe: str = ""
+    model_bytes: int = 0

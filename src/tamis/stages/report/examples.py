@@ -6,30 +6,31 @@ from typing import Final
 
 from tamis.records import Document, Query
 from tamis.stages.report.data import ReportData
+from tamis.stages.report.highlight import Piece, common_words, matching_part
 from tamis.text import clip
 
 PER_LANGUAGE: Final = 3
 CASES: Final = 10
 _QUERY_CLIPPED: Final = 220
-_DOCUMENT_CLIPPED: Final = 140
+_DOCUMENT_CLIPPED: Final = 180
 _GIVEN: Final = "given"
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A written query and its document, clipped."""
+    """A written query, clipped, and the part of its document that matches it."""
 
     query: str
-    document: str
+    document: list[Piece]
     language: str
     generator: str
 
 
 @dataclass(frozen=True)
 class Top:
-    """The document at rank 1, clipped, and whether it is relevant."""
+    """The document at rank 1, the part that matches the question, and whether it is relevant."""
 
-    text: str
+    text: list[Piece]
     language: str
     relevant: bool
 
@@ -61,12 +62,13 @@ class Case:
 
 def sample_queries(queries: Iterable[Query], documents: Mapping[str, Document]) -> dict[str, list[Sample]]:
     """Three written queries per language, spread evenly over their ids; given queries are left out."""
+    common = common_words(documents.values())
     by_language: dict[str, list[Query]] = {}
     for query in sorted(queries, key=lambda query: query.query_id):
         if query.generator != _GIVEN and query.document_id in documents:
             by_language.setdefault(query.language, []).append(query)
     return {
-        language: [_sample(query, documents) for query in _spread(found)]
+        language: [_sample(query, documents, common) for query in _spread(found)]
         for language, found in sorted(by_language.items())
     }
 
@@ -76,11 +78,10 @@ def _spread(queries: Sequence[Query]) -> list[Query]:
     return [queries[number * len(queries) // chosen] for number in range(chosen)]
 
 
-def _sample(query: Query, documents: Mapping[str, Document]) -> Sample:
+def _sample(query: Query, documents: Mapping[str, Document], common: Mapping[str, frozenset[str]]) -> Sample:
     document = documents[query.document_id]
-    return Sample(
-        clip(query.text, _QUERY_CLIPPED), clip(document.text, _DOCUMENT_CLIPPED), query.language, query.generator
-    )
+    part = matching_part(document.text, query.text, common[document.language], _DOCUMENT_CLIPPED)
+    return Sample(clip(query.text, _QUERY_CLIPPED), part, query.language, query.generator)
 
 
 def changed_questions(data: ReportData, system: str, baseline: str) -> tuple[list[Case], list[Case]]:
@@ -100,13 +101,14 @@ def changed_questions(data: ReportData, system: str, baseline: str) -> tuple[lis
     falling = sorted(shared, key=lambda question: (after[question] - before[question], question))
     helped = [question for question in rising if after[question] > before[question]][:CASES]
     hurt = [question for question in falling if after[question] < before[question]][:CASES]
+    common = common_words(data.documents.values())
     return (
-        [_case(data, system, baseline, question) for question in helped],
-        [_case(data, system, baseline, question) for question in hurt],
+        [_case(data, system, baseline, question, common) for question in helped],
+        [_case(data, system, baseline, question, common) for question in hurt],
     )
 
 
-def _case(data: ReportData, system: str, baseline: str, question: str) -> Case:
+def _case(data: ReportData, system: str, baseline: str, question: str, common: Mapping[str, frozenset[str]]) -> Case:
     return Case(
         question=clip(data.questions[question], _QUERY_CLIPPED),
         language=data.question_languages.get(question, "und"),
@@ -114,8 +116,8 @@ def _case(data: ReportData, system: str, baseline: str, question: str) -> Case:
         after=data.per_query[system][question],
         rank_before=_rank(data, baseline, question),
         rank_after=_rank(data, system, question),
-        top_before=_top(data, baseline, question),
-        top_after=_top(data, system, question),
+        top_before=_top(data, baseline, question, common),
+        top_after=_top(data, system, question, common),
     )
 
 
@@ -125,11 +127,15 @@ def _rank(data: ReportData, system: str, question: str) -> int | None:
     return next((rank for rank, doc_id in enumerate(ranked, start=1) if doc_id in relevant), None)
 
 
-def _top(data: ReportData, system: str, question: str) -> Top | None:
+def _top(data: ReportData, system: str, question: str, common: Mapping[str, frozenset[str]]) -> Top | None:
     ranked = data.runs[system].get(question, ())
     if not ranked:
         return None
     document = data.documents.get(ranked[0])
-    text = clip(document.text, _DOCUMENT_CLIPPED) if document else f"(text of {ranked[0]} not at hand)"
-    language = document.language if document else "und"
-    return Top(text, language, ranked[0] in data.relevant.get(question, set()))
+    relevant = ranked[0] in data.relevant.get(question, set())
+    if document is None:
+        return Top([Piece(f"(text of {ranked[0]} not at hand)", False)], "und", relevant)
+    words = common[document.language]
+    return Top(
+        matching_part(document.text, data.questions[question], words, _DOCUMENT_CLIPPED), document.language, relevant
+    )

@@ -1,19 +1,25 @@
 """The page: what stands in which section, and the one file that comes of it."""
 
-import json
 from collections.abc import Mapping
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
-from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from tamis.stages.report import plots, wording
-from tamis.stages.report.answer import HEADLINE, headline_changes, sentence
+from tamis.stages.report import plots
+from tamis.stages.report.answer import HEADLINE, headline_changes, reservations, sentence, verdict_of
 from tamis.stages.report.data import ReportData
 from tamis.stages.report.examples import changed_questions, sample_queries
-from tamis.stages.report.tables import agreement_rows, flows, package_versions, result_tables, stage_costs, yields
+from tamis.stages.report.rendering import render
+from tamis.stages.report.tables import (
+    agreement_rows,
+    flows,
+    package_versions,
+    result_tables,
+    stage_costs,
+    students,
+    yields,
+)
 
 __all__ = ["ReportData", "write_report"]
 
@@ -28,6 +34,8 @@ _SECTIONS: Final = {
     "samples": "Queries it wrote",
     "questions": "Where it helped and where it hurt",
     "cost": "What each stage cost",
+    "lineage": "Where the students come from",
+    "again": "Run it again",
     "details": "Versions, seed and settings",
 }
 
@@ -48,23 +56,9 @@ def write_report(data: ReportData, path: Path) -> None:
 
 
 def _render(data: ReportData) -> str:
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
-    )
-    environment.filters |= {
-        "points": wording.points,
-        "signed": wording.signed,
-        "direction": wording.direction,
-        "p_value": wording.p_value,
-        "duration": wording.duration,
-        "size": wording.size,
-        "number": wording.number,
-        "json": _json,
-    }
-    source = files("tamis.stages.report").joinpath("page.html.j2").read_text(encoding="utf-8")
     views = _views(data)
     shown = {name: title for name, title in _SECTIONS.items() if views[name]}
-    return environment.from_string(source).render(data=data, sections=shown, **views)
+    return render("run.html.j2", title=data.title, data=data, sections=shown, **views)
 
 
 def _views(data: ReportData) -> dict[str, Any]:
@@ -72,7 +66,9 @@ def _views(data: ReportData) -> dict[str, Any]:
     changes = headline_changes(data.results)
     helped, hurt = changed_questions(data, *HEADLINE[-1])
     return {
+        "verdict": verdict_of(changes[-1]) if changes else None,
         "answer": sentence(changes) if changes else [],
+        "reservations": reservations(data.results, changes[-1]) if changes else [],
         "changes": changes,
         "results": data.results,
         "tables": result_tables(data.results),
@@ -94,6 +90,10 @@ def _views(data: ReportData) -> dict[str, Any]:
         "samples": sample_queries(data.queries.values(), data.documents),
         "questions": {"helped": helped, "hurt": hurt} if helped or hurt else {},
         "cost": stage_costs(data.manifests),
+        "lineage": data.origin,
+        "students": students(data.results, data.merge_path, data.origin),
+        "again": data.recipe,
+        "model_key": next((m["key"] for m in data.manifests if m["stage"] == "merge" and "key" in m), "KEY"),
         "details": data.manifests,
         "versions": package_versions(data.manifests),
     }
@@ -130,7 +130,3 @@ def _weight_plot(merge_path: Mapping[str, Any]) -> Markup:
     if not curves:
         return Markup()
     return Markup(plots.weight_curves(curves, merge_path.get("first_stage_weights", {}), "weights-plot"))
-
-
-def _json(content: object) -> str:
-    return json.dumps(content, ensure_ascii=False, indent=2, default=str)

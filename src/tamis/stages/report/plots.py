@@ -68,17 +68,20 @@ _ROW: Final = 21  # height of one language, in points
 _SMOOTHED: Final = 20  # a loss is averaged over this part of its steps: one twentieth
 
 
-def language_changes(change: Change, name: str) -> str:
-    """One arrow per language, from the first stage's nDCG@10 to the student's, and one for the mean.
+def language_changes(change: Change, name: str, measure: str = "nDCG@10") -> str:
+    """One arrow per language, from the first stage's figure to the student's, and one for the mean.
+
+    A band shows where the arrow's end lies with 95 % confidence.
 
     Args:
         change: The comparison.
         name: Unique on the page; prefix of the ids inside the plot.
+        measure: What is compared.
 
     Returns:
         An `<svg>` element. Losses differ by colour, by the way the arrow points and by their sign.
     """
-    mean = LanguageChange("Mean", change.before, change.after, change.difference, "same", False)
+    mean = LanguageChange("Mean", change.before, change.after, change.difference, change.interval, "same", False)
     rows = [*change.languages, mean]
     with rc_context({**_STYLE, "svg.hashsalt": name}):
         figure, axes = _axes(380, _ROW * len(rows) + 50)
@@ -91,15 +94,17 @@ def language_changes(change: Change, name: str) -> str:
             label.set_color(_INK)
         axes.grid(axis="y", visible=False)
         axes.margins(x=0.06)
-        axes.set_xlabel("nDCG@10 in points")
+        axes.set_xlabel(f"{measure} in points")
         falls = ", ".join(row.language for row in change.going("loss")) or "none"
-        label = f"nDCG@10 of each language before and after, against {change.title}; languages that fall: {falls}"
+        label = f"{measure} of each language before and after, against {change.title}; languages that fall: {falls}"
         return _svg(figure, name, label)
 
 
 def _arrow(axes: Any, place: int, row: LanguageChange) -> None:
     before, after = 100 * row.before, 100 * row.after
     colour = _LOSS if row.difference < 0 else _GAIN
+    ends = [before + 100 * end for end in row.interval]
+    axes.plot(ends, [place, place], color=colour, linewidth=8, alpha=0.2)
     axes.annotate(
         "",
         xy=(after, place),

@@ -4,9 +4,12 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from tamis.stages.report.wording import LEVEL
+
+TRAINED: Final = ("specialists", "merged")
+"""Students that learnt from the run's documents; the untrained one and the teacher did not."""
 
 
 class Cell(NamedTuple):
@@ -40,6 +43,7 @@ class Column(NamedTuple):
         name: As in the results.
         title: Short, to stand below its group.
         opens_group: Whether it is the first of its group.
+        transductive: Whether it learnt from the documents that it ranks here.
         tie_rate: Share of queries with a tie at the top, None where it was not measured.
         comparison: With its first stage, None where there is none.
     """
@@ -47,6 +51,7 @@ class Column(NamedTuple):
     name: str
     title: str
     opens_group: bool
+    transductive: bool
     tie_rate: float | None
     comparison: Mapping[str, Any] | None
 
@@ -115,7 +120,8 @@ def _column(results: Mapping[str, Any], system: Mapping[str, Any], opens_group: 
         None,
     )
     title = re.split(r"[@+]", name)[0] if system["baseline"] else system["title"]
-    return Column(name, title, opens_group, results["tie_rate"].get(name), comparison)
+    transductive = bool(system["baseline"]) and results["adapted_to_corpus"] and title in TRAINED
+    return Column(name, title, opens_group, transductive, results["tie_rate"].get(name), comparison)
 
 
 def _cells(results: Mapping[str, Any], columns: Sequence[Column], language: str | None) -> list[Cell]:
@@ -209,18 +215,73 @@ def yields(manifests: Sequence[Mapping[str, Any]]) -> list[Yield]:
 
 
 class StageCost(NamedTuple):
-    """Seconds of a stage, and their share of the dearest stage's in percent."""
+    """Seconds of a stage, their share of the dearest stage's in percent, and the most bytes it held if it says so."""
 
     stage: str
     seconds: float
     share: float
+    memory: int | None
 
 
 def stage_costs(manifests: Sequence[Mapping[str, Any]]) -> list[StageCost]:
     """One row per stage that was timed."""
-    timed = [(manifest["stage"], float(manifest["seconds"])) for manifest in manifests if "seconds" in manifest]
-    dearest = max((seconds for _, seconds in timed), default=0.0) or 1.0
-    return [StageCost(stage, seconds, round(100 * seconds / dearest, 1)) for stage, seconds in timed]
+    timed = [manifest for manifest in manifests if "seconds" in manifest]
+    dearest = max((float(manifest["seconds"]) for manifest in timed), default=0.0) or 1.0
+    return [
+        StageCost(
+            manifest["stage"],
+            float(manifest["seconds"]),
+            round(100 * manifest["seconds"] / dearest, 1),
+            manifest.get("peak_memory_bytes"),
+        )
+        for manifest in timed
+    ]
+
+
+class Student(NamedTuple):
+    """A student beside what it was made from.
+
+    Attributes:
+        name: As in the columns of the results.
+        initialiser: What it started from.
+        made: What was done to that.
+        teacher: What it learnt from; empty for the untrained one.
+        first_stages: Titles of the first stages whose candidates it reranks.
+        transductive: Whether it learnt from the documents that it ranks here.
+    """
+
+    name: str
+    initialiser: str
+    made: str
+    teacher: str
+    first_stages: str
+    transductive: bool
+
+
+def students(results: Mapping[str, Any], merge_path: Mapping[str, Any], origin: Mapping[str, str]) -> list[Student]:
+    """One row per student of the results; none where the origin is not known."""
+    titles = {one["name"]: one["title"] for one in results.get("systems", [])}
+    found: dict[str, dict[str, None]] = {}
+    for one in results.get("systems", []):
+        if one["group"].startswith("student"):
+            found.setdefault(re.split(r"[@+]", one["name"])[0], {})[titles[one["baseline"]]] = None
+    made = {
+        "untrained": "as it came",
+        "specialists": "trained on general, then on each domain’s lists",
+        "merged": "merged from " + (" → ".join(merge_path.get("order", [])) or "the specialists"),
+    }
+    return [
+        Student(
+            name,
+            origin["Initialiser"],
+            made.get(name, ""),
+            origin["Teacher"] if name in TRAINED else "",
+            ", ".join(first_stages),
+            name in TRAINED and results["adapted_to_corpus"],
+        )
+        for name, first_stages in found.items()
+        if origin
+    ]
 
 
 class Agreements(NamedTuple):
