@@ -1,6 +1,7 @@
 """`tamis evaluate`: several models and first stages on several judged sets, in one call."""
 
 import re
+import shlex
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +19,8 @@ from tamis.evaluation import paper
 from tamis.evaluation.candidates import FULL, BiEncoder, Found, Wanted, checked_run, find, run_file
 from tamis.evaluation.figures import Measured, correct, means_over_sets, measure_system, set_figures
 from tamis.evaluation.reading import read_sets
-from tamis.evaluation.scores import Model, cost_of, model_of, read_logits, score_missing
+from tamis.evaluation.report import write_evaluation_report
+from tamis.evaluation.scores import Model, cost_of, model_of, read_logits, saw_documents, score_missing
 from tamis.evaluation.sets import JudgedSet
 from tamis.formats.qrels import write_qrels
 from tamis.formats.trec import by_rank, write_ranking
@@ -121,7 +123,7 @@ def asked_of(
 
 
 def evaluate(asked: Evaluation, out: Path) -> dict[str, Any]:
-    """Measure, and write results.json, per_query.parquet, and each set's runs and judgements.
+    """Measure, and write results.json, report.html, per_query.parquet, and each set's runs and judgements.
 
     Args:
         asked: What is to be measured.
@@ -153,6 +155,7 @@ def evaluate(asked: Evaluation, out: Path) -> dict[str, Any]:
                 measured = list(_measured(judged, models, wanted, runs, measures, items, part / "sets" / judged.name))
                 table.add(judged, measured)
                 sets[judged.name] = set_figures(judged, measured, next(iter(measures)), asked.rounds)
+                sets[judged.name]["adapted_to_corpus"] = {model.name: saw_documents(model, judged) for model in models}
         correct(sets)
         results = {
             "format": FORMAT,
@@ -164,11 +167,13 @@ def evaluate(asked: Evaluation, out: Path) -> dict[str, Any]:
             "sets": sets,
             "means": means_over_sets(sets),
             "seconds": round(time.monotonic() - started, 1),
+            "command": command_of(asked, out),
             "versions": versions(),
         }
         items.close()
         with writing(out):
             write_json(part / "results.json", results)
+            write_evaluation_report(results, part / "report.html")
             shutil.rmtree(out / "sets", ignore_errors=True)
             for path in part.iterdir():
                 path.rename(out / path.name)
@@ -312,7 +317,32 @@ def _reranked(model: Model, judged: JudgedSet, found: Found, items: ItemStore, w
 
 def _facts(model: Model, items: ItemStore) -> dict[str, Any]:
     cost = cost_of(model, items)
-    return {"path": model.path, "precision": model.precision, "cost": asdict(cost) if cost else None}
+    lineage = {key: model.lineage.get(key) for key in ("start", "teacher", "recipe", "seed")}
+    return {
+        "path": model.path,
+        "precision": model.precision,
+        "lineage": lineage,
+        "cost": asdict(cost) if cost else None,
+    }
+
+
+def command_of(asked: Evaluation, out: Path) -> str:
+    """The command line that asks for this."""
+    words = ["tamis", "evaluate", *asked.models]
+    several = (("--on", asked.sets), ("--first", asked.first), ("--run", asked.runs))
+    words += [word for option, values in several for value in values for word in (option, value)]
+    if asked.measures != MEASURES:
+        words += [word for measure in asked.measures for word in ("--measure", measure)]
+    if asked.encoder:
+        words += ["--encoder", asked.encoder.path]
+        words += ["--prefixes", asked.encoder.query_prefix, asked.encoder.document_prefix]
+    single: tuple[tuple[str, object, object], ...] = (
+        ("--depth", asked.depth, 100),
+        ("--languages", asked.languages, "any"),
+        ("--precision", asked.precision, "float32"),
+    )
+    words += [word for option, value, default in single if value != default for word in (option, str(value))]
+    return shlex.join([*words, *(["--full"] * asked.full), "--out", str(out)])
 
 
 class PerQuery:

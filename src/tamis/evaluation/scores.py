@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from tamis.errors import ModelError
 from tamis.evaluation.candidates import Found
 from tamis.evaluation.costs import REQUEST, REQUESTS, Cost, Meter, time_requests
 from tamis.evaluation.sets import JudgedSet
+from tamis.formulas.overlap import content_hash
 from tamis.formulas.ranking import tie_key
 from tamis.models.checkpoint import find_checkpoint, read_facts
 from tamis.models.precision import Precision, fastest_precision
@@ -56,6 +58,11 @@ class Model:
         """Of each first stage's z-score beside the model's, as the checkpoint says."""
         return read_facts(find_checkpoint(self.path)).deployment.first_stage_weights
 
+    @cached_property
+    def lineage(self) -> Mapping[str, Any]:
+        """Where the checkpoint says that it comes from; empty where it says nothing."""
+        return read_facts(find_checkpoint(self.path)).deployment.lineage
+
     def forget(self) -> None:
         """Let the weights go: the next model needs the memory."""
         self.__dict__.pop("reranker", None)
@@ -68,6 +75,17 @@ def model_of(given: str, precision: str) -> Model:
         name, path = Path(given).name or Path(given).resolve().name, given
     chosen: Precision = fastest_precision() if precision == "auto" else precision  # type: ignore[assignment]
     return Model(name, path, chosen)
+
+
+def saw_documents(model: Model, judged: JudgedSet) -> bool | None:
+    """Whether a model was adapted to documents of this set; None where its checkpoint does not say to which it was."""
+    if "target" not in model.lineage:
+        return None
+    target = model.lineage["target"]
+    if target is None:
+        return False
+    sample = {*target["sample"]}
+    return any(content_hash(document.text) in sample for document in judged.documents.values())
 
 
 def score_missing(model: Model, judged: JudgedSet, stages: Mapping[str, Found], items: ItemStore) -> None:

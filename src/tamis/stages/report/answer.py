@@ -88,25 +88,24 @@ class Verdict(NamedTuple):
     way: Direction
 
 
-def verdict(gain: float, p: float, parts: Sequence[tuple[str, float, bool]], advice: str = "Deploy it") -> Verdict:
+def verdict(gain: float, p: float, parts: Sequence[tuple[str, float, bool]], how: str = "") -> Verdict:
     """Whether to deploy, and for what; only what is more than chance counts.
 
     Args:
         gain: Over all parts.
         p: Of that gain, corrected for the number of comparisons.
         parts: Name of each language or set, how much it gains, and whether that is more than chance.
-        advice: How to say yes.
+        how: What to say after a yes.
     """
     better = [name for name, difference, sure in parts if sure and difference > 0]
     worse = [name for name, difference, sure in parts if sure and difference < 0]
     if p < LEVEL and gain > 0:
-        return Verdict(f"{advice}, but not for {listed(worse)}." if worse else f"{advice}.", "gain")
+        return Verdict(f"Deploy it{how}{f', but not for {listed(worse)}' if worse else ''}.", "gain")
     if better:
-        return Verdict(f"{advice} for {listed(better)} only.", "gain")
+        return Verdict(f"Deploy it for {listed(better)} only{how}.", "gain")
     if p < LEVEL or worse:
-        return Verdict(
-            f"Do not deploy it: it ranks worse{f' in {listed(worse)}' if worse and p >= LEVEL else ''}.", "loss"
-        )
+        where = f" for {listed(worse)}" if p >= LEVEL else ""
+        return Verdict(f"Do not deploy it: it ranks worse{where}.", "loss")
     return Verdict("Do not deploy it yet: what it changes may be chance.", "same")
 
 
@@ -118,8 +117,8 @@ def listed(names: Sequence[str]) -> str:
 def verdict_of(change: Change) -> Verdict:
     """The verdict on a comparison, language by language."""
     parts = [(one.language, one.difference, one.beyond_chance) for one in change.languages]
-    advice = "Deploy it, with the first-stage score added" if change.with_first_stage else "Deploy it"
-    return verdict(change.difference, change.p, parts, advice)
+    how = ", with the first-stage score added" if change.with_first_stage else ""
+    return verdict(change.difference, change.p, parts, how)
 
 
 def reservations(results: Mapping[str, Any], change: Change) -> list[str]:
@@ -128,15 +127,14 @@ def reservations(results: Mapping[str, Any], change: Change) -> list[str]:
     found = []
     untrained = change.system.replace("merged", "untrained", 1)
     if untrained != change.system and untrained in means:
-        own = change.after - means[untrained]
         found.append(
-            f"The adaptation itself changed {signed(own)} points of that: the untrained student in the same place has "
-            f"{points(means[untrained])}."
+            f"The adaptation itself: {signed(change.after - means[untrained])} points against the untrained student in "
+            f"the same place ({points(means[untrained])}), not tested."
         )
     for system in results["systems"]:
-        name = system["name"]
-        if not system["baseline"] and name != change.baseline and means[name] >= change.after:
-            found.append(f"{system['title'][:1].upper()}{system['title'][1:]} alone has {points(means[name])}.")
+        name, title = system["name"], system["title"]
+        if system["group"] == "first stage" and name != change.baseline and means[name] >= change.after:
+            found.append(f"{title[:1].upper()}{title[1:]} alone has {points(means[name])}.")
     return found
 
 
