@@ -7,6 +7,8 @@ from html.parser import HTMLParser
 import pytest
 
 from tamis.records import Document, Query, TrainingList
+from tamis.stages.report.answer import verdict
+from tamis.stages.report.highlight import common_words, matching_part
 from tamis.stages.report.page import ReportData, write_report
 from tamis.stages.report.wording import duration, p_value, signed, size
 
@@ -74,9 +76,10 @@ class Page(HTMLParser):
 def made_results():
     ndcg = {"bm25": 0.40, "dense": 0.45, "hybrid": 0.50, "teacher": 0.58}
     systems = [
-        {"name": name, "title": title, "group": "teacher" if name == "teacher" else "first stage", "baseline": None}
-        for name, title in (("bm25", "BM25"), ("dense", "Dense"), ("hybrid", "Hybrid"), ("teacher", "Teacher"))
+        {"name": name, "title": title, "group": "first stage", "baseline": None}
+        for name, title in (("bm25", "BM25"), ("dense", "Dense"), ("hybrid", "Hybrid"))
     ]
+    systems.append({"name": "teacher", "title": "Teacher", "group": "teacher", "baseline": "hybrid"})
     for sign, group in (("@", "student alone"), ("+", "student + first stage")):
         for first_stage in ("bm25", "hybrid"):
             for gain, student in zip((-0.05, 0.06, 0.081), STUDENTS, strict=True):
@@ -279,6 +282,78 @@ def test_the_answer_comes_first_and_says_points_p_values_and_cost(page):
     assert "5.5 GiB" in before_the_results
 
 
+@pytest.mark.parametrize(
+    ("gain", "p", "parts", "said"),
+    [
+        (0.02, 0.01, [("de", 0.02, True), ("fr", -0.01, False)], "Deploy it."),
+        (
+            0.02,
+            0.01,
+            [("de", 0.04, True), ("fr", -0.03, True), ("ja", -0.02, True)],
+            "Deploy it, but not for fr and ja.",
+        ),
+        (0.01, 0.20, [("de", 0.04, True), ("fr", -0.03, True)], "Deploy it for de only."),
+        (-0.02, 0.01, [("de", 0.04, True), ("fr", -0.03, True)], "Deploy it for de only."),
+        (-0.02, 0.01, [("de", -0.02, False)], "Do not deploy it: it ranks worse."),
+        (0.01, 0.20, [("de", 0.04, False), ("fr", -0.03, True)], "Do not deploy it: it ranks worse for fr."),
+        (0.01, 0.20, [("de", 0.04, False)], "Do not deploy it yet: what it changes may be chance."),
+        (0.0, 1.0, [], "Do not deploy it yet: what it changes may be chance."),
+    ],
+)
+def test_the_verdict_counts_what_is_more_than_chance(gain, p, parts, said):
+    assert verdict(gain, p, parts).text == said
+
+
+def test_the_verdict_stands_first_with_what_speaks_against_it(page, tmp_path):
+    text = page.text.replace("\N{NO-BREAK SPACE}", " ")
+    assert text.index("Deploy it for de only, with the first-stage score added.") < text.index(
+        "The merged student raises"
+    )
+    assert (
+        "The adaptation itself gained +2.6 points against the untrained student in the same place, which has 49.0"
+        in text
+    )
+    results = made_results()
+    results["mean_ndcg10"] |= {"untrained+hybrid": 0.53, "dense": 0.6}
+    text = Page(written(replace(made_data(), results=results), tmp_path)).text
+    assert "The adaptation itself gained nothing: −1.4 points against" in text
+    assert "Dense alone has 60.0." in text
+
+
+def test_students_stand_beside_what_they_were_made_from(page):
+    rows = {row[0]: row[1:] for row in page.table("Every student beside")}
+    teacher = "1 bi-encoder + 0.5 BM25"
+    assert rows["untrained"] == ["a-small-encoder", "as it came", "–", "BM25, Hybrid", "not seen"]
+    transductive = "transductive: learnt from its documents"
+    assert rows["merged"] == ["a-small-encoder", "merged from latin → cjk", teacher, "BM25, Hybrid", transductive]
+    titles = page.table("Student alone")[1][2:]
+    assert titles == ["BM25", "Dense", "Hybrid", "Teacher", *["untrained", "specialistsT", "mergedT"] * 2]
+
+
+def test_words_of_a_query_are_marked_where_the_document_matches_best():
+    text = (
+        "An introduction of no interest. " * 20
+        + "Install the package with apt, or another Package. "
+        + "The end. " * 30
+    )
+    pieces = matching_part(text, "How do I install a package?", frozenset("a"), 120)
+    part = "".join(piece.text for piece in pieces)
+    assert part.startswith("…")
+    assert part.endswith("…")
+    assert part.strip("…") in text
+    assert len(part) <= 122
+    assert [piece.text for piece in pieces if piece.matched] == ["Install", "package", "Package"]
+    pieces = matching_part("日本語の文書を検索する", "文書 検索", frozenset(), 100)
+    assert [piece.text for piece in pieces if piece.matched] == ["文書", "検索"]
+    assert matching_part("  one \n two ", "three", frozenset(), 50) == [("one two", False)]
+
+
+def test_words_that_are_everywhere_are_common():
+    documents = [Document(f"d{n}", f"the word{n} stands here", "en") for n in range(30)]
+    few = [Document(f"e{n}", "das Wort", "de") for n in range(5)]
+    assert common_words([*documents, *few]) == {"en": {"the", "stands", "here"}, "de": set()}
+
+
 def test_languages_that_lost_are_named_in_the_answer(page):
     text = " ".join(page.text.split())
     assert "1 of 3 languages lost: ja −1.4." in text
@@ -308,7 +383,7 @@ def test_the_results_table_holds_every_language_and_every_figure(page, caption, 
         ("Mean", results["mean_ndcg10"])
     ]:
         assert [cell.split()[0] for cell in rows[label][2:]] == [f"{100 * figures[name]:.1f}" for name in names]
-    assert rows["p (Holm)"][2:] == [""] * 4 + ["< 0.001"] * 3 + ["0.210"] * 3
+    assert rows["p (Holm)"][2:] == [""] * 3 + ["0.210"] + ["< 0.001"] * 3 + ["0.210"] * 3
     assert rows["Tie rate"][2] == "12.5 %"
 
 

@@ -127,9 +127,11 @@ def reservations(results: Mapping[str, Any], change: Change) -> list[str]:
     found = []
     untrained = change.system.replace("merged", "untrained", 1)
     if untrained != change.system and untrained in means:
+        own = change.after - means[untrained]
+        gained = "The adaptation itself gained" if direction(own) == "gain" else "The adaptation itself gained nothing:"
         found.append(
-            f"The adaptation itself: {signed(change.after - means[untrained])} points against the untrained student in "
-            f"the same place ({points(means[untrained])}), not tested."
+            f"{gained} {signed(own)} points against the untrained student in the same place, which has "
+            f"{points(means[untrained])}; this is not tested."
         )
     for system in results["systems"]:
         name, title = system["name"], system["title"]

@@ -82,8 +82,8 @@ def result_tables(results: Mapping[str, Any]) -> list[ResultTable]:
         results: See `ReportData.results`; empty gives no table.
     """
     systems = results.get("systems", [])
-    ways = list(dict.fromkeys(one["group"] for one in systems if one["baseline"]))
-    fixed = [one for one in systems if not one["baseline"]]
+    ways = list(dict.fromkeys(one["group"] for one in systems if one["group"].startswith("student")))
+    fixed = [one for one in systems if one["group"] not in ways]
     return [_table(results, fixed, [one for one in systems if one["group"] == way], way) for way in ways]
 
 
@@ -119,8 +119,8 @@ def _column(results: Mapping[str, Any], system: Mapping[str, Any], opens_group: 
         ),
         None,
     )
-    title = re.split(r"[@+]", name)[0] if system["baseline"] else system["title"]
-    transductive = bool(system["baseline"]) and results["adapted_to_corpus"] and title in TRAINED
+    title = re.split(r"[@+]", name)[0] if system["group"].startswith("student") else system["title"]
+    transductive = results["adapted_to_corpus"] and title in TRAINED
     return Column(name, title, opens_group, transductive, results["tie_rate"].get(name), comparison)
 
 

@@ -1,0 +1,157 @@
+"""The page of `tamis evaluate`: its verdict, its figures, its heat maps, and where the models come from."""
+
+import re
+
+import numpy as np
+import pytest
+
+from tamis.evaluation.figures import Measured, correct, means_over_sets, set_figures
+from tamis.evaluation.report import heats, write_evaluation_report
+from tamis.evaluation.sets import JudgedSet
+from tamis.records import Document
+from tamis.stages.evaluate import Question, System
+from tests.stages.test_report import HOSTILE, Page
+
+LANGUAGES = ("ar", "de", "ja")
+
+
+def made_set(name, gain, notes=()):
+    """Thirty questions in three languages, each relevant in each of them; the model ranks better by `gain`."""
+    rng = np.random.default_rng(len(name))
+    documents = {f"{lang}{n}": Document(f"{lang}{n}", f"document {n}", lang) for lang in LANGUAGES for n in range(10)}
+    questions = {
+        f"q{lang}{n}": Question(f"q{lang}{n}", "question " * (1 + n), lang, {f"{one}{n}": 1 for one in LANGUAGES})
+        for lang in LANGUAGES
+        for n in range(10)
+    }
+    judged = JudgedSet(name, f"sets/{name}", documents, questions, notes=notes)
+    base = rng.uniform(0.2, 0.4, 30)
+    measured = []
+    for number, (system, group, baseline) in enumerate(
+        [
+            ("bm25", "first stage", None),
+            ("oracle@bm25", "oracle", None),
+            ("mine@bm25", "model", "bm25"),
+            ("mine+bm25", "model + first stage", "bm25"),
+        ]
+    ):
+        values = base + (0, 0.5, gain / 2, gain)[number] + rng.uniform(-0.05, 0.05, 30) * (number > 1)
+        across = {lang: values * (1 - 0.1 * place) for place, lang in enumerate(LANGUAGES)}
+        tied = None if group == "oracle" else 0.1
+        measured.append(
+            Measured(System(system, system, group, baseline), {"nDCG@10": values, "AP": values / 2}, tied, across)
+        )
+    return set_figures(judged, measured, "nDCG@10", 500)
+
+
+def made_results(gains=(0.2,), seen=True, notes=()):
+    sets = {f"set{number}": made_set(f"set{number}", gain, notes) for number, gain in enumerate(gains)}
+    correct(sets)
+    for found in sets.values():
+        found["adapted_to_corpus"] = {"mine": seen}
+    cost = {
+        "pairs_per_second": 41.5,
+        "pairs": 600,
+        "milliseconds_per_100": 2410.0,
+        "parameters": 118_000_000,
+        "active_parameters": 118_000_000,
+        "peak_memory_bytes": 2**30,
+        "device_memory_bytes": 0,
+        "disk_bytes": 470 * 2**20,
+        "device": "cpu",
+        "precision": "float32",
+    }
+    lineage = {"start": "/home/somebody/secret/e5-small", "teacher": "1 bi-encoder", "recipe": "demo", "seed": 7}
+    return {
+        "measures": ["nDCG@10", "AP"],
+        "main_measure": "nDCG@10",
+        "depth": 50,
+        "languages": "any",
+        "models": {"mine": {"path": "models/mine", "precision": "float32", "lineage": lineage, "cost": cost}},
+        "sets": sets,
+        "means": means_over_sets(sets),
+        "seconds": 1.0,
+        "command": "tamis evaluate mine=models/mine --on sets/set0",
+        "versions": {"numpy": "2.4.6"},
+    }
+
+
+def page_of(results, folder):
+    write_evaluation_report(results, folder / "report.html")
+    return Page((folder / "report.html").read_text(encoding="utf-8"))
+
+
+def test_every_figure_and_what_each_model_comes_from_stand_in_the_table_of_the_set(tmp_path):
+    results = made_results()
+    page = page_of(results, tmp_path)
+    rows = {row[0].removesuffix("T"): row[1:] for row in page.table("set0: every system")}
+    for name, figures in results["sets"]["set0"]["figures"].items():
+        assert [cell.split()[0] for cell in rows[name][:2]] == [f"{100 * value:.1f}" for value in figures.values()]
+    assert rows["mine+bm25"][3:] == ["model + first stage", "…/e5-small", "1 bi-encoder"]
+    assert "somebody" not in page.text
+    assert page.table("What each checkpoint")[1][4] == "set0: transductive"
+    speed, size = ["mine", "41.5", "2410", "118,000,000", "118,000,000"], ["1.0 GiB", "–", "470 MiB", "cpu, float32"]
+    assert page.table("Speed, size")[1] == [*speed, *size]
+    assert results["command"] in page.text
+
+
+@pytest.mark.parametrize(
+    ("gains", "said"),
+    [
+        ((0.2,), "Deploy mine+bm25."),
+        ((0.2, 0.1), "Deploy mine+bm25."),
+        ((0.2, -0.2), "Deploy mine+bm25 for set0 only."),
+        ((-0.2,), "Do not deploy mine@bm25: it ranks worse."),
+        ((0.0,), "Do not deploy mine"),
+    ],
+)
+def test_the_verdict_is_on_the_best_system_of_all_models(tmp_path, gains, said):
+    text = page_of(made_results(gains), tmp_path).text
+    assert said in text
+    assert text.index(said) < text.index("ranks best of the models")
+
+
+@pytest.mark.parametrize(
+    ("seen", "said"),
+    [
+        (True, "Transductive: mine learnt from documents of set0, the same that it ranks here."),
+        (None, "Its checkpoint does not say whether mine learnt from these documents."),
+    ],
+)
+def test_what_the_checkpoint_says_of_the_documents_stands_below_the_verdict(tmp_path, seen, said):
+    assert said in page_of(made_results(seen=seen), tmp_path).text
+    assert said not in page_of(made_results(seen=False), tmp_path).text
+
+
+def test_the_matrix_of_languages_is_a_heat_map(tmp_path):
+    results = made_results()
+    page = page_of(results, tmp_path)
+    matrix = results["sets"]["set0"]["matrix"]
+    rows = page.table("mine+bm25: questions (rows)")
+    assert rows[0] == ["Question", *LANGUAGES]
+    for row in rows[1:]:
+        assert row[1:] == [f"{100 * matrix[row[0]][one]['figures']['mine+bm25']:.1f}" for one in LANGUAGES]
+    assert [[cell.height for cell in row] for row in heats([[0.2, 0.4], [None, 0.3]])] == [
+        [0.0, 1.0],
+        [0.0, pytest.approx(0.5)],
+    ]
+
+
+def test_hostile_text_stays_text_and_nothing_comes_from_outside(tmp_path):
+    page = page_of(made_results(notes=(HOSTILE,)), tmp_path)
+    assert page.tags.count("script") == 1
+    assert HOSTILE in page.text
+    source = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert not re.search(r"https?:|@import|url\((?!#)", source)
+    ids = [value for _, name, value in page.attributes if name == "id"]
+    assert len(ids) == len(set(ids))
+
+
+def test_runs_without_a_model_still_have_a_page(tmp_path):
+    results = made_results()
+    found = results["sets"]["set0"]
+    found["systems"] = found["systems"][:2]
+    for part in (found["figures"], found["tie_rate"], results["means"]):
+        del part["mine@bm25"], part["mine+bm25"]
+    found |= {"comparisons": [], "adapted_to_corpus": {}}
+    assert "bm25 ranks best." in page_of(results | {"models": {}}, tmp_path).text
