@@ -1,5 +1,6 @@
 """Words, sentences and comparisons in many scripts."""
 
+import itertools
 import time
 import unicodedata
 
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tamis.text import clip, letters, normalise, sentences, terms, without_spaces, words
+from tamis.text import clip, letters, normalise, sentences, terms, without_spaces, word_spans, words
 
 PASSAGES = {
     "de": "Größe: Die Straße ist 3,5 km lang.",
@@ -185,3 +186,11 @@ def test_clip_leaves_short_text_and_marks_a_cut():
 @given(st.text(), st.integers(1, 30))
 def test_a_clipped_text_is_never_longer_than_asked(text, n):
     assert len(clip(text, n)) <= n
+
+
+@pytest.mark.parametrize("text", [*PASSAGES.values(), "安装 Debian 的方法", "apt_get non-free 猫"])
+def test_spans_hold_the_words_in_their_order(text):
+    found = list(word_spans(text))
+    assert [word for _, _, word in found] == words(text)
+    assert all(words(text[start:end]) == [word] for start, end, word in found)
+    assert all(first[0] <= second[0] for first, second in itertools.pairwise(found))

@@ -154,3 +154,12 @@ def test_a_comparison_counts_every_query_once_and_says_no_number_where_there_is_
     assert found["p_value"] == pytest.approx(2 / 16, abs=0.03)
     assert {name: group["difference"] for name, group in found["groups"].items()} == {"a": 0.5, "b": 0.5}
     assert all(group["p_holm"] == pytest.approx(1.0, abs=0.1) for group in found["groups"].values())
+
+
+def test_the_intervals_of_groups_are_scipys_bootstrap():
+    differences = np.random.default_rng(1).normal(0.1, 0.2, size=80)
+    groups = {"a": np.arange(80) < 50, "b": np.arange(80) >= 50}
+    found = paired_comparison(differences, np.ones(80), groups, np.random.default_rng(0), 500)
+    for name, mask in groups.items():
+        theirs = bootstrap((differences[mask],), np.mean, method="percentile", rng=5).confidence_interval
+        assert found["groups"][name]["interval"] == pytest.approx(list(theirs), abs=0.01)
