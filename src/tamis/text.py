@@ -97,7 +97,8 @@ def word_spans(text: str) -> Iterator[tuple[int, int, str]]:
         text: Any text.
 
     Yields:
-        Start, end and word, in order; the words are those of `words`, but where an invisible character parts one.
+        Start, end and word, in order; the words are those of `words`, but where an invisible character parts one, and
+        where NFKC takes a letter apart of a script without spaces (the Thai sara am).
     """
     for found in _WORD.finditer(text):
         if found[2]:
