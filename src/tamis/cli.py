@@ -172,6 +172,7 @@ def evaluate(
     if table:
         print_paper(paper_table(results))
     typer.echo(f"results: {out / 'results.json'}")
+    typer.echo(f"report:  {out / 'report.html'}")
 
 
 @app.command()

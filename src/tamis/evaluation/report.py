@@ -1,5 +1,6 @@
 """`report.html` of `tamis evaluate`: whether to deploy, the figures of each set, and what the models cost."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -17,6 +18,9 @@ from tamis.stages.report.wording import LEVEL, direction, p_value, points
 Results = Mapping[str, Any]
 
 MODELS: Final = ("model", "model + first stage")
+
+_FOLDERS: Final = re.compile(r"""(^|[\s='"])/(?:[^\s='"]*/)""")
+"""The folders of an absolute path: a page is handed on, and where things lie on a machine is nobody's business."""
 
 _SECTIONS: Final = {
     "means": "All sets together",
@@ -43,7 +47,7 @@ def write_evaluation_report(results: Results, path: Path) -> None:
         "sets": [_set_view(name, found, results, number) for number, (name, found) in enumerate(_sets(results))],
         "cost": {name: model["cost"] for name, model in results["models"].items() if model["cost"]},
         "lineage": {name: _lineage(model) for name, model in results["models"].items()},
-        "again": results["command"],
+        "again": _FOLDERS.sub(r"\1…/", results["command"]),
         "versions": list(results["versions"].items()),
     }
     said, answer, reservations = _answer(results)
