@@ -1,0 +1,1 @@
+"""`tamis serve`: one server that every rerank client speaks to."""

@@ -1,0 +1,114 @@
+"""What every dialect becomes: a request, its answer, or the reason why there is none."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from tamis.models.serializer import Document
+
+Kind = Literal[
+    "malformed", "empty", "too large", "unknown model", "not found", "wrong method", "unauthorized",
+    "overloaded", "draining", "too slow", "too late", "failed",
+]  # fmt: skip
+
+STATUS: dict[Kind, int] = {
+    "malformed": 422,
+    "empty": 400,
+    "too large": 413,
+    "unknown model": 404,
+    "not found": 404,
+    "wrong method": 405,
+    "unauthorized": 401,
+    "overloaded": 429,
+    "draining": 503,
+    "too slow": 408,
+    "too late": 504,
+    "failed": 500,
+}
+"""HTTP status of each kind of refusal, where a dialect has no other."""
+
+
+class RefusedError(Exception):
+    """A request that is not answered with scores.
+
+    Attributes:
+        kind: Why, in one word; decides the status.
+        message: One line for the client: the field, what came, what was expected.
+        retry_after: Seconds after which another try may succeed; 0 where none is known.
+    """
+
+    def __init__(self, kind: Kind, message: str, retry_after: int = 0) -> None:
+        super().__init__(message)
+        self.kind: Kind = kind
+        self.message = message
+        self.retry_after = retry_after
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One request, whatever it was written in.
+
+    Attributes:
+        model: Name or alias; None for the server's first model.
+        queries: One for all documents, or one for each.
+        documents: Strings, or mappings with `text` and `title`; at least one.
+        top: How many results are wanted, at least 1; None for all.
+        echo: Whether results hold the document's text.
+        raw: Whether the logit is wanted instead of the bounded score.
+        instruction: For models that take one.
+        document_tokens: Most tokens of a document; None for what the model reads.
+        query_tokens: Likewise of a query.
+        cut: Whether pairs that are too long may be cut; they are refused otherwise.
+    """
+
+    model: str | None
+    queries: Sequence[str]
+    documents: Sequence[Document]
+    top: int | None = None
+    echo: bool = False
+    raw: bool = False
+    instruction: str | None = None
+    document_tokens: int | None = None
+    query_tokens: int | None = None
+    cut: bool = True
+
+    def pairs(self) -> list[tuple[str, Document]]:
+        """(query, document) of each document, in order."""
+        queries = self.queries if len(self.queries) > 1 else [self.queries[0]] * len(self.documents)
+        return list(zip(queries, self.documents, strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What a model made of a request.
+
+    Attributes:
+        id: Of the request.
+        model: The name under which it was asked for.
+        created: Unix time in seconds.
+        values: Logit or bounded score of each document, in the order of the request.
+        order: Indices of all documents, best first.
+        tokens: Tokens of all pairs, special tokens included.
+        cut: Indices of documents of which, or of whose query, something did not fit.
+    """
+
+    id: str
+    model: str
+    created: int
+    values: Sequence[float]
+    order: Sequence[int]
+    tokens: int
+    cut: Sequence[int]
+
+
+def text_of(document: Document) -> str:
+    """A document's text without its title, for the echo."""
+    return document if isinstance(document, str) else document["text"]
+
+
+def warnings_of(answered: Answered) -> list[str]:
+    """Sentences about what was cut; none where everything fitted."""
+    if not answered.cut:
+        return []
+    shown = ", ".join(map(str, answered.cut[:10])) + (", ..." if len(answered.cut) > 10 else "")
+    return [f"{len(answered.cut)} of {len(answered.values)} documents were too long and cut: {shown}"]

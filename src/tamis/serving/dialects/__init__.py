@@ -1,0 +1,1 @@
+"""What rerank clients send and expect: one module a dialect, pure functions from body to request to body."""

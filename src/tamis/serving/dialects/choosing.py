@@ -1,0 +1,31 @@
+"""Which dialect a request is written in: the path says most of it, a field or two the rest."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from tamis.serving.dialects.cohere import COHERE_V1, COHERE_V2
+from tamis.serving.dialects.dialect import Dialect
+from tamis.serving.dialects.jina import JINA
+from tamis.serving.dialects.tei import TEI
+from tamis.serving.dialects.vllm import ONLY_HERE, VLLM_RERANK, VLLM_SCORE
+
+PATHS: dict[str, tuple[Dialect, ...]] = {
+    "/v2/rerank": (COHERE_V2, VLLM_RERANK),
+    "/v1/rerank": (JINA, COHERE_V1, VLLM_RERANK),
+    "/rerank": (VLLM_RERANK, TEI),
+    "/v1/score": (VLLM_SCORE,),
+    "/score": (VLLM_SCORE,),
+}
+"""Dialects of each path; the first one answers where the body cannot be read."""
+
+
+def choose(path: str, body: Mapping[str, Any]) -> Dialect:
+    """The dialect of a body that was sent to one of `PATHS`."""
+    if path == "/rerank":
+        return TEI if "texts" in body else VLLM_RERANK
+    if path in ("/v1/rerank", "/v2/rerank"):
+        if not ONLY_HERE.isdisjoint(body):
+            return VLLM_RERANK
+        if path == "/v1/rerank" and ("rank_fields" in body or "max_chunks_per_doc" in body):
+            return COHERE_V1
+    return PATHS[path][0]

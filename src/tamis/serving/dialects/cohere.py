@@ -1,0 +1,190 @@
+"""Cohere: `/v2/rerank`, and what only its first version knows on `/v1/rerank`."""
+
+from typing import Annotated, Any, Literal, NotRequired
+
+from pydantic import ConfigDict, FailFast, Field
+from typing_extensions import TypedDict
+
+from tamis.models.serializer import Document
+from tamis.serving.asked import Answered, Asked, RefusedError, text_of, warnings_of
+from tamis.serving.dialects.dialect import Body, Count, Dialect, Given, check_texts, documents_of
+
+DOCUMENTS_PER_UNIT = 100
+"""Documents that Cohere bills as one search."""
+
+
+class V2(Body):
+    """Strict, as Cohere is; `instruction` and `raw_scores` are ours."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    model: str
+    query: str
+    documents: Given
+    top_n: Count | None = None
+    max_tokens_per_doc: Count | None = None
+    priority: Annotated[int, Field(ge=0, le=999)] | None = None
+    instruction: str | None = None
+    raw_scores: bool = False
+
+
+class V1(Body):
+    """The first version: documents may be objects of any fields, of which `rank_fields` are read."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    query: str
+    documents: Annotated[list[str | dict[str, Any]], FailFast()]
+    model: str | None = None
+    top_n: Count | None = None
+    rank_fields: list[str] | None = None
+    return_documents: bool = False
+    max_chunks_per_doc: Count | None = None
+    max_tokens_per_doc: Count | None = None
+    instruction: str | None = None
+    raw_scores: bool = False
+
+
+class Echo(TypedDict):
+    """A document in a result."""
+
+    text: str
+
+
+class Result(TypedDict):
+    """One document's score."""
+
+    index: int
+    relevance_score: float
+    document: NotRequired[Echo]
+
+
+class Version(TypedDict):
+    """Of the interface."""
+
+    version: Literal["1", "2"]
+    is_experimental: bool
+
+
+class Units(TypedDict):
+    """What Cohere would bill."""
+
+    search_units: int
+
+
+class Tokens(TypedDict):
+    """Tokens that were read."""
+
+    input_tokens: int
+
+
+class Meta(TypedDict):
+    """Beside the results."""
+
+    api_version: Version
+    billed_units: Units
+    tokens: Tokens
+    warnings: NotRequired[list[str]]
+
+
+class Answer(TypedDict):
+    """The answer of both versions."""
+
+    id: str
+    results: list[Result]
+    meta: Meta
+
+
+def read_v2(body: V2) -> Asked:
+    """What a body of the second version asks for."""
+    _check(body.query, body.documents)
+    return Asked(
+        model=body.model,
+        queries=[body.query],
+        documents=documents_of(body.documents),
+        top=body.top_n,
+        raw=body.raw_scores,
+        instruction=body.instruction,
+        document_tokens=body.max_tokens_per_doc,
+    )
+
+
+def read_v1(body: V1) -> Asked:
+    """What a body of the first version asks for.
+
+    Raises:
+        RefusedError: a document without the fields that are to be read.
+    """
+    _check(body.query, body.documents)
+    return Asked(
+        model=body.model,
+        queries=[body.query],
+        documents=[_fields(number, one, body.rank_fields) for number, one in enumerate(body.documents)],
+        top=body.top_n,
+        echo=body.return_documents,
+        raw=body.raw_scores,
+        instruction=body.instruction,
+        document_tokens=body.max_tokens_per_doc,
+    )
+
+
+def _check(query: str, documents: list[Any]) -> None:
+    try:
+        check_texts(query, documents)
+    except RefusedError as refused:
+        raise RefusedError(refused.kind, f"invalid request: {refused.message}") from None
+
+
+def _fields(number: int, document: str | dict[str, Any], wanted: list[str] | None) -> Document:
+    if isinstance(document, str):
+        return document
+    values = []
+    for name in wanted or ["text"]:
+        value = document.get(name)
+        if not isinstance(value, str):
+            raise RefusedError("malformed", f"documents.{number}: expected a string in the field {name!r}")
+        values.append(value)
+    return "\n".join(values)
+
+
+def meta(answered: Answered, version: Literal["1", "2"]) -> Meta:
+    """What stands beside the results."""
+    units = -(-len(answered.values) // DOCUMENTS_PER_UNIT)
+    found: Meta = {
+        "api_version": {"version": version, "is_experimental": False},
+        "billed_units": {"search_units": units},
+        "tokens": {"input_tokens": answered.tokens},
+    }
+    if answered.cut:
+        found["warnings"] = warnings_of(answered)
+    return found
+
+
+def results(asked: Asked, answered: Answered) -> list[Result]:
+    """Results as Cohere and Jina have them, best first."""
+    found: list[Result] = []
+    for index in answered.order[: asked.top]:
+        one: Result = {"index": index, "relevance_score": answered.values[index]}
+        if asked.echo:
+            one["document"] = {"text": text_of(asked.documents[index])}
+        found.append(one)
+    return found
+
+
+def answer_v2(asked: Asked, answered: Answered) -> Answer:
+    """The second version's answer."""
+    return {"id": answered.id, "results": results(asked, answered), "meta": meta(answered, "2")}
+
+
+def answer_v1(asked: Asked, answered: Answered) -> Answer:
+    """The first version's answer."""
+    return {"id": answered.id, "results": results(asked, answered), "meta": meta(answered, "1")}
+
+
+def refuse(refused: RefusedError, status: int, request_id: str) -> dict[str, Any]:
+    """A refusal."""
+    return {"id": request_id, "message": refused.message}
+
+
+COHERE_V2 = Dialect("cohere", V2, read_v2, answer_v2, Answer, refuse)
+COHERE_V1 = Dialect("cohere-v1", V1, read_v1, answer_v1, Answer, refuse)

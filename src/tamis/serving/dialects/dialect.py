@@ -1,0 +1,108 @@
+"""What a dialect is, and how bodies are checked in all of them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError
+
+from tamis.models.serializer import Document
+from tamis.serving.asked import STATUS, Answered, Asked, Kind, RefusedError
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """One way to ask and to be answered.
+
+    Attributes:
+        name: For metrics and logs.
+        body: What a request may hold.
+        read: From a checked body to what is asked for.
+        answer: The answer's body.
+        answer_type: Of what `answer` returns, for the description of the interface.
+        refuse: The body of a refusal; None for an empty one.
+        statuses: Where they differ from `STATUS`.
+    """
+
+    name: str
+    body: type[BaseModel]
+    read: Callable[[Any], Asked]
+    answer: Callable[[Asked, Answered], Any]
+    answer_type: Any
+    refuse: Callable[[RefusedError, int, str], Any]
+    statuses: Mapping[Kind, int] = field(default_factory=dict)
+
+    def asked(self, body: Mapping[str, Any]) -> Asked:
+        """What a body asks for.
+
+        Raises:
+            RefusedError: names the first field that cannot be used.
+        """
+        try:
+            return self.read(self.body.model_validate(body))
+        except ValidationError as error:
+            raise RefusedError("malformed", _line(error)) from None
+
+    def status(self, kind: Kind) -> int:
+        """HTTP status of a refusal."""
+        return self.statuses.get(kind, STATUS[kind])
+
+
+class Body(BaseModel):
+    """Types are taken at their word: "3" is no number. Fields that are not known are ignored."""
+
+    model_config = ConfigDict(strict=True, extra="ignore")
+
+
+class Text(Body):
+    """A document as an object."""
+
+    text: str
+    title: str | None = None
+
+
+Given = Annotated[list[str | Text], FailFast()]
+Count = Annotated[int, Field(ge=1, le=2**31)]
+CountOrAll = Annotated[int, Field(ge=0, le=2**31)]
+
+
+def documents_of(given: Sequence[str | Text]) -> list[Document]:
+    """Documents as the engine takes them."""
+    return [
+        one if isinstance(one, str) else {"text": one.text, "title": one.title} if one.title else one.text
+        for one in given
+    ]
+
+
+def check_texts(query: str, documents: Sequence[Any], names: tuple[str, str] = ("query", "documents")) -> None:
+    """Refuse an empty query and an empty list.
+
+    Raises:
+        RefusedError: of kind `empty`.
+    """
+    if not query.strip():
+        raise RefusedError("empty", f"{names[0]} must not be empty or be only whitespace")
+    if not documents:
+        raise RefusedError("empty", f"list of {names[1]} must not be empty")
+
+
+def _line(error: ValidationError) -> str:
+    """One line of pydantic's report: the place of the first error, and all that was expected there."""
+    found = error.errors(include_url=False, include_input=False, include_context=False)
+    first = found[0]
+    if first["type"] == "extra_forbidden":
+        return f"unknown field: parameter '{first['loc'][-1]}' is not a valid field"
+    place = _place(first["loc"])
+    said = [
+        "an object" if one["type"] in ("model_type", "dict_type") else one["msg"].removeprefix("Input should be ")
+        for one in found
+        if _place(one["loc"]) == place
+    ]
+    expected = "expected " if first["msg"].startswith("Input should be ") else ""
+    return f"{place or 'body'}: {expected}{' or '.join(dict.fromkeys(said))}"
+
+
+def _place(location: tuple[int | str, ...]) -> str:
+    """A field and perhaps an index; what follows are pydantic's own names of alternatives."""
+    indexed = [place for place, part in enumerate(location) if isinstance(part, int)]
+    return ".".join(map(str, location[: indexed[0] + 1 if indexed else 1]))

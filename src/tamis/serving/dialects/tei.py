@@ -1,0 +1,80 @@
+"""Text Embeddings Inference: `/rerank` with `texts`, a bare array as the answer."""
+
+from typing import Annotated, Any, Literal, NotRequired
+
+from pydantic import FailFast
+from typing_extensions import TypedDict
+
+from tamis.serving.asked import Answered, Asked, Kind, RefusedError, text_of
+from tamis.serving.dialects.dialect import Body, Dialect, check_texts
+
+ERROR_TYPES: dict[Kind, str] = {
+    "empty": "Empty",
+    "overloaded": "Overloaded",
+    "draining": "Unhealthy",
+    "failed": "Backend",
+    "too late": "Backend",
+}
+"""`error_type` of refusals; all others are `Validation`."""
+
+
+class Rerank(Body):
+    """Long texts are cut unless `truncate` is false; `model` and `instruction` are ours."""
+
+    query: str
+    texts: Annotated[list[str], FailFast()]
+    truncate: bool | None = None
+    truncation_direction: Literal["left", "Left", "right", "Right"] = "right"
+    raw_scores: bool = False
+    return_text: bool = False
+    model: str | None = None
+    instruction: str | None = None
+
+
+class Rank(TypedDict):
+    """One text's score."""
+
+    index: int
+    score: float
+    text: NotRequired[str]
+
+
+def read(body: Rerank) -> Asked:
+    """What a body asks for.
+
+    Raises:
+        RefusedError: texts are to be cut on the left.
+    """
+    check_texts(body.query, body.texts, ("query", "texts"))
+    if body.truncation_direction.lower() == "left":
+        raise RefusedError("malformed", "truncation_direction: texts are cut on the right only")
+    return Asked(
+        model=body.model,
+        queries=[body.query],
+        documents=body.texts,
+        echo=body.return_text,
+        raw=body.raw_scores,
+        instruction=body.instruction,
+        cut=body.truncate is not False,
+    )
+
+
+def answer(asked: Asked, answered: Answered) -> list[Rank]:
+    """The answer, best first."""
+    found: list[Rank] = []
+    for index in answered.order:
+        one: Rank = {"index": index, "score": answered.values[index]}
+        if asked.echo:
+            one["text"] = text_of(asked.documents[index])
+        found.append(one)
+    return found
+
+
+def refuse(refused: RefusedError, status: int, request_id: str) -> dict[str, Any] | None:
+    """A refusal; a wrong key is told by the status alone."""
+    if refused.kind == "unauthorized":
+        return None
+    return {"error": refused.message, "error_type": ERROR_TYPES.get(refused.kind, "Validation")}
+
+
+TEI = Dialect("tei", Rerank, read, answer, list[Rank], refuse)

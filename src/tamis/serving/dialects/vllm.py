@@ -1,0 +1,212 @@
+"""vLLM: `/rerank` and `/score`, under any version."""
+
+from typing import Any, Literal
+
+from typing_extensions import TypedDict
+
+from tamis.serving.asked import Answered, Asked, Kind, RefusedError, text_of
+from tamis.serving.dialects.dialect import Body, CountOrAll, Dialect, Given, Text, check_texts, documents_of
+
+ERROR_TYPES = {
+    400: "BadRequestError",
+    404: "NotFoundError",
+    405: "MethodNotAllowedError",
+    408: "TimeoutError",
+    413: "RequestEntityTooLargeError",
+    429: "RateLimitError",
+    500: "InternalServerError",
+    503: "ServiceUnavailableError",
+    504: "TimeoutError",
+}
+STATUSES: dict[Kind, int] = {"malformed": 400, "empty": 400}
+
+ONLY_HERE = frozenset({"max_tokens_per_query", "truncate_prompt_tokens", "truncation_side", "use_activation", "user"})
+"""Fields that tell a body of vLLM from one of Cohere or Jina."""
+
+Side = list[str | Text] | str | Text
+
+
+class Knobs(Body):
+    """What `/rerank` and `/score` share; `raw_scores` is ours. Unknown fields are ignored, as vLLM does."""
+
+    model: str | None = None
+    truncate_prompt_tokens: int | None = None
+    truncation_side: Literal["left", "right"] | None = None
+    use_activation: bool | None = None
+    instruction: str | None = None
+    max_tokens_per_doc: CountOrAll = 0
+    max_tokens_per_query: CountOrAll = 0
+    raw_scores: bool = False
+
+
+class Rerank(Knobs):
+    """A query and its documents; `top_n` 0 is all."""
+
+    query: str
+    documents: Given
+    top_n: CountOrAll | None = 0
+    top_k: CountOrAll | None = 0
+
+
+class Score(Knobs):
+    """Two sides, one to one, one to many, or many to as many."""
+
+    text_1: Side | None = None
+    text_2: Side | None = None
+    queries: Side | None = None
+    documents: Side | None = None
+    items: Side | None = None
+    data_1: Side | None = None
+    data_2: Side | None = None
+
+
+class Usage(TypedDict):
+    """Tokens that were read."""
+
+    prompt_tokens: int
+    total_tokens: int
+
+
+class ScoreUsage(Usage):
+    """Beside them, none that were written."""
+
+    completion_tokens: int
+
+
+class Echo(TypedDict):
+    """A document in a result."""
+
+    text: str
+    multi_modal: None
+
+
+class Result(TypedDict):
+    """One document's score."""
+
+    index: int
+    document: Echo
+    relevance_score: float
+
+
+class RerankAnswer(TypedDict):
+    """The answer of `/rerank`."""
+
+    id: str
+    model: str
+    usage: Usage
+    results: list[Result]
+
+
+class ScoreResult(TypedDict):
+    """One pair's score."""
+
+    index: int
+    object: Literal["score"]
+    score: float
+
+
+class ScoreAnswer(TypedDict):
+    """The answer of `/score`."""
+
+    id: str
+    object: Literal["list"]
+    created: int
+    model: str
+    data: list[ScoreResult]
+    usage: ScoreUsage
+
+
+def read_rerank(body: Rerank) -> Asked:
+    """What a body of `/rerank` asks for."""
+    check_texts(body.query, body.documents)
+    return _asked(body, [body.query], body.documents, (body.top_n or body.top_k) or None)
+
+
+def read_score(body: Score) -> Asked:
+    """What a body of `/score` asks for.
+
+    Raises:
+        RefusedError: sides that are missing or do not fit each other.
+    """
+    first = _one_of(body, ("text_1", "queries", "data_1"))
+    second = _one_of(body, ("text_2", "documents", "items", "data_2"))
+    queries = [one if isinstance(one, str) else one.text for one in _as_list(first)]
+    documents = _as_list(second)
+    if not queries or not documents:
+        raise RefusedError("empty", "both sides need at least one text")
+    if len(queries) not in (1, len(documents)):
+        raise RefusedError("malformed", f"{len(queries)} texts on the first side, {len(documents)} on the second")
+    for query in queries:
+        check_texts(query, documents)
+    return _asked(body, queries, documents, None)
+
+
+def _as_list(side: list[str | Text] | str | Text) -> list[str | Text]:
+    return side if isinstance(side, list) else [side]
+
+
+def _one_of(body: Score, names: tuple[str, ...]) -> list[str | Text] | str | Text:
+    for name in names:
+        side: list[str | Text] | str | Text | None = getattr(body, name)
+        if side is not None:
+            return side
+    raise RefusedError("malformed", f"{names[0]}: missing; {' or '.join(names[1:])} will do too")
+
+
+def _asked(body: Knobs, queries: list[str], documents: list[str | Text], top: int | None) -> Asked:
+    if body.truncation_side == "left":
+        raise RefusedError("malformed", "truncation_side: texts are cut on the right only")
+    if body.truncate_prompt_tokens and body.truncate_prompt_tokens != -1:
+        raise RefusedError("malformed", "truncate_prompt_tokens: only -1 is known; max_tokens_per_doc cuts documents")
+    return Asked(
+        model=body.model,
+        queries=queries,
+        documents=documents_of(documents),
+        top=top,
+        echo=True,
+        raw=body.raw_scores or body.use_activation is False,
+        instruction=body.instruction,
+        document_tokens=body.max_tokens_per_doc or None,
+        query_tokens=body.max_tokens_per_query or None,
+    )
+
+
+def answer_rerank(asked: Asked, answered: Answered) -> RerankAnswer:
+    """The answer of `/rerank`, best first."""
+    return {
+        "id": f"score-{answered.id}",
+        "model": answered.model,
+        "usage": {"prompt_tokens": answered.tokens, "total_tokens": answered.tokens},
+        "results": [
+            {
+                "index": index,
+                "document": {"text": text_of(asked.documents[index]), "multi_modal": None},
+                "relevance_score": answered.values[index],
+            }
+            for index in answered.order[: asked.top]
+        ],
+    }
+
+
+def answer_score(asked: Asked, answered: Answered) -> ScoreAnswer:
+    """The answer of `/score`, in the order of the request."""
+    return {
+        "id": f"score-{answered.id}",
+        "object": "list",
+        "created": answered.created,
+        "model": answered.model,
+        "data": [{"index": index, "object": "score", "score": value} for index, value in enumerate(answered.values)],
+        "usage": {"prompt_tokens": answered.tokens, "total_tokens": answered.tokens, "completion_tokens": 0},
+    }
+
+
+def refuse(refused: RefusedError, status: int, request_id: str) -> dict[str, Any]:
+    """A refusal."""
+    if refused.kind == "unauthorized":
+        return {"error": "Unauthorized"}
+    kind = ERROR_TYPES.get(status, "BadRequestError")
+    return {"error": {"message": refused.message, "type": kind, "param": None, "code": status}}
+
+
+VLLM_RERANK = Dialect("vllm", Rerank, read_rerank, answer_rerank, RerankAnswer, refuse, STATUSES)
+VLLM_SCORE = Dialect("vllm-score", Score, read_score, answer_score, ScoreAnswer, refuse, STATUSES)
