@@ -232,7 +232,7 @@ class Reranker:
         self, pairs: Iterable[DocumentPair], instruction: str | None = None, window: int = WINDOW
     ) -> Iterator[Scored]:
         """As `score_pairs`, one result per window of pairs, in order: memory stays flat however many there are."""
-        return score_stream(self.scorer, _checked(pairs, self.serializer.title), instruction, window)
+        return score_stream(self.scorer, check_pairs(pairs, self.serializer.title), instruction, window)
 
     def score(
         self, query: str, documents: Iterable[Document], instruction: str | None = None, window: int = WINDOW
@@ -263,7 +263,7 @@ def _is_single(inputs: Sequence[DocumentPair] | DocumentPair) -> bool:
     )
 
 
-def _checked(pairs: Iterable[DocumentPair], title: str) -> Iterator[Pair]:
+def check_pairs(pairs: Iterable[DocumentPair], title: str) -> Iterator[Pair]:
     """Pairs of plain texts.
 
     Raises:

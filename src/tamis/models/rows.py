@@ -31,6 +31,11 @@ class Row:
     cut: bool
     emptied: bool
 
+    @property
+    def length(self) -> int:
+        """How many tokens."""
+        return len(self.ids)
+
 
 def keep(query: int, document: int, room: int) -> tuple[int, int]:
     """How many tokens of query and document are kept so that both fit into `room`.

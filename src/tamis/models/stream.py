@@ -15,7 +15,13 @@ WINDOW = 4096
 
 
 class Scorer(Protocol):
-    """What every family becomes."""
+    """What every family becomes.
+
+    Attributes:
+        token_budget: Most tokens per forward pass, padding included.
+    """
+
+    token_budget: int
 
     def encode(self, pairs: Sequence[Pair], instruction: str | None = None) -> list[Any]:
         """Tokenise pairs; needs no model."""

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from torch import Tensor
 
 from tamis.errors import InputError
 from tamis.models.rows import Pair
@@ -19,6 +20,11 @@ class ApartRow:
     document: tuple[int, ...]
     cut: bool
     emptied: bool
+
+    @property
+    def length(self) -> int:
+        """Tokens of both texts."""
+        return len(self.query) + len(self.document)
 
 
 class WarmScorer:
@@ -54,11 +60,18 @@ class WarmScorer:
         encoded = self.student.encoder.encodings(ordered, prefix, limit)
         return {text: (tuple(one.ids), bool(one.overflowing)) for text, one in zip(ordered, encoded, strict=True)}
 
-    def logits(self, rows: Sequence[ApartRow]) -> np.ndarray:
-        """float32 [rows], in their order."""
+    def logits(self, rows: Sequence[ApartRow], known: dict[tuple[int, ...], Tensor] | None = None) -> np.ndarray:
+        """float32 [rows], in their order.
+
+        Args:
+            rows: What `encode` gave.
+            known: States of queries that were read before; those read now are put in.
+        """
         student = self.student
-        queries, documents = sorted({row.query for row in rows}), sorted({row.document for row in rows})
-        query_of = dict(zip(queries, student.read(queries), strict=True))
+        query_of = {} if known is None else known
+        queries = sorted({row.query for row in rows} - query_of.keys())
+        documents = sorted({row.document for row in rows})
+        query_of.update(zip(queries, student.read(queries), strict=True))
         document_of = dict(zip(documents, student.read(documents), strict=True))
         values = np.empty(len(rows), np.float32)
         for batch, found in score_prepared(

@@ -1,0 +1,265 @@
+"""One model behind a queue: requests come from an event loop, one thread tokenises, another one scores batches.
+
+The thread that scores is the only one that touches the weights. A request whose client has left, or whose time is up,
+is taken out of the queue at once; at most one batch is computed for nothing.
+"""
+
+import asyncio
+import logging
+import threading
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tamis.errors import InputError
+from tamis.formulas.ranking import rank_order, tie_key
+from tamis.models.reranker import Reranker, bounded, check_pairs
+from tamis.models.rows import SLICE, Pair, plain_backend
+from tamis.models.warm_scorer import WarmScorer
+from tamis.serving.asked import Asked, RefusedError
+from tamis.serving.queue import FairQueue, Waiting
+
+logger = logging.getLogger(__name__)
+
+LONGEST_WAIT = 60
+"""Seconds: no client is told to wait longer before its next try."""
+
+KNOWN_QUERIES = 256
+"""Queries whose states a warm model keeps between batches: 100 kB each for a body of 384 and 64 tokens."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What a model says about a request.
+
+    Attributes:
+        values: Logit or bounded score of each document.
+        order: Indices, best first; ties as in `Reranker.rank`.
+        tokens: Of all pairs.
+        cut: Indices of documents of which something did not fit.
+        waited: Seconds before the first of its batches was begun.
+    """
+
+    values: list[float]
+    order: list[int]
+    tokens: int
+    cut: list[int]
+    waited: float
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one forward pass did, for the metrics.
+
+    Attributes:
+        pairs: How many were scored.
+        tokens: Their tokens, without padding.
+        seconds: How long it took.
+        failed: Whether the model raised.
+    """
+
+    pairs: int
+    tokens: int
+    seconds: float
+    failed: bool
+
+
+class _Job(Waiting):
+    """A request in the queue."""
+
+    def __init__(self, rows: Sequence[Any], lengths: Sequence[int], loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(rows, lengths)
+        self.lengths = lengths
+        self.logits = np.full(len(rows), np.nan, np.float32)
+        self.loop = loop
+        self.done: asyncio.Future[None] = loop.create_future()
+        self.entered = time.monotonic()
+        self.begun = 0.0
+
+    def finish(self, error: RefusedError | None = None) -> None:
+        """Wake the request up, from any thread."""
+
+        def wake() -> None:
+            if not self.done.done():
+                if error:
+                    self.done.set_exception(error)
+                else:
+                    self.done.set_result(None)
+
+        with suppress(RuntimeError):  # the loop is closed: nobody waits
+            self.loop.call_soon_threadsafe(wake)
+
+
+class Engine:
+    """A reranker that many requests share.
+
+    Attributes:
+        reranker: The model.
+        most_pairs: Pairs that may wait at a time, those being scored included.
+        pairs: How many do.
+    """
+
+    def __init__(
+        self, reranker: Reranker, most_pairs: int, watch: Callable[[Batch], None] = lambda batch: None
+    ) -> None:
+        """Start the threads.
+
+        Args:
+            reranker: The model; nothing else may use it from now on.
+            most_pairs: Pairs that may wait at a time.
+            watch: Told of each batch, on the thread that scores.
+        """
+        self.reranker = reranker
+        self.most_pairs = most_pairs
+        self.pairs = 0
+        self._watch = watch
+        self._queue = FairQueue(reranker.scorer.token_budget)
+        self._changed = threading.Condition()
+        self._closed = False
+        self._rate = 0.0
+        self._words = plain_backend(reranker.tokenizer)
+        self._known: dict[tuple[int, ...], Any] = {}
+        self._tokeniser = ThreadPoolExecutor(1, thread_name_prefix="tokenise")
+        self._worker = threading.Thread(target=self._work, name="score", daemon=True)
+        self._worker.start()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread that scores runs."""
+        return self._worker.is_alive()
+
+    async def score(self, asked: Asked) -> Scores:
+        """Score a request beside all others; cancelling it frees its work.
+
+        Raises:
+            RefusedError: the queue is full, the texts cannot be scored, or the model failed.
+        """
+        count = len(asked.documents)
+        if self.pairs + count > self.most_pairs:
+            wait = min(max(1, round(self.pairs / self._rate)), LONGEST_WAIT) if self._rate else 1
+            raise RefusedError(
+                "overloaded", f"{self.pairs} pairs wait already, at most {self.most_pairs} may; try again later", wait
+            )
+        self.pairs += count
+        try:
+            return await self._score(asked)
+        except InputError as error:
+            raise RefusedError("malformed", str(error)) from None
+        finally:
+            self.pairs -= count
+
+    async def _score(self, asked: Asked) -> Scores:
+        pairs, shortened, unique = await self._tokenise(self._checked, asked)
+        rows: list[Any] = []
+        for start in range(0, len(unique), SLICE):  # so that others are tokenised in between, and a cancelled one stops
+            part = unique[start : start + SLICE]
+            rows += await self._tokenise(self.reranker.scorer.encode, part, asked.instruction)
+        row_of = {pair: place for place, pair in enumerate(unique)}
+        places = [row_of[pair] for pair in pairs]
+        cut = [index for index, place in enumerate(places) if shortened[index] or rows[place].cut]
+        if cut and not asked.cut:
+            raise RefusedError("malformed", f"document {cut[0]} is too long, and truncation was not allowed")
+        job = _Job(rows, [row.length for row in rows], asyncio.get_running_loop())
+        with self._changed:
+            self._queue.add(job)
+            self._changed.notify()
+        try:
+            await job.done
+        finally:
+            with self._changed:
+                self._queue.remove(job)
+        logits = job.logits[places]
+        order = rank_order(logits.astype(np.float64), [tie_key(*pair) for pair in pairs])
+        values = logits if asked.raw else bounded(logits, self.reranker.activation)
+        tokens = sum(job.lengths[place] for place in places)
+        return Scores(values.tolist(), [int(i) for i in order], tokens, cut, job.begun - job.entered)
+
+    async def _tokenise(self, work: Callable[..., Any], *arguments: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._tokeniser, work, *arguments)
+
+    def _checked(self, asked: Asked) -> tuple[list[Pair], list[bool], list[Pair]]:
+        """Pairs of plain texts, cut to the request's own limits; which of them were; and each different pair once."""
+        pairs, shortened = [], []
+        queries = {query: self._shorten(query, asked.query_tokens) for query in set(asked.queries)}
+        for query, document in check_pairs(asked.pairs(), self.reranker.serializer.title):
+            shorter = queries[query], self._shorten(document, asked.document_tokens)
+            pairs.append(shorter)
+            shortened.append(shorter != (query, document))
+        return pairs, shortened, sorted(set(pairs))
+
+    def _shorten(self, text: str, tokens: int | None) -> str:
+        if tokens is None:
+            return text
+        ends = [end for _, end in self._words.encode(text, add_special_tokens=False).offsets]
+        return text[: ends[tokens - 1]] if len(ends) > tokens else text
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                while not self._closed and not len(self._queue):
+                    self._changed.wait()
+                if self._closed:
+                    return
+                batch = self._queue.next_batch()
+            self._run(batch)
+
+    def _run(self, batch: list[tuple[Waiting, list[int]]]) -> None:
+        jobs = [(job, places) for job, places in batch if isinstance(job, _Job)]
+        rows = [job.rows[place] for job, places in jobs for place in places]
+        start = time.monotonic()
+        for job, _ in jobs:
+            job.begun = job.begun or start
+        error: Exception | None = None
+        try:
+            logits = self._logits(rows)
+        except Exception as raised:  # whatever a model raises fails the requests of this batch, never the server
+            error, logits = raised, np.full(len(rows), np.nan, np.float32)
+            log_failure(raised, "a model failed")
+        seconds = time.monotonic() - start
+        offset = 0
+        for job, places in jobs:
+            self._give(job, places, logits[offset : offset + len(places)])
+            offset += len(places)
+        rate = len(rows) / max(seconds, 1e-6)
+        self._rate = 0.8 * self._rate + 0.2 * rate if self._rate else rate
+        self._watch(Batch(len(rows), sum(row.length for row in rows), seconds, error is not None))
+
+    def _logits(self, rows: Sequence[Any]) -> np.ndarray:
+        scorer = self.reranker.scorer
+        if not isinstance(scorer, WarmScorer):
+            return scorer.logits(rows)
+        if len(self._known) > KNOWN_QUERIES:
+            self._known.clear()
+        return scorer.logits(rows, self._known)
+
+    def _give(self, job: _Job, places: list[int], logits: np.ndarray) -> None:
+        """Write logits down; a request that has all, or one that is not finite, is woken up."""
+        job.logits[places] = logits
+        job.left -= len(places)
+        if not np.isfinite(logits).all():
+            with self._changed:
+                self._queue.remove(job)
+            job.finish(RefusedError("failed", "the model failed on this request or on one scored beside it"))
+        elif not job.left:
+            job.finish()
+
+    def close(self) -> None:
+        """Stop the threads after the batch under way."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        self._worker.join()
+        self._tokeniser.shutdown(cancel_futures=True)
+
+
+def log_failure(error: Exception, what: str) -> None:
+    """Say what failed and where; the error's own words might hold a request's text."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
+    logger.error(what, extra={"facts": {"error": type(error).__name__, "where": where}})
