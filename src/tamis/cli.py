@@ -264,6 +264,40 @@ def rerank(
 
 
 @app.command()
+def serve(
+    models: Annotated[
+        list[str], typer.Argument(help="tamis-base, folders or hub names of rerankers, or NAME=FOLDER; first: default")
+    ],
+    host: Annotated[str, typer.Option(help="Address to listen on")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port; 0 for any that is free")] = 8000,
+    precision: Annotated[str, typer.Option(help="Of the models: float32, bfloat16 or auto")] = "float32",
+    keys: Annotated[
+        Path | None, typer.Option(help="File of API keys, one a line; also TAMIS_API_KEYS in the environment")
+    ] = None,
+    cors: Annotated[
+        list[str] | None, typer.Option(metavar="ORIGIN", help="Web page that may ask from a browser; repeatable")
+    ] = None,
+    queue: Annotated[int, typer.Option(help="Pairs that may wait at each model; more are told to come again")] = 4096,
+    documents: Annotated[int, typer.Option(help="Most documents of a request")] = 1000,
+    characters: Annotated[int, typer.Option(help="Most characters of a text")] = 200_000,
+    body: Annotated[int, typer.Option(help="Most bytes of a request")] = 16 * 2**20,
+    deadline: Annotated[float, typer.Option(help="Most seconds until a request is answered")] = 60.0,
+) -> None:
+    """Serve rerankers over HTTP, as Cohere, Jina, TEI and vLLM do; Ctrl-C or SIGTERM answers what is under way."""
+    from tamis.errors import MissingPartError
+
+    try:
+        from tamis.serving.app import Limits
+        from tamis.serving.serve import Settings
+        from tamis.serving.serve import serve as serve_models
+    except ModuleNotFoundError as error:
+        raise MissingPartError(f"{error.name} is not installed; pip install 'tamis[serve]'") from None
+    _quiet_libraries()
+    limits = Limits(body, documents, characters, deadline)
+    serve_models(models, Settings(host, port, precision, queue, limits, keys, cors or ()))
+
+
+@app.command()
 def export(
     model: Annotated[str, typer.Argument(help="Folder or hub name of a reranker")],
     out: Annotated[Path, typer.Argument(help="New folder to write")],

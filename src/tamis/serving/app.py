@@ -1,0 +1,351 @@
+"""HTTP: bodies in, dialects' answers out. Everything about scores is the engine's."""
+
+import asyncio
+import logging
+import re
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from http import HTTPStatus
+from operator import attrgetter
+from typing import Any
+
+from pydantic_core import from_json
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from tamis.serving.asked import Answered, Asked, Kind, RefusedError, text_of
+from tamis.serving.dialects.choosing import PATHS, choose
+from tamis.serving.dialects.dialect import Dialect
+from tamis.serving.dialects.vllm import VLLM_RERANK
+from tamis.serving.engine import Engine, Scores, log_failure
+from tamis.serving.keys import Keys
+from tamis.serving.metrics import Metrics
+from tamis.serving.openapi import describe
+
+logger = logging.getLogger(__name__)
+
+OPEN_PATHS = ("/health", "/ready")
+"""Paths that need no key."""
+
+LEFT = 499
+"""Status in the logs of a request whose client did not wait for the answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a request may hold.
+
+    Attributes:
+        body_bytes: Most bytes of a body.
+        documents: Most documents of a request.
+        characters: Most characters of a query, an instruction or a document.
+        seconds: Most seconds from the first byte to the answer.
+    """
+
+    body_bytes: int = 16 * 2**20
+    documents: int = 1000
+    characters: int = 200_000
+    seconds: float = 60.0
+
+    def check(self, asked: Asked) -> None:
+        """Refuse what is too much.
+
+        Raises:
+            RefusedError: of kind `malformed`, with both numbers.
+        """
+        if len(asked.documents) > self.documents:
+            raise RefusedError("malformed", f"{len(asked.documents)} documents, at most {self.documents} are taken")
+        texts = [*asked.queries, asked.instruction or "", *map(text_of, asked.documents)]
+        longest = max(map(len, texts))
+        if longest > self.characters:
+            raise RefusedError("malformed", f"a text of {longest} characters, at most {self.characters} are taken")
+
+
+class Service:
+    """What lies behind the paths.
+
+    Attributes:
+        engines: By name; the first one answers requests that name none.
+        limits: Of each request.
+        keys: Who may ask.
+        metrics: What was done.
+        draining: Whether new requests are refused.
+        under_way: Requests that are being answered.
+    """
+
+    def __init__(self, engines: Mapping[str, Engine], limits: Limits, keys: Keys, metrics: Metrics) -> None:
+        self.engines = engines
+        self.limits = limits
+        self.keys = keys
+        self.metrics = metrics
+        self.draining = False
+        self.under_way = 0
+        self._started = int(time.time())
+        for name, engine in engines.items():
+            metrics.waiting.labels(name).set_function(partial(attrgetter("pairs"), engine))
+
+    async def rerank(self, request: Request) -> Response:
+        """Answer one of the dialects' paths."""
+        facts = request.state.facts
+        dialect = PATHS[request.url.path][0]
+        self.under_way += 1
+        try:
+            dialect, body = await self._body(request, dialect)
+            facts["dialect"] = dialect.name
+            asked = dialect.asked(body)
+            self.limits.check(asked)
+            return await self._answer(request, dialect, asked)
+        except RefusedError as refused:
+            facts["refused"] = refused.kind
+            return refusal(dialect, refused, facts["request_id"])
+        finally:
+            self.under_way -= 1
+
+    async def _body(self, request: Request, dialect: Dialect) -> tuple[Dialect, Mapping[str, Any]]:
+        request.state.facts["dialect"] = dialect.name
+        if self.draining:
+            raise RefusedError("draining", "the server is about to stop", 1)
+        try:
+            async with asyncio.timeout(self.limits.seconds):
+                raw = await _read(request, self.limits.body_bytes)
+        except TimeoutError:
+            raise RefusedError("too slow", f"the body did not come within {self.limits.seconds:g} seconds") from None
+        try:
+            body = from_json(raw, allow_inf_nan=False)
+        except ValueError as error:
+            raise RefusedError("malformed", f"body: not JSON: {error}") from None
+        if not isinstance(body, dict):
+            raise RefusedError("malformed", f"body: expected an object, got {type(body).__name__}")
+        return choose(request.url.path, body), body
+
+    async def _answer(self, request: Request, dialect: Dialect, asked: Asked) -> Response:
+        facts = request.state.facts
+        name = asked.model or next(iter(self.engines))
+        if name not in self.engines:
+            known = ", ".join(self.engines)
+            raise RefusedError("unknown model", f"model {name[:100]!r} is not served here; there are {known}")
+        facts |= {"model": name, "pairs": len(asked.documents)}
+        left = self.limits.seconds - (time.monotonic() - facts["begun"])
+        scores = await _while_wanted(request, self.engines[name].score(asked), left, self.limits.seconds)
+        facts |= {"tokens": scores.tokens, "cut": len(scores.cut)}
+        self.metrics.waited.labels(name).observe(scores.waited)
+        self.metrics.cut.labels(name).inc(len(scores.cut))
+        answered = Answered(
+            id=facts["request_id"],
+            model=name,
+            created=int(time.time()),
+            values=scores.values,
+            order=scores.order,
+            tokens=scores.tokens,
+            cut=scores.cut,
+        )
+        headers = {
+            "x-truncated-docs": str(len(scores.cut)),
+            "x-compute-tokens": str(scores.tokens),
+            "x-queue-time": str(round(1000 * scores.waited)),
+            "x-total-time": str(round(1000 * (time.monotonic() - facts["begun"]))),
+        }
+        return JSONResponse(dialect.answer(asked, answered), headers=headers)
+
+    async def models(self, request: Request) -> Response:
+        """Names of models, as OpenAI lists them."""
+        data = [
+            {
+                "id": name,
+                "object": "model",
+                "created": self._started,
+                "owned_by": "tamis",
+                "family": engine.reranker.family,
+                "activation": engine.reranker.activation,
+            }
+            for name, engine in self.engines.items()
+        ]
+        return JSONResponse({"object": "list", "data": data})
+
+    async def health(self, request: Request) -> Response:
+        """Whether every model's thread runs."""
+        alive = all(engine.alive for engine in self.engines.values())
+        return JSONResponse({"status": "ok" if alive else "a model's thread has ended"}, 200 if alive else 503)
+
+    async def ready(self, request: Request) -> Response:
+        """Whether new requests are taken."""
+        if self.draining:
+            return JSONResponse({"status": "draining"}, 503)
+        return await self.health(request)
+
+    async def told(self, request: Request) -> Response:
+        """Metrics."""
+        return Response(self.metrics.text(), media_type="text/plain; version=0.0.4")
+
+    async def described(self, request: Request) -> Response:
+        """The interface's description."""
+        return JSONResponse(describe())
+
+
+def create_app(service: Service, origins: Sequence[str] = ()) -> Starlette:
+    """The application.
+
+    Args:
+        service: What answers.
+        origins: Web pages that may ask from a browser; none by default.
+    """
+    middleware = [Middleware(Guard, service=service)]
+    if origins:
+        allowed = Middleware(
+            CORSMiddleware,
+            allow_origins=list(origins),
+            allow_methods=["GET", "POST"],
+            allow_headers=["authorization", "content-type", "x-request-id"],
+            expose_headers=["x-request-id", "x-truncated-docs", "retry-after"],
+        )
+        middleware.insert(0, allowed)
+    return Starlette(
+        routes=[
+            *[Route(path, service.rerank, methods=["POST"]) for path in PATHS],
+            Route("/v1/models", service.models),
+            Route("/health", service.health),
+            Route("/ready", service.ready),
+            Route("/metrics", service.told),
+            Route("/openapi.json", service.described),
+        ],
+        middleware=middleware,
+        exception_handlers={HTTPException: _not_here},
+    )
+
+
+class Guard:
+    """Around every request: its id, its key, its line in the log, and an answer whatever goes wrong."""
+
+    def __init__(self, app: ASGIApp, service: Service) -> None:
+        self._app = app
+        self._service = service
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope, receive)
+        facts: dict[str, Any] = {"request_id": _request_id(request), "begun": time.monotonic()}
+        request.state.facts = facts
+        status = LEFT
+
+        async def noted(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"].append((b"x-request-id", facts["request_id"].encode()))
+            await send(message)
+
+        try:
+            await self._within(request)(scope, receive, noted)
+        except ClientDisconnect:
+            self._service.metrics.abandoned.labels(facts.get("dialect", "")).inc()
+        except Exception as error:  # a fault of ours: told as such, in the dialect's shape, and the server goes on
+            log_failure(error, "a request failed")
+            if status == LEFT:
+                refused = RefusedError("failed", "the server failed on this request")
+                await refusal(_dialect(request), refused, facts["request_id"])(scope, receive, noted)
+        finally:
+            self._note(request, facts, status)
+
+    def _within(self, request: Request) -> ASGIApp:
+        allowed = request.url.path in OPEN_PATHS or self._service.keys.accept(request.headers.get("authorization", ""))
+        if allowed:
+            return self._app
+        refused = RefusedError("unauthorized", "invalid api token; send Authorization: Bearer KEY")
+        return refusal(_dialect(request), refused, request.state.facts["request_id"])
+
+    def _note(self, request: Request, facts: dict[str, Any], status: int) -> None:
+        seconds = time.monotonic() - facts.pop("begun")
+        if dialect := facts.get("dialect"):
+            self._service.metrics.requests.labels(dialect, facts.get("model", ""), str(status)).inc()
+            self._service.metrics.seconds.labels(dialect).observe(seconds)
+        if request.url.path in OPEN_PATHS and status == HTTPStatus.OK:
+            return  # probes every few seconds would bury the rest
+        facts |= {"method": request.method, "path": request.url.path[:200], "status": status}
+        logger.info("request", extra={"facts": facts | {"seconds": round(seconds, 4)}})
+
+
+def refusal(dialect: Dialect, refused: RefusedError, request_id: str) -> Response:
+    """The answer that says why there are no scores."""
+    status = dialect.status(refused.kind)
+    headers = {"retry-after": str(refused.retry_after)} if refused.retry_after else {}
+    if refused.kind in ("too large", "too slow"):
+        headers["connection"] = "close"  # the rest of the body is not read
+    body = dialect.refuse(refused, status, request_id)
+    return Response(status_code=status, headers=headers) if body is None else JSONResponse(body, status, headers)
+
+
+async def _not_here(request: Request, error: Exception) -> Response:
+    kind: Kind = "wrong method" if isinstance(error, HTTPException) and error.status_code == 405 else "not found"
+    what = f"{request.method} {request.url.path[:200]}: no such path here; /openapi.json lists them"
+    answer = refusal(_dialect(request), RefusedError(kind, what), request.state.facts["request_id"])
+    if isinstance(error, HTTPException) and error.headers:
+        answer.headers.update(error.headers)
+    return answer
+
+
+def _dialect(request: Request) -> Dialect:
+    return PATHS.get(request.url.path, (VLLM_RERANK,))[0]
+
+
+def _request_id(request: Request) -> str:
+    given = request.headers.get("x-request-id", "")
+    return given if re.fullmatch(r"[\w.:-]{1,100}", given, re.ASCII) else str(uuid.uuid4())
+
+
+async def _read(request: Request, most: int) -> bytes:
+    """A whole body.
+
+    Raises:
+        RefusedError: it is too large; read no further than that.
+        ClientDisconnect: the client has left.
+    """
+    refused = RefusedError("too large", f"the body is larger than {most} bytes")
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared) > most:
+        raise refused
+    parts, size = [], 0
+    async for part in request.stream():
+        parts.append(part)
+        size += len(part)
+        if size > most:
+            raise refused
+    return b"".join(parts)
+
+
+async def _while_wanted(request: Request, work: Coroutine[Any, Any, Scores], seconds: float, promised: float) -> Scores:
+    """The result of some work, which is cancelled when the client leaves or time is up.
+
+    Raises:
+        RefusedError: time is up.
+        ClientDisconnect: the client has left.
+    """
+    scoring = asyncio.ensure_future(work)
+    leaving = asyncio.ensure_future(_left(request.receive))
+    try:
+        done, _ = await asyncio.wait({scoring, leaving}, timeout=max(seconds, 0), return_when=asyncio.FIRST_COMPLETED)
+        if scoring in done:
+            return scoring.result()
+        if leaving in done:
+            raise ClientDisconnect
+        raise RefusedError("too late", f"not done within {promised:g} seconds")
+    finally:
+        scoring.cancel()
+        leaving.cancel()
+        await asyncio.gather(scoring, leaving, return_exceptions=True)
+
+
+async def _left(receive: Callable[[], Awaitable[Message]]) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,60 @@
+"""API keys: who may ask. Only their hashes are kept in memory."""
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+from pathlib import Path
+
+from tamis.errors import InputError
+
+VARIABLE = "TAMIS_API_KEYS"
+
+
+class Keys:
+    """Keys of which a request must bring one; without any, every request may pass."""
+
+    def __init__(self, keys: list[str]) -> None:
+        self._digests = [_digest(key) for key in keys]
+
+    def __len__(self) -> int:
+        """How many keys there are."""
+        return len(self._digests)
+
+    def accept(self, authorization: str) -> bool:
+        """Whether a request with this header `Authorization` may pass.
+
+        All keys are compared, each in constant time: the answer's delay says nothing about any of them.
+        """
+        if not self._digests:
+            return True
+        scheme, _, given = authorization.partition(" ")
+        found = _digest(given.strip())
+        equal = [hmac.compare_digest(found, digest) for digest in self._digests]
+        return scheme.lower() == "bearer" and any(equal)
+
+
+def read_keys(file: Path | None, environment: Mapping[str, str]) -> Keys:
+    """Keys of a file, one a line, and of the environment's `TAMIS_API_KEYS`, between commas or spaces.
+
+    Raises:
+        InputError: a file that cannot be read or holds no key, or a variable that is set and holds none.
+    """
+    keys: list[str] = []
+    if file is not None:
+        try:
+            lines = file.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"--keys {file}: cannot be read: {type(error).__name__}") from None
+        keys += [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+        if not keys:
+            raise InputError(f"--keys {file}: no key in it; put one on a line, or leave the option out")
+    if VARIABLE in environment:
+        named = environment[VARIABLE].replace(",", " ").split()
+        if not named:
+            raise InputError(f"{VARIABLE} is set and holds no key; unset it, or put keys into it")
+        keys += named
+    return Keys(keys)
+
+
+def _digest(key: str) -> bytes:
+    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()

@@ -1,0 +1,48 @@
+"""What Prometheus is told."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+
+from tamis.serving.engine import Batch
+
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+PAIRS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+
+
+class Metrics:
+    """Counters of one server, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        self.requests = self._counter("tamis_requests", "Requests answered", "dialect", "model", "status")
+        self.abandoned = self._counter("tamis_abandoned_requests", "Requests whose client left", "dialect")
+        self.seconds = Histogram(
+            "tamis_request_seconds", "Of answered requests", ["dialect"], buckets=SECONDS, registry=self.registry
+        )
+        self.waited = Histogram(
+            "tamis_queue_seconds", "Before a request's first batch", ["model"], buckets=SECONDS, registry=self.registry
+        )
+        self.cut = self._counter("tamis_cut_documents", "Documents that did not fit", "model")
+        self.pairs = self._counter("tamis_pairs", "Pairs scored", "model")
+        self.tokens = self._counter("tamis_tokens", "Tokens scored, without padding", "model")
+        self.busy = self._counter("tamis_busy_seconds", "Seconds in the model", "model")
+        self.failures = self._counter("tamis_failed_batches", "Batches on which the model raised", "model")
+        self.batch_pairs = Histogram(
+            "tamis_batch_pairs", "Pairs of a batch", ["model"], buckets=PAIRS, registry=self.registry
+        )
+        self.waiting = Gauge("tamis_waiting_pairs", "Pairs admitted, not answered", ["model"], registry=self.registry)
+
+    def _counter(self, name: str, what: str, *labels: str) -> Counter:
+        return Counter(name, what, labels, registry=self.registry)
+
+    def batch(self, model: str, batch: Batch) -> None:
+        """Count a batch of a model."""
+        self.pairs.labels(model).inc(batch.pairs)
+        self.tokens.labels(model).inc(batch.tokens)
+        self.busy.labels(model).inc(batch.seconds)
+        self.batch_pairs.labels(model).observe(batch.pairs)
+        self.failures.labels(model).inc(batch.failed)
+
+    def text(self) -> bytes:
+        """All of it, in Prometheus' text format."""
+        return generate_latest(self.registry)

@@ -1,0 +1,183 @@
+"""From a command's words to a running server, and to its end: what is under way is answered first."""
+
+import asyncio
+import ipaddress
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from types import FrameType
+
+import uvicorn
+
+from tamis.errors import InputError
+from tamis.models.reranker import Reranker
+from tamis.serving.app import Limits, Service, create_app
+from tamis.serving.engine import Engine
+from tamis.serving.keys import Keys, read_keys
+from tamis.serving.logs import log_to
+from tamis.serving.metrics import Metrics
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Of a server.
+
+    Attributes:
+        host: Address to listen on.
+        port: Port; 0 for any that is free.
+        precision: Of the models: `float32`, `bfloat16` or `auto`.
+        queue_pairs: Pairs that may wait at each model.
+        limits: Of each request.
+        keys: File of API keys.
+        origins: Web pages that may ask from a browser.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    precision: str = "float32"
+    queue_pairs: int = 4096
+    limits: Limits = field(default_factory=Limits)
+    keys: Path | None = None
+    origins: Sequence[str] = ()
+
+
+def serve(models: Sequence[str], settings: Settings) -> None:
+    """Load models, listen, answer until a signal comes; then answer what is under way and return.
+
+    Args:
+        models: `tamis-base`, folders or hub names, each perhaps as `NAME=FOLDER`; a folder under several names is
+            loaded once.
+        settings: See there.
+
+    Raises:
+        InputError: limits or names that do not fit, keys that cannot be read, an address that cannot be listened on.
+        ModelError: a model that cannot be loaded.
+    """
+    if settings.queue_pairs < settings.limits.documents:
+        raise InputError(
+            f"--queue is {settings.queue_pairs}, expected at least the {settings.limits.documents} documents that one "
+            "request may hold"
+        )
+    if settings.precision not in ("float32", "bfloat16", "auto"):
+        raise InputError(f"--precision {settings.precision!r}: expected float32, bfloat16 or auto")
+    folders = folders_of(models)
+    keys = read_keys(settings.keys, os.environ)
+    listening = listen(settings.host, settings.port)
+    log_to(sys.stderr)
+    metrics = Metrics()
+    engines: dict[str, Engine] = {}
+    try:
+        for name, folder in folders.items():
+            same = next((known for known, other in folders.items() if known in engines and other == folder), None)
+            engines[name] = engines[same] if same else _load(name, folder, settings, metrics)
+        _announce(listening, settings, keys, list(engines))
+        service = Service(engines, settings.limits, keys, metrics)
+        server = DrainingServer(service, settings.origins)
+        server.run(sockets=[listening])
+    finally:
+        listening.close()
+        for engine in set(engines.values()):
+            engine.close()
+    logger.info("stopped")
+
+
+def folders_of(models: Sequence[str]) -> dict[str, str]:
+    """Folder by name, of `NAME=FOLDER`, or of `FOLDER`, whose last part is the name.
+
+    Raises:
+        InputError: a name that is empty or comes twice.
+    """
+    found: dict[str, str] = {}
+    for given in models:
+        name, is_named, folder = given.partition("=")
+        name, folder = (name, folder) if is_named else (Path(given).name, given)
+        if not name or not folder:
+            raise InputError(f"{given!r}: expected FOLDER or NAME=FOLDER")
+        if name in found:
+            raise InputError(f"{name!r} names two models; give one of them another name, as NAME=FOLDER")
+        found[name] = folder
+    return found
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens.
+
+    Raises:
+        InputError: the address is none, or taken.
+    """
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except (OSError, OverflowError) as error:
+        raise InputError(f"cannot listen on {host}:{port}: {error}; choose another --host or --port") from None
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address is reached from this machine only."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+class DrainingServer(uvicorn.Server):
+    """uvicorn, but for the first signal: new requests are refused, those under way answered, then it stops.
+
+    A second signal stops it at once.
+    """
+
+    def __init__(self, service: Service, origins: Sequence[str]) -> None:
+        super().__init__(
+            uvicorn.Config(
+                create_app(service, origins),
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                lifespan="off",
+                timeout_graceful_shutdown=5,
+            )
+        )
+        self._service = service
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Remember the loop in which requests are answered."""
+        self._loop = asyncio.get_running_loop()
+        await super().startup(sockets)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """What a signal does."""
+        if self._service.draining or self._loop is None:
+            self.should_exit = self.force_exit = True
+            return
+        self._service.draining = True
+        logger.info("draining", extra={"facts": {"signal": signal.Signals(sig).name}})
+        asyncio.run_coroutine_threadsafe(self._drain(), self._loop)
+
+    async def _drain(self) -> None:
+        while self._service.under_way:
+            await asyncio.sleep(0.02)  # each of them has a deadline
+        self.should_exit = True
+
+
+def _load(name: str, folder: str, settings: Settings, metrics: Metrics) -> Engine:
+    reranker = Reranker(folder, precision=settings.precision)  # type: ignore[arg-type]
+    logger.info("model", extra={"facts": {"model": name, "family": reranker.family}})
+    return Engine(reranker, settings.queue_pairs, partial(metrics.batch, name))
+
+
+def _announce(listening: socket.socket, settings: Settings, keys: Keys, names: list[str]) -> None:
+    port = listening.getsockname()[1]
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    if not is_loopback(settings.host):
+        what = "with keys" if len(keys) else "without keys: whoever reaches this address may ask"
+        logger.warning(f"listening beyond this machine, {what}", extra={"facts": {"host": settings.host}})
+    logger.info("listening", extra={"facts": {"url": f"http://{host}:{port}", "models": names}})

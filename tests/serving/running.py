@@ -1,0 +1,74 @@
+"""A real server on a real socket, on a thread of this process."""
+
+import asyncio
+import socket
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import uvicorn
+
+from tamis.models.reranker import Reranker
+from tamis.serving.app import Limits, Service, create_app
+from tamis.serving.engine import Engine
+from tamis.serving.keys import Keys
+from tamis.serving.metrics import Metrics
+
+
+@dataclass
+class Running:
+    """A server that runs.
+
+    Attributes:
+        url: Without a path.
+        service: Behind it.
+    """
+
+    url: str
+    service: Service
+    client: httpx2.Client = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.client = httpx2.Client(base_url=self.url, timeout=20)
+
+    def post(self, path: str, body: Any, **headers: str) -> httpx2.Response:
+        return self.client.post(path, json=body, headers={k.replace("_", "-"): v for k, v in headers.items()})
+
+    def get(self, path: str, **headers: str) -> httpx2.Response:
+        return self.client.get(path, headers=headers)
+
+
+@contextmanager
+def served(
+    models: Mapping[str, Path | Reranker],
+    limits: Limits | None = None,
+    keys: tuple[str, ...] = (),
+    queue_pairs: int = 4096,
+    origins: tuple[str, ...] = (),
+) -> Iterator[Running]:
+    metrics = Metrics()
+    engines = {}
+    for name, model in models.items():
+        reranker = model if isinstance(model, Reranker) else Reranker(model)
+        engines[name] = Engine(reranker, queue_pairs, partial(metrics.batch, name))
+    service = Service(engines, limits or Limits(), Keys(list(keys)), metrics)
+    config = uvicorn.Config(create_app(service, origins), log_config=None, access_log=False, lifespan="off")
+    server = uvicorn.Server(config)
+    listening = socket.create_server(("127.0.0.1", 0))
+    thread = threading.Thread(target=lambda: asyncio.run(server.serve([listening])), daemon=True)
+    thread.start()
+    running = Running(f"http://127.0.0.1:{listening.getsockname()[1]}", service)
+    try:
+        yield running
+    finally:
+        running.client.close()
+        server.should_exit = True
+        thread.join(10)
+        listening.close()
+        for engine in engines.values():
+            engine.close()

@@ -1,0 +1,248 @@
+"""Bodies as real clients send them, over a real socket, against the offline reranker."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cohere
+import httpx
+import httpx2
+import numpy as np
+import pytest
+
+from tamis import Reranker
+from tests.conftest import TOPICS
+from tests.families import build_yes_no
+from tests.serving.running import Running, served
+
+QUERY = "How do I install a package?"
+DOCUMENTS = [answer for _, answer in TOPICS["en"]]
+LONG = " ".join(DOCUMENTS)
+
+
+@pytest.fixture(scope="module")
+def offline(warm_folder: Path) -> Reranker:
+    return Reranker(warm_folder)
+
+
+@pytest.fixture(scope="module")
+def yes_no(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_yes_no(tmp_path_factory.mktemp("serving") / "yes-no")
+
+
+@pytest.fixture(scope="module")
+def server(warm_folder: Path, yes_no: Path) -> Iterator[Running]:
+    with served({"tiny": warm_folder, "instructed": yes_no}) as running:
+        yield running
+
+
+@pytest.fixture
+def http() -> Iterator[httpx.Client]:
+    """What cohere's client sends with; it leaves one of its own open."""
+    with httpx.Client() as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def expected(offline: Reranker) -> np.ndarray:
+    found: np.ndarray = offline.predict([(QUERY, document) for document in DOCUMENTS])
+    return found
+
+
+@pytest.fixture(scope="module")
+def best_first(offline: Reranker) -> list[int]:
+    return [hit["corpus_id"] for hit in offline.rank(QUERY, DOCUMENTS)]
+
+
+def body(**more: Any) -> dict[str, Any]:
+    return {"model": "tiny", "query": QUERY, "documents": DOCUMENTS, **more}
+
+
+def test_the_real_cohere_client_gets_the_offline_scores_and_order(server: Running, http, expected, best_first):
+    client = cohere.ClientV2("no key", base_url=server.url, httpx_client=http)
+    found = client.rerank(model="tiny", query=QUERY, documents=DOCUMENTS, top_n=3)
+    assert [hit.index for hit in found.results] == best_first[:3]
+    assert [hit.relevance_score for hit in found.results] == pytest.approx(expected[best_first[:3]], abs=1e-5)
+    assert found.meta.api_version.version == "2"
+    assert found.meta.billed_units.search_units == 1
+
+
+def test_the_first_version_of_the_cohere_client_reads_answers_in_jinas_place(
+    server: Running, http, expected, best_first
+):
+    client = cohere.Client("no key", base_url=server.url, httpx_client=http)
+    found = client.rerank(model="tiny", query=QUERY, documents=DOCUMENTS, return_documents=True)
+    assert [hit.index for hit in found.results] == best_first
+    assert found.results[0].document.text == DOCUMENTS[best_first[0]]
+    objects = [{"title": "x", "body": text} for text in DOCUMENTS]
+    found = client.rerank(model="tiny", query=QUERY, documents=objects, rank_fields=["body"])
+    assert [hit.relevance_score for hit in found.results] == pytest.approx(expected[best_first], abs=1e-5)
+    assert found.results[0].document is None
+
+
+def test_cohere_errors(server: Running, http):
+    with pytest.raises(cohere.UnprocessableEntityError) as unknown:
+        cohere.ClientV2("no key", base_url=server.url, httpx_client=http).rerank(
+            model="tiny", query=QUERY, documents=DOCUMENTS, request_options={"additional_body_parameters": {"top_k": 3}}
+        )
+    assert unknown.value.body["message"] == "unknown field: parameter 'top_k' is not a valid field"
+    assert unknown.value.body.keys() == {"id", "message"}
+    for change, message in [
+        ({"documents": []}, "invalid request: list of documents must not be empty"),
+        ({"query": " "}, "invalid request: query must not be empty or be only whitespace"),
+    ]:
+        answer = server.post("/v2/rerank", body(**change))
+        assert (answer.status_code, answer.json()["message"]) == (400, message)
+    answer = server.post("/v2/rerank", body(model="rerank-v9"))
+    assert answer.status_code == 404
+    assert answer.json()["message"] == "model 'rerank-v9' is not served here; there are tiny, instructed"
+
+
+def test_jina_echoes_documents_unless_told_otherwise(server: Running, expected, best_first):
+    documents = [{"text": text} if place % 2 else text for place, text in enumerate(DOCUMENTS)]
+    answer = server.post("/v1/rerank", body(documents=documents, top_n=2)).json()
+    assert [hit["document"]["text"] for hit in answer["results"]] == [DOCUMENTS[i] for i in best_first[:2]]
+    assert answer["results"][0]["relevance_score"] == pytest.approx(expected[best_first[0]], abs=1e-5)
+    assert answer["model"] == "tiny"
+    assert answer["usage"]["total_tokens"] > len(DOCUMENTS)
+    silent = server.post("/v1/rerank", body(return_documents=False, top_k=1)).json()
+    assert silent["results"] == [{"index": best_first[0], "relevance_score": answer["results"][0]["relevance_score"]}]
+    assert server.post("/v1/rerank", body(documents=["a", 3])).json() == {
+        "detail": "documents.1: expected a valid string or an object"
+    }
+    assert server.post("/v1/rerank", body(documents=[])).status_code == 422
+
+
+def test_tei_answers_a_bare_array(server: Running, offline: Reranker, expected, best_first):
+    answer = server.post("/rerank", {"query": QUERY, "texts": DOCUMENTS, "return_text": True}).json()
+    assert [rank["index"] for rank in answer] == best_first
+    assert [rank["score"] for rank in answer] == pytest.approx(expected[best_first], abs=1e-5)
+    assert answer[0]["text"] == DOCUMENTS[best_first[0]]
+    raw = server.post("/rerank", {"query": QUERY, "texts": DOCUMENTS, "raw_scores": True}).json()
+    logits = offline.score_pairs([(QUERY, text) for text in DOCUMENTS]).logits
+    assert [rank["score"] for rank in raw] == pytest.approx(logits[best_first], abs=1e-5)
+    assert raw[0].keys() == {"index", "score"}
+
+
+def test_tei_errors(server: Running):
+    empty = server.post("/rerank", {"query": QUERY, "texts": []})
+    assert (empty.status_code, empty.json()) == (
+        400,
+        {"error": "list of texts must not be empty", "error_type": "Empty"},
+    )
+    wrong = server.post("/rerank", {"query": QUERY, "texts": [1]})
+    assert (wrong.status_code, wrong.json()) == (
+        422,
+        {"error": "texts.0: expected a valid string", "error_type": "Validation"},
+    )
+    long = server.post("/rerank", {"query": QUERY, "texts": [DOCUMENTS[0], LONG], "truncate": False})
+    assert (long.status_code, long.json()["error"]) == (
+        422,
+        "document 1 is too long, and truncation was not allowed",
+    )
+
+
+@pytest.mark.parametrize("path", ["/rerank", "/v1/rerank", "/v2/rerank"])
+def test_vllm_reranks_under_any_version(server: Running, path: str, expected, best_first):
+    answer = server.post(path, body(user="me", top_n=0, nonsense=1)).json()
+    assert answer["id"].startswith("score-")
+    assert [hit["index"] for hit in answer["results"]] == best_first
+    assert answer["results"][0] == {
+        "index": best_first[0],
+        "document": {"text": DOCUMENTS[best_first[0]], "multi_modal": None},
+        "relevance_score": pytest.approx(expected[best_first[0]], abs=1e-5),
+    }
+    assert answer["usage"]["prompt_tokens"] == answer["usage"]["total_tokens"] > 0
+
+
+@pytest.mark.parametrize("path", ["/score", "/v1/score"])
+@pytest.mark.parametrize(
+    ("one", "other"), [("text_1", "text_2"), ("queries", "documents"), ("queries", "items"), ("data_1", "data_2")]
+)
+def test_vllm_scores_in_the_order_of_the_request(server: Running, path, one, other, expected):
+    answer = server.post(path, {one: QUERY, other: DOCUMENTS}).json()
+    assert [one["index"] for one in answer["data"]] == list(range(len(DOCUMENTS)))
+    assert [one["score"] for one in answer["data"]] == pytest.approx(expected, abs=1e-5)
+    assert answer["object"] == "list"
+    assert answer["data"][0]["object"] == "score"
+
+
+def test_vllm_scores_as_many_to_as_many(server: Running, offline: Reranker):
+    queries = [question for question, _ in TOPICS["en"]]
+    answer = server.post("/score", {"text_1": queries, "text_2": DOCUMENTS}).json()
+    expected = offline.predict(list(zip(queries, DOCUMENTS, strict=True)))
+    assert [one["score"] for one in answer["data"]] == pytest.approx(expected, abs=1e-5)
+    wrong = server.post("/score", {"text_1": queries[:2], "text_2": DOCUMENTS[:3]})
+    assert wrong.status_code == 400
+    assert wrong.json() == {
+        "error": {
+            "message": "2 texts on the first side, 3 on the second",
+            "type": "BadRequestError",
+            "param": None,
+            "code": 400,
+        }
+    }
+
+
+def test_instructions_reach_the_models_that_take_one(server: Running, yes_no: Path):
+    asked = body(model="instructed", instruction="Find the opposite", documents=DOCUMENTS[:3])
+    found = {hit["index"]: hit["relevance_score"] for hit in server.post("/v2/rerank", asked).json()["results"]}
+    pairs = [(QUERY, text) for text in DOCUMENTS[:3]]
+    expected = Reranker(yes_no).predict(pairs, prompt="Find the opposite")
+    assert [found[i] for i in range(3)] == pytest.approx(expected, abs=1e-5)
+    assert (
+        server.post("/v2/rerank", body(instruction="Find"))
+        .json()["message"]
+        .startswith("this model takes no instruction")
+    )
+
+
+def test_documents_that_are_cut_are_reported(server: Running, offline: Reranker):
+    answer = server.post("/v2/rerank", body(documents=["short", LONG]))
+    assert answer.json()["meta"]["warnings"] == ["1 of 2 documents were too long and cut: 1"]
+    assert answer.headers["x-truncated-docs"] == "1"
+    answer = server.post("/v2/rerank", body(documents=DOCUMENTS[:2], max_tokens_per_doc=3))
+    first_words = [" ".join(text.split()[:3]) for text in DOCUMENTS[:2]]
+    expected = offline.predict([(QUERY, text) for text in first_words])
+    found = {hit["index"]: hit["relevance_score"] for hit in answer.json()["results"]}
+    assert [found[0], found[1]] == pytest.approx(expected, abs=1e-5)
+    assert answer.headers["x-truncated-docs"] == "2"
+    cut_query = server.post("/rerank", body(documents=DOCUMENTS[:1], max_tokens_per_query=2)).json()
+    assert cut_query["results"][0]["relevance_score"] == pytest.approx(
+        offline.predict((" ".join(QUERY.split()[:2]), DOCUMENTS[0])), abs=1e-5
+    )
+
+
+def test_titles_are_read_as_offline(server: Running, offline: Reranker):
+    document = {"title": "kernel modules", "text": DOCUMENTS[0]}
+    found = server.post("/v1/rerank", body(documents=[document], raw_scores=True)).json()["results"][0]
+    assert found["relevance_score"] == pytest.approx(offline.score_pairs([(QUERY, document)]).logits[0], abs=1e-5)
+    assert found["document"] == {"text": DOCUMENTS[0]}
+
+
+def test_models_health_metrics_and_description(server: Running):
+    models = server.get("/v1/models").json()
+    assert [(model["id"], model["family"]) for model in models["data"]] == [("tiny", "warm"), ("instructed", "yes-no")]
+    assert server.get("/health").json() == server.get("/ready").json() == {"status": "ok"}
+    server.post("/v2/rerank", body())
+    lines = server.get("/metrics").text.splitlines()
+    counted = [
+        line for line in lines if line.startswith('tamis_requests_total{dialect="cohere",model="tiny",status="200')
+    ]
+    assert float(counted[0].split()[-1]) >= 1
+    described = server.get("/openapi.json").json()
+    assert {"/v2/rerank", "/v1/rerank", "/rerank", "/score", "/v1/score"} <= described["paths"].keys()
+
+
+def test_other_paths_and_methods_are_told_in_json(server: Running):
+    assert server.get("/v3/rerank").json()["error"]["code"] == 404
+    wrong = server.get("/v2/rerank")
+    assert (wrong.status_code, wrong.headers["allow"]) == (405, "POST")
+    assert wrong.json().keys() == {"id", "message"}
+
+
+def test_a_request_id_is_given_back(server: Running):
+    answer = httpx2.post(f"{server.url}/v2/rerank", json=body(), headers={"x-request-id": "abc-1"})
+    assert answer.headers["x-request-id"] == answer.json()["id"] == "abc-1"
+    odd = httpx2.post(f"{server.url}/v2/rerank", json=body(), headers={"x-request-id": 'a"b'})
+    assert odd.headers["x-request-id"] != 'a"b'
