@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -128,6 +128,12 @@ class Engine:
         self._tokeniser = ThreadPoolExecutor(1, thread_name_prefix="tokenise")
         self._worker = threading.Thread(target=self._work, name="score", daemon=True)
         self._worker.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     @property
     def alive(self) -> bool:

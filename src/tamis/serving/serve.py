@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -70,22 +71,18 @@ def serve(models: Sequence[str], settings: Settings) -> None:
         raise InputError(f"--precision {settings.precision!r}: expected float32, bfloat16 or auto")
     folders = folders_of(models)
     keys = read_keys(settings.keys, os.environ)
-    listening = listen(settings.host, settings.port)
-    log_to(sys.stderr)
     metrics = Metrics()
-    engines: dict[str, Engine] = {}
-    try:
+    by_folder: dict[str, Engine] = {}
+    with ExitStack() as open_things:
+        listening = open_things.enter_context(listen(settings.host, settings.port))
+        log_to(sys.stderr)
         for name, folder in folders.items():
-            same = next((known for known, other in folders.items() if known in engines and other == folder), None)
-            engines[name] = engines[same] if same else _load(name, folder, settings, metrics)
-        _announce(listening, settings, keys, list(engines))
+            if folder not in by_folder:
+                by_folder[folder] = open_things.enter_context(_load(name, folder, settings, metrics))
+        _announce(listening, settings, keys, list(folders))
+        engines = {name: by_folder[folder] for name, folder in folders.items()}
         service = Service(engines, settings.limits, keys, metrics)
-        server = DrainingServer(service, settings.origins)
-        server.run(sockets=[listening])
-    finally:
-        listening.close()
-        for engine in set(engines.values()):
-            engine.close()
+        DrainingServer(service, settings.origins).run(sockets=[listening])
     logger.info("stopped")
 
 
