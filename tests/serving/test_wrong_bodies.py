@@ -100,8 +100,6 @@ def test_the_description_holds_what_the_server_does(server: Running):
         @settings(max_examples=40, suppress_health_check=list(HealthCheck))
         @given(operation.ok().as_strategy())
         def send(case: Any) -> None:
-            case.call_and_validate(
-                checks=[not_a_server_error, response_schema_conformance, status_code_conformance]
-            )
+            case.call_and_validate(checks=[not_a_server_error, response_schema_conformance, status_code_conformance])
 
         send()

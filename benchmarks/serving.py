@@ -1,0 +1,246 @@
+"""How fast `tamis serve` answers: beside its engine without a server, and beside a naive server of the same weights.
+
+    make bench-serving
+    python benchmarks/serving.py --seconds 60 --overload 600
+
+Writes benchmarks/results/serving.json and serving.md. All clients are in this process, on the loopback; each sends its
+next request when the last one is answered. Requests hold 20 documents of the Debian FAQ; under mixed load every fourth
+client sends 200. At last, requests come at twice the rate that was reached, whether answers come or not: what is
+refused must be told so, and the memory must not grow. Servers take turns and never run at the same time.
+"""
+
+import argparse
+import asyncio
+import json
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import numpy as np
+
+from machine import commit, machine, print_targets, targets_table
+from scoring_engines import DEMO, trained_model
+
+ROOT = Path(__file__).resolve().parent
+SMALL, LARGE = 20, 200
+
+
+@dataclass
+class Load:
+    """What clients saw.
+
+    Attributes:
+        seconds: How long they asked.
+        latencies: Seconds of each answered small request.
+        pairs: Scored in answered requests.
+        statuses: How many answers of each.
+    """
+
+    seconds: float = 0.0
+    latencies: list[float] = field(default_factory=list)
+    pairs: int = 0
+    statuses: dict[int, int] = field(default_factory=dict)
+
+    def summary(self) -> dict[str, Any]:
+        """Rates and percentiles."""
+        found = self.latencies or [float("nan")]
+        return {
+            "pairs_per_second": self.pairs / self.seconds,
+            "p50": float(np.percentile(found, 50)),
+            "p99": float(np.percentile(found, 99)),
+            "statuses": self.statuses,
+        }
+
+
+def requests(count: int) -> Iterator[dict[str, Any]]:
+    """Bodies of `count` documents each, without end; questions and answers of the FAQ in turn."""
+    folder = DEMO / "data" / "debian-faq"
+    texts = [json.loads(line)["text"] for line in (folder / "corpus.jsonl").read_text("utf-8").splitlines()]
+    questions = [json.loads(line)["text"] for line in (folder / "queries.jsonl").read_text("utf-8").splitlines()]
+    np.random.default_rng(0).shuffle(texts)
+    stream = cycle(texts)
+    for question in cycle(questions):
+        yield {"model": "m", "query": question, "documents": list(islice(stream, count))}
+
+
+@contextmanager
+def server(name: str, model: Path, work: Path) -> Iterator[str]:
+    """A server in a process of its own; gives its address once it is ready."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    tamis = [sys.executable, "-m", "tamis", "serve", f"m={model}", "--port", str(port)]
+    command = tamis if name == "tamis" else [sys.executable, str(ROOT / "serving_naive.py"), str(model), str(port)]
+    url = f"http://127.0.0.1:{port}"
+    with (work / f"{name}.log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
+        try:
+            while not _ready(url):
+                if process.poll() is not None:
+                    raise SystemExit((work / f"{name}.log").read_text("utf-8"))
+                time.sleep(0.2)
+            yield url
+        finally:
+            process.terminate()
+
+
+def _ready(url: str) -> bool:
+    try:
+        return httpx2.get(f"{url}/ready", timeout=2).status_code == 200
+    except httpx2.TransportError:
+        return False
+
+
+async def ask(client: httpx2.AsyncClient, body: dict[str, Any], load: Load) -> None:
+    """Send one request and write down what came."""
+    start = time.perf_counter()
+    answer = await client.post("/v2/rerank", json=body)
+    load.statuses[answer.status_code] = load.statuses.get(answer.status_code, 0) + 1
+    if answer.status_code == 200:
+        load.pairs += len(body["documents"])
+        if len(body["documents"]) == SMALL:
+            load.latencies.append(time.perf_counter() - start)
+
+
+async def closed(url: str, clients: int, seconds: float, mixed: bool) -> Load:
+    """Clients that wait for each answer before they ask again."""
+    load = Load()
+    streams = requests(SMALL), requests(LARGE)
+    end = time.perf_counter() + seconds
+    async with httpx2.AsyncClient(base_url=url, timeout=600, limits=httpx2.Limits(max_connections=None)) as client:
+
+        async def one(number: int) -> None:
+            stream = streams[1] if mixed and number % 4 == 3 else streams[0]
+            while time.perf_counter() < end:
+                await ask(client, next(stream), load)
+
+        start = time.perf_counter()
+        await asyncio.gather(*(one(number) for number in range(clients)))
+        load.seconds = time.perf_counter() - start
+    return load
+
+
+async def overload(url: str, rate: float, seconds: float) -> dict[str, Any]:
+    """Requests at a rate of `rate` pairs a second, whether they are answered or not; the server's memory beside."""
+    load = Load()
+    memory: list[float] = []
+    stream = requests(SMALL)
+    async with httpx2.AsyncClient(base_url=url, timeout=600, limits=httpx2.Limits(max_connections=None)) as client:
+        start = time.perf_counter()
+        sent: list[asyncio.Task[None]] = []
+        while (passed := time.perf_counter() - start) < seconds:
+            while len(sent) < passed * rate / SMALL:
+                sent.append(asyncio.create_task(ask(client, next(stream), load)))
+            if len(memory) <= passed:
+                lines = (await client.get("/metrics")).text.splitlines()
+                memory += [float(line.split()[1]) for line in lines if line.startswith("process_resident_memory_bytes")]
+            await asyncio.sleep(0.01)
+        ended = await asyncio.gather(*sent, return_exceptions=True)
+        load.seconds = time.perf_counter() - start
+    settled = memory[len(memory) // 5 :]
+    return load.summary() | {
+        "sent": len(sent),
+        "unanswered": sum(isinstance(one, BaseException) for one in ended),
+        "memory_bytes": [memory[0], *settled[:: max(1, len(settled) // 20)]],
+        "memory_change": settled[-1] / settled[0] - 1,
+    }
+
+
+def offline(model: Path, pairs: int) -> float:
+    """Pairs a second of the engine without a server, on the same requests."""
+    from tamis import Reranker
+
+    reranker = Reranker(model, device="cpu")
+    bodies = islice(requests(SMALL), -(-pairs // SMALL))
+    work = [(body["query"], text) for body in bodies for text in body["documents"]]
+    reranker.score_pairs(work[:SMALL])
+    start = time.perf_counter()
+    reranker.score_pairs(work)
+    return len(work) / (time.perf_counter() - start)
+
+
+def measure(model: Path, clients: list[int], seconds: float, overloaded: float) -> dict[str, Any]:
+    """Everything, of one model."""
+    found: dict[str, Any] = {"servers": {}}
+    with tempfile.TemporaryDirectory() as folder:
+        for name in ("tamis", "naive"):
+            with server(name, model, Path(folder)) as url:
+                asyncio.run(closed(url, 1, min(seconds, 2), mixed=False))  # warm up
+                rows = {n: asyncio.run(closed(url, n, seconds, mixed=False)).summary() for n in clients}
+                found["servers"][name] = {"clients": rows}
+                if name == "tamis":
+                    mixed = asyncio.run(closed(url, 4, seconds, mixed=True)).summary()
+                    found["mixed"] = mixed
+                    best = max(row["pairs_per_second"] for row in rows.values())
+                    found["overload"] = asyncio.run(overload(url, 2 * best, overloaded))
+            print(name, json.dumps(found["servers"][name]), file=sys.stderr)
+    best = max(row["pairs_per_second"] for row in found["servers"]["tamis"]["clients"].values())
+    found["offline_pairs_per_second"] = offline(model, max(SMALL, round(best * seconds)))
+    return found
+
+
+def targets_of(found: dict[str, Any]) -> list[dict[str, Any]]:
+    """What was asked for, and what was reached."""
+    ours, naive = (found["servers"][name]["clients"] for name in ("tamis", "naive"))
+    saturated = max(row["pairs_per_second"] for row in ours.values()) / found["offline_pairs_per_second"]
+    slower = found["mixed"]["p99"] / next(iter(ours.values()))["p50"]
+    over = found["overload"]
+    wrong = over["unanswered"] + sum(count for status, count in over["statuses"].items() if status not in (200, 429))
+    rows: list[tuple[str, float, str, bool]] = [
+        ("share of the offline engine's pairs a second", saturated, ">= 0.9", saturated >= 0.9),
+        ("p99 of 20 documents under mixed load against unloaded p50", slower, "<= 3", slower <= 3),
+        ("overload: change of memory", over["memory_change"], "within 0.05", abs(over["memory_change"]) <= 0.05),
+        ("overload: neither answered nor told 429", wrong, "0", wrong == 0),
+    ]
+    for clients, row in ours.items():
+        ratio = row["pairs_per_second"] / naive[clients]["pairs_per_second"]
+        rows.append((f"against the naive server, {clients} clients", ratio, ">= 2", ratio >= 2))
+    return [{"name": name, "value": value, "bound": bound, "met": met} for name, value, bound, met in rows]
+
+
+def markdown(content: dict[str, Any]) -> str:
+    """The tables."""
+    lines = ["| server | clients | pairs/s | p50, s | p99, s |", "|---|---:|---:|---:|---:|"]
+    for name, of_server in content["servers"].items():
+        for clients, row in of_server["clients"].items():
+            lines.append(
+                f"| {name} | {clients} | {row['pairs_per_second']:.1f} | {row['p50']:.2f} | {row['p99']:.2f} |"
+            )
+    lines += [f"| no server | | {content['offline_pairs_per_second']:.1f} | | |", ""]
+    return "\n".join([*lines, *targets_table(content["targets"])]) + "\n"
+
+
+def main() -> None:
+    """Run, compare, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path, help="one-label classifier; default that of benchmarks/scoring.py")
+    parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 64])
+    parser.add_argument("--seconds", type=float, default=60, help="of each measurement")
+    parser.add_argument("--overload", type=float, default=600, help="seconds at twice the rate that was reached")
+    parser.add_argument("--out", type=Path, default=ROOT / "results", help="folder of serving.json and serving.md")
+    chosen = parser.parse_args()
+    model = chosen.model or trained_model()
+    content = {
+        "benchmark": "serving",
+        "commit": commit(),
+        "machine": machine(),
+        "versions": {name: __import__(name).__version__ for name in ("torch", "starlette", "uvicorn", "fastapi")},
+        "model": model.name,
+        "seconds": chosen.seconds,
+    } | measure(model, chosen.clients, chosen.seconds, chosen.overload)
+    content["targets"] = targets_of(content)
+    chosen.out.mkdir(exist_ok=True)
+    (chosen.out / "serving.json").write_text(json.dumps(content, indent=2) + "\n", "utf-8")
+    (chosen.out / "serving.md").write_text(markdown(content), "utf-8")
+    print_targets(content["targets"])
+
+
+if __name__ == "__main__":
+    main()
