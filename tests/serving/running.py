@@ -1,7 +1,6 @@
 """A real server on a real socket, on a thread of this process."""
 
 import asyncio
-import socket
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from tamis.serving.app import Limits, Service, create_app
 from tamis.serving.engine import Engine
 from tamis.serving.keys import Keys
 from tamis.serving.metrics import Metrics
+from tamis.serving.serve import listen
 
 
 @dataclass
@@ -59,7 +59,7 @@ def served(
     service = Service(engines, limits or Limits(), Keys(list(keys)), metrics)
     config = uvicorn.Config(create_app(service, origins), log_config=None, access_log=False, lifespan="off")
     server = uvicorn.Server(config)
-    listening = socket.create_server(("127.0.0.1", 0))
+    listening = listen("127.0.0.1", 0)
     thread = threading.Thread(target=lambda: asyncio.run(server.serve([listening])), daemon=True)
     thread.start()
     running = Running(f"http://127.0.0.1:{listening.getsockname()[1]}", service)

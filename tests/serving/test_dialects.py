@@ -80,6 +80,14 @@ def test_the_first_version_of_the_cohere_client_reads_answers_in_jinas_place(
     assert found.results[0].document is None
 
 
+def test_the_readmes_lines_work(server: Running, http: httpx.Client, capsys: pytest.CaptureFixture):
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    code = readme.split("```py\n")[1].split("```")[0]
+    here = code.replace('base_url="http://localhost:8000"', f'base_url="{server.url}", httpx_client=http')
+    exec(compile(here.replace("rerank-v3.5", "tiny"), "README.md", "exec"), {"http": http})
+    assert len(capsys.readouterr().out.splitlines()) == 2
+
+
 def test_cohere_errors(server: Running, http):
     with pytest.raises(cohere.UnprocessableEntityError) as unknown:
         cohere.ClientV2("no key", base_url=server.url, httpx_client=http).rerank(

@@ -161,9 +161,8 @@ class Engine:
             self.pairs -= count
 
     async def _score(self, asked: Asked) -> Scores:
-        pairs, shortened, unique = await self._tokenise(self._checked, asked)
-        rows: list[Any] = []
-        for start in range(0, len(unique), SLICE):  # so that others are tokenised in between, and a cancelled one stops
+        pairs, shortened, unique, rows = await self._tokenise(self._begin, asked)
+        for start in range(SLICE, len(unique), SLICE):  # others are tokenised in between, and a cancelled one stops
             part = unique[start : start + SLICE]
             rows += await self._tokenise(self.reranker.scorer.encode, part, asked.instruction)
         row_of = {pair: place for place, pair in enumerate(unique)}
@@ -189,15 +188,16 @@ class Engine:
     async def _tokenise(self, work: Callable[..., Any], *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._tokeniser, work, *arguments)
 
-    def _checked(self, asked: Asked) -> tuple[list[Pair], list[bool], list[Pair]]:
-        """Pairs of plain texts, cut to the request's own limits; which of them were; and each different pair once."""
+    def _begin(self, asked: Asked) -> tuple[list[Pair], list[bool], list[Pair], list[Any]]:
+        """Pairs of plain texts, cut to the request's own limits; which of them were; each once; rows of the first."""
         pairs, shortened = [], []
         queries = {query: self._shorten(query, asked.query_tokens) for query in set(asked.queries)}
         for query, document in check_pairs(asked.pairs(), self.reranker.serializer.title):
             shorter = queries[query], self._shorten(document, asked.document_tokens)
             pairs.append(shorter)
             shortened.append(shorter != (query, document))
-        return pairs, shortened, sorted(set(pairs))
+        unique = sorted(set(pairs))
+        return pairs, shortened, unique, self.reranker.scorer.encode(unique[:SLICE], asked.instruction)
 
     def _shorten(self, text: str, tokens: int | None) -> str:
         if tokens is None:
