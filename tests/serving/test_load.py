@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -218,6 +219,20 @@ def test_limits_are_told_in_the_dialects_own_shape(stock_folder: Path):
         long = server.post("/rerank", body(["x" * 51]))
         assert long.status_code == 400
         assert long.json()["error"]["message"] == "a text of 51 characters, at most 50 are taken"
+
+
+def test_bodies_on_their_way_are_bounded_together(stock_folder: Path):
+    with served({"m": stock_folder}, Limits(body_bytes=2000)) as server, ExitStack() as clients:
+        address = ("127.0.0.1", int(server.url.rsplit(":", 1)[1]))
+        for _ in range(16):
+            client = clients.enter_context(socket.create_connection(address))
+            client.sendall(b"POST /v2/rerank HTTP/1.1\r\nhost: a\r\ncontent-length: 2000\r\n\r\n" + b" " * 1990)
+        until(lambda: server.service._coming == 16 * 1990)
+        refused = server.post("/v2/rerank", body(["x" * 500]))
+        assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
+        clients.close()
+        until(lambda: server.service._coming == 0)
+        assert server.post("/v2/rerank", body(["x" * 500])).status_code == 200
 
 
 def test_keys_are_asked_for_on_every_path_but_health(stock_folder: Path):

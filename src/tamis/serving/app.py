@@ -36,6 +36,9 @@ logger = logging.getLogger(__name__)
 OPEN_PATHS = ("/health", "/ready")
 """Paths that need no key."""
 
+BODIES = 16
+"""Bodies of full size that may be on their way at a time; smaller ones are as many more."""
+
 LEFT = 499
 """Status in the logs of a request whose client did not wait for the answer."""
 
@@ -64,7 +67,8 @@ class Limits:
         """
         if len(asked.documents) > self.documents:
             raise RefusedError("malformed", f"{len(asked.documents)} documents, at most {self.documents} are taken")
-        texts = [*asked.queries, asked.instruction or "", *map(text_of, asked.documents)]
+        titles = [one["title"] for one in asked.documents if not isinstance(one, str)]
+        texts = [*asked.queries, asked.instruction or "", *titles, *map(text_of, asked.documents)]
         longest = max(map(len, texts))
         if longest > self.characters:
             raise RefusedError("malformed", f"a text of {longest} characters, at most {self.characters} are taken")
@@ -89,6 +93,7 @@ class Service:
         self.metrics = metrics
         self.draining = False
         self.under_way = 0
+        self._coming = 0
         self._started = int(time.time())
         for name, engine in engines.items():
             metrics.waiting.labels(name).set_function(partial(attrgetter("pairs"), engine))
@@ -97,35 +102,59 @@ class Service:
         """Answer one of the dialects' paths."""
         facts = request.state.facts
         dialect = PATHS[request.url.path][0]
+        facts["dialect"] = dialect.name
+        whole = False
         self.under_way += 1
         try:
-            dialect, body = await self._body(request, dialect)
+            raw = await self._raw(request)
+            whole = True
+            body = _parsed(raw)
+            dialect = choose(request.url.path, body)
             facts["dialect"] = dialect.name
             asked = dialect.asked(body)
+            del raw, body  # they may hold much that nobody asked for
             self.limits.check(asked)
             return await self._answer(request, dialect, asked)
         except RefusedError as refused:
             facts["refused"] = refused.kind
-            return refusal(dialect, refused, facts["request_id"])
+            return refusal(dialect, refused, facts["request_id"], close=not whole)
         finally:
             self.under_way -= 1
 
-    async def _body(self, request: Request, dialect: Dialect) -> tuple[Dialect, Mapping[str, Any]]:
-        request.state.facts["dialect"] = dialect.name
+    async def _raw(self, request: Request) -> bytes:
         if self.draining:
             raise RefusedError("draining", "the server is about to stop", 1)
         try:
             async with asyncio.timeout(self.limits.seconds):
-                raw = await _read(request, self.limits.body_bytes)
+                return await self._read(request)
         except TimeoutError:
             raise RefusedError("too slow", f"the body did not come within {self.limits.seconds:g} seconds") from None
+
+    async def _read(self, request: Request) -> bytes:
+        """A whole body.
+
+        Raises:
+            RefusedError: it is too large, or too many are on their way; read no further than that.
+            ClientDisconnect: the client has left.
+        """
+        most = self.limits.body_bytes
+        refused = RefusedError("too large", f"the body is larger than {most} bytes")
+        declared = request.headers.get("content-length", "")
+        if declared.isdecimal() and int(declared) > most:
+            raise refused
+        parts, size = [], 0
         try:
-            body = from_json(raw, allow_inf_nan=False)
-        except ValueError as error:
-            raise RefusedError("malformed", f"body: not JSON: {error}") from None
-        if not isinstance(body, dict):
-            raise RefusedError("malformed", f"body: expected an object, got {type(body).__name__}")
-        return choose(request.url.path, body), body
+            async for part in request.stream():
+                parts.append(part)
+                size += len(part)
+                self._coming += len(part)
+                if size > most:
+                    raise refused
+                if self._coming > BODIES * most:
+                    raise RefusedError("overloaded", "too many bodies are on their way; try again later", 1)
+        finally:
+            self._coming -= size
+        return b"".join(parts)
 
     async def _answer(self, request: Request, dialect: Dialect, asked: Asked) -> Response:
         facts = request.state.facts
@@ -263,7 +292,7 @@ class Guard:
         if allowed:
             return self._app
         refused = RefusedError("unauthorized", "invalid api token; send Authorization: Bearer KEY")
-        return refusal(_dialect(request), refused, request.state.facts["request_id"])
+        return refusal(_dialect(request), refused, request.state.facts["request_id"], close=request.method != "GET")
 
     def _note(self, request: Request, facts: dict[str, Any], status: int) -> None:
         seconds = time.monotonic() - facts.pop("begun")
@@ -276,14 +305,24 @@ class Guard:
         logger.info("request", extra={"facts": facts | {"seconds": round(seconds, 4)}})
 
 
-def refusal(dialect: Dialect, refused: RefusedError, request_id: str) -> Response:
-    """The answer that says why there are no scores."""
+def refusal(dialect: Dialect, refused: RefusedError, request_id: str, close: bool = False) -> Response:
+    """The answer that says why there are no scores; `close` where the rest of the body is not read."""
     status = dialect.status(refused.kind)
     headers = {"retry-after": str(refused.retry_after)} if refused.retry_after else {}
-    if refused.kind in ("too large", "too slow"):
-        headers["connection"] = "close"  # the rest of the body is not read
+    if close:
+        headers["connection"] = "close"
     body = dialect.refuse(refused, status, request_id)
     return Response(status_code=status, headers=headers) if body is None else JSONResponse(body, status, headers)
+
+
+def _parsed(raw: bytes) -> dict[str, Any]:
+    try:
+        body = from_json(raw, allow_inf_nan=False)
+    except ValueError as error:
+        raise RefusedError("malformed", f"body: not JSON: {error}") from None
+    if not isinstance(body, dict):
+        raise RefusedError("malformed", f"body: expected an object, got {type(body).__name__}")
+    return body
 
 
 async def _not_here(request: Request, error: Exception) -> Response:
@@ -302,26 +341,6 @@ def _dialect(request: Request) -> Dialect:
 def _request_id(request: Request) -> str:
     given = request.headers.get("x-request-id", "")
     return given if re.fullmatch(r"[\w.:-]{1,100}", given, re.ASCII) else str(uuid.uuid4())
-
-
-async def _read(request: Request, most: int) -> bytes:
-    """A whole body.
-
-    Raises:
-        RefusedError: it is too large; read no further than that.
-        ClientDisconnect: the client has left.
-    """
-    refused = RefusedError("too large", f"the body is larger than {most} bytes")
-    declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared) > most:
-        raise refused
-    parts, size = [], 0
-    async for part in request.stream():
-        parts.append(part)
-        size += len(part)
-        if size > most:
-            raise refused
-    return b"".join(parts)
 
 
 async def _while_wanted(request: Request, work: Coroutine[Any, Any, Scores], seconds: float, promised: float) -> Scores:
