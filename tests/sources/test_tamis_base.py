@@ -69,3 +69,20 @@ def test_layers_that_are_not_the_shipped_ones_are_refused(tmp_path, monkeypatch)
     with pytest.raises(InputError, match=r"layers\.safetensors: has sha256 .*, expected .*; install tamis anew"):
         tamis_base()
     assert not list((tmp_path / "cache").rglob("*.safetensors"))
+
+
+def test_another_head_is_another_folder(tmp_path, monkeypatch):
+    before = tamis_base()
+    shutil.copytree(SHIPPED, tmp_path / "shipped")
+    facts = json.loads((tmp_path / "shipped" / "tamis.json").read_text())
+    (tmp_path / "shipped" / "tamis.json").write_text(json.dumps(facts | {"bias": facts["bias"] + 1}))
+    monkeypatch.setattr(module, "SHIPPED", tmp_path / "shipped")
+    after = tamis_base()
+    assert after != before
+    low, high = (Reranker(folder).score_pairs([(QUESTION, DOCUMENTS[1])]).logits[0] for folder in (before, after))
+    assert high - low == pytest.approx(1, abs=1e-4)
+
+
+def test_its_published_score_tells_an_answer_from_none():
+    scores = Reranker("tamis-base").predict([(QUESTION, document) for document in DOCUMENTS])
+    assert scores[1] > 0.5 > scores[0]

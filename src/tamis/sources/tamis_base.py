@@ -3,6 +3,7 @@
 The first use builds an ordinary model folder from both in the user's cache; later uses find it there.
 """
 
+import hashlib
 import json
 import shutil
 import tempfile
@@ -41,7 +42,7 @@ def tamis_base() -> Path:
     """
     manifest = json.loads((SHIPPED / _MANIFEST).read_text(encoding="utf-8"))
     cache = user_cache()
-    folder = cache / f"{NAME}-{manifest['sha256'][:12]}"
+    folder = cache / f"{NAME}-{_shipped_hash()[:12]}"
     if folder.is_dir():
         return folder
     found = file_sha256(SHIPPED / _LAYERS)
@@ -58,6 +59,14 @@ def tamis_base() -> Path:
         if not folder.is_dir():
             raise RunError(f"{folder}: cannot be written ({error}); free the disk or set XDG_CACHE_HOME") from error
     return folder
+
+
+def _shipped_hash() -> str:
+    """Hash of all that ships: another head or card is another folder, as other layers are."""
+    digest = hashlib.sha256()
+    for file in sorted(SHIPPED.iterdir()):
+        digest.update(f"{file.name} {file_sha256(file)} ".encode())
+    return digest.hexdigest()
 
 
 def _build(folder: Path) -> None:
