@@ -13,6 +13,8 @@ from scipy.stats import permutation_test
 
 from tamis import Reranker
 from tamis.evaluation import scores
+from tamis.evaluation.reading import read_sets
+from tamis.formulas.overlap import content_sample
 from tests.commands import Outcome, tamis
 from tests.conftest import TOPICS, write_beir
 
@@ -214,3 +216,28 @@ def test_several_sets_have_a_mean_over_what_is_complete(base, tmp_path):
     assert results["means"].keys() == {"bm25", "oracle@bm25"}
     values = [found["figures"]["bm25"]["nDCG@10"] for found in results["sets"].values()]
     assert results["means"]["bm25"]["nDCG@10"] == pytest.approx(np.mean(values))
+
+
+@pytest.mark.parametrize(
+    ("target", "seen"),
+    [
+        (content_sample([TOPICS["en"][0][1], "a text of another corpus"]), True),
+        (content_sample(["a text of another corpus"]), False),
+        (None, False),
+    ],
+)
+def test_a_model_that_learnt_from_a_document_of_the_set_is_marked(base, warm_folder, tmp_path, target, seen):
+    folder = shutil.copytree(warm_folder, tmp_path / "model")
+    facts = json.loads((folder / "tamis.json").read_text(encoding="utf-8"))
+    facts["lineage"]["target"] = target and {"name": "corpus", "documents": 2, "sample": target}
+    (folder / "tamis.json").write_text(json.dumps(facts), encoding="utf-8")
+    (judged,) = read_sets([str(base / "set")], "any")
+    assert scores.saw_documents(scores.model_of(f"m={folder}", "float32"), judged) is seen
+    assert scores.saw_documents(scores.model_of(f"m={warm_folder}", "float32"), judged) is None
+
+
+def test_the_report_lies_beside_the_results(base, outcome, results):
+    page = (base / "out" / "report.html").read_text(encoding="utf-8")
+    assert f"report:  {base / 'out' / 'report.html'}" in outcome.out
+    assert all(name in page for name in results["sets"]["set"]["figures"])
+    assert str(base) not in page

@@ -7,7 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tamis.formulas.overlap import jaccard, near_copies, near_duplicates, same_words, shared_passages, shingles
+from tamis.formulas.overlap import (
+    content_hash,
+    content_sample,
+    jaccard,
+    near_copies,
+    near_duplicates,
+    same_words,
+    shared_passages,
+    shingles,
+)
 
 LONG = {
     "en": "the quick brown fox jumps over the lazy dog while all the other animals of the farm look on in silence",
@@ -95,3 +104,18 @@ def test_all_of_a_shorter_text_is_a_shared_passage_on_either_side():
     assert shared_passages({"q": question}, {"page": page}) == {"q": "page"}
     assert shared_passages({"page": page}, {"q": "install a package"}) == {}  # too short to say anything
     assert shared_passages({"page": LONG["zh"]}, {"q": "用于抵御北方游牧民族"}) == {"page": "q"}
+
+
+@given(st.lists(st.text("abÉ中1 ", max_size=8), max_size=60), st.randoms())
+def test_a_sample_of_contents_depends_on_the_words_alone(texts, shuffler):
+    turned = [f" {text.upper()}!" for text in texts + texts[:5]]
+    shuffler.shuffle(turned)
+    assert content_sample(turned, 8) == content_sample(texts, 8)
+
+
+def test_the_sample_is_shared_by_whatever_holds_the_texts():
+    own = [f"text number {n}" for n in range(200)]
+    hashes = {content_hash(text) for text in [*own, "and", "others"]}
+    assert len(content_sample(own)) == 32
+    assert hashes.issuperset(content_sample(own))
+    assert not {content_hash(f"another {n}") for n in range(500)} & {*content_sample(own)}
