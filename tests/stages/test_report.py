@@ -546,6 +546,19 @@ def test_text_has_enough_contrast_in_both_themes(source, theme):
             light, dark = sorted((luminance(variables[text]), luminance(variables[ground])), reverse=True)
             assert (light + 0.05) / (dark + 0.05) >= 4.5, (text, ground)
 
+    # Figures in the hottest cell of a heat map, and matches in a text.
+    shares = re.findall(r"var\(--gain\) (?:calc\(var\(--heat\) \* )?(\d+)%", source)
+    assert len(shares) == 2
+    for share in shares:
+        mixed = [
+            round((int(share) * int(variables["gain"][i : i + 2], 16) + (100 - int(share)) * int(paper, 16)) / 100)
+            for i, paper in ((i, variables["paper"][i : i + 2]) for i in (1, 3, 5))
+        ]
+        light, dark = sorted(
+            (luminance(variables["ink"]), luminance("#{:02x}{:02x}{:02x}".format(*mixed))), reverse=True
+        )
+        assert (light + 0.05) / (dark + 0.05) >= 4.5, share
+
 
 @pytest.mark.parametrize(
     ("difference", "shown"), [(0.081, "+8.1"), (-0.0064, "−0.6"), (0.0004, "0.0"), (-0.0004, "0.0"), (0.0, "0.0")]
