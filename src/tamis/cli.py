@@ -277,11 +277,13 @@ def serve(
     cors: Annotated[
         list[str] | None, typer.Option(metavar="ORIGIN", help="Web page that may ask from a browser; repeatable")
     ] = None,
-    queue: Annotated[int, typer.Option(help="Pairs that may wait at each model; more are told to come again")] = 4096,
-    documents: Annotated[int, typer.Option(help="Most documents of a request")] = 1000,
-    characters: Annotated[int, typer.Option(help="Most characters of a text")] = 200_000,
-    body: Annotated[int, typer.Option(help="Most bytes of a request")] = 16 * 2**20,
-    deadline: Annotated[float, typer.Option(help="Most seconds until a request is answered")] = 60.0,
+    queue: Annotated[
+        int, typer.Option(min=1, help="Pairs that may wait at each model; more are told to come again")
+    ] = 4096,
+    documents: Annotated[int, typer.Option(min=1, help="Most documents of a request")] = 1000,
+    characters: Annotated[int, typer.Option(min=1, help="Most characters of a text")] = 200_000,
+    body: Annotated[int, typer.Option(min=1, help="Most bytes of a request")] = 16 * 2**20,
+    deadline: Annotated[float, typer.Option(min=1, help="Most seconds until a request is answered")] = 60.0,
 ) -> None:
     """Serve rerankers over HTTP, as Cohere, Jina, TEI and vLLM do; Ctrl-C or SIGTERM answers what is under way."""
     from tamis.errors import MissingPartError
