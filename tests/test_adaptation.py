@@ -43,6 +43,7 @@ def test_a_model_is_adapted_and_every_domain_is_accounted_for(base, tmp_path, ti
     assert len(Reranker(found.model).rank("install a package", ["the sky is blue", "install a package"])) == 2
 
 
+@pytest.mark.slow
 def test_the_command_prints_what_was_gained_and_lost(base, tmp_path):
     outcome = tamis("adapt", base / "model", base / "new", "--out", tmp_path / "run", "--keep", base / "run")
     assert outcome.status == 0, outcome.err

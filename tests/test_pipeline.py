@@ -709,6 +709,7 @@ def run_in_two_processes(content: dict[str, Any], tmp_path: Path) -> None:
     subprocess.run(command, check=True, env=environment, capture_output=True, timeout=240)
 
 
+@pytest.mark.slow  # what they learn is compared in test_team.py
 def test_two_processes_run_a_recipe_as_one(finished: Finished, tmp_path: Path) -> None:
     run_in_two_processes(finished.content, tmp_path)
     one, two = results_by_hash(finished.root), results_by_hash(tmp_path / "run")

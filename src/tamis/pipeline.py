@@ -10,6 +10,7 @@ from typing import Any
 from tamis.artifacts import (
     ItemStore,
     RunFolder,
+    newest_results,
     stage_key,
 )
 from tamis.building.estimate import estimate
@@ -165,12 +166,15 @@ def _unfinished(
 
 
 def _check_files(recipe: Recipe, stages: Sequence[str]) -> None:
-    """Name what late stages would miss before hours of work, not after; nothing is opened."""
+    """Name what late stages would miss before hours of work, not after; no data is opened."""
     from tamis.models.encoder import check_folder
 
     if "candidates" in stages:
         check_folder(recipe.candidates.dense.path)
         check_files(list(recipe.candidates.runs.values()), "candidates")
+    if "merge" in stages:
+        for run in recipe.merge.keep:
+            newest_results(run, "train")
     if "evaluate" in stages and recipe.evaluate:
         for path in (recipe.evaluate.queries, recipe.evaluate.qrels, *recipe.evaluate.runs.values()):
             if not path.is_file():

@@ -87,8 +87,17 @@ def test_the_chat_template_of_an_export_is_the_published_text(folders, tmp_path)
     assert words.apply_chat_template(told, tokenize=False).startswith("Find it. Query: a {x} b")
 
 
-@pytest.mark.parametrize("engine", ["onnx", "openvino"])
-@pytest.mark.parametrize("kind", ["bert", "xlm-roberta", "querit"])
+@pytest.mark.parametrize(
+    ("kind", "engine"),
+    [
+        ("bert", "onnx"),
+        ("xlm-roberta", "openvino"),
+        ("querit", "onnx"),
+        pytest.param("bert", "openvino", marks=pytest.mark.slow),
+        pytest.param("xlm-roberta", "onnx", marks=pytest.mark.slow),
+        pytest.param("querit", "openvino", marks=pytest.mark.slow),
+    ],
+)
 def test_a_graph_scores_the_same_in_its_engine(folders, tmp_path, kind, engine):
     found = export(folders[kind], tmp_path / "out", engine, PAIRS)
     assert found.largest < 1e-4
