@@ -9,7 +9,13 @@ import numpy as np
 import torch
 
 DEMO = Path("demo")
-STOCK = ("student.head=stock", "train.learning_rate=5e-5", "train.general_steps=80", "train.specialist_steps=0")
+STOCK = (
+    "student.start=null",
+    "student.head=stock",
+    "train.learning_rate=5e-5",
+    "train.general_steps=80",
+    "train.specialist_steps=0",
+)
 """A one-label student of all twelve layers, trained for some minutes: enough to rank, not to rank well."""
 
 Pair = tuple[str, str]

@@ -6,7 +6,9 @@ import torch
 from safetensors.torch import load_file
 
 from tamis.errors import InputError
+from tamis.models.encoder import Encoder
 from tamis.models.reranker import Reranker
+from tamis.models.start import is_encoder
 from tamis.sources import tamis_base as module
 from tamis.sources.e5_small import convert_e5_small
 from tamis.sources.tamis_base import SHIPPED, ship, tamis_base
@@ -33,6 +35,11 @@ def test_the_general_student_works_by_its_name_without_a_network():
     ranked = Reranker("tamis-base").rank(QUESTION, DOCUMENTS)
     assert ranked[0]["corpus_id"] == 1
     assert ranked[-1]["corpus_id"] == 0
+
+
+def test_it_has_a_body_that_a_new_head_can_be_put_on():
+    assert is_encoder("tamis-base")
+    assert Encoder.load(tamis_base()).layers == 12
 
 
 def test_it_is_built_once(monkeypatch):

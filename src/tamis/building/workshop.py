@@ -19,6 +19,7 @@ from tamis.building.teaching import RememberedScores, RememberedVectors, Score
 from tamis.building.toolbox import Toolbox
 from tamis.engines.local import LOCAL, Engine, run_here
 from tamis.errors import SettingsError
+from tamis.models.checkpoint import find_checkpoint
 from tamis.models.encoder import Encoder
 from tamis.models.precision import Precision
 from tamis.models.prepared import Prepared
@@ -309,7 +310,7 @@ class Workshop:
         wanted = self.recipe.student
         if wanted.start is None and not wanted.layers:
             return self.encoder
-        return self.toolbox.load_encoder(wanted.start or self.recipe.candidates.dense.path)
+        return self.toolbox.load_encoder(Path(find_checkpoint(wanted.start or self.recipe.candidates.dense.path)))
 
     @cached_property
     def student_identity(self) -> str:

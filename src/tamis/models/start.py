@@ -79,5 +79,5 @@ def is_encoder(path: str | Path) -> bool:
     from transformers import AutoConfig
 
     with loading(path, "a body to start from"):
-        found: bool = AutoConfig.from_pretrained(path).model_type in BODIES
+        found: bool = AutoConfig.from_pretrained(find_checkpoint(path)).model_type in BODIES
     return found
