@@ -22,7 +22,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from judged import DEPLOYED, FIRST, compare_means, judged, language_of_row, languages_of
-from machine import commit, machine, print_targets, show_in_readme, targets_table, write_results
+from machine import commit, machine, print_targets, targets_table, write_results
 from tamis.artifacts import read_json
 from tamis.building.training import judge_without_labels, training_texts
 from tamis.building.workshop import Workshop
@@ -241,7 +241,6 @@ def main() -> None:
         "targets": targets,
     }
     write_results("domains", content, table(runs, targets))
-    show_in_readme(table(runs, targets), "domains", ROOT.parent / "docs" / "log.md")
     print(table(runs, targets))
     print_targets(targets)
 
