@@ -10,7 +10,6 @@ with them; what comes on top is compared with that of a tenth of the questions.
 """
 
 import argparse
-import json
 import multiprocessing
 import tempfile
 import time
@@ -20,9 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from machine import commit, machine, targets_table
+from machine import commit, machine, targets_table, write_results
 
-ROOT = Path(__file__).resolve().parent
 CORPUS = 20_000
 LANGUAGES = ("de", "en", "ja")
 FLAT = 1.5
@@ -124,9 +122,6 @@ def main() -> None:
     name = "memory beyond the questions, ratio to a tenth of them"
     targets = [{"name": name, "value": ratio, "bound": f"<= {FLAT}", "met": ratio <= FLAT}]
     content = {"commit": commit(), "machine": machine(), "sizes": rows, "targets": targets}
-    results = ROOT / "results"
-    results.mkdir(exist_ok=True)
-    (results / "evaluation.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     lines = [
         "| questions | documents each | measures, s | tests and groups, s | tables, s | held, MiB | on top, MiB |",
         "|---:|---:|---:|---:|---:|---:|---:|",
@@ -137,7 +132,7 @@ def main() -> None:
         ),
     ]
     text = "\n".join([*lines, "", *targets_table(targets)]) + "\n"
-    (results / "evaluation.md").write_text(text, encoding="utf-8")
+    write_results("evaluation", content, text)
     print(text)
 
 

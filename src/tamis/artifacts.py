@@ -60,6 +60,11 @@ def stage_key(name: str, stage_version: int, settings: object, reads: Mapping[st
     return hashlib.sha256(content.encode()).hexdigest()[:12]
 
 
+def folder_bytes(folder: Path) -> int:
+    """Size of all files below a folder, in bytes; 0 where there is none."""
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
 def file_hash(path: Path) -> str:
     """sha256 of a file, or of all files below a folder with their relative names; hex."""
     digest = hashlib.sha256()

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from safetensors.torch import load_file
 
 from tamis.artifacts import (
+    folder_bytes,
     read_json,
     write_json,
 )
@@ -253,7 +254,7 @@ def build_report(shop: Workshop, folder: Path) -> Facts:
         runs={s["name"]: _read_run(evaluated, s["name"]) for s in results.get("systems", [])} if evaluated else {},
         origin=origin_of(shop.recipe),
         recipe=recipe_text(shop.recipe),
-        model_bytes=sum(file.stat().st_size for file in (shop.folders["merge"] / "model").rglob("*") if file.is_file()),
+        model_bytes=folder_bytes(shop.folders["merge"] / "model"),
     )
     write_report(data, folder / "report.html")
     return {"counts": {"in": len(manifests), "kept": len(manifests), "dropped": {}}}

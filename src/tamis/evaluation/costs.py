@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tamis.artifacts import ItemStore
+from tamis.artifacts import ItemStore, folder_bytes
 from tamis.models.checkpoint import find_checkpoint
 from tamis.models.experts import parameter_counts
 from tamis.models.precision import fastest_device
@@ -81,7 +81,7 @@ class Meter:
             active_parameters=active,
             peak_memory_bytes=peak(),
             device_memory_bytes=_device_memory(device),
-            disk_bytes=_bytes_on_disk(reranker.path),
+            disk_bytes=folder_bytes(Path(find_checkpoint(reranker.path))),
             device=device,
             precision=precision,
         )
@@ -140,8 +140,3 @@ def _device_memory(device: str) -> int:
     import torch
 
     return torch.cuda.max_memory_allocated() if device == "cuda" else 0
-
-
-def _bytes_on_disk(path: str | Path) -> int:
-    folder = Path(find_checkpoint(path))
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) if folder.is_dir() else 0

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Final, Literal
 
 import yaml
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, field_validator
 
 from tamis.errors import InputError
+from tamis.formats.prompt_files import read_prompt
 from tamis.records import Document, Prompt
 from tamis.settings import PromptSettings, QueryKind, Section
 from tamis.text import sentences, without_spaces
@@ -182,16 +183,7 @@ def _hash(text: str) -> str:
 
 
 def _read(path: Path) -> Template:
-    try:
-        return Template.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read as a prompt template: {error.strerror}") from None
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        field = ".".join(str(part) for part in first["loc"]) or "content"
-        raise InputError(f"{path}: {field}: {first['msg'].removeprefix('Value error, ')}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not YAML in UTF-8: {' '.join(str(error).split())}") from None
+    return read_prompt(path, Template, "a prompt template")
 
 
 def _check(template: Template, wishes: PromptSettings, path: Path) -> None:

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import yaml
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, field_validator
 
-from tamis.errors import InputError, ModelError
+from tamis.errors import ModelError
+from tamis.formats.prompt_files import read_prompt
 from tamis.records import Tokens
 from tamis.remote.budget import estimated_tokens
 from tamis.remote.client import Json, piece
@@ -66,18 +67,8 @@ def load_judge_prompt(path: Path | None) -> JudgePrompt:
     Raises:
         InputError: The file cannot be read, or lacks something.
     """
-    path = path or _SHIPPED
-    try:
-        # Everything is text: to YAML's usual reader, yes and no are truth values.
-        return JudgePrompt.model_validate(yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.BaseLoader))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read as a judge's prompt: {error.strerror}") from None
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        field = ".".join(str(part) for part in first["loc"]) or "content"
-        raise InputError(f"{path}: {field}: {first['msg'].removeprefix('Value error, ')}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not YAML in UTF-8: {' '.join(str(error).split())}") from None
+    # Everything is text: to YAML's usual reader, yes and no are truth values.
+    return read_prompt(path or _SHIPPED, JudgePrompt, "a judge's prompt", yaml.BaseLoader)
 
 
 def bare(token: str) -> str:
