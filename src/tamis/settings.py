@@ -477,6 +477,10 @@ class StudentSettings(Section):
     joint_layers: int = Field(
         default=2, ge=1, description="last layers in which query and document see each other (warm)"
     )
+    apart_layers: Literal["frozen", "trained"] = Field(
+        default="frozen",
+        description="those below (warm): frozen, each text is read once; trained, they learn too, a matter for a GPU",
+    )
     cross_bias: float = Field(default=-4.0, le=0, description="added to attention between query and document (warm)")
     scale: float = Field(default=20.0, gt=0, description="of the cosine at the start (warm); learnt from there")
     match: float = Field(
@@ -493,7 +497,7 @@ class StudentSettings(Section):
         if self.head == "own" and self.start is None:
             raise ValueError("head 'own' needs student.start, a reranker whose head goes on")
         if self.head == "warm" and (self.lora_rank or self.embeddings == "trained"):
-            raise ValueError("a warm student learns its joint layers only: leave lora_rank and embeddings as they are")
+            raise ValueError("a warm student learns whole layers only: leave lora_rank and embeddings as they are")
         return self
 
 

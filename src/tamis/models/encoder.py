@@ -1,5 +1,6 @@
 """The bi-encoder: a BERT-like body read from an ordinary Hugging Face folder, run layer by layer."""
 
+import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -74,6 +75,11 @@ class Encoder:
         device: torch.device = self.body.device
         return device
 
+    def with_own_layers(self) -> "Encoder":
+        """The same with a copy of the layers; the embeddings, most of the weights and always frozen, are shared."""
+        body = copy.deepcopy(self.body, {id(self.body.embeddings): self.body.embeddings})
+        return Encoder(body, self.tokenizer, self.precision, self.token_budget)
+
     def tokenise(self, texts: Sequence[str], prefix: str, max_tokens: int) -> list[list[int]]:
         """Token ids of each text, special tokens included, cut at the end to `max_tokens` or `positions`."""
         return [encoding.ids for encoding in self.encodings(texts, prefix, max_tokens)]
@@ -102,23 +108,32 @@ class Encoder:
             One tensor [tokens, hidden] per text, in bfloat16 where that is the precision, in input order.
         """
         states: list[Tensor] = [torch.empty(0)] * len(token_ids)
-        dtype = torch.bfloat16 if self.precision == "bfloat16" else torch.float32
         for batch in token_batches([len(ids) for ids in token_ids], self.token_budget):
-            hidden = self._forward([token_ids[i] for i in batch], layers).to(dtype)
+            ids, real = right_padded([token_ids[i] for i in batch], self.tokenizer.pad_token_id, self.device)
+            hidden = self.forward(ids, real, layers)
             for row, index in enumerate(batch):
                 states[index] = hidden[row, : len(token_ids[index])].clone()
             if progress:
                 progress(len(batch))
         return states
 
-    def _forward(self, batch: Sequence[Sequence[int]], layers: int) -> Tensor:
-        ids, real = right_padded(batch, self.tokenizer.pad_token_id, self.device)
+    def forward(self, ids: Tensor, real: Tensor, layers: int) -> Tensor:
+        """Hidden states of one padded batch after the first `layers` layers, with gradients where layers learn.
+
+        Args:
+            ids: Token ids [texts, tokens].
+            real: Which of them are no padding, [texts, tokens].
+            layers: 0 (embeddings) to `self.layers`.
+
+        Returns:
+            [texts, tokens, hidden], in bfloat16 where that is the precision.
+        """
         with autocast(self.device, self.precision):
             hidden: Tensor = self.body.embeddings(ids)
             bias = attention_bias(real, self.precision)
             for layer in self.body.encoder.layer[:layers]:
                 hidden = run_layer(layer, hidden, bias)
-        return hidden
+        return hidden.to(torch.bfloat16 if self.precision == "bfloat16" else torch.float32)
 
     def embed(
         self,

@@ -41,7 +41,7 @@ def start_student(
         path = find_checkpoint(wanted.start)
         facts = read_facts(path)
         if facts.family == "warm":
-            return load_warm(path, facts, precision, token_budget)
+            return _learning(load_warm(path, facts, precision, token_budget), wanted)
         student = SequenceStudent.from_reranker(path, facts.family, facts.serializer, tokens, precision)
     elif wanted.head == "warm":
         return _new_warm(wanted, encoder(), prefixes)
@@ -67,7 +67,13 @@ def _new_warm(wanted: StudentSettings, encoder: Encoder, prefixes: tuple[str, st
     # e5 cosines of a question and its answer lie around 0.85: there the published score starts at one half.
     bias = -0.85 * (wanted.scale + wanted.match)
     settings = (wanted.joint_layers, wanted.cross_bias, wanted.scale, bias, wanted.match)
-    return WarmCrossEncoder(encoder, apart, *settings).eval()
+    return _learning(WarmCrossEncoder(encoder, apart, *settings).eval(), wanted)
+
+
+def _learning(student: WarmCrossEncoder, wanted: StudentSettings) -> WarmCrossEncoder:
+    if wanted.apart_layers == "trained":
+        student.learn_apart()
+    return student
 
 
 def is_encoder(path: str | Path) -> bool:

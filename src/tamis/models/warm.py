@@ -1,7 +1,8 @@
 """The warm cross-encoder: it starts as its bi-encoder and opens the view between query and document gently.
 
 Query and document keep their own prefix, special tokens and positions. The lower layers read each alone, so their
-work is done once per text and shared by all pairs. In the last `joint_layers` every token sees both texts, with
+work is done once per text and shared by all pairs; `learn_apart` gives that up while training, for a body that has
+learnt to be read apart. In the last `joint_layers` every token sees both texts, with
 `cross_bias` added to the attention between them: at -inf it is the bi-encoder, at 0 plain joint attention, which
 without training mixes the two means until they say nothing (docs/log.md). The score is, in float32,
 
@@ -32,8 +33,9 @@ class WarmCrossEncoder(nn.Module):
     """Cosine of the two mean vectors of a gently joint encoding, and how well each state of the query is matched.
 
     Attributes:
-        encoder: The frozen body; its last `joint_layers` are replaced by the trained copies in `joint`.
-        joint: The trained layers.
+        encoder: The body; its last `joint_layers` are replaced by the trained copies in `joint`.
+        joint: The joint layers, which learn.
+        learns_apart: Whether the layers below learn too; prepared texts are token ids then, not states.
         scale: Learnt factor of the cosine.
         match: Learnt factor of the mean of the query's best matches; 0, and never learnt, where it starts at 0.
         bias: Learnt offset; does not change the order, sets where the published score is 0.5.
@@ -65,6 +67,7 @@ class WarmCrossEncoder(nn.Module):
         lower = encoder.layers - joint_layers
         self.joint = nn.ModuleList(copy.deepcopy(layer) for layer in encoder.body.encoder.layer[lower:])
         self.joint.requires_grad_(True)
+        self.learns_apart = False
         self.scale = nn.Parameter(torch.tensor(scale))
         self.bias = nn.Parameter(torch.tensor(bias))
         self.match = nn.Parameter(torch.tensor(match), requires_grad=match != 0)
@@ -79,15 +82,32 @@ class WarmCrossEncoder(nn.Module):
         """Number format of the matrix products."""
         return self.encoder.precision
 
+    def learn_apart(self) -> None:
+        """Let the layers below the joint ones learn too, in copies of this student's own; the embeddings never do."""
+        self.encoder = self.encoder.with_own_layers()
+        self.body = self.encoder.body
+        self.body.encoder.layer[: self.encoder.layers - self.joint_layers].requires_grad_(True)
+        self.learns_apart = True
+
     def prepare_queries(self, texts: Sequence[str], progress: Callable[[int], None] | None = None) -> list[Tensor]:
-        """States of each query below the joint layers: [tokens, hidden] each."""
+        """What does not change of each query while learning.
+
+        Its states below the joint layers, [tokens, hidden]; where those layers learn, its token ids, int32 [tokens].
+        """
         ids = self.encoder.tokenise(texts, self.serializer.query_prefix, self.serializer.query_tokens)
-        return self.read(ids, progress)
+        return self._prepare(ids, progress)
 
     def prepare_documents(self, texts: Sequence[str], progress: Callable[[int], None] | None = None) -> list[Tensor]:
-        """States of each document below the joint layers: [tokens, hidden] each."""
+        """The same of each document."""
         ids = self.encoder.tokenise(texts, self.serializer.document_prefix, self.serializer.document_tokens)
-        return self.read(ids, progress)
+        return self._prepare(ids, progress)
+
+    def _prepare(self, token_ids: Sequence[Sequence[int]], progress: Callable[[int], None] | None) -> list[Tensor]:
+        if not self.learns_apart:
+            return self.read(token_ids, progress)
+        if progress and token_ids:
+            progress(len(token_ids))
+        return [torch.tensor(ids, dtype=torch.int32) for ids in token_ids]
 
     def read(self, token_ids: Sequence[Sequence[int]], progress: Callable[[int], None] | None = None) -> list[Tensor]:
         """States of tokenised texts below the joint layers: [tokens, hidden] each."""
@@ -103,7 +123,8 @@ class WarmCrossEncoder(nn.Module):
         Returns:
             float32 [pairs], unbounded.
         """
-        hidden, in_query, in_document = _pack(queries, documents, self.device)
+        pack = self._read_and_pack if self.learns_apart else _pack
+        hidden, in_query, in_document = pack(queries, documents, self.device)
         with autocast(hidden.device, self.precision):
             bias = self._bias(in_query, in_document, hidden.dtype)
             for layer in self.joint:
@@ -112,6 +133,32 @@ class WarmCrossEncoder(nn.Module):
         cosine = torch.cosine_similarity(mean_state(hidden, in_query), mean_state(hidden, in_document))
         logits: Tensor = cosine * self.scale + self.bias
         return logits + _best_matches(hidden, in_query, in_document) * self.match if self.match else logits
+
+    def _read_and_pack(
+        self, queries: Sequence[Tensor], documents: Sequence[Tensor], device: torch.device
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """As `_pack`, from token ids; a text that stands in several pairs is read once."""
+        query_states, query_start = self._read_once(queries, device)
+        document_states, document_start = self._read_once(documents, device)
+        states = torch.cat([query_states, document_states])
+        in_query, in_document = _masks(queries, documents, device)
+        query_end, end = in_query.sum(1, keepdim=True), (in_query | in_document).sum(1, keepdim=True)
+        # Padding repeats the document's last token: it is hidden, and no state stands in more places than it must.
+        place = torch.arange(in_query.shape[1], device=device).minimum(end - 1)
+        in_documents = len(query_states) + document_start[:, None] + place - query_end
+        return states[torch.where(in_query, query_start[:, None] + place, in_documents)], in_query, in_document
+
+    def _read_once(self, texts: Sequence[Tensor], device: torch.device) -> tuple[Tensor, Tensor]:
+        """States of all different texts below the joint layers, padding between them, and where each text begins."""
+        different = {id(ids): ids for ids in texts}
+        rows = list(different.values())
+        ids = nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=self.encoder.tokenizer.pad_token_id)
+        lengths = torch.tensor([len(row) for row in rows], device=device)
+        real = torch.arange(ids.shape[1], device=device) < lengths[:, None]
+        hidden = self.encoder.forward(ids.to(device), real, self.encoder.layers - self.joint_layers)
+        row_of = {key: number for number, key in enumerate(different)}
+        start = torch.tensor([row_of[id(ids)] for ids in texts], device=device) * hidden.shape[1]
+        return hidden.flatten(0, 1), start
 
     def _bias(self, in_query: Tensor, in_document: Tensor, dtype: torch.dtype) -> Tensor:
         """Additive attention bias [pairs, 1, tokens, tokens]: padding hidden, the other text dimmed."""
@@ -130,9 +177,10 @@ class WarmCrossEncoder(nn.Module):
     def _own(self) -> dict[str, Tensor]:
         lower = self.encoder.layers - self.joint_layers
         tensors: dict[str, Tensor] = {"scale": self.scale, "bias": self.bias, "match": self.match}
-        for number, layer in enumerate(self.joint):
+        apart = self.body.encoder.layer[:lower] if self.learns_apart else ()
+        for number, layer in enumerate([*apart, *self.joint], lower - len(apart)):
             for name, tensor in layer.state_dict(keep_vars=True).items():
-                tensors[f"encoder.layer.{lower + number}.{name}"] = tensor
+                tensors[f"encoder.layer.{number}.{name}"] = tensor
         return tensors
 
     def whole_body(self) -> Any:
@@ -150,11 +198,16 @@ def _pack(
     """Query then document then padding, per row: states [pairs, tokens, hidden] and two masks [pairs, tokens]."""
     rows = [torch.cat(pair) for pair in zip(queries, documents, strict=True)]
     hidden = nn.utils.rnn.pad_sequence(rows, batch_first=True).to(device)
-    place = torch.arange(hidden.shape[1], device=hidden.device)
-    query_end = torch.tensor([len(query) for query in queries], device=hidden.device)[:, None]
-    end = torch.tensor([len(row) for row in rows], device=hidden.device)[:, None]
+    return hidden, *_masks(queries, documents, device)
+
+
+def _masks(queries: Sequence[Tensor], documents: Sequence[Tensor], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Which places of each row are the query's, which the document's: [pairs, tokens] each."""
+    query_end = torch.tensor([len(query) for query in queries])[:, None]
+    end = query_end + torch.tensor([len(document) for document in documents])[:, None]
+    place = torch.arange(int(end.max()))
     in_query = place < query_end
-    return hidden, in_query, (place < end) & ~in_query
+    return in_query.to(device), ((place < end) & ~in_query).to(device)
 
 
 def _best_matches(hidden: Tensor, in_query: Tensor, in_document: Tensor) -> Tensor:
