@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from machine import commit, machine, print_targets, show_in_readme, write_results
-from tamis.artifacts import ItemStore, item_key
+from tamis.artifacts import ItemStore, file_hash, item_key
 from tamis.building.embedding import embed_missing
 from tamis.formats.documents import read_documents
 from tamis.formulas.significance import holm, paired_randomisation
@@ -96,11 +96,15 @@ class Bench:
         path = find_checkpoint("tamis-base")
         facts = read_facts(path)
         base = load_warm(path, facts, precision, 2048)
-        start = start_student(recipe.student, lambda: self.encoder, PREFIXES, precision, 2048, recipe.seed)
+        wanted = recipe.student.model_copy(update={"apart_layers": 0})  # nothing learns here
+        start = start_student(wanted, lambda: self.encoder, PREFIXES, precision, 2048, recipe.seed)
         self.students: dict[str, Student] = {"untrained": start, "tamis-base": base}
         self.weights = facts.deployment.first_stage_weights
-        # Both have the same lower layers: what they read of a text is the same.
-        self.prepared = Prepared(base, folder / "prepared", item_key(base.serializer, base.joint_layers, precision))
+        identity = {"untrained": (file_hash(ENCODER), wanted), "tamis-base": file_hash(Path(path))}
+        self.prepared = {
+            name: Prepared(student, folder / "prepared", item_key(identity[name], precision))
+            for name, student in self.students.items()
+        }
 
     def vectors(self, kind: str, texts: Mapping[str, str]) -> Vectors:
         """Embeddings of texts by id."""
@@ -136,10 +140,11 @@ class Bench:
     ) -> dict[tuple[str, str], float]:
         pairs = pairs_to_score(pools, self.depth)
         texts = {pool.question.query_id: pool.question.text for pool in pools}
-        queries = self.prepared.queries(
+        prepared = self.prepared[student]
+        queries = prepared.queries(
             [f"{label}/{q}" for q, _ in pairs], {f"{label}/{q}": t for q, t in texts.items()}
         )
-        own = self.prepared.documents(
+        own = prepared.documents(
             [f"{label}/{d}" for _, d in pairs], {f"{label}/{d}": t for d, t in documents.items()}
         )
         logits: dict[tuple[str, str], float] = {}

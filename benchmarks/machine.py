@@ -11,7 +11,9 @@ ROOT = Path(__file__).resolve().parent
 
 
 def machine() -> dict[str, Any]:
-    """Processor, cores, memory and platform."""
+    """Processor, cores, memory and platform, and the GPU where there is one."""
+    import torch
+
     cpu = next(
         (
             line.split(":", 1)[1].strip()
@@ -22,7 +24,8 @@ def machine() -> dict[str, Any]:
     )
     memory = next((line.split()[1] for line in _read("/proc/meminfo").splitlines() if line.startswith("MemTotal")), "0")
     cores = _read("/proc/cpuinfo").count("processor\t")
-    return {"cpu": cpu, "cores": cores, "memory_gib": round(int(memory) / 2**20, 1), "platform": platform.platform()}
+    found = {"cpu": cpu, "cores": cores, "memory_gib": round(int(memory) / 2**20, 1), "platform": platform.platform()}
+    return found | ({"gpu": torch.cuda.get_device_name()} if torch.cuda.is_available() else {})
 
 
 def _read(path: str) -> str:
@@ -40,12 +43,12 @@ def commit() -> str:
 
 def matrix_rates(seconds: float = 1.5) -> dict[str, float]:
     """Matrix products of this machine in 10^9 operations a second, by number format; `seconds` for each."""
-    import torch
-
-    from tamis.models.precision import Precision, product_rate
+    from tamis.models.precision import Precision, fastest_device, product_rate
 
     formats: tuple[Precision, ...] = ("float32", "bfloat16")
-    return {name: product_rate(torch.device("cpu"), name, seconds=seconds) / 1e9 for name in formats}
+    device = fastest_device()
+    size = 1536 if device.type == "cpu" else 8192  # a GPU is busy with large ones only
+    return {name: product_rate(device, name, size, seconds) / 1e9 for name in formats}
 
 
 def targets_table(targets: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -2,13 +2,15 @@
 
     make bench-training
     python benchmarks/training.py --steps 12 --rounds 3
+    python benchmarks/training.py --body qwen3-0.6b --lists 16     # where there is a GPU
 
 Twelve layers of multilingual-e5-small with a new head of one label, embeddings frozen, no dropout, AdamW, bfloat16
 where the machine multiplies it natively, four lists of eight documents a step, ListNet's loss. Engines take turns in
 processes of their own; each trains the same lists in the same order from the same weights, and the losses of the first
 step must agree. Counted are the real tokens of all steps but the first two, by the time of those steps; the floor is
 the machine's rate of matrix products, measured in the same run. Writes benchmarks/results/training.json and
-training.md.
+training.md. The other body has the shape of Qwen3-0.6B, random weights and a tokenizer made from the lists' texts: its
+speed is that of the real one, what it learns says nothing. Its results lie in training-qwen3-0.6b.json and .md.
 """
 
 import argparse
@@ -30,14 +32,26 @@ from machine import commit, machine, matrix_rates, print_targets, show_in_readme
 
 ROOT = Path(__file__).resolve().parent
 DEMO = ROOT.parent / "demo"
-LISTS, DOCUMENTS, TOKENS = 4, 8, 256
+DOCUMENTS, TOKENS = 8, 256
 WARM_UP = 2
 """Steps that are not counted."""
 
 ENGINES = ("tamis", "sentence-transformers")
 
+QWEN3 = {
+    "hidden_size": 1024,
+    "intermediate_size": 3072,
+    "num_hidden_layers": 28,
+    "num_attention_heads": 16,
+    "num_key_value_heads": 8,
+    "head_dim": 128,
+    "vocab_size": 151_936,
+    "max_position_embeddings": 40_960,
+}
+"""Shape of Qwen3-0.6B, from its published config.json."""
 
-def lists_of(steps: int) -> list[tuple[str, list[str], list[float]]]:
+
+def lists_of(count: int) -> list[tuple[str, list[str], list[float]]]:
     """Given queries of GNOME Help with their own document and seven that BM25 finds: query, documents, labels."""
     from tamis.formats.documents import read_documents
     from tamis.formats.queries import read_given_queries
@@ -49,14 +63,14 @@ def lists_of(steps: int) -> list[tuple[str, list[str], list[float]]]:
     place = {d.doc_id: i for i, d in enumerate(documents)}
     rows = [row for row in read_given_queries(folder) if row[2] in place]
     lists = []
-    for _, query, own in rows[:: len(rows) // (steps * LISTS)][: steps * LISTS]:
+    for _, query, own in rows[:: len(rows) // count][:count]:
         best = [int(i) for i in (-shelf.scores(query)).argsort(kind="stable")[:DOCUMENTS] if i != place[own]]
         ids = [place[own], *best][:DOCUMENTS]
         lists.append((query, [documents[i].text for i in ids], [4.0, *(2.0 / rank for rank in range(1, len(ids)))]))
     return lists
 
 
-def start_weights(folder: Path) -> None:
+def start_weights(body: str, folder: Path) -> None:
     """The student that both train."""
     from tamis.models.checkpoint import Deployment
     from tamis.models.encoder import Encoder
@@ -64,27 +78,61 @@ def start_weights(folder: Path) -> None:
     from tamis.models.sequence_student import SequenceStudent
     from tamis.models.serializer import Joined
 
-    student = SequenceStudent.from_encoder(
-        Encoder.load(DEMO / "models" / "e5-small"), Joined(max_tokens=TOKENS), seed=1
-    )
+    if body == "e5-small":
+        encoder = Encoder.load(DEMO / "models" / "e5-small")
+        student = SequenceStudent.from_encoder(encoder, Joined(max_tokens=TOKENS), seed=1)
+    else:
+        made_up_qwen3(folder.with_name("body"))
+        student = SequenceStudent.from_causal(folder.with_name("body"), TOKENS, "float32", seed=1)
     save_student(student, folder, Deployment({}, {}))
     config = json.loads((folder / "config.json").read_text("utf-8"))
     config |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     (folder / "config.json").write_text(json.dumps(config), "utf-8")
 
 
-def train_tamis(folder: Path, steps: int, precision: str) -> dict[str, Any]:
+def made_up_qwen3(folder: Path) -> None:
+    """A body of Qwen3-0.6B's shape with random weights, and a tokenizer made from the texts of the lists."""
+    from tokenizers import ByteLevelBPETokenizer
+    from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3Model
+
+    end, padding = "<|im_end|>", "<|endoftext|>"  # as Qwen3's
+    trained = ByteLevelBPETokenizer()
+    texts = (text for query, documents, _ in lists_of(200) for text in (query, *documents))
+    trained.train_from_iterator(texts, vocab_size=30_000, special_tokens=[end, padding], show_progress=False)
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=trained._tokenizer, eos_token=end, pad_token=padding)
+    torch.manual_seed(1)
+    config = Qwen3Config(**QWEN3, pad_token_id=tokenizer.pad_token_id, eos_token_id=tokenizer.eos_token_id)
+    Qwen3Model(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def done(device: torch.device) -> float:
+    """The time at which all that was asked of the device is done."""
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def train_tamis(folder: Path, count: int, per_step: int, precision: str) -> dict[str, Any]:
     """Seconds and loss of every step, and operations of the first."""
     from torch.utils.flop_counter import FlopCounterMode
 
+    from tamis.models.checkpoint import read_facts
+    from tamis.models.precision import fastest_device
     from tamis.models.prepared import Prepared
     from tamis.models.sequence_student import SequenceStudent
     from tamis.records import TrainingList
     from tamis.settings import TrainSettings
     from tamis.stages.train import Machine, Texts, train_student
 
-    lists = lists_of(steps)
-    student = SequenceStudent.from_reranker(folder, None, None, TOKENS, precision)  # type: ignore[arg-type]
+    lists, device, steps = lists_of(count), fastest_device(), count // per_step
+    facts = read_facts(folder)
+
+    def start() -> SequenceStudent:
+        how = (facts.family, facts.serializer, TOKENS, precision)
+        return SequenceStudent.from_reranker(folder, *how).to(device)  # type: ignore[arg-type]
+
+    student = start()
     records = [
         TrainingList(f"q{n}", "all", "train", tuple(f"d{n}/{i}" for i in range(len(documents))), tuple(labels), (), ())
         for n, (_, documents, labels) in enumerate(lists)
@@ -96,24 +144,25 @@ def train_tamis(folder: Path, steps: int, precision: str) -> dict[str, Any]:
     )
 
     def batches() -> Iterator[list[TrainingList]]:
-        for start in range(0, len(records), LISTS):
-            yield records[start : start + LISTS]
+        for start in range(0, len(records), per_step):
+            yield records[start : start + per_step]
 
     settings = TrainSettings(loss="listwise", temperature=1.0, learning_rate=2e-5, checkpoints=1)
-    one = Machine(2048, 2048)
+    # A processor is fastest with parts that fit its cache, a GPU with the whole step.
+    one = Machine(2048, 2048) if device.type == "cpu" else Machine(65_536, 65_536)
     with FlopCounterMode(display=False) as counter:
-        first = iter([records[:LISTS]])
+        first = iter([records[:per_step]])
         train_student(student, first, [], texts, settings, 1, one, lambda _: None)
-    student = SequenceStudent.from_reranker(folder, None, None, TOKENS, precision)  # type: ignore[arg-type]
+    student = start()
     texts = Texts(Prepared(student), texts.queries, texts.documents)
     texts.pairs(records)
-    ends = [time.perf_counter()]
+    ends = [done(device)]
     curve = train_student(
-        student, batches(), [], texts, settings, steps, one, lambda n: ends.append(time.perf_counter()) if n else None
+        student, batches(), [], texts, settings, steps, one, lambda n: ends.append(done(device)) if n else None
     )
     seconds = [b - a for a, b in itertools.pairwise(ends)]
     lengths = [[len(q) + len(d) + 4 for q, d in zip(*texts.pairs([one])[:2], strict=True)] for one in records]
-    tokens = [sum(map(sum, lengths[start : start + LISTS])) for start in range(0, len(records), LISTS)]
+    tokens = [sum(map(sum, lengths[start : start + per_step])) for start in range(0, len(records), per_step)]
     return {
         "seconds": seconds,
         "loss": [loss for _, loss in curve.loss],
@@ -123,18 +172,22 @@ def train_tamis(folder: Path, steps: int, precision: str) -> dict[str, Any]:
     }
 
 
-def train_sentence_transformers(folder: Path, steps: int, precision: str) -> dict[str, Any]:
+def train_sentence_transformers(folder: Path, count: int, per_step: int, precision: str) -> dict[str, Any]:
     """Seconds and loss of every step."""
     from datasets import Dataset
     from sentence_transformers import CrossEncoder
     from sentence_transformers.cross_encoder import CrossEncoderTrainer, CrossEncoderTrainingArguments
     from sentence_transformers.cross_encoder.losses import ListNetLoss
-    from torch.utils.data import SequentialSampler
+    from torch.utils.data import BatchSampler, SequentialSampler
     from transformers import TrainerCallback
 
-    lists = lists_of(steps)
-    model = CrossEncoder(str(folder), max_length=TOKENS, device="cpu")
-    model.model.base_model.embeddings.requires_grad_(False)
+    from tamis.models.precision import fastest_device
+
+    lists, device, steps = lists_of(count), fastest_device(), count // per_step
+    model = CrossEncoder(str(folder), max_length=TOKENS, device=str(device))
+    model.model.get_input_embeddings().requires_grad_(False)
+    if hasattr(model.model.base_model, "embeddings"):
+        model.model.base_model.embeddings.requires_grad_(False)
     rows = {
         "query": [query for query, _, _ in lists],
         "docs": [documents for _, documents, _ in lists],
@@ -147,31 +200,30 @@ def train_sentence_transformers(folder: Path, steps: int, precision: str) -> dic
 
         def on_step_begin(self, *_: Any, **__: Any) -> None:
             if not self.ends:
-                self.ends.append(time.perf_counter())
+                self.ends.append(done(device))
 
         def on_step_end(self, *_: Any, **__: Any) -> None:
-            self.ends.append(time.perf_counter())
+            self.ends.append(done(device))
 
     class InOrder(CrossEncoderTrainer):  # type: ignore[misc]
-        def _get_train_sampler(self, *_: Any, **__: Any) -> SequentialSampler:
-            return SequentialSampler(self.train_dataset)
+        def get_batch_sampler(self, dataset: Any, batch_size: int, drop_last: bool, **_: Any) -> BatchSampler:
+            return BatchSampler(SequentialSampler(dataset), batch_size, drop_last)
 
     clock = Clock()
     with tempfile.TemporaryDirectory() as out:
         arguments = CrossEncoderTrainingArguments(
             output_dir=out,
-            per_device_train_batch_size=LISTS,
+            per_device_train_batch_size=per_step,
             max_steps=steps,
             learning_rate=2e-5,
             warmup_steps=20,
             bf16=precision == "bfloat16",
-            use_cpu=True,
+            use_cpu=device.type == "cpu",
             logging_steps=1,
             save_strategy="no",
             report_to=[],
             disable_tqdm=True,
             dataloader_drop_last=True,
-            batch_sampler="batch_sampler",
         )
         trainer = InOrder(model, arguments, Dataset.from_dict(rows), loss=ListNetLoss(model), callbacks=[clock])
         trainer.train()
@@ -179,12 +231,14 @@ def train_sentence_transformers(folder: Path, steps: int, precision: str) -> dic
     return {"seconds": [b - a for a, b in itertools.pairwise(clock.ends)], "loss": losses}
 
 
-def one_engine(name: str, folder: Path, steps: int, precision: str, threads: int, out: Path) -> None:
+def one_engine(name: str, folder: Path, count: int, per_step: int, precision: str, threads: int, out: Path) -> None:
     """Train with one engine in this process and write what was found."""
     torch.set_num_threads(threads)
     train = train_tamis if name == "tamis" else train_sentence_transformers
-    found = train(folder, steps, precision)
-    found["peak_memory_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    found = train(folder, count, per_step, precision)
+    on_gpu = torch.cuda.is_available()
+    peak = torch.cuda.max_memory_allocated() if on_gpu else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    found["peak_memory_bytes"] = peak
     out.write_text(json.dumps(found), "utf-8")
 
 
@@ -193,11 +247,12 @@ def take_turns(chosen: argparse.Namespace, precision: str) -> dict[str, list[dic
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in ENGINES}
     with tempfile.TemporaryDirectory() as temporary:
         folder, out = Path(temporary) / "start", Path(temporary) / "found.json"
-        start_weights(folder)
+        start_weights(chosen.body, folder)
         for number in range(chosen.rounds):
             for name in ENGINES:
                 command = [sys.executable, __file__, "--engine", name, "--folder", str(folder), "--out", str(out)]
                 command += ["--steps", str(chosen.steps), "--threads", str(chosen.threads), "--precision", precision]
+                command += ["--lists", str(chosen.lists)]
                 subprocess.run(command, check=True)
                 found[name].append(json.loads(out.read_text("utf-8")))
                 print(f"round {number + 1}: {name}", file=sys.stderr)
@@ -223,12 +278,14 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--lists", type=int, default=4, help="of each step, of eight documents")
+    parser.add_argument("--body", choices=("e5-small", "qwen3-0.6b"), default="e5-small")
     for hidden in ("--engine", "--folder", "--out", "--precision"):
         parser.add_argument(hidden, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.engine:
-        facts = (chosen.engine, Path(chosen.folder), chosen.steps, chosen.precision, chosen.threads, Path(chosen.out))
-        one_engine(*facts)
+        lists = (chosen.steps * chosen.lists, chosen.lists)
+        one_engine(chosen.engine, Path(chosen.folder), *lists, chosen.precision, chosen.threads, Path(chosen.out))
         return
     torch.set_num_threads(chosen.threads)
     from tamis.models.precision import fastest_precision
@@ -264,11 +321,15 @@ def main() -> None:
         "seeds": [1],
         "steps": chosen.steps,
         "rounds": chosen.rounds,
+        "lists": chosen.lists,
         "figures": figures,
         "targets": [dict(zip(("name", "value", "bound", "met"), target, strict=True)) for target in targets],
     }
-    write_results("training", content, table(figures))
-    show_in_readme(table(figures), "training")
+    if chosen.body == "e5-small":
+        write_results("training", content, table(figures))
+        show_in_readme(table(figures), "training")
+    else:
+        write_results(f"training-{chosen.body}", content, table(figures))
     print(table(figures))
     print_targets(content["targets"])
 

@@ -477,9 +477,8 @@ class StudentSettings(Section):
     joint_layers: int = Field(
         default=2, ge=1, description="last layers in which query and document see each other (warm)"
     )
-    apart_layers: Literal["frozen", "trained"] = Field(
-        default="frozen",
-        description="those below (warm): frozen, each text is read once; trained, they learn too, a matter for a GPU",
+    apart_layers: int = Field(
+        default=0, ge=0, description="layers below the joint ones that learn too (warm); texts are read anew for those"
     )
     cross_bias: float = Field(default=-4.0, le=0, description="added to attention between query and document (warm)")
     scale: float = Field(default=20.0, gt=0, description="of the cosine at the start (warm); learnt from there")

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from tamis.errors import ModelError
+from tamis.formulas.ranking import agreement
 from tamis.models.encoder import Encoder
 from tamis.models.prepared import Prepared
 from tamis.models.sequence_student import SequenceStudent
@@ -16,7 +17,7 @@ from tamis.models.warm import WarmCrossEncoder
 from tamis.records import TrainingList
 from tamis.settings import TrainSettings
 from tamis.stages import train as train_stage
-from tamis.stages.train import LOSSES, Machine, Texts, mean_agreement, train_student
+from tamis.stages.train import LOSSES, Machine, Texts, grades_of, mean_agreement, train_student
 from tests.conftest import TOPICS
 
 QUERIES = {f"q/{lang}/{n}": question for lang, topics in TOPICS.items() for n, (question, _) in enumerate(topics)}
@@ -139,7 +140,9 @@ def test_the_student_ends_with_the_checkpoint_that_agreed_best(student, learning
     assert list(seen) == [0, 6, 12, 18, 24]
     assert seen[curve.chosen] == max(seen.values())
     assert curve.chosen == min(step for step, value in seen.items() if value == max(seen.values()))
-    assert mean_agreement(student, HELD_OUT, texts_for(student), 8192) == pytest.approx(seen[curve.chosen], abs=1e-6)
+    assert mean_agreement(student, HELD_OUT, texts_for(student), TrainSettings(), 8192) == pytest.approx(
+        seen[curve.chosen], abs=1e-6
+    )
 
 
 def test_a_student_that_only_gets_worse_keeps_the_weights_it_came_with(student):
@@ -292,9 +295,21 @@ def test_mean_agreement_is_the_mean_ndcg_of_the_lists_with_the_labels_as_gains(s
         gains = (np.array(one.labels) - min(one.labels)) / np.ptp(one.labels)
         expected.append(ndcg_score([gains], [scores], k=10))
     texts = texts_for(student)
+    settings = TrainSettings()
     for budget, lists in itertools.product((1, 8192), (LISTS, LISTS[::-1])):
-        assert mean_agreement(student, lists, texts, budget) == pytest.approx(np.mean(expected), abs=1e-6)
-    assert mean_agreement(student, [], texts, 8192) == 0.0
+        assert mean_agreement(student, lists, texts, settings, budget) == pytest.approx(np.mean(expected), abs=1e-6)
+    assert mean_agreement(student, [], texts, settings, 8192) == 0.0
+
+
+def test_a_listwise_student_is_judged_by_the_shares_of_its_target():
+    labels = [8.0, 2.0, -1.0]
+    shares = torch.softmax(torch.tensor(labels) / 2.0, 0).numpy()
+    graded = grades_of(labels, TrainSettings(loss="listwise", temperature=2.0))
+    np.testing.assert_allclose(graded / graded.sum(), shares, rtol=1e-6)
+    np.testing.assert_array_equal(grades_of(labels, TrainSettings(loss="margin-mse")), labels)
+    # The best document first and the others in the wrong order is nearly all that is asked for.
+    found = np.array([3.0, 1.0, 2.0])
+    assert agreement(found, graded) > 0.98 > agreement(found, np.array(labels))
 
 
 def test_the_operations_of_a_step_are_counted(student):

@@ -323,7 +323,7 @@ def judge_without_labels(shop: Workshop, student: Student, lists: Sequence[Train
     def judge(tensors: Tensors) -> dict[str, float]:
         student.load_trained(tensors)
         budget = recipe.machine.token_budget
-        return {domain: mean_agreement(student, own, texts, budget) for domain, own in held_out.items()}
+        return {domain: mean_agreement(student, own, texts, recipe.train, budget) for domain, own in held_out.items()}
 
     return judge
 

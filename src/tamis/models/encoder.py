@@ -110,28 +110,28 @@ class Encoder:
         states: list[Tensor] = [torch.empty(0)] * len(token_ids)
         for batch in token_batches([len(ids) for ids in token_ids], self.token_budget):
             ids, real = right_padded([token_ids[i] for i in batch], self.tokenizer.pad_token_id, self.device)
-            hidden = self.forward(ids, real, layers)
+            hidden = self.run_layers(self.body.embeddings(ids), real, 0, layers)
             for row, index in enumerate(batch):
                 states[index] = hidden[row, : len(token_ids[index])].clone()
             if progress:
                 progress(len(batch))
         return states
 
-    def forward(self, ids: Tensor, real: Tensor, layers: int) -> Tensor:
-        """Hidden states of one padded batch after the first `layers` layers, with gradients where layers learn.
+    def run_layers(self, hidden: Tensor, real: Tensor, first: int, end: int) -> Tensor:
+        """Hidden states of a padded batch after the layers from `first` to before `end`, with gradients if any learns.
 
         Args:
-            ids: Token ids [texts, tokens].
-            real: Which of them are no padding, [texts, tokens].
-            layers: 0 (embeddings) to `self.layers`.
+            hidden: States before `first`, [texts, tokens, hidden].
+            real: Which of the tokens are no padding, [texts, tokens].
+            first: The first layer, counted from 0.
+            end: The layer before which to stop.
 
         Returns:
             [texts, tokens, hidden], in bfloat16 where that is the precision.
         """
         with autocast(self.device, self.precision):
-            hidden: Tensor = self.body.embeddings(ids)
             bias = attention_bias(real, self.precision)
-            for layer in self.body.encoder.layer[:layers]:
+            for layer in self.body.encoder.layer[first:end]:
                 hidden = run_layer(layer, hidden, bias)
         return hidden.to(torch.bfloat16 if self.precision == "bfloat16" else torch.float32)
 

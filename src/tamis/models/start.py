@@ -71,8 +71,8 @@ def _new_warm(wanted: StudentSettings, encoder: Encoder, prefixes: tuple[str, st
 
 
 def _learning(student: WarmCrossEncoder, wanted: StudentSettings) -> WarmCrossEncoder:
-    if wanted.apart_layers == "trained":
-        student.learn_apart()
+    if wanted.apart_layers:
+        student.learn_apart(wanted.apart_layers)
     return student
 
 

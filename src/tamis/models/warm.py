@@ -1,8 +1,7 @@
 """The warm cross-encoder: it starts as its bi-encoder and opens the view between query and document gently.
 
 Query and document keep their own prefix, special tokens and positions. The lower layers read each alone, so their
-work is done once per text and shared by all pairs; `learn_apart` gives that up while training, for a body that has
-learnt to be read apart. In the last `joint_layers` every token sees both texts, with
+work is done once per text and shared by all pairs. In the last `joint_layers` every token sees both texts, with
 `cross_bias` added to the attention between them: at -inf it is the bi-encoder, at 0 plain joint attention, which
 without training mixes the two means until they say nothing (docs/log.md). The score is, in float32,
 
@@ -35,7 +34,7 @@ class WarmCrossEncoder(nn.Module):
     Attributes:
         encoder: The body; its last `joint_layers` are replaced by the trained copies in `joint`.
         joint: The joint layers, which learn.
-        learns_apart: Whether the layers below learn too; prepared texts are token ids then, not states.
+        apart_layers: How many layers below them learn too; prepared are the states below those.
         scale: Learnt factor of the cosine.
         match: Learnt factor of the mean of the query's best matches; 0, and never learnt, where it starts at 0.
         bias: Learnt offset; does not change the order, sets where the published score is 0.5.
@@ -67,7 +66,7 @@ class WarmCrossEncoder(nn.Module):
         lower = encoder.layers - joint_layers
         self.joint = nn.ModuleList(copy.deepcopy(layer) for layer in encoder.body.encoder.layer[lower:])
         self.joint.requires_grad_(True)
-        self.learns_apart = False
+        self.apart_layers = 0
         self.scale = nn.Parameter(torch.tensor(scale))
         self.bias = nn.Parameter(torch.tensor(bias))
         self.match = nn.Parameter(torch.tensor(match), requires_grad=match != 0)
@@ -82,32 +81,34 @@ class WarmCrossEncoder(nn.Module):
         """Number format of the matrix products."""
         return self.encoder.precision
 
-    def learn_apart(self) -> None:
-        """Let the layers below the joint ones learn too, in copies of this student's own; the embeddings never do."""
+    def learn_apart(self, layers: int) -> None:
+        """Let layers below the joint ones learn too, in copies of this student's own; embeddings never do.
+
+        Raises:
+            ModelError: there are not so many.
+        """
+        lower = self.encoder.layers - self.joint_layers
+        if layers > lower:
+            raise ModelError(f"apart_layers is {layers}, expected at most {lower}: the layers below the joint ones")
         self.encoder = self.encoder.with_own_layers()
         self.body = self.encoder.body
-        self.body.encoder.layer[: self.encoder.layers - self.joint_layers].requires_grad_(True)
-        self.learns_apart = True
+        self.body.encoder.layer[lower - layers : lower].requires_grad_(True)
+        self.apart_layers = layers
 
     def prepare_queries(self, texts: Sequence[str], progress: Callable[[int], None] | None = None) -> list[Tensor]:
-        """What does not change of each query while learning.
-
-        Its states below the joint layers, [tokens, hidden]; where those layers learn, its token ids, int32 [tokens].
-        """
+        """States of each query below the layers that learn: [tokens, hidden] each."""
         ids = self.encoder.tokenise(texts, self.serializer.query_prefix, self.serializer.query_tokens)
-        return self._prepare(ids, progress)
+        return self.encoder.states(ids, self._frozen, progress)
 
     def prepare_documents(self, texts: Sequence[str], progress: Callable[[int], None] | None = None) -> list[Tensor]:
-        """The same of each document."""
+        """States of each document below the layers that learn: [tokens, hidden] each."""
         ids = self.encoder.tokenise(texts, self.serializer.document_prefix, self.serializer.document_tokens)
-        return self._prepare(ids, progress)
+        return self.encoder.states(ids, self._frozen, progress)
 
-    def _prepare(self, token_ids: Sequence[Sequence[int]], progress: Callable[[int], None] | None) -> list[Tensor]:
-        if not self.learns_apart:
-            return self.read(token_ids, progress)
-        if progress and token_ids:
-            progress(len(token_ids))
-        return [torch.tensor(ids, dtype=torch.int32) for ids in token_ids]
+    @property
+    def _frozen(self) -> int:
+        """Layers that never change, from the bottom."""
+        return self.encoder.layers - self.joint_layers - self.apart_layers
 
     def read(self, token_ids: Sequence[Sequence[int]], progress: Callable[[int], None] | None = None) -> list[Tensor]:
         """States of tokenised texts below the joint layers: [tokens, hidden] each."""
@@ -123,7 +124,7 @@ class WarmCrossEncoder(nn.Module):
         Returns:
             float32 [pairs], unbounded.
         """
-        pack = self._read_and_pack if self.learns_apart else _pack
+        pack = self._read_and_pack if self.apart_layers else _pack
         hidden, in_query, in_document = pack(queries, documents, self.device)
         with autocast(hidden.device, self.precision):
             bias = self._bias(in_query, in_document, hidden.dtype)
@@ -137,7 +138,7 @@ class WarmCrossEncoder(nn.Module):
     def _read_and_pack(
         self, queries: Sequence[Tensor], documents: Sequence[Tensor], device: torch.device
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """As `_pack`, from token ids; a text that stands in several pairs is read once."""
+        """As `_pack`, after the layers below that learn; a text that stands in several pairs is read once."""
         query_states, query_start = self._read_once(queries, device)
         document_states, document_start = self._read_once(documents, device)
         states = torch.cat([query_states, document_states])
@@ -150,14 +151,14 @@ class WarmCrossEncoder(nn.Module):
 
     def _read_once(self, texts: Sequence[Tensor], device: torch.device) -> tuple[Tensor, Tensor]:
         """States of all different texts below the joint layers, padding between them, and where each text begins."""
-        different = {id(ids): ids for ids in texts}
+        different = {id(text): text for text in texts}
         rows = list(different.values())
-        ids = nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=self.encoder.tokenizer.pad_token_id)
-        lengths = torch.tensor([len(row) for row in rows], device=device)
-        real = torch.arange(ids.shape[1], device=device) < lengths[:, None]
-        hidden = self.encoder.forward(ids.to(device), real, self.encoder.layers - self.joint_layers)
+        hidden = nn.utils.rnn.pad_sequence(rows, batch_first=True).to(device)
+        lengths = torch.tensor([len(row) for row in rows])[:, None]
+        real = (torch.arange(hidden.shape[1]) < lengths).to(device)
+        hidden = self.encoder.run_layers(hidden, real, self._frozen, self._frozen + self.apart_layers)
         row_of = {key: number for number, key in enumerate(different)}
-        start = torch.tensor([row_of[id(ids)] for ids in texts], device=device) * hidden.shape[1]
+        start = torch.tensor([row_of[id(text)] for text in texts]).to(device) * hidden.shape[1]
         return hidden.flatten(0, 1), start
 
     def _bias(self, in_query: Tensor, in_document: Tensor, dtype: torch.dtype) -> Tensor:
@@ -175,10 +176,9 @@ class WarmCrossEncoder(nn.Module):
         take_over(self._own(), tensors)
 
     def _own(self) -> dict[str, Tensor]:
-        lower = self.encoder.layers - self.joint_layers
+        apart = self.body.encoder.layer[self._frozen : self._frozen + self.apart_layers]
         tensors: dict[str, Tensor] = {"scale": self.scale, "bias": self.bias, "match": self.match}
-        apart = self.body.encoder.layer[:lower] if self.learns_apart else ()
-        for number, layer in enumerate([*apart, *self.joint], lower - len(apart)):
+        for number, layer in enumerate([*apart, *self.joint], self._frozen):
             for name, tensor in layer.state_dict(keep_vars=True).items():
                 tensors[f"encoder.layer.{number}.{name}"] = tensor
         return tensors

@@ -332,7 +332,7 @@ class _Run:
 
     def _agreement(self) -> float:
         # The leader's: processes that differed in the last bit would keep the parts of different checkpoints.
-        found = mean_agreement(self.student, self.held_out, self.texts, self.machine.score_tokens)
+        found = mean_agreement(self.student, self.held_out, self.texts, self.settings, self.machine.score_tokens)
         return self.machine.team.agree(found)
 
 
@@ -362,8 +362,23 @@ def _schedule(step: int, steps: int) -> float:
     return min(1.0, step / WARM_UP) * (1 - 0.9 * step / steps)
 
 
-def mean_agreement(student: Student, lists: Sequence[TrainingList], texts: Texts, token_budget: int) -> float:
-    """Mean agreement of the student's order with the teacher's labels over lists; in [0, 1], 0 without lists."""
+def grades_of(labels: Sequence[float], settings: TrainSettings) -> np.ndarray:
+    """What a loss asks of the order of a list: the labels, for `listwise` their shares of its target, up to a factor.
+
+    Where one document takes nearly all of that distribution, the order of the others says little about what is learnt:
+    by their labels a student that had found the right documents was ranked below the one it came from (docs/log.md).
+    """
+    grades = np.asarray(labels, dtype=np.float64)
+    if settings.loss != "listwise":
+        return grades
+    shares: np.ndarray = np.exp((grades - grades.max()) / settings.temperature)
+    return shares
+
+
+def mean_agreement(
+    student: Student, lists: Sequence[TrainingList], texts: Texts, settings: TrainSettings, token_budget: int
+) -> float:
+    """Mean agreement of the student's order with the teacher's grades over lists; in [0, 1], 0 without lists."""
     if not lists:
         return 0.0
     queries, documents, index = texts.pairs(lists)
@@ -377,4 +392,6 @@ def mean_agreement(student: Student, lists: Sequence[TrainingList], texts: Texts
         )
     ends = np.cumsum([len(one.doc_ids) for one in lists])[:-1]
     parts = np.split(logits, ends)
-    return float(np.mean([agreement(part, np.array(one.labels)) for part, one in zip(parts, lists, strict=True)]))
+    return float(
+        np.mean([agreement(part, grades_of(one.labels, settings)) for part, one in zip(parts, lists, strict=True)])
+    )
