@@ -1,5 +1,6 @@
 """Lexical retrieval: bm25s over words that are right for scripts without spaces, too."""
 
+import os
 from array import array
 from collections.abc import Callable, Iterable
 from copy import copy
@@ -24,6 +25,8 @@ class Bm25:
 
     def __init__(self, texts: Iterable[str], k1: float, b: float, split: Split = terms) -> None:
         """Index `texts`; document i is the i-th text. Another way to split than ours is for measuring ours."""
+        # bm25s tries JAX where it is installed, and JAX takes three quarters of a GPU at its first product.
+        os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
         import bm25s
 
         self._split = split
