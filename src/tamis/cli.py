@@ -277,6 +277,9 @@ def serve(
     cors: Annotated[
         list[str] | None, typer.Option(metavar="ORIGIN", help="Web page that may ask from a browser; repeatable")
     ] = None,
+    on: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="BEIR folder that the playground at / searches with BM25")
+    ] = None,
     queue: Annotated[
         int, typer.Option(min=1, help="Pairs that may wait at each model; more are told to come again")
     ] = 4096,
@@ -296,7 +299,7 @@ def serve(
         raise MissingPartError(f"{error.name} is not installed; pip install 'tamis[serve]'") from None
     _quiet_libraries()
     limits = Limits(body, documents, characters, deadline)
-    serve_models(models, Settings(host, port, precision, queue, limits, keys, cors or ()))
+    serve_models(models, Settings(host, port, precision, queue, limits, keys, cors or (), on))
 
 
 @app.command()

@@ -30,11 +30,16 @@ from tamis.serving.engine import Engine, Scores, log_failure
 from tamis.serving.keys import Keys
 from tamis.serving.metrics import Metrics
 from tamis.serving.openapi import describe
+from tamis.serving.playground.collection import Collection
+from tamis.serving.playground.routes import playground_routes
 
 logger = logging.getLogger(__name__)
 
-OPEN_PATHS = ("/health", "/ready")
-"""Paths that need no key."""
+PROBES = ("/health", "/ready")
+"""Paths that are asked every few seconds."""
+
+OPEN_PATHS = ("/", *PROBES)
+"""Paths that need no key: the playground's page holds nothing, and asks the others with the key that is typed in."""
 
 BODIES = 16
 """Bodies of full size that may be on their way at a time; smaller ones are as many more."""
@@ -82,15 +87,24 @@ class Service:
         limits: Of each request.
         keys: Who may ask.
         metrics: What was done.
+        collection: What the playground searches.
         draining: Whether new requests are refused.
         under_way: Requests that are being answered.
     """
 
-    def __init__(self, engines: Mapping[str, Engine], limits: Limits, keys: Keys, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        engines: Mapping[str, Engine],
+        limits: Limits,
+        keys: Keys,
+        metrics: Metrics,
+        collection: Collection | None = None,
+    ) -> None:
         self.engines = engines
         self.limits = limits
         self.keys = keys
         self.metrics = metrics
+        self.collection = collection
         self.draining = False
         self.under_way = 0
         self._coming = 0
@@ -245,9 +259,10 @@ def create_app(service: Service, origins: Sequence[str] = ()) -> Starlette:
             Route("/ready", service.ready),
             Route("/metrics", service.told),
             Route("/openapi.json", service.described),
+            *playground_routes(len(service.keys) > 0, service.collection, service.limits.characters),
         ],
         middleware=middleware,
-        exception_handlers={HTTPException: _not_here},
+        exception_handlers={HTTPException: _not_here, RefusedError: _refused},
     )
 
 
@@ -299,7 +314,7 @@ class Guard:
         if dialect := facts.get("dialect"):
             self._service.metrics.requests.labels(dialect, facts.get("model", ""), str(status)).inc()
             self._service.metrics.seconds.labels(dialect).observe(seconds)
-        if request.url.path in OPEN_PATHS and status == HTTPStatus.OK:
+        if request.url.path in PROBES and status == HTTPStatus.OK:
             return  # probes every few seconds would bury the rest
         facts |= {"method": request.method, "path": request.url.path[:200], "status": status}
         logger.info("request", extra={"facts": facts | {"seconds": round(seconds, 4)}})
@@ -332,6 +347,11 @@ async def _not_here(request: Request, error: Exception) -> Response:
     if isinstance(error, HTTPException) and error.headers:
         answer.headers.update(error.headers)
     return answer
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RefusedError)
+    return refusal(_dialect(request), error, request.state.facts["request_id"])
 
 
 def _dialect(request: Request) -> Dialect:

@@ -46,6 +46,7 @@ def describe() -> dict[str, Any]:
             }
         }
     for path, what in {
+        "/": "The playground; needs no key",
         "/v1/models": "Names that `model` may have",
         "/health": "Whether the server works; needs no key",
         "/ready": "Whether it takes requests; needs no key",

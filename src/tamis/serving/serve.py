@@ -23,6 +23,7 @@ from tamis.serving.engine import Engine
 from tamis.serving.keys import Keys, read_keys
 from tamis.serving.logs import log_to
 from tamis.serving.metrics import Metrics
+from tamis.serving.playground.collection import Collection
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +40,7 @@ class Settings:
         limits: Of each request.
         keys: File of API keys.
         origins: Web pages that may ask from a browser.
+        on: BEIR folder that the playground searches.
     """
 
     host: str = "127.0.0.1"
@@ -48,6 +50,7 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
     keys: Path | None = None
     origins: Sequence[str] = ()
+    on: Path | None = None
 
 
 def serve(models: Sequence[str], settings: Settings) -> None:
@@ -59,7 +62,8 @@ def serve(models: Sequence[str], settings: Settings) -> None:
         settings: See there.
 
     Raises:
-        InputError: limits or names that do not fit, keys that cannot be read, an address that cannot be listened on.
+        InputError: limits or names that do not fit, keys or a folder that cannot be read, an address that cannot be
+            listened on.
         ModelError: a model that cannot be loaded.
     """
     if settings.queue_pairs < settings.limits.documents:
@@ -71,6 +75,7 @@ def serve(models: Sequence[str], settings: Settings) -> None:
         raise InputError(f"--precision {settings.precision!r}: expected float32, bfloat16 or auto")
     folders = folders_of(models)
     keys = read_keys(settings.keys, os.environ)
+    collection = None if settings.on is None else Collection(settings.on)
     metrics = Metrics()
     by_folder: dict[str, Engine] = {}
     with ExitStack() as open_things:
@@ -81,7 +86,7 @@ def serve(models: Sequence[str], settings: Settings) -> None:
                 by_folder[folder] = open_things.enter_context(_load(name, folder, settings, metrics))
         _announce(listening, settings, keys, list(folders))
         engines = {name: by_folder[folder] for name, folder in folders.items()}
-        service = Service(engines, settings.limits, keys, metrics)
+        service = Service(engines, settings.limits, keys, metrics, collection)
         DrainingServer(service, settings.origins).run(sockets=[listening])
     logger.info("stopped")
 

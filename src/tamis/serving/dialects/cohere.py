@@ -79,12 +79,13 @@ class Tokens(TypedDict):
 
 
 class Meta(TypedDict):
-    """Beside the results."""
+    """Beside the results; `truncated`, the places of documents that were cut, is ours."""
 
     api_version: Version
     billed_units: Units
     tokens: Tokens
     warnings: NotRequired[list[str]]
+    truncated: NotRequired[list[int]]
 
 
 class Answer(TypedDict):
@@ -157,6 +158,7 @@ def meta(answered: Answered, version: Literal["1", "2"]) -> Meta:
     }
     if answered.cut:
         found["warnings"] = warnings_of(answered)
+        found["truncated"] = list(answered.cut)
     return found
 
 

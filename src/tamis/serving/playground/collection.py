@@ -1,0 +1,100 @@
+"""A BEIR folder that the playground searches with BM25, as `tamis evaluate` does."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from tamis.errors import InputError
+from tamis.formats.beir import beir_file, read_query_texts
+from tamis.formats.documents import read_documents
+from tamis.retrievers.shelf import Asked, Searching, Shelf, fill_shelves
+from tamis.stages.report.highlight import common_words
+from tamis.text import normalise, words
+
+DEPTH: Final = 20
+"""Most documents of a search."""
+
+OFFERED: Final = 6
+"""Most questions that are shown at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A document that holds a word of the query.
+
+    Attributes:
+        doc_id: Its id in the folder.
+        text: Title and body.
+        language: As `Document.language`.
+        score: BM25's, above 0.
+    """
+
+    doc_id: str
+    text: str
+    language: str
+    score: float
+
+
+class Collection:
+    """Documents that can be searched, and questions to search them with.
+
+    Attributes:
+        name: Of the folder.
+        documents: How many there are.
+        questions: Text by id; empty where the folder has none.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Read a BEIR folder and index it.
+
+        Raises:
+            InputError: no such folder, no `corpus.jsonl` in it, no document, or a line that is not understood.
+        """
+        if not folder.is_dir():
+            raise InputError(f"--on {folder}: no such folder; expected a BEIR folder with corpus.jsonl")
+        if beir_file(folder, "corpus") is None:
+            raise InputError(f"--on {folder}: no corpus.jsonl in it; expected a BEIR folder, to search its documents")
+        documents = list(read_documents(folder, "target"))
+        shelf = fill_shelves(documents, None, Searching(languages="any")).get("target", "")
+        if shelf is None:
+            raise InputError(f"--on {folder}: corpus.jsonl holds no document; add some, or leave out --on")
+        queries = beir_file(folder, "queries")
+        self.name = folder.resolve().name
+        self.documents = len(documents)
+        self.questions: Mapping[str, str] = read_query_texts(queries) if queries else {}
+        self._shelf: Shelf = shelf
+        self._documents = {document.doc_id: document for document in documents}
+        self._common = common_words(documents)
+        self._ids = {text: query_id for query_id, text in self.questions.items()}
+        self._readable = [(normalise(text), text) for text in self.questions.values()]
+
+    def search(self, query: str) -> list[Found]:
+        """The best documents that hold a word of the query, at most `DEPTH`.
+
+        The order of one of the folder's own questions is that of its BM25 run in `tamis evaluate`.
+        """
+        asked = Asked([self._ids.get(query, query)], [query], np.zeros((1, 0), np.float32))
+        (found,) = self._shelf.search(asked, DEPTH, ["bm25"])
+        hits = zip(found["bm25"].doc_ids, found["bm25"].scores, strict=True)
+        known = [(self._documents[doc_id], score) for doc_id, score in hits if score > 0]
+        return [Found(document.doc_id, document.text, document.language, score) for document, score in known]
+
+    def common(self, query: str, found: list[Found]) -> list[str]:
+        """Words of the query that most texts hold in the language of a document that was found; not worth a mark."""
+        languages = {one.language for one in found}
+        frequent = frozenset[str]().union(*(self._common[language] for language in languages))
+        return sorted(frequent.intersection(words(query)))
+
+    def matching(self, part: str) -> list[str]:
+        """Questions that hold each word of a text, perhaps within another, at most `OFFERED`, in the file's order."""
+        wanted = normalise(part).split()
+        found: list[str] = []
+        for readable, text in self._readable:
+            if all(word in readable for word in wanted):
+                found.append(text)
+                if len(found) == OFFERED:
+                    break
+        return found
