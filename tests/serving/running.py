@@ -17,6 +17,7 @@ from tamis.serving.app import Limits, Service, create_app
 from tamis.serving.engine import Engine
 from tamis.serving.keys import Keys
 from tamis.serving.metrics import Metrics
+from tamis.serving.playground.collection import Collection
 from tamis.serving.serve import listen
 
 
@@ -50,13 +51,15 @@ def served(
     keys: tuple[str, ...] = (),
     queue_pairs: int = 4096,
     origins: tuple[str, ...] = (),
+    on: Path | None = None,
 ) -> Iterator[Running]:
     metrics = Metrics()
     engines = {}
     for name, model in models.items():
         reranker = model if isinstance(model, Reranker) else Reranker(model)
         engines[name] = Engine(reranker, queue_pairs, partial(metrics.batch, name))
-    service = Service(engines, limits or Limits(), Keys(list(keys)), metrics)
+    collection = Collection(on) if on else None
+    service = Service(engines, limits or Limits(), Keys(list(keys)), metrics, collection)
     config = uvicorn.Config(create_app(service, origins), log_config=None, access_log=False, lifespan="off")
     server = uvicorn.Server(config)
     listening = listen("127.0.0.1", 0)

@@ -51,7 +51,7 @@ class Collection:
         """Read a BEIR folder and index it.
 
         Raises:
-            InputError: no such folder, no `corpus.jsonl` in it, no document, or a line that is not understood.
+            InputError: no such folder, no `corpus.jsonl` in it, no document there, or a line that is not understood.
         """
         if not folder.is_dir():
             raise InputError(f"--on {folder}: no such folder; expected a BEIR folder with corpus.jsonl")
@@ -59,8 +59,7 @@ class Collection:
             raise InputError(f"--on {folder}: no corpus.jsonl in it; expected a BEIR folder, to search its documents")
         documents = list(read_documents(folder, "target"))
         shelf = fill_shelves(documents, None, Searching(languages="any")).get("target", "")
-        if shelf is None:
-            raise InputError(f"--on {folder}: corpus.jsonl holds no document; add some, or leave out --on")
+        assert shelf is not None  # a file without documents is refused where it is read
         queries = beir_file(folder, "queries")
         self.name = folder.resolve().name
         self.documents = len(documents)

@@ -1,6 +1,6 @@
 // The playground. Whatever comes from outside is put into the page as text, never as HTML.
 
-const PART = 320; // characters that are shown of a longer document
+const PART = 160; // characters that are shown of a longer document
 const BEFORE = 24; // of these, before the first match
 const EXAMPLE = {
   query: "I forgot my root password, what now?",
@@ -103,7 +103,9 @@ function bestPart(text, wanted) {
   });
   const space = text.indexOf(" ", best);
   if (best && space >= 0 && space < best + BEFORE) best = space + 1;
-  return [best, Math.min(text.length, best + PART)];
+  if (best + PART >= text.length) return [best, text.length];
+  const last = text.lastIndexOf(" ", best + PART);
+  return [best, last > best + PART - BEFORE ? last : best + PART];
 }
 
 /** A text's part with its matches marked. */
@@ -240,6 +242,8 @@ async function submit() {
   } finally {
     if (state.asked === asking) at("orders").ariaBusy = "false";
   }
+  const top = at("results").getBoundingClientRect().top;
+  if (top < 0 || top > innerHeight / 2) at("results").scrollIntoView(); // where all stands in one column
 }
 
 function summary(asked, { model, ranked }) {
@@ -300,8 +304,9 @@ function column(name, title, facts, list) {
 }
 
 function card(text, index, place, figures, wanted) {
-  const part = bestPart(text, wanted);
-  const shown = make("p", { class: "text", dir: "auto" }, ...marked(text, wanted, part));
+  const line = text.replace(/\s+/g, " ").trim();
+  const part = bestPart(line, wanted);
+  const shown = make("p", { class: "text", dir: "auto" }, ...marked(line, wanted, part));
   const one = make(
     "li",
     { class: "document" },
@@ -309,13 +314,14 @@ function card(text, index, place, figures, wanted) {
     make("div", {}, ...(figures.length ? [make("p", { class: "figures" }, ...figures)] : []), shown),
   );
   one.dataset.index = index;
-  if (part[1] - part[0] < text.length) {
+  if (part[1] - part[0] < line.length) {
     const more = make("button", { type: "button", class: "more", ariaExpanded: "false" }, "Whole text");
     more.addEventListener("click", () => {
       const open = more.ariaExpanded === "false";
       more.ariaExpanded = String(open);
       more.textContent = open ? "Less" : "Whole text";
-      shown.replaceChildren(...marked(text, wanted, open ? [0, text.length] : part));
+      shown.classList.toggle("whole", open);
+      shown.replaceChildren(...(open ? marked(text, wanted, [0, text.length]) : marked(line, wanted, part)));
     });
     one.append(more);
   }
@@ -441,9 +447,7 @@ async function offer() {
     state.folder = body;
     at("folder-name").textContent = `Search ${body.folder}`;
     at("folder-size").textContent = plural(body.documents, "document");
-    at("offered").textContent = !body.total
-      ? "This folder has no questions."
-      : `${body.questions.length ? "" : "No match among "}${plural(body.total, "question")}${matching || body.questions.length === body.total ? "" : "; the first are shown"}`;
+    at("offered").textContent = `${body.questions.length} of ${plural(body.total, "question")}`;
     at("questions").replaceChildren(...body.questions.map(question));
   } catch (error) {
     if (!(error instanceof Refused)) throw error;
