@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import logging
 import re
 import shutil
 from collections.abc import Iterator
@@ -120,6 +121,15 @@ def test_what_cannot_be_searched_is_told(server: Running, path: str, message: st
     answer = server.get(path)
     assert answer.status_code == 400
     assert answer.json()["error"]["message"] == message
+
+
+def test_no_query_is_in_the_logs(server: Running, caplog: pytest.LogCaptureFixture):
+    with caplog.at_level(logging.INFO, "tamis"):
+        server.get("/playground/candidates?query=geheim")
+        server.get("/playground/questions?matching=geheim")
+    said = [record.facts for record in caplog.records if hasattr(record, "facts")]
+    assert {facts["path"] for facts in said} == {"/playground/candidates", "/playground/questions"}
+    assert "geheim" not in str(said)
 
 
 def test_folders_that_cannot_be_searched(tmp_path: Path, folder: Path, stock_folder: Path):

@@ -282,7 +282,7 @@ function modelColumn(asked, order, name, wanted) {
     const figures = [make("span", { class: "score" }, score.toFixed(3).replace("-", "−"))];
     if (bounded) figures.push(bar(score));
     figures.push(...move(index, place));
-    if (order.cut.has(index)) figures.push(make("span", { class: "cut" }, "cut: read in part"));
+    if (order.cut.has(index)) figures.push(make("span", { class: "cut" }, "read in part"));
     list.append(card(asked.documents[index].text, index, place, figures, wanted));
   });
   const cut = order.cut.size ? [`${order.cut.size} cut`] : [];
