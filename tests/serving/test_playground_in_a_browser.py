@@ -25,6 +25,21 @@ DOCUMENTS = [answer for _, answer in TOPICS["en"]]
 WAIT = 10_000  # milliseconds
 SCRIPT = '<script>document.title = "taken"</script><img src=x onerror="document.title = \'taken\'">'
 
+MATCHED = [
+    (QUERY, DOCUMENTS[0]),
+    ("Die STRASSE zum ﬁnalen Café", "straße, Straßenbahn, finalen? cafe café CAFÉ."),
+    ("パッケージの管理", "パッケージは管理者がインストールします。package管理"),
+    ("软件包管理", "管理软件和软件包的工具"),
+    ("패키지를 설치", "패키지 설치는 쉽다"),
+    ("การติดตั้งแพ็กเกจ", "ติดตั้งแพ็กเกจด้วยคำสั่ง"),
+    ("पैकेज कैसे", "पैकेज को कैसे स्थापित करें"),
+    ("كيف أثبّت الحزمة", "تثبيت الحزمة سهل، كيف؟"),
+    ("Как установить пакет?", "Установить пакет можно так: пакетом."),
+    ("λόγος", "ΛΌΓΟΣ και λόγος"),
+    ("a_b 2.5", "a b_c 2 5.5 25"),
+]
+"""Queries, and texts that hold some of their words."""
+
 expect.set_options(timeout=WAIT)
 pytestmark = pytest.mark.skipif(
     BROWSER is None, reason="no chromium here: the playground is not used in a real browser"
@@ -81,7 +96,7 @@ class Playground:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as driver:
-        flags = ["--no-sandbox", "--disable-gpu"]
+        flags = ["--no-sandbox", "--disable-gpu", "--host-resolver-rules=MAP elsewhere.test 127.0.0.1"]
         started = driver.chromium.launch(executable_path=BROWSER, args=flags)
         yield started
         started.close()
@@ -240,27 +255,13 @@ def test_what_is_pasted_stays_text(playground: Playground):
     assert playground.page.locator("#orders script, #orders img").count() == 0
 
 
-@pytest.mark.parametrize(
-    ("query", "text"),
-    [
-        (QUERY, DOCUMENTS[0]),
-        ("Die STRASSE zum ﬁnalen Café", "straße, Straßenbahn, finalen? cafe café CAFÉ."),
-        ("パッケージの管理", "パッケージは管理者がインストールします。package管理"),
-        ("软件包管理", "管理软件和软件包的工具"),
-        ("패키지를 설치", "패키지 설치는 쉽다"),
-        ("การติดตั้งแพ็กเกจ", "ติดตั้งแพ็กเกจด้วยคำสั่ง"),
-        ("पैकेज कैसे", "पैकेज को कैसे स्थापित करें"),
-        ("كيف أثبّت الحزمة", "تثبيت الحزمة سهل، كيف؟"),
-        ("Как установить пакет?", "Установить пакет можно так: пакетом."),
-        ("λόγος", "ΛΌΓΟΣ και λόγος"),
-        ("a_b 2.5", "a b_c 2 5.5 25"),
-    ],
-)
-def test_marks_are_those_of_the_reports(playground: Playground, query: str, text: str):
-    playground.ask(query, [text])
-    pieces = matching_part(text, query, frozenset(), 10_000)
-    assert playground.page.locator(".first mark").all_inner_texts() == [one.text for one in pieces if one.matched]
-    assert playground.column("first")[0]["text"] == text
+def test_marks_are_those_of_the_reports(playground: Playground):
+    for query, text in MATCHED:
+        playground.ask(query, [text])
+        pieces = matching_part(text, query, frozenset(), 10_000)
+        marks = playground.page.locator(".first mark").all_inner_texts()
+        assert marks == [one.text for one in pieces if one.matched], query
+        assert playground.column("first")[0]["text"] == text
 
 
 def test_a_long_document_shows_where_it_matches_and_is_told_as_cut(playground: Playground):
@@ -333,6 +334,22 @@ def test_copied_commands_are_the_request_and_run(
             line.split("  ")[0] for line in capsys.readouterr().out.splitlines() if re.match(r"\d\.\d{3}  ", line)
         ]
         assert printed == [f"{one['relevance_score']:.3f}" for one in results]
+        assert playground.wrong == []
+
+
+def test_it_copies_where_the_browser_has_no_clipboard_for_pages(browser: Browser, server: Running):
+    elsewhere = Running(server.url.replace("127.0.0.1", "elsewhere.test"), server.service)
+    with opened(browser, elsewhere) as playground:
+        page = playground.page
+        expect(page.locator("#sources")).to_be_visible()
+        assert page.evaluate("navigator.clipboard") is None  # neither https nor this machine
+        playground.ask(QUERY, DOCUMENTS)
+        page.get_by_role("button", name="Copy the request to stock as curl").click()
+        expect(page.locator("#status")).to_have_text("Copied as curl.")
+        page.get_by_label("Documents", exact=True).fill("")
+        page.get_by_label("Documents", exact=True).press("Control+V")
+        pasted = page.get_by_label("Documents", exact=True).input_value()
+        assert pasted.startswith(f"curl {elsewhere.url}/v2/rerank ")
         assert playground.wrong == []
 
 
