@@ -58,13 +58,13 @@ def measure_block(block: Sequence[Ranking], grades: Grades, measures: Mapping[st
     found: dict[str, dict[str, float]] = {name: dict.fromkeys(ranked, 0.0) for name in measures}
     if not any(len(doc_ids) for doc_ids in ranked.values()):
         return found
-    qrels = [ir_measures.Qrel(q, d, grade) for q in ranked for d, grade in grades[q].items()]
+    qrels = {query_id: dict(grades[query_id]) for query_id in ranked}
     # The scores are the ranks: there is nothing left to break.
-    run = (
-        ir_measures.ScoredDoc(query_id, doc_id, float(-rank))
+    run = {
+        query_id: {doc_id: float(-rank) for rank, doc_id in enumerate(doc_ids)}
         for query_id, doc_ids in ranked.items()
-        for rank, doc_id in enumerate(doc_ids)
-    )
+        if len(doc_ids)
+    }
     for metric in ir_measures.evaluator(list(measures.values()), qrels).iter_calc(run):
         if len(ranked[metric.query_id]):
             found[str(metric.measure)][metric.query_id] = float(metric.value)
