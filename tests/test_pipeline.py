@@ -27,6 +27,7 @@ from tamis.building import scoring, training, weighing
 from tamis.building.workshop import Workshop
 from tamis.errors import ModelError, SettingsError, TamisError
 from tamis.formulas.ranking import tie_key, z_scores
+from tamis.formulas.significance import holm
 from tamis.models.embedder import Embedder
 from tamis.models.encoder import Encoder
 from tamis.models.reranker import Reranker
@@ -260,8 +261,27 @@ def test_results_name_every_system_and_language(finished: Finished) -> None:
     for system, by_language in results["ndcg10"].items():
         assert by_language.keys() == {"de", "en"}
         assert results["mean_ndcg10"][system] == pytest.approx(np.mean(list(by_language.values())))
+    assert results["domains"] == {"english": ["en"], "german": ["de"]}
+    assert all(
+        own == {"english": results["ndcg10"][name]["en"], "german": results["ndcg10"][name]["de"]}
+        for name, own in results["domain_ndcg10"].items()
+    )
     assert results["p_value"].keys() == {"bm25", "hybrid"}
     assert all(0 < p <= 1 for p in results["p_value"].values())
+
+
+def test_what_adaptation_added_is_tested_beside_everything_else(finished: Finished) -> None:
+    results = read_json(finished.folders["evaluate"] / "results.json")
+    pairs = [(entry["system"], entry["baseline"]) for entry in results["adaptation"]]
+    assert pairs == [("merged@bm25", "untrained@bm25"), ("merged+hybrid", "untrained+hybrid")]
+    for entry in results["adaptation"]:
+        means = results["mean_ndcg10"]
+        assert entry["difference"] == pytest.approx(means[entry["system"]] - means[entry["baseline"]])
+        assert entry["wins"] + entry["ties"] + entry["losses"] == sum(results["questions"].values())
+    tested = [*results["comparisons"], *results["adaptation"]]
+    assert [entry["p_holm"] for entry in tested] == pytest.approx(holm([entry["p_value"] for entry in tested]))
+    page = (finished.folders["report"] / "report.html").read_text(encoding="utf-8")
+    assert "Adaptation itself " in page.split("<main")[0]
 
 
 def test_the_figures_are_those_of_the_run_files(finished: Finished) -> None:

@@ -78,11 +78,11 @@ STAGES = (
     Stage("lists", ("queries", "scores"), 2, _section("lists"), build_lists),
     Stage("train", ("corpus", "queries", "lists"), 7, train_settings, build_train),
     Stage("merge", ("corpus", "queries", "lists", "train"), 11, merge_settings, build_merge),
-    Stage("evaluate", ("corpus", "train", "merge"), 5, evaluate_settings, build_evaluate),
+    Stage("evaluate", ("corpus", "train", "merge"), 6, evaluate_settings, build_evaluate),
     Stage(
         "report",
         ("corpus", "queries", "lists", "train", "merge", "evaluate"),
-        3,
+        4,
         shown_recipe,
         build_report,
     ),

@@ -23,6 +23,7 @@ from tamis.merging.merge import MergeReport
 from tamis.pipeline import NAMES
 from tamis.records import Tokens
 from tamis.retrievers.shelf import FIRST_STAGES
+from tamis.stages.report.answer import adaptation_changes, adaptation_sentence
 from tamis.text import clip
 
 COLUMNS = (
@@ -173,6 +174,8 @@ def print_results(folders: Mapping[str, Path]) -> None:
     given = [name for name in alone if name not in FIRST_STAGES]
     if given:
         console.print(_runs_table(results, given))
+    added = adaptation_sentence(adaptation_changes(results))
+    console.print("".join(part.text for part in added).strip(), soft_wrap=True)
     for target in results["targets"]:
         verdict = "[green]met   [/]" if target["met"] else "[red]MISSED[/]"
         console.print(f"{verdict} {target['name']}: {target['value']:.4g} (target {target['bound']})")

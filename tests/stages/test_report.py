@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 import pytest
 
 from tamis.records import Document, Query, TrainingList
+from tamis.stages.evaluate import ADAPTATION
 from tamis.stages.report.answer import verdict
 from tamis.stages.report.highlight import common_words, matching_part
 from tamis.stages.report.page import ReportData, write_report
@@ -91,32 +92,32 @@ def made_results():
         name: {lang: value + shift * ("@" in name or "+" in name) for lang, shift in shifts.items()}
         for name, value in ndcg.items()
     }
-    comparisons = [
-        {
-            "system": one["name"],
-            "baseline": one["baseline"],
-            "difference": ndcg[one["name"]] - ndcg[one["baseline"]],
-            "interval": [
-                ndcg[one["name"]] - ndcg[one["baseline"]] - 0.01,
-                ndcg[one["name"]] - ndcg[one["baseline"]] + 0.01,
-            ],
+
+    def compared(system, baseline, p):
+        difference = ndcg[system] - ndcg[baseline]
+        own = {lang: per_language[system][lang] - per_language[baseline][lang] for lang in LANGUAGES}
+        return {
+            "system": system,
+            "baseline": baseline,
+            "difference": difference,
+            "interval": [difference - 0.01, difference + 0.01],
             "p_value": 0.00001,
-            "p_holm": 0.0002 if one["baseline"] == "bm25" else 0.21,
+            "p_holm": p,
             "wins": 31,
             "ties": 20,
             "losses": 9,
             "per_language": {
                 lang: {
-                    "difference": per_language[one["name"]][lang] - per_language[one["baseline"]][lang],
-                    "interval": [
-                        per_language[one["name"]][lang] - per_language[one["baseline"]][lang] + end
-                        for end in (-0.02, 0.03)
-                    ],
+                    "difference": one,
+                    "interval": [one - 0.02, one + 0.03],
                     "p_holm": 0.01 if lang == "de" else 0.4,
                 }
-                for lang in LANGUAGES
+                for lang, one in own.items()
             },
         }
+
+    comparisons = [
+        compared(one["name"], one["baseline"], 0.0002 if one["baseline"] == "bm25" else 0.21)
         for one in systems
         if one["baseline"]
     ]
@@ -132,6 +133,7 @@ def made_results():
         "mean_ndcg10": ndcg,
         "tie_rate": dict.fromkeys(ndcg, 0.0) | {"bm25": 0.125},
         "comparisons": comparisons,
+        "adaptation": [compared(*pair, p) for pair, p in zip(ADAPTATION, (0.001, 0.34), strict=True)],
         "targets": [
             {"name": "gain over BM25", "value": 0.081, "bound": 0.05, "met": True},
             {"name": "gain over hybrid", "value": 0.0162, "bound": 0.02, "met": False},
@@ -309,15 +311,41 @@ def test_the_verdict_stands_first_with_what_speaks_against_it(page, tmp_path):
     assert text.index("Deploy it for de only, with the first-stage score added.") < text.index(
         "The merged student raises"
     )
-    assert (
-        "The adaptation itself gained +2.6 points against the untrained student in the same place, which has 49.0"
-        in text
-    )
+    assert text.index("The merged student raises") < text.index("Adaptation itself helped")
     results = made_results()
-    results["mean_ndcg10"] |= {"untrained+hybrid": 0.53, "dense": 0.6}
-    text = Page(written(replace(made_data(), results=results), tmp_path)).text
-    assert "The adaptation itself gained nothing: −1.4 points against" in text
-    assert "Dense alone has 60.0." in text
+    results["mean_ndcg10"]["dense"] = 0.6
+    assert "Dense alone has 60.0." in Page(written(replace(made_data(), results=results), tmp_path)).text
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (
+            ((0.131, 0.001), (0.0262, 0.34)),
+            "Adaptation itself helped: against the untrained student, the merged one has +13.1 points alone "
+            "(35.0 → 48.1, p = 0.001) and +2.6 points with the first-stage score added "
+            "(49.0 → 51.6, p = 0.340, which may be chance).",
+        ),
+        (
+            ((0.002, 0.6), (-0.0002, 1.0)),
+            "Adaptation itself added nothing beyond chance: against the untrained student, the merged one has "
+            "+0.2 points alone (47.9 → 48.1, p = 0.600) and 0.0 points with the first-stage score added "
+            "(51.6 → 51.6, p = 1.000).",
+        ),
+        (((-0.02, 0.01), (-0.03, 0.0001)), "Adaptation itself did harm: "),
+        (((0.02, 0.01), (-0.03, 0.0001)), "Adaptation itself helped and did harm: "),
+    ],
+)
+def test_the_answer_tells_what_adaptation_added_from_what_the_student_could_do_before(tmp_path, changes, said):
+    results = made_results()
+    for one, (difference, p) in zip(results["adaptation"], changes, strict=True):
+        results["mean_ndcg10"][one["baseline"]] = results["mean_ndcg10"][one["system"]] - difference
+        one |= {"difference": difference, "p_holm": p}
+    page = Page(written(replace(made_data(), results=results), tmp_path))
+    assert said in page.text.replace("\N{NO-BREAK SPACE}", " ")
+    rows = page.table("What adaptation itself added")
+    assert [row[:2] for row in rows[1:]] == [list(pair) for pair in ADAPTATION]
+    assert [row[7:] for row in rows[1:]] == [["31", "20", "9"]] * 2
 
 
 def test_students_stand_beside_what_they_were_made_from(page):
@@ -385,6 +413,23 @@ def test_the_results_table_holds_every_language_and_every_figure(page, caption, 
         assert [cell.split()[0] for cell in rows[label][2:]] == [f"{100 * figures[name]:.1f}" for name in names]
     assert rows["p (Holm)"][2:] == [""] * 3 + ["0.210"] + ["< 0.001"] * 3 + ["0.210"] * 3
     assert rows["Tie rate"][2] == "12.5 %"
+
+
+def test_domains_of_several_languages_stand_below_the_languages(tmp_path):
+    results = made_results()
+    results["domains"] = {"cjk": ["ja"], "others": ["de", "ar"]}
+    results["domain_ndcg10"] = {
+        name: {domain: sum(own[one] for one in spoken) / len(spoken) for domain, spoken in results["domains"].items()}
+        for name, own in results["ndcg10"].items()
+    }
+    rows = Page(written(replace(made_data(), results=results), tmp_path)).table("Student alone")
+    names = [row[0] for row in rows]
+    assert names.index("Mean") - names.index("cjk (ja)") == 2
+    row = rows[names.index("others (de, ar)")]
+    assert row[1] == "40"
+    assert row[2] == f"{100 * results['domain_ndcg10']['bm25']['others']:.1f}"
+    merged = results["domain_ndcg10"]["merged@bm25"]["others"] - results["domain_ndcg10"]["bm25"]["others"]
+    assert row[8].endswith(f"+{100 * merged:.1f}")
 
 
 def test_gains_and_losses_have_a_sign_and_a_shape_not_only_a_colour(page, source):

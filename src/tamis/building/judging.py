@@ -28,6 +28,7 @@ from tamis.retrievers.shelf import FIRST_STAGES
 from tamis.settings import Recipe
 from tamis.stages.candidates import rank_candidates, search_shelves
 from tamis.stages.evaluate import (
+    ADAPTATION,
     Pool,
     Question,
     Run,
@@ -71,9 +72,13 @@ def build_evaluate(shop: Workshop, folder: Path) -> Facts:
     runs, ties = _runs(shop, pools, settings.depth)
     systems = [system for system in systems_of(True, tuple(settings.runs)) if system.name in runs]
     per_query = measure(runs, questions)
-    with track("testing differences", sum(s.baseline is not None for s in systems)) as advance:
-        comparisons = compare(per_query, systems, questions, settings.rounds, recipe.seed, advance)
+    with_baselines = [(system.name, system.baseline) for system in systems if system.baseline is not None]
+    pairs = [*with_baselines, *ADAPTATION]
+    with track("testing differences", len(pairs)) as advance:
+        compared = compare(per_query, pairs, questions, settings.rounds, recipe.seed, advance)
+    comparisons, adaptation = compared[: len(with_baselines)], compared[len(with_baselines) :]
     means = {name: macro_mean(values, questions) for name, values in per_query.items()}
+    domains = _domains(questions, recipe)
     results = {
         "recipe": recipe.name,
         "seed": recipe.seed,
@@ -84,8 +89,14 @@ def build_evaluate(shop: Workshop, folder: Path) -> Facts:
         "systems": [asdict(system) for system in systems],
         "mean_ndcg10": {name: found["mean"] for name, found in means.items()},
         "ndcg10": {name: {k: v for k, v in found.items() if k != "mean"} for name, found in means.items()},
+        "domains": domains,
+        "domain_ndcg10": {
+            name: {domain: float(np.mean([found[one] for one in spoken])) for domain, spoken in domains.items()}
+            for name, found in means.items()
+        },
         "tie_rate": ties,
         "comparisons": comparisons,
+        "adaptation": adaptation,
         "p_value": _headline_p(comparisons),
         "targets": _targets(means, comparisons, per_query, questions, recipe),
     }
@@ -166,6 +177,14 @@ def _student_logits(shop: Workshop, pools: Sequence[Pool], depth: int) -> dict[s
     }
 
 
+def _domains(questions: Sequence[Question], recipe: Recipe) -> dict[str, list[str]]:
+    """The languages of the questions by the domain whose specialist speaks them."""
+    found: dict[str, list[str]] = {}
+    for language in sorted({q.language for q in questions}):
+        found.setdefault(recipe.lists.domain_of.get(language, GENERAL), []).append(language)
+    return dict(sorted(found.items()))
+
+
 def _headline_p(comparisons: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """Corrected p-value of the deployed system over each reranked first stage."""
     p = {entry["system"]: entry["p_holm"] for entry in comparisons}
@@ -184,10 +203,9 @@ def _targets(
     over_bm25, over_hybrid = of["merged@bm25"], of["merged+hybrid"]
     worst = min(found["difference"] for found in over_bm25["per_language"].values())
     untrained = 100 * (means["merged+hybrid"]["mean"] - means["untrained+hybrid"]["mean"])
-    domain_of = recipe.lists.domain_of
     gaps = {}
-    for domain in sorted({domain_of.get(q.language, GENERAL) for q in questions}):
-        own = [q for q in questions if domain_of.get(q.language, GENERAL) == domain]
+    for domain, spoken in _domains(questions, recipe).items():
+        own = [q for q in questions if q.language in spoken]
         merged, specialist = (macro_mean(per_query[n], own)["mean"] for n in ("merged@hybrid", "specialists@hybrid"))
         gaps[domain] = 100 * (merged - specialist)
     worst_domain = min(gaps, key=lambda name: gaps[name])

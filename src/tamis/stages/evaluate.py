@@ -1,6 +1,7 @@
 """Evaluate: judged questions that no other stage has seen, paired tests, ties broken independently of input order."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,9 @@ Run = dict[str, list[str]]
 RERANKED = ("bm25", "hybrid")
 """First stages of our own whose candidates the students rerank; those of the user's own engines are reranked too."""
 
+ADAPTATION = (("merged@bm25", "untrained@bm25"), ("merged+hybrid", "untrained+hybrid"))
+"""What adaptation itself is worth: the merged student against what it started from, alone and beside the hybrid."""
+
 
 @dataclass(frozen=True, slots=True)
 class Question:
@@ -31,12 +35,14 @@ class Question:
         text: Its text.
         language: The question's own language, as far as it is known.
         relevant: Grade of each judged document, above 0 is relevant.
+        domain: What it is about, as its set says; empty where that says nothing.
     """
 
     query_id: str
     text: str
     language: str
     relevant: Mapping[str, int]
+    domain: str = ""
 
 
 @dataclass(frozen=True)
@@ -284,33 +290,39 @@ def macro_mean(values: Mapping[str, float], questions: Sequence[Question]) -> di
 
 def compare(
     per_query: Mapping[str, Mapping[str, float]],
-    systems: Sequence[System],
+    pairs: Sequence[tuple[str, str]],
     questions: Sequence[Question],
     rounds: int,
     seed: int,
     progress: Callable[[int], None],
 ) -> list[dict[str, object]]:
-    """Compare every system with its baseline, question by question.
+    """Compare systems with others, question by question.
 
     The difference is that of the means over languages; its test weighs each question by one over the number of
     questions of its language, so that test and table speak of the same figure. p-values are corrected by Holm over
-    all systems, and within a system over its languages.
+    all pairs, and within a pair over its languages.
+
+    Args:
+        per_query: nDCG@10 of every question by system.
+        pairs: A system, and the one that it is compared with.
+        questions: Which count.
+        rounds: Of the randomisation test.
+        seed: Of its draws; those of a pair depend on its place.
+        progress: Called with 1 after each pair.
 
     Returns:
-        One entry per compared system; see docs/results.md.
+        One entry per pair; see docs/results.md.
     """
-    sizes = {q.language: sum(o.language == q.language for o in questions) for q in questions}
-    languages = sorted(sizes)
+    sizes = Counter(q.language for q in questions)
     weights = np.array([len(questions) / (len(sizes) * sizes[q.language]) for q in questions])
+    groups = {language: np.array([q.language == language for q in questions]) for language in sorted(sizes)}
     entries: list[dict[str, object]] = []
-    compared = [(system, system.baseline) for system in systems if system.baseline is not None]
-    for number, (system, baseline) in enumerate(compared):
-        ours, theirs = per_query[system.name], per_query[baseline]
+    for number, (system, baseline) in enumerate(pairs):
+        ours, theirs = per_query[system], per_query[baseline]
         differences = np.array([ours[q.query_id] - theirs[q.query_id] for q in questions])
-        groups = {language: np.array([q.language == language for q in questions]) for language in languages}
         found = paired_comparison(differences, weights, groups, np.random.default_rng([seed, number]), rounds)
         per_language = found.pop("groups")
-        entries.append({"system": system.name, "baseline": baseline, **found, "per_language": per_language})
+        entries.append({"system": system, "baseline": baseline, **found, "per_language": per_language})
         progress(1)
     corrected = holm([float(str(entry["p_value"])) for entry in entries])
     return [{**entry, "p_holm": p} for entry, p in zip(entries, corrected, strict=True)]

@@ -15,7 +15,7 @@ class LanguageChange(NamedTuple):
 
     Attributes:
         language: Its tag.
-        before: nDCG@10 of the first stage, in [0, 1].
+        before: nDCG@10 of the baseline, in [0, 1].
         after: nDCG@10 with the student.
         difference: After minus before.
         interval: 95 % interval of the difference.
@@ -34,14 +34,14 @@ class LanguageChange(NamedTuple):
 
 @dataclass(frozen=True)
 class Change:
-    """The merged student against one first stage.
+    """The merged student against a first stage, or against the untrained student.
 
     Attributes:
         system: Name of the student's run.
-        baseline: Name of the first stage.
-        title: Title of the first stage.
+        baseline: Name of what it is compared with.
+        title: Title of that.
         with_first_stage: Whether the first-stage score is part of the student's run.
-        before: Mean nDCG@10 of the first stage, in [0, 1].
+        before: Mean nDCG@10 of the baseline, in [0, 1].
         after: Mean nDCG@10 of the student.
         difference: After minus before.
         interval: 95 % interval of the difference.
@@ -79,6 +79,11 @@ def headline_changes(results: Mapping[str, Any]) -> list[Change]:
     """The comparisons of `HEADLINE` that were made."""
     found = {(one["system"], one["baseline"]): one for one in results.get("comparisons", [])}
     return [_change(results, found[pair]) for pair in HEADLINE if pair in found]
+
+
+def adaptation_changes(results: Mapping[str, Any]) -> list[Change]:
+    """The merged student against the untrained one in the same places."""
+    return [_change(results, one) for one in results.get("adaptation", [])]
 
 
 class Verdict(NamedTuple):
@@ -125,14 +130,6 @@ def reservations(results: Mapping[str, Any], change: Change) -> list[str]:
     """What speaks against the verdict although the comparison with the first stage does not show it."""
     means = results["mean_ndcg10"]
     found = []
-    untrained = change.system.replace("merged", "untrained", 1)
-    if untrained != change.system and untrained in means:
-        own = change.after - means[untrained]
-        gained = "The adaptation itself gained" if direction(own) == "gain" else "The adaptation itself gained nothing:"
-        found.append(
-            f"{gained} {signed(own)} points against the untrained student in the same place, which has "
-            f"{points(means[untrained])}; this is not tested."
-        )
     for system in results["systems"]:
         name, title = system["name"], system["title"]
         if system["group"] == "first stage" and name != change.baseline and means[name] >= change.after:
@@ -159,11 +156,44 @@ def sentence(changes: list[Change]) -> list[Part]:
     return [*parts, Part(".")]
 
 
+def adaptation_sentence(changes: Sequence[Change]) -> list[Part]:
+    """What adaptation itself added to what the student could do before, said first where that may be nothing.
+
+    Args:
+        changes: As `adaptation_changes` gives them.
+
+    Returns:
+        Pieces that read as one sentence when joined, with a space before it; none without changes.
+    """
+    if not changes:
+        return []
+    sure = {change.difference > 0 for change in changes if change.p < LEVEL}
+    said = {
+        (): "added nothing beyond chance",
+        (True,): "helped",
+        (False,): "did harm",
+        (False, True): "helped and did harm",
+    }[tuple(sorted(sure))]
+    parts = [Part(f" Adaptation itself {said}: against the untrained student, the merged one has ")]
+    for number, change in enumerate(changes):
+        where = "with the first-stage score added" if change.with_first_stage else "alone"
+        chance = ", which may be chance" if sure and change.p >= LEVEL else ""
+        parts += [
+            Part(" and " if number else ""),
+            Part(f"{signed(change.difference)} points", direction(change.difference) if change.p < LEVEL else "same"),
+            Part(f" {where} ({_move(change)}, {p_value(change.p)}{chance})"),
+        ]
+    return [*parts, Part(".")]
+
+
+def _move(change: Change) -> str:
+    return f"{points(change.before)} → {points(change.after)}".replace(" ", "\N{NO-BREAK SPACE}")
+
+
 def _clause(change: Change, measure: str) -> list[Part]:
     way = direction(change.difference)
     chance = "" if change.p < LEVEL else ", which may be chance"
-    move = f"{points(change.before)} → {points(change.after)}".replace(" ", "\N{NO-BREAK SPACE}")
-    figures = f" ({move}, {p_value(change.p)}{chance})"
+    figures = f" ({_move(change)}, {p_value(change.p)}{chance})"
     if way == "same":
         return [Part(f"leaves {measure} where {change.title} had it{figures}")]
     verb, against = ("raises", "over") if way == "gain" else ("lowers", "below")

@@ -1,11 +1,10 @@
 """Examples to read: queries with the documents they came from, and questions where the student mattered most."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Final
 
 from tamis.records import Document, Query
-from tamis.stages.report.data import ReportData
 from tamis.stages.report.highlight import Piece, common_words, matching_part
 from tamis.text import clip
 
@@ -42,8 +41,8 @@ class Case:
     Attributes:
         question: Its text.
         language: Its language.
-        before: nDCG@10 before, in [0, 1].
-        after: nDCG@10 after.
+        before: Its figure before, in [0, 1].
+        after: The same after.
         rank_before: Best rank of a relevant document among the first ten, from 1; None below.
         rank_after: The same after.
         top_before: What stood first; None for an empty run.
@@ -84,58 +83,84 @@ def _sample(query: Query, documents: Mapping[str, Document], common: Mapping[str
     return Sample(clip(query.text, _QUERY_CLIPPED), part, query.language, query.generator)
 
 
-def changed_questions(data: ReportData, system: str, baseline: str) -> tuple[list[Case], list[Case]]:
-    """The questions whose nDCG@10 rose most and fell most, at most ten each; unchanged ones are in neither.
+@dataclass(frozen=True)
+class Asked:
+    """Judged questions, and the documents to show with them.
 
-    Args:
-        data: `per_query` and `runs` must hold both systems, else both lists are empty.
-        system: After.
-        baseline: Before.
+    Attributes:
+        questions: Text by id.
+        languages: Language by id.
+        relevant: Ids of the relevant documents by id.
+        documents: By id; missing ones are shown as such.
     """
-    if not {system, baseline} <= data.per_query.keys() & data.runs.keys():
-        return [], []
-    before, after = data.per_query[baseline], data.per_query[system]
-    shared = before.keys() & after.keys() & data.questions.keys()
+
+    questions: Mapping[str, str]
+    languages: Mapping[str, str]
+    relevant: Mapping[str, Set[str]]
+    documents: Mapping[str, Document]
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """What a system made of the questions.
+
+    Attributes:
+        figures: What the ranking is worth, in [0, 1], by question.
+        tops: The first ten document ids, best first, by question; of those questions at least that are shown.
+    """
+
+    figures: Mapping[str, float]
+    tops: Mapping[str, Sequence[str]]
+
+
+def most_changed(before: Mapping[str, float], after: Mapping[str, float], most: int) -> tuple[list[str], list[str]]:
+    """Ids of the questions whose figure rose most and fell most, at most so many each; the unchanged are in neither."""
+    shared = before.keys() & after.keys()
     # By id among equals, so that the page does not depend on the order of a dictionary.
     rising = sorted(shared, key=lambda question: (before[question] - after[question], question))
     falling = sorted(shared, key=lambda question: (after[question] - before[question], question))
-    helped = [question for question in rising if after[question] > before[question]][:CASES]
-    hurt = [question for question in falling if after[question] < before[question]][:CASES]
-    common = common_words(data.documents.values())
     return (
-        [_case(data, system, baseline, question, common) for question in helped],
-        [_case(data, system, baseline, question, common) for question in hurt],
+        [question for question in rising[:most] if after[question] > before[question]],
+        [question for question in falling[:most] if after[question] < before[question]],
     )
 
 
-def _case(data: ReportData, system: str, baseline: str, question: str, common: Mapping[str, frozenset[str]]) -> Case:
+def changed_questions(asked: Asked, before: Ranked, after: Ranked, most: int = CASES) -> tuple[list[Case], list[Case]]:
+    """The questions of `most_changed` with what stood first before and after."""
+    helped, hurt = most_changed(before.figures, after.figures, most)
+    common = common_words(asked.documents.values())
+    return (
+        [_case(asked, before, after, question, common) for question in helped],
+        [_case(asked, before, after, question, common) for question in hurt],
+    )
+
+
+def _case(asked: Asked, before: Ranked, after: Ranked, question: str, common: Mapping[str, Set[str]]) -> Case:
     return Case(
-        question=clip(data.questions[question], _QUERY_CLIPPED),
-        language=data.question_languages.get(question, "und"),
-        before=data.per_query[baseline][question],
-        after=data.per_query[system][question],
-        rank_before=_rank(data, baseline, question),
-        rank_after=_rank(data, system, question),
-        top_before=_top(data, baseline, question, common),
-        top_after=_top(data, system, question, common),
+        question=clip(asked.questions[question], _QUERY_CLIPPED),
+        language=asked.languages.get(question, "und"),
+        before=before.figures[question],
+        after=after.figures[question],
+        rank_before=_rank(asked, before, question),
+        rank_after=_rank(asked, after, question),
+        top_before=_top(asked, before, question, common),
+        top_after=_top(asked, after, question, common),
     )
 
 
-def _rank(data: ReportData, system: str, question: str) -> int | None:
-    relevant = data.relevant.get(question, set())
-    ranked = data.runs[system].get(question, ())[:10]
-    return next((rank for rank, doc_id in enumerate(ranked, start=1) if doc_id in relevant), None)
+def _rank(asked: Asked, ranked: Ranked, question: str) -> int | None:
+    relevant = asked.relevant.get(question, set())
+    top = ranked.tops.get(question, ())[:10]
+    return next((rank for rank, doc_id in enumerate(top, start=1) if doc_id in relevant), None)
 
 
-def _top(data: ReportData, system: str, question: str, common: Mapping[str, frozenset[str]]) -> Top | None:
-    ranked = data.runs[system].get(question, ())
-    if not ranked:
+def _top(asked: Asked, ranked: Ranked, question: str, common: Mapping[str, Set[str]]) -> Top | None:
+    top = ranked.tops.get(question, ())
+    if not top:
         return None
-    document = data.documents.get(ranked[0])
-    relevant = ranked[0] in data.relevant.get(question, set())
+    document = asked.documents.get(top[0])
+    relevant = top[0] in asked.relevant.get(question, set())
     if document is None:
-        return Top([Piece(f"(text of {ranked[0]} not at hand)", False)], "und", relevant)
-    words = common[document.language]
-    return Top(
-        matching_part(document.text, data.questions[question], words, _DOCUMENT_CLIPPED), document.language, relevant
-    )
+        return Top([Piece(f"(text of {top[0]} not at hand)", False)], "und", relevant)
+    part = matching_part(document.text, asked.questions[question], common[document.language], _DOCUMENT_CLIPPED)
+    return Top(part, document.language, relevant)

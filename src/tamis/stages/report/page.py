@@ -7,9 +7,17 @@ from typing import Any, Final
 from markupsafe import Markup
 
 from tamis.stages.report import plots
-from tamis.stages.report.answer import HEADLINE, headline_changes, reservations, sentence, verdict_of
+from tamis.stages.report.answer import (
+    HEADLINE,
+    adaptation_changes,
+    adaptation_sentence,
+    headline_changes,
+    reservations,
+    sentence,
+    verdict_of,
+)
 from tamis.stages.report.data import ReportData
-from tamis.stages.report.examples import changed_questions, sample_queries
+from tamis.stages.report.examples import Asked, Case, Ranked, changed_questions, sample_queries
 from tamis.stages.report.rendering import render
 from tamis.stages.report.tables import (
     agreement_rows,
@@ -64,12 +72,14 @@ def _render(data: ReportData) -> str:
 def _views(data: ReportData) -> dict[str, Any]:
     """What each section shows, by its name; empty where there is nothing to show."""
     changes = headline_changes(data.results)
-    helped, hurt = changed_questions(data, *HEADLINE[-1])
+    adapted = adaptation_changes(data.results)
+    helped, hurt = _changed(data, *HEADLINE[-1])
     return {
         "verdict": verdict_of(changes[-1]) if changes else None,
-        "answer": sentence(changes) if changes else [],
+        "answer": [*sentence(changes), *adaptation_sentence(adapted)] if changes else [],
         "reservations": reservations(data.results, changes[-1]) if changes else [],
         "changes": changes,
+        "adapted": adapted,
         "results": data.results,
         "tables": result_tables(data.results),
         "titles": {system["name"]: system["title"] for system in data.results.get("systems", [])},
@@ -97,6 +107,15 @@ def _views(data: ReportData) -> dict[str, Any]:
         "details": data.manifests,
         "versions": package_versions(data.manifests),
     }
+
+
+def _changed(data: ReportData, system: str, baseline: str) -> tuple[list[Case], list[Case]]:
+    """The test questions that changed most; none where a system was not evaluated."""
+    if not {system, baseline} <= data.per_query.keys() & data.runs.keys():
+        return [], []
+    asked = Asked(data.questions, data.question_languages, data.relevant, data.documents)
+    before, after = (Ranked(data.per_query[name], data.runs[name]) for name in (baseline, system))
+    return changed_questions(asked, before, after)
 
 
 def _label_plots(data: ReportData) -> dict[str, Markup]:

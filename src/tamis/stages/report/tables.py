@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any, Final, NamedTuple
 
 from tamis.stages.report.wording import LEVEL
@@ -65,6 +66,7 @@ class ResultTable:
         groups: (title, number of columns) over the columns.
         columns: Systems from left to right.
         rows: Languages.
+        domains: Means over the languages of each domain; none where every domain has one language, or all have one.
         mean: Mean over languages.
     """
 
@@ -72,6 +74,7 @@ class ResultTable:
     groups: list[tuple[str, int]]
     columns: list[Column]
     rows: list[Row]
+    domains: list[Row]
     mean: Row
 
 
@@ -105,8 +108,11 @@ def _table(
         Row(language, results["questions"].get(language, 0), _cells(results, columns, language))
         for language in results["languages"]
     ]
+    domains = results.get("domains", {})
+    joined = len(domains) > 1 and any(len(languages) > 1 for languages in domains.values())
+    of_domains = [_domain_row(results, columns, *one) for one in domains.items()] if joined else []
     mean = Row("Mean", sum(results["questions"].values()), _cells(results, columns, None))
-    return ResultTable(way[:1].upper() + way[1:], list(groups.items()), columns, rows, mean)
+    return ResultTable(way[:1].upper() + way[1:], list(groups.items()), columns, rows, of_domains, mean)
 
 
 def _column(results: Mapping[str, Any], system: Mapping[str, Any], opens_group: bool) -> Column:
@@ -132,21 +138,33 @@ def _cells(results: Mapping[str, Any], columns: Sequence[Column], language: str 
         else results["ndcg10"].get(column.name, {}).get(language)
         for column in columns
     ]
+    tested = [
+        column.comparison and column.comparison["per_language"].get(language) if language else column.comparison
+        for column in columns
+    ]
+    return _marked(values, [(one["difference"], one["p_holm"] < LEVEL) if one else (None, False) for one in tested])
+
+
+def _domain_row(results: Mapping[str, Any], columns: Sequence[Column], domain: str, languages: Sequence[str]) -> Row:
+    """Means over the languages of a domain; their differences were not tested."""
+    values = [results["domain_ndcg10"].get(column.name, {}).get(domain) for column in columns]
+    differences = [
+        fmean(column.comparison["per_language"][language]["difference"] for language in languages)
+        if column.comparison
+        else None
+        for column in columns
+    ]
+    asked = sum(results["questions"][language] for language in languages)
+    return Row(f"{domain} ({', '.join(languages)})", asked, _marked(values, [(one, False) for one in differences]))
+
+
+def _marked(values: Sequence[float | None], differences: Sequence[tuple[float | None, bool]]) -> list[Cell]:
+    """Cells of a row, the best of them marked."""
     highest = max((round(value, 3) for value in values if value is not None), default=None)
-    cells = []
-    for column, value in zip(columns, values, strict=True):
-        found = column.comparison
-        if found is not None and language is not None:
-            found = found["per_language"].get(language)
-        cells.append(
-            Cell(
-                value,
-                found["difference"] if found else None,
-                bool(found and found["p_holm"] < LEVEL),
-                value is not None and round(value, 3) == highest,
-            )
-        )
-    return cells
+    return [
+        Cell(value, difference, sure, value is not None and round(value, 3) == highest)
+        for value, (difference, sure) in zip(values, differences, strict=True)
+    ]
 
 
 class Flow(NamedTuple):
