@@ -11,7 +11,7 @@ import pytest
 
 from tamis.evaluation.report import write_evaluation_report
 from tamis.stages.report.page import write_report
-from tests.evaluation.test_report import made_results
+from tests.evaluation.test_report import made_results, made_samples
 from tests.stages.test_report import made_data
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -90,7 +90,7 @@ def shown(tmp_path_factory):
     """What the browser printed, and what each page found of itself, by page, width and colour scheme."""
     folder = tmp_path_factory.mktemp("pages")
     write_report(made_data(), folder / "run.html")
-    write_evaluation_report(made_results((0.2, -0.1)), folder / "evaluation.html")
+    write_evaluation_report(made_results((0.2, -0.1)), made_samples(("set0", "set1")), folder / "evaluation.html")
     frames = []
     for name in ("run", "evaluation"):
         page = (folder / f"{name}.html").read_text(encoding="utf-8").replace("<head>", f"<head>{PROBE}", 1)

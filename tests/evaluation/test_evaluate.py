@@ -1,5 +1,6 @@
 """`tamis evaluate`: models and first stages on judged sets, as it is typed, and against ir-measures from the files."""
 
+import html
 import json
 import random
 import shutil
@@ -136,13 +137,50 @@ def test_ties_are_counted_and_the_oracle_is_the_recall_of_the_candidates(results
 def test_groups_add_up_to_the_whole(results):
     found = results["sets"]["set"]
     assert found["groups"]["language"].keys() == {"en", "de"}
-    for groups in found["groups"].values():
+    assert found["groups"]["domain"] == {}  # no question names one
+    for groups in filter(None, found["groups"].values()):
         assert sum(group["questions"] for group in groups.values()) == found["questions"]
         for name, figures in found["figures"].items():
             weighted = sum(group["questions"] * group["figures"][name] for group in groups.values())
             assert weighted / found["questions"] == pytest.approx(figures["nDCG@10"])
     # No question has a relevant document in another language.
     assert {asked: list(row) for asked, row in found["matrix"].items()} == {"en": ["en"], "de": ["de"]}
+
+
+def test_domains_that_queries_name_are_groups_like_languages(base, tmp_path):
+    folder = write_beir(tmp_path / "set")
+    rows = [json.loads(line) for line in (folder / "queries.jsonl").read_text(encoding="utf-8").splitlines()]
+    for number, row in enumerate(rows):
+        if number < 5:
+            row["metadata"]["domain"] = "printers"
+        elif number < 9:
+            row["domain"] = "clocks"
+    written = "".join(f"{json.dumps(row)}\n" for row in rows)
+    (folder / "queries.jsonl").write_text(written, encoding="utf-8")
+    assert tamis("evaluate", "--on", folder, "--out", tmp_path / "out").status == 0
+    found = json.loads((tmp_path / "out" / "results.json").read_text(encoding="utf-8"))["sets"]["set"]
+    groups = found["groups"]["domain"]
+    assert {name: one["questions"] for name, one in groups.items()} == {"clocks": 4, "not said": 11, "printers": 5}
+    table = pq.read_table(tmp_path / "out" / "per_query.parquet").to_pandas()
+    means = table[table.system == "bm25"].groupby("domain")["nDCG@10"].mean()
+    assert groups["printers"]["figures"]["bm25"] == pytest.approx(means["printers"])
+    (folder / "queries.jsonl").write_text(written.replace('"printers"', "7"), encoding="utf-8")
+    complaint = tamis("evaluate", "--on", folder, "--out", tmp_path / "out").complaint
+    assert complaint == f"{folder / 'queries.jsonl'}, line 1: the domain is 7, expected a name such as medicine"
+
+
+def test_the_page_shows_the_questions_that_the_best_model_changed_most(base, outcome, results):
+    page = (base / "out" / "report.html").read_text(encoding="utf-8")
+    found = results["sets"]["set"]
+    own = [one for one in found["systems"] if one["group"].startswith("model")]
+    best = max(own, key=lambda one: found["figures"][one["name"]]["nDCG@10"])
+    assert f"set: {best['baseline']} → {best['name']}" in page
+    table = pq.read_table(base / "out" / "per_query.parquet").to_pandas()
+    rows = table[table.system == best["name"]].sort_values("difference")
+    shown = page.split('<h2 id="questions">')[1].split("<h2")[0]
+    for row in (rows.iloc[0], rows.iloc[-1]):
+        assert (html.escape(row.text) in shown) == (row.difference != 0)
+    assert "<mark>" in shown
 
 
 def test_what_a_model_costs_is_measured_and_kept(results, stock_folder):

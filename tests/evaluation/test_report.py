@@ -1,27 +1,33 @@
 """The page of `tamis evaluate`: its verdict, its figures, its heat maps, and where the models come from."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from tamis.evaluation.figures import Measured, correct, means_over_sets, set_figures
 from tamis.evaluation.report import heats, write_evaluation_report
+from tamis.evaluation.samples import Samples
 from tamis.evaluation.sets import JudgedSet
 from tamis.records import Document
 from tamis.stages.evaluate import Question, System
+from tamis.stages.report.examples import Case, Top
+from tamis.stages.report.highlight import Piece
 from tests.stages.test_report import HOSTILE, Page
 
 LANGUAGES = ("ar", "de", "ja")
 
 
-def made_set(name, gain, notes=()):
+def made_set(name, gain, notes=(), domains=("", "", "")):
     """Thirty questions in three languages, each relevant in each of them; the model ranks better by `gain`."""
     rng = np.random.default_rng(len(name))
     documents = {f"{lang}{n}": Document(f"{lang}{n}", f"document {n}", lang) for lang in LANGUAGES for n in range(10)}
     questions = {
-        f"q{lang}{n}": Question(f"q{lang}{n}", "question " * (1 + n), lang, {f"{one}{n}": 1 for one in LANGUAGES})
-        for lang in LANGUAGES
+        f"q{lang}{n}": Question(
+            f"q{lang}{n}", "question " * (1 + n), lang, {f"{one}{n}": 1 for one in LANGUAGES}, domain
+        )
+        for lang, domain in zip(LANGUAGES, domains, strict=True)
         for n in range(10)
     }
     judged = JudgedSet(name, f"sets/{name}", documents, questions, notes=notes)
@@ -76,8 +82,15 @@ def made_results(gains=(0.2,), seen=True, notes=()):
     }
 
 
-def page_of(results, folder):
-    write_evaluation_report(results, folder / "report.html")
+def made_samples(names=("set0",), question="Where is the key?"):
+    top = Top([Piece("The ", False), Piece("key", True), Piece(" is here.", False)], "de", True)
+    helped = [Case(question, "de", 0.1, 0.9, 8, 1, replace(top, relevant=False), top)]
+    hurt = [Case("Wo?", "de", 1.0, 0.0, 1, None, top, None)]
+    return [Samples(name, "mine+bm25", "bm25", helped, hurt) for name in names]
+
+
+def page_of(results, folder, samples=()):
+    write_evaluation_report(results, samples, folder / "report.html")
     return Page((folder / "report.html").read_text(encoding="utf-8"))
 
 
@@ -137,8 +150,32 @@ def test_the_matrix_of_languages_is_a_heat_map(tmp_path):
     ]
 
 
+def test_questions_that_changed_most_are_shown_with_their_matches(tmp_path):
+    page = page_of(made_results(), tmp_path, made_samples())
+    text = " ".join(page.text.split())
+    assert "set0: bm25 → mine+bm25" in text
+    assert "Where is the key? nDCG@10 10.0 → 90.0 ▲" in text
+    assert "Relevant document: rank 8 → rank 1" in text
+    assert "Relevant document: rank 1 → not in the first ten" in text
+    assert "<mark>key</mark>" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "where they hurt" not in page_of(made_results(), tmp_path).text
+
+
+def test_questions_are_grouped_by_domain_where_a_set_names_some(tmp_path):
+    results = made_results()
+    assert results["sets"]["set0"]["groups"]["domain"] == {}
+    domains = ("medicine", "", "law")
+    results["sets"]["set0"] |= {"groups": made_set("set0", 0.2, domains=domains)["groups"]}
+    groups = results["sets"]["set0"]["groups"]["domain"]
+    assert {name: group["questions"] for name, group in groups.items()} == {"law": 10, "medicine": 10, "not said": 10}
+    rows = page_of(results, tmp_path).table("set0: nDCG@10 by domain of the question")
+    assert rows[0] == ["System", "law (10)", "medicine (10)", "not said (10)"]
+    own = [f"{100 * group['figures']['mine+bm25']:.1f}" for group in groups.values()]
+    assert ["mine+bm25", *own] in rows
+
+
 def test_hostile_text_stays_text_and_nothing_comes_from_outside(tmp_path):
-    page = page_of(made_results(notes=(HOSTILE,)), tmp_path)
+    page = page_of(made_results(notes=(HOSTILE,)), tmp_path, made_samples(question=HOSTILE))
     assert page.tags.count("script") == 1
     assert HOSTILE in page.text
     source = (tmp_path / "report.html").read_text(encoding="utf-8")

@@ -20,6 +20,7 @@ from tamis.evaluation.candidates import FULL, BiEncoder, Found, Wanted, checked_
 from tamis.evaluation.figures import Measured, correct, means_over_sets, measure_system, set_figures
 from tamis.evaluation.reading import read_sets
 from tamis.evaluation.report import write_evaluation_report
+from tamis.evaluation.samples import Samples, sample_questions
 from tamis.evaluation.scores import Model, cost_of, model_of, read_logits, saw_documents, score_missing
 from tamis.evaluation.sets import JudgedSet
 from tamis.formats.qrels import write_qrels
@@ -141,6 +142,8 @@ def evaluate(asked: Evaluation, out: Path) -> dict[str, Any]:
     models = [model_of(given, asked.precision) for given in asked.models]
     wanted, runs = _wanted(asked, models)
     sets: dict[str, dict[str, Any]] = {}
+    samples: list[Samples] = []
+    main = next(iter(measures))
     folder = RunFolder(out, OWNER)
     with folder.held():
         items = ItemStore(out / "items.sqlite")
@@ -150,17 +153,20 @@ def evaluate(asked: Evaluation, out: Path) -> dict[str, Any]:
             (part / "sets").mkdir(parents=True)
         with PerQuery(part / "per_query.parquet", list(measures)) as table:
             for judged in read_sets(asked.sets, asked.languages):
-                (part / "sets" / judged.name / "runs").mkdir(parents=True)
-                write_qrels(part / "sets" / judged.name / "qrels.trec", judged.grades)
-                measured = list(_measured(judged, models, wanted, runs, measures, items, part / "sets" / judged.name))
+                own = part / "sets" / judged.name
+                (own / "runs").mkdir(parents=True)
+                write_qrels(own / "qrels.trec", judged.grades)
+                measured = list(_measured(judged, models, wanted, runs, measures, items, own))
                 table.add(judged, measured)
-                sets[judged.name] = set_figures(judged, measured, next(iter(measures)), asked.rounds)
+                sets[judged.name] = set_figures(judged, measured, main, asked.rounds)
+                if shown := sample_questions(judged, measured, main, own / "runs"):
+                    samples.append(shown)
                 sets[judged.name]["adapted_to_corpus"] = {model.name: saw_documents(model, judged) for model in models}
         correct(sets)
         results = {
             "format": FORMAT,
             "measures": list(measures),
-            "main_measure": next(iter(measures)),
+            "main_measure": main,
             "depth": asked.depth,
             "languages": asked.languages,
             "models": {model.name: _facts(model, items) for model in models},
@@ -173,7 +179,7 @@ def evaluate(asked: Evaluation, out: Path) -> dict[str, Any]:
         items.close()
         with writing(out):
             write_json(part / "results.json", results)
-            write_evaluation_report(results, part / "report.html")
+            write_evaluation_report(results, samples, part / "report.html")
             shutil.rmtree(out / "sets", ignore_errors=True)
             for path in part.iterdir():
                 path.rename(out / path.name)
@@ -350,7 +356,10 @@ class PerQuery:
 
     def __init__(self, path: Path, measures: Sequence[str]) -> None:
         self._measures = measures
-        texts = [pa.field(name, pa.string()) for name in ("set", "query_id", "text", "language", "system", "baseline")]
+        texts = [
+            pa.field(name, pa.string())
+            for name in ("set", "query_id", "text", "language", "domain", "system", "baseline")
+        ]
         figures = [pa.field(name, pa.float64()) for name in (*measures, "difference")]
         self._schema = pa.schema([*texts, *figures])
         self._writer = pq.ParquetWriter(path, self._schema, compression="zstd")
@@ -373,6 +382,7 @@ class PerQuery:
                 "query_id": [question.query_id for question in questions],
                 "text": [question.text for question in questions],
                 "language": [question.language for question in questions],
+                "domain": [question.domain for question in questions],
                 "system": [each.system.name] * len(questions),
                 "baseline": [each.system.baseline] * len(questions),
                 **each.values,

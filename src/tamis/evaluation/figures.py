@@ -23,7 +23,13 @@ QUERY_WORDS = (4, 8, 16)
 DOCUMENT_WORDS = (50, 100, 200, 400)
 """Upper ends of the bands; the last band has none."""
 
-GROUPINGS = ("language", "query_length", "document_length")
+GROUPINGS = ("language", "domain", "query_length", "document_length")
+
+NO_DOMAIN = "not said"
+"""Questions without a domain, where others of their set have one."""
+
+MODELS = ("model", "model + first stage")
+"""Groups of systems that a model has a part in."""
 
 RESAMPLES = 2000
 """Of each bootstrap interval."""
@@ -100,21 +106,30 @@ def _relevant(judged: JudgedSet, grades: Mapping[str, object]) -> Floats:
 
 
 def groupings(judged: JudgedSet) -> dict[str, Masks]:
-    """Questions by language, by length of the question and by the median length of its relevant documents, in words."""
+    """Questions by language, domain, length of the question and median length of its relevant documents, in words.
+
+    There are no domains where no question says its own.
+    """
     questions = judged.questions.values()
-    by_query = [band(len(words(question.text)), QUERY_WORDS) for question in questions]
     by_document = []
     for question in questions:
         lengths = [len(words(judged.documents[d].text)) for d, grade in question.relevant.items() if grade > 0]
         by_document.append(band(median(lengths), DOCUMENT_WORDS) if lengths else "none relevant")
-    labels = (
-        ([question.language for question in questions], None),
-        (by_query, bands(QUERY_WORDS)),
-        (by_document, bands(DOCUMENT_WORDS)),
-    )
+    told = any(question.domain for question in questions)
+    labels = {
+        "language": [question.language for question in questions],
+        "domain": [question.domain or NO_DOMAIN for question in questions] if told else [],
+        "query_length": [band(len(words(question.text)), QUERY_WORDS) for question in questions],
+        "document_length": by_document,
+    }
+    orders = {"query_length": bands(QUERY_WORDS), "document_length": bands(DOCUMENT_WORDS)}
     return {
-        name: {group: np.array([one == group for one in own]) for group in (order or sorted(set(own))) if group in own}
-        for name, (own, order) in zip(GROUPINGS, labels, strict=True)
+        name: {
+            group: np.array([one == group for one in labels[name]])
+            for group in orders.get(name, sorted(set(labels[name])))
+            if group in labels[name]
+        }
+        for name in GROUPINGS
     }
 
 
@@ -194,7 +209,7 @@ def pairs_to_compare(systems: Sequence[System]) -> list[tuple[str, str]]:
     pairs = [(s.name, s.baseline) for s in systems if s.baseline in names]
     first: dict[tuple[str, str | None], str] = {}
     for system in systems:
-        if system.group in ("model", "model + first stage"):
+        if system.group in MODELS:
             of_its_kind = first.setdefault((system.group, _first_stage(system.name)), system.name)
             if of_its_kind != system.name:
                 pairs.append((system.name, of_its_kind))

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tamis.errors import InputError, MissingPartError
-from tamis.evaluation.sets import UNKNOWN, JudgedSet, join_set
+from tamis.evaluation.sets import UNKNOWN, Asked, JudgedSet, join_set
 from tamis.formats.qrels import Judgement
 from tamis.records import Document
 
@@ -39,7 +39,7 @@ def read_ir_dataset(source: str, name: str) -> JudgedSet:
     documents = {
         str(each.doc_id): Document(str(each.doc_id), each.default_text(), language) for each in dataset.docs_iter()
     }
-    queries = {str(each.query_id): (each.default_text(), asked_in) for each in dataset.queries_iter()}
+    queries = {str(each.query_id): Asked(each.default_text(), asked_in) for each in dataset.queries_iter()}
     judgements = [
         Judgement(str(each.query_id), str(each.doc_id), int(each.relevance), number)
         for number, each in enumerate(dataset.qrels_iter(), 1)

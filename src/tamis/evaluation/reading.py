@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Final
 
 from tamis.errors import InputError
-from tamis.evaluation.sets import JudgedSet, join_set, of_languages
+from tamis.evaluation.sets import Asked, JudgedSet, join_set, of_languages
 from tamis.formats.beir import QUERY_IDS, QUERY_TEXTS, beir_file
 from tamis.formats.documents import read_documents
-from tamis.formats.fields import LANGUAGES, language_of, record_id, text_of
+from tamis.formats.fields import DOMAIN, LANGUAGES, domain_of, language_of, record_id, text_of
 from tamis.formats.qrels import qrels_files, read_qrels
 from tamis.formats.tables import check_new, rows
 from tamis.retrievers.shelf import Languages
@@ -101,15 +101,15 @@ def _folder_and_split(given: str) -> tuple[Path, str]:
     )
 
 
-def _read_queries(file: Path) -> dict[str, tuple[str, str]]:
-    """Text and language of each query by id."""
+def _read_queries(file: Path) -> dict[str, Asked]:
+    """Text, language and domain of each query by id."""
     places: dict[str, tuple[Path, str]] = {}
     found = {}
-    for row in rows([file], {*QUERY_IDS, *QUERY_TEXTS, *LANGUAGES}):
+    for row in rows([file], {*QUERY_IDS, *QUERY_TEXTS, *LANGUAGES, DOMAIN}):
         query_id = record_id(row.content, row.where, QUERY_IDS)
         check_new(query_id, row, places)
         text = text_of(row.content, row.where, QUERY_TEXTS)
         if not text.strip():
             raise InputError(f"{row.where}: query {query_id!r} is empty; write it or remove the line")
-        found[query_id] = text, language_of(row.content, row.where)
+        found[query_id] = Asked(text, language_of(row.content, row.where), domain_of(row.content, row.where))
     return found

@@ -8,7 +8,8 @@ from typing import Any, Final, NamedTuple
 from markupsafe import Markup
 
 from tamis.building.origin import shown_path
-from tamis.evaluation.figures import GROUPINGS
+from tamis.evaluation.figures import GROUPINGS, MODELS
+from tamis.evaluation.samples import Samples
 from tamis.evaluation.tables import TITLES
 from tamis.stages.report import plots
 from tamis.stages.report.answer import Change, LanguageChange, Part, Verdict, listed, verdict
@@ -17,14 +18,13 @@ from tamis.stages.report.wording import LEVEL, direction, p_value, points
 
 Results = Mapping[str, Any]
 
-MODELS: Final = ("model", "model + first stage")
-
 _FOLDERS: Final = re.compile(r"""(^|[\s='"])/(?:[^\s='"]*/)""")
 """The folders of an absolute path: a page is handed on, and where things lie on a machine is nobody's business."""
 
 _SECTIONS: Final = {
     "means": "All sets together",
     "sets": "Set by set",
+    "questions": "Where models helped and where they hurt",
     "cost": "What each model costs",
     "lineage": "Where the models come from",
     "again": "Run it again",
@@ -32,11 +32,12 @@ _SECTIONS: Final = {
 }
 
 
-def write_evaluation_report(results: Results, path: Path) -> None:
+def write_evaluation_report(results: Results, samples: Sequence[Samples], path: Path) -> None:
     """Write the page: one HTML file that needs no other file and no network.
 
     Args:
         results: Content of results.json.
+        samples: Questions to read, of the sets that have some.
         path: The file; its folder must be there.
 
     Raises:
@@ -45,6 +46,7 @@ def write_evaluation_report(results: Results, path: Path) -> None:
     views = {
         "means": results["means"] if len(results["sets"]) > 1 else {},
         "sets": [_set_view(name, found, results, number) for number, (name, found) in enumerate(_sets(results))],
+        "questions": [one for one in samples if one.helped or one.hurt],
         "cost": {name: model["cost"] for name, model in results["models"].items() if model["cost"]},
         "lineage": {name: _lineage(model) for name, model in results["models"].items()},
         "again": _FOLDERS.sub(r"\1…/", results["command"]),

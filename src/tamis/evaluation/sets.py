@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from tamis.errors import InputError
 from tamis.formats.qrels import Judgement, grades_of
@@ -14,6 +14,14 @@ from tamis.retrievers.shelf import Languages
 from tamis.stages.evaluate import Question
 
 UNKNOWN: Final = "und"
+
+
+class Asked(NamedTuple):
+    """A query of a set, before it is known whether it is judged; see `Question`."""
+
+    text: str
+    language: str
+    domain: str = ""
 
 
 @dataclass(frozen=True)
@@ -56,7 +64,7 @@ def join_set(
     name: str,
     source: str,
     documents: Mapping[str, Document],
-    queries: Mapping[str, tuple[str, str]],
+    queries: Mapping[str, Asked],
     judgements: Iterable[Judgement],
     file: Path,
     others: tuple[Path, Path],
@@ -67,7 +75,7 @@ def join_set(
         name: Of the set.
         source: As it was given.
         documents: By id.
-        queries: Text and language by id.
+        queries: By id.
         judgements: Of `file`.
         file: Where the judgements stand, for messages.
         others: Where documents and queries stand, for messages.
@@ -92,7 +100,9 @@ def join_set(
             f"{len(below):,} judgements below 0 count as 0; the first stands on line {below[0].line} of {file}"
         )
         grades = {q: {d: max(grade, 0) for d, grade in judged.items()} for q, judged in grades.items()}
-    questions = {q: Question(q, *queries[q], judged) for q, judged in grades.items()}
+    questions = {
+        q: Question(q, queries[q].text, queries[q].language, judged, queries[q].domain) for q, judged in grades.items()
+    }
     unanswered = sum(not any(question.relevant.values()) for question in questions.values())
     if unanswered:
         notes.append(f"{unanswered:,} questions have no relevant document; they count as 0 in every system")

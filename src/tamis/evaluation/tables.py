@@ -41,6 +41,7 @@ class Titled:
 
 TITLES = {
     "language": "by language of the question",
+    "domain": "by domain of the question",
     "query_length": "by length of the question, words",
     "document_length": "by median length of the relevant documents, words",
 }

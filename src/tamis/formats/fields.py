@@ -20,6 +20,7 @@ IDS: Final = ("_id", "id", "doc_id", "docid")
 TEXTS: Final = ("text", "contents", "content", "body")
 TITLE: Final = "title"
 LANGUAGES: Final = ("metadata", "lang", "language")
+DOMAIN: Final = "domain"
 DOCUMENT_FIELDS: Final = (*IDS, *TEXTS, TITLE, *LANGUAGES)
 """All fields that a document may be read from; other columns of a table stay unread."""
 
@@ -101,6 +102,22 @@ def language_of(content: Content, where: str) -> str:
     if tag is None:
         raise InputError(f"{where}: the language is {shown(value)}, expected a tag such as de or zh-cn")
     return tag
+
+
+def domain_of(content: Content, where: str) -> str:
+    """What a row is about, as `domain` or `metadata.domain` says; empty where neither does.
+
+    Raises:
+        InputError: Something else than a name on one line.
+    """
+    metadata = content.get("metadata")
+    inner = metadata.get(DOMAIN) if isinstance(metadata, dict) else None
+    value = content.get(DOMAIN) if inner is None else inner
+    if value is None:
+        return ""
+    if not isinstance(value, str) or not value.isprintable():
+        raise InputError(f"{where}: the domain is {shown(value)}, expected a name such as medicine")
+    return value.strip()
 
 
 def language_tag(value: object) -> str | None:
