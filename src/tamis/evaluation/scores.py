@@ -91,17 +91,23 @@ def saw_documents(model: Model, judged: JudgedSet) -> bool | None:
 def score_missing(model: Model, judged: JudgedSet, stages: Mapping[str, Found], items: ItemStore) -> None:
     """Score every pair that no call before has scored; a kill loses one window of them.
 
-    Pairs are scored in the order of their texts, so that the order of questions and documents changes no bit.
+    Pairs are scored in the order of their texts, so that the order of questions and documents changes no bit; the
+    document first, so that what a warm model makes of it is still there for all its questions.
 
     Raises:
         ModelError: the checkpoint cannot be scored with, or a score that is not finite.
     """
-    missing = sorted({pair for pairs in _missing(model, judged, stages, items) for pair in pairs})
+    missing = sorted(
+        {pair for pairs in _missing(model, judged, stages, items) for pair in pairs},
+        key=lambda pair: (pair[1], pair[0]),
+    )
     if not missing:
         return
     meter = Meter(items, item_key("cost", model.identity))
     reranker = model.reranker
+    reranker.remember(0)  # a client's texts are new
     request = time_requests(reranker.score_pairs, _requests(judged, stages))
+    reranker.remember()
     started = time.perf_counter()
     with track(f"{judged.name}: scoring with {model.name}", len(missing)) as advance:
         done = 0

@@ -15,6 +15,7 @@ from tamis.formulas.ranking import rank_order, tie_key, z_scores
 from tamis.models.checkpoint import find_checkpoint, load_warm, read_facts
 from tamis.models.families import load_scorer
 from tamis.models.precision import Precision, fastest_device, fastest_precision
+from tamis.models.remembered import REMEMBERED, RememberedStates
 from tamis.models.rows import Pair
 from tamis.models.serializer import Document, Serializer, document_text
 from tamis.models.stream import WINDOW, Scored, Scorer, score_stream
@@ -115,6 +116,19 @@ class Reranker:
             raise ModelError(f"{self.path}: scores are not finite; the weights are broken")
         if np.ptp(logits) == 0:
             raise ModelError(f"{self.path}: every pair gets the same score; the score head is missing or untrained")
+
+    def remember(self, most_bytes: int = REMEMBERED) -> None:
+        """Keep what a warm model makes of each text before it sees the other one, so that it is read once.
+
+        For use by one thread at a time. The last bits of a score then depend on what was scored before, by some 1e-6 of
+        a logit in float32; so nothing is remembered unless this is called. Models of other families read both texts
+        together from the start and have nothing to remember.
+
+        Args:
+            most_bytes: Of all that is kept, 256 MiB by default, where the weights lie; the longest unused goes first.
+        """
+        if isinstance(self.scorer, WarmScorer):
+            self.scorer.memory = RememberedStates(most_bytes)
 
     def predict(
         self,

@@ -1,12 +1,18 @@
-"""Scores pairs with a warm student: the lower layers read each text of a window once, the joint layers each pair."""
+"""Scores pairs with a warm student: the lower layers read each text once, the joint layers each pair.
 
-from collections.abc import Sequence
+Once for all pairs that are scored together, and, where there is a memory, for those that come later too. A text's
+states differ in their last bits with the texts that were read beside it; so, then, does a score with what is
+remembered: by some 1e-6 of a logit in float32, as it does with the batch anyway.
+"""
+
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 import numpy as np
 from torch import Tensor
 
 from tamis.errors import InputError
+from tamis.models.remembered import RememberedStates, TokenIds
 from tamis.models.rows import Pair
 from tamis.models.student import score_prepared
 from tamis.models.warm import WarmCrossEncoder
@@ -16,8 +22,8 @@ from tamis.models.warm import WarmCrossEncoder
 class ApartRow:
     """Token ids of both texts of a pair, special tokens included; for `cut` and `emptied` see `tamis.models.rows`."""
 
-    query: tuple[int, ...]
-    document: tuple[int, ...]
+    query: TokenIds
+    document: TokenIds
     cut: bool
     emptied: bool
 
@@ -33,11 +39,13 @@ class WarmScorer:
     Attributes:
         student: The model.
         token_budget: Most tokens per forward pass, padding included.
+        memory: States of texts that were read before; None keeps none.
     """
 
     def __init__(self, student: WarmCrossEncoder, token_budget: int) -> None:
         self.student = student
         self.token_budget = token_budget
+        self.memory: RememberedStates | None = None
 
     def encode(self, pairs: Sequence[Pair], instruction: str | None = None) -> list[ApartRow]:
         """Token ids of both texts of each pair.
@@ -55,30 +63,30 @@ class WarmScorer:
             for q, d in pairs
         ]
 
-    def _ids(self, texts: set[str], prefix: str, limit: int) -> dict[str, tuple[tuple[int, ...], bool]]:
+    def _ids(self, texts: set[str], prefix: str, limit: int) -> dict[str, tuple[TokenIds, bool]]:
         ordered = sorted(texts)
         encoded = self.student.encoder.encodings(ordered, prefix, limit)
         return {text: (tuple(one.ids), bool(one.overflowing)) for text, one in zip(ordered, encoded, strict=True)}
 
-    def logits(self, rows: Sequence[ApartRow], known: dict[tuple[int, ...], Tensor] | None = None) -> np.ndarray:
-        """float32 [rows], in their order.
-
-        Args:
-            rows: What `encode` gave.
-            known: States of queries that were read before; those read now are put in.
-        """
-        student = self.student
-        query_of = {} if known is None else known
-        queries = sorted({row.query for row in rows} - query_of.keys())
-        documents = sorted({row.document for row in rows})
-        query_of.update(zip(queries, student.read(queries), strict=True))
-        document_of = dict(zip(documents, student.read(documents), strict=True))
+    def logits(self, rows: Sequence[ApartRow]) -> np.ndarray:
+        """float32 [rows] of what `encode` gave, in their order."""
+        queries = self._read({row.query for row in rows})
+        documents = self._read({row.document for row in rows})
         values = np.empty(len(rows), np.float32)
         for batch, found in score_prepared(
-            student,
-            [query_of[row.query] for row in rows],
-            [document_of[row.document] for row in rows],
+            self.student,
+            [queries[row.query] for row in rows],
+            [documents[row.document] for row in rows],
             self.token_budget,
         ):
             values[batch] = found
         return values
+
+    def _read(self, texts: Set[TokenIds]) -> dict[TokenIds, Tensor]:
+        """States of each text; what is not remembered is read."""
+        known = {} if self.memory is None else self.memory.known(texts)
+        unread = sorted(texts - known.keys())
+        read = dict(zip(unread, self.student.read(unread), strict=True))
+        if self.memory is not None:
+            self.memory.keep(read)
+        return known | read

@@ -21,7 +21,6 @@ from tamis.errors import InputError
 from tamis.formulas.ranking import rank_order, tie_key
 from tamis.models.reranker import Reranker, bounded, check_pairs
 from tamis.models.rows import SLICE, Pair, plain_backend
-from tamis.models.warm_scorer import WarmScorer
 from tamis.serving.asked import Asked, RefusedError
 from tamis.serving.queue import FairQueue, Waiting
 
@@ -29,9 +28,6 @@ logger = logging.getLogger(__name__)
 
 LONGEST_WAIT = 60
 """Seconds: no client is told to wait longer before its next try."""
-
-KNOWN_QUERIES = 256
-"""Queries whose states a warm model keeps between batches: 100 kB each for a body of 384 and 64 tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +120,7 @@ class Engine:
         self._closed = False
         self._rate = 0.0
         self._words = plain_backend(reranker.tokenizer)
-        self._known: dict[tuple[int, ...], Any] = {}
+        reranker.remember()
         self._tokeniser = ThreadPoolExecutor(1, thread_name_prefix="tokenise")
         self._worker = threading.Thread(target=self._work, name="score", daemon=True)
         self._worker.start()
@@ -223,7 +219,7 @@ class Engine:
             job.begun = job.begun or start
         error: Exception | None = None
         try:
-            logits = self._logits(rows)
+            logits = self.reranker.scorer.logits(rows)
         except Exception as raised:  # whatever a model raises fails the requests of this batch, never the server
             error, logits = raised, np.full(len(rows), np.nan, np.float32)
             log_failure(raised, "a model failed")
@@ -235,14 +231,6 @@ class Engine:
         rate = len(rows) / max(seconds, 1e-6)
         self._rate = 0.8 * self._rate + 0.2 * rate if self._rate else rate
         self._watch(Batch(len(rows), sum(row.length for row in rows), seconds, error is not None))
-
-    def _logits(self, rows: Sequence[Any]) -> np.ndarray:
-        scorer = self.reranker.scorer
-        if not isinstance(scorer, WarmScorer):
-            return scorer.logits(rows)
-        if len(self._known) > KNOWN_QUERIES:
-            self._known.clear()
-        return scorer.logits(rows, self._known)
 
     def _give(self, job: _Job, places: list[int], logits: np.ndarray) -> None:
         """Write logits down; a request that has all, or one that is not finite, is woken up."""
