@@ -9,94 +9,29 @@ import math
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import islice
-from typing import Final, TypeVar
+from typing import Final
 
-from tamis.artifacts import read_column, read_json
+from tamis.building.asked import Asked, ShelfKey, asked_queries, count_questions
 from tamis.building.calls import counted, expected
 from tamis.building.embedding import BLOCK, Embed
-from tamis.building.mining import given_rows
+from tamis.building.learning_estimate import learning
+from tamis.building.probe import QUERY_CHARACTERS, a_few, timed
 from tamis.building.servers import OnServer, teacher_protocol
-from tamis.building.training import WEIGHING, steps_done
-from tamis.building.weighing import rerank_depth
 from tamis.building.work import Estimate, Work
 from tamis.building.workshop import PairTeacher, Workshop, texts_of
 from tamis.building.writers import remembering, unanswered, writer_ledger
 from tamis.generators.endpoint import most_tokens
 from tamis.models.precision import product_rate
-from tamis.models.student import Student, score_prepared
-from tamis.records import Candidates, Query, QueryRequest, Tokens
+from tamis.records import Candidates, QueryRequest, Tokens
 from tamis.remote.budget import limit_exceeded
 from tamis.settings import JudgeTeacher, RemoteEncoderTeacher, RemoteRerankerTeacher, RerankerTeacher, ServerSettings
-from tamis.stages.evaluate import RERANKED
-from tamis.stages.lists import GENERAL
-from tamis.stages.merge import judgements
 from tamis.teachers.group import Group
 
-_PROBED: Final = 16  # texts or pairs that a model is tried on
-_TRIES: Final = 3
-_TRIED_SECONDS: Final = 2.0  # after which no further try is made
 _WRITTEN: Final = 4  # queries that a language model of this machine is tried on; they are kept
-_QUERY_CHARACTERS: Final = 60  # of a query that is not written yet
 _PAIR_BYTES: Final = 20  # of a candidate, its first-stage score and its teacher score, compressed
-_QUESTION_BYTES: Final = 150  # of a line of questions, which no stage before the evaluation opens
 _SEARCH_SECONDS: Final = 0.005  # of a query beside the products: words, ties, fusion, lists
-_BACKWARD: Final = 3  # a step of learning takes three times as long as scoring its pairs
-_STUDENTS: Final = 3  # untrained, specialists and merged are evaluated
-_OVERLAP: Final = 0.8  # share of the heads of two first stages that they do not have in common, of both together
-
-Found = TypeVar("Found")
-
-ShelfKey = tuple[str, str]
-"""Origin and language."""
-
-
-@dataclass(frozen=True)
-class Asked:
-    """The queries that will be searched.
-
-    Attributes:
-        counts: How many of each origin and language.
-        records: They themselves; None where they are not written yet.
-    """
-
-    counts: Mapping[ShelfKey, int]
-    records: Mapping[str, Query] | None
-
-    @property
-    def total(self) -> int:
-        """All of them."""
-        return sum(self.counts.values())
-
-    @property
-    def about(self) -> bool:
-        """Whether they are only expected."""
-        return self.records is None
-
-
-@dataclass(frozen=True)
-class Pace:
-    """How fast a student is, and what it leaves.
-
-    Attributes:
-        query: Seconds for preparing a query.
-        document: Seconds for preparing a document.
-        pair: Seconds for scoring a prepared pair.
-        query_bytes: Size of a prepared query.
-        document_bytes: Size of a prepared document.
-        trained_bytes: Size of what it learns.
-        model_bytes: Size of all of it.
-    """
-
-    query: float
-    document: float
-    pair: float
-    query_bytes: float
-    document_bytes: float
-    trained_bytes: int
-    model_bytes: int
 
 
 def estimate(shop: Workshop, unfinished: Collection[str]) -> Estimate:
@@ -109,7 +44,7 @@ def estimate(shop: Workshop, unfinished: Collection[str]) -> Estimate:
     Raises:
         TamisError: what the run itself would raise when it opens these models and files.
     """
-    asked = _asked(shop)
+    asked = asked_queries(shop)
     works: list[Work] = []
     if "queries" in unfinished:
         works += _writing(shop)
@@ -120,7 +55,7 @@ def estimate(shop: Workshop, unfinished: Collection[str]) -> Estimate:
     if {"scores", "evaluate"} & set(unfinished):
         works += _teaching(shop, unfinished, asked)
     if {"train", "merge", "evaluate"} & set(unfinished):
-        works += _learning(shop, unfinished, asked)
+        works += learning(shop, unfinished, asked)
     order = ("queries", "candidates", "scores", "train", "merge", "evaluate")
     works = sorted((work for work in works if work.count), key=lambda work: order.index(work.stage))
     free = shutil.disk_usage(shop.items.path.parent).free
@@ -146,20 +81,6 @@ def _servers(shop: Workshop) -> Iterator[tuple[str, ServerSettings, Tokens]]:
     for teacher in shop.recipe.scores.teachers:
         if isinstance(teacher, OnServer):
             yield shop.servers.section(teacher), teacher, shop.servers.ledger(teacher).spent
-
-
-def _asked(shop: Workshop) -> Asked:
-    """The queries where they are finished, else as many as are asked for and given."""
-    if "queries" in shop.folders:
-        return Asked(Counter((query.origin, query.language) for query in shop.queries.values()), shop.queries)
-    settings = shop.recipe.queries
-    target = Counter(d.language for d in shop.documents.values() if d.origin == "target")
-    share = min(1.0, settings.documents / max(target.total(), 1)) if settings.documents else 1.0
-    writers = sum(1.0 if kind == "extractive" else share for kind in settings.generator)
-    counts = Counter({("target", k): round(n * settings.per_document * writers) for k, n in target.items()})
-    for _, _, doc_id in given_rows(shop):
-        counts["general", shop.documents[doc_id].language] += 1
-    return Asked(counts, None)
 
 
 def _writing(shop: Workshop) -> Iterator[Work]:
@@ -199,7 +120,7 @@ def _embedding(shop: Workshop, unfinished: Collection[str], asked: Asked) -> Ite
         if stage in unfinished:
             first |= {by: stage for by in names if by not in first}
     # Queries and questions that are not there yet are like the beginnings of documents.
-    like = [text[:_QUERY_CHARACTERS] for text in _some(list(texts_of(shop.documents).values()))]
+    like = [text[:QUERY_CHARACTERS] for text in a_few(list(texts_of(shop.documents).values()))]
     for by, stage in first.items():
         if by in shop.remote_encoders:
             yield from _sending(shop, unfinished, asked, by, stage, like)
@@ -211,7 +132,7 @@ def _embedding(shop: Workshop, unfinished: Collection[str], asked: Asked) -> Ite
         if asked.records is None and stage in ("candidates", "scores"):
             yield _texts(stage, f"queries to embed ({by})", like, embed, asked.total)
         if "evaluate" in unfinished:
-            yield _texts("evaluate", f"questions to embed ({by})", like, embed, _questions(shop))
+            yield _texts("evaluate", f"questions to embed ({by})", like, embed, count_questions(shop))
 
 
 def _texts(stage: str, what: str, texts: Sequence[str], embed: Embed, count: int | None = None) -> Work:
@@ -219,9 +140,9 @@ def _texts(stage: str, what: str, texts: Sequence[str], embed: Embed, count: int
     many = len(texts) if count is None else count
     if not many or not texts:
         return Work(stage, what, 0)
-    some = _some(texts)
+    some = a_few(texts)
     embed(some[:1])  # loads the model
-    vectors, seconds = _timed(lambda: embed(some))
+    vectors, seconds = timed(lambda: embed(some))
     return Work(stage, what, many, count is not None, many * seconds / len(some), disk=many * vectors.shape[1] * 4)
 
 
@@ -239,7 +160,7 @@ def _sending(
     if asked.records is None and stage == "scores":
         yield expected(stage, section, teacher, _batches(asked.total, teacher), asked.total, each)
     if "evaluate" in unfinished:
-        questions = _questions(shop)
+        questions = count_questions(shop)
         yield expected("evaluate", section, teacher, _batches(questions, teacher), questions, each)
 
 
@@ -303,7 +224,7 @@ def _reranking(shop: Workshop, unfinished: Collection[str], asked: Asked, teache
         missing = _missing(shop, teacher) if known else ()
         pairs = sum(len(group.documents) for group in missing) if known else _candidates(shop, asked)
     if "evaluate" in unfinished:
-        of_questions = _questions(shop) * shop.recipe.candidates.depth
+        of_questions = count_questions(shop) * shop.recipe.candidates.depth
     seconds = _scores(shop, teacher) if pairs + of_questions else 0.0
     what = f"pairs to score ({teacher.name})"
     yield Work("scores", what, pairs, not known, pairs * seconds)
@@ -321,10 +242,10 @@ def _judging(
     elif "scores" in unfinished:
         heads["scores"] = list(_heads(shop, asked))
     if "evaluate" in unfinished:
-        heads["evaluate"] = [(_questions(shop), shop.recipe.candidates.depth)]
+        heads["evaluate"] = [(count_questions(shop), shop.recipe.candidates.depth)]
     batch = 1 if isinstance(teacher, JudgeTeacher) else teacher.batch
     texts = [document.text[: teacher.max_chars] for document in shop.documents.values()] if heads else []
-    each = [most(Group(text[:_QUERY_CHARACTERS], (text,))) for text in texts]
+    each = [most(Group(text[:QUERY_CHARACTERS], (text,))) for text in texts]
     for stage, found in heads.items():
         requests = sum(queries * math.ceil(candidates / batch) for queries, candidates in found)
         pairs = sum(queries * candidates for queries, candidates in found)
@@ -340,124 +261,9 @@ def _missing(shop: Workshop, teacher: PairTeacher) -> Iterator[Group]:
 def _scores(shop: Workshop, teacher: RerankerTeacher) -> float:
     """Seconds that a reranker needs for a pair."""
     model = shop.toolbox.reranker(teacher)
-    texts = _some(list(texts_of(shop.documents).values()))
-    pairs = [(text[:_QUERY_CHARACTERS], text) for text in texts]
+    texts = a_few(list(texts_of(shop.documents).values()))
+    pairs = [(text[:QUERY_CHARACTERS], text) for text in texts]
     model.score_pairs(pairs[:1], teacher.instruction)
-    _, seconds = _timed(lambda: model.score_pairs(pairs, teacher.instruction))
+    _, seconds = timed(lambda: model.score_pairs(pairs, teacher.instruction))
     shop.toolbox.release_rerankers()
     return seconds / len(pairs)
-
-
-def _learning(shop: Workshop, unfinished: Collection[str], asked: Asked) -> Iterator[Work]:
-    """What the student prepares, learns and scores, from how fast it scores a few pairs."""
-    recipe = shop.recipe
-    student = shop.untrained_student()
-    pace = _pace(shop, student)
-    lists, about = _lists(shop, asked), "lists" not in shop.folders
-    domains = sorted({domain for domain, _ in lists} - {GENERAL})
-    judging = {name: min(recipe.merge.held_out, lists[name, "held-out"]) for name in domains or [GENERAL]}
-    judged = sum(judging.values()) * recipe.lists.documents
-    if "train" in unfinished:
-        yield from _preparing(shop, asked, about, lists.total(), pace)
-        steps = {GENERAL: recipe.train.general_steps} | dict.fromkeys(domains, recipe.train.specialist_steps)
-        done = {} if about else steps_done(shop, student.trained())
-        seconds = _BACKWARD * pace.pair * recipe.train.lists_per_step * recipe.lists.documents
-        disk = pace.trained_bytes * (1 + len(steps))
-        count = sum(steps.values()) - sum(done.values())
-        yield Work("train", "steps to learn", count, about, count * seconds, disk=disk)
-        # General is judged by all domains, a specialist by its own; from the start on and at every checkpoint.
-        pairs = (recipe.train.checkpoints + 1) * judged * (1 + (len(domains) > 0))
-        yield Work("train", "pairs to score", pairs, True, pairs * pace.pair)
-    if "merge" in unfinished:
-        specialists = len(domains) + bool(recipe.merge.keep)
-        pairs = judgements(specialists, len(recipe.merge.t), recipe.merge.refine) * judged
-        weighing = min(WEIGHING, sum(count for (_, split), count in lists.items() if split == "held-out"))
-        pairs += len(RERANKED) * weighing * rerank_depth(recipe)
-        yield Work("merge", "pairs to score", pairs, True, pairs * pace.pair, disk=pace.model_bytes)
-    if "evaluate" in unfinished and recipe.evaluate:
-        questions = _questions(shop)
-        stages = len(RERANKED) + len(recipe.evaluate.runs)
-        pairs = round(_STUDENTS * questions * recipe.evaluate.depth * (1 + (stages - 1) * _OVERLAP))
-        yield Work("evaluate", "pairs to score", pairs, True, pairs * pace.pair)
-
-
-def _preparing(shop: Workshop, asked: Asked, about: bool, lists: int, pace: Pace) -> Iterator[Work]:
-    """Texts that the student's frozen part reads once."""
-    groups = [[d.text for d in shop.documents.values() if d.origin == origin] for origin in ("target", "general")]
-    documents = sum(shop.prepared.unfinished("document", group) for group in groups)
-    yield Work(
-        "train", "documents to prepare", documents, False, documents * pace.document,
-        disk=round(documents * pace.document_bytes),
-    )  # fmt: skip
-    queries = lists
-    if not about and asked.records is not None:
-        known = read_column(shop.folders["lists"] / "lists.parquet", "query_id")
-        queries = shop.prepared.unfinished("query", [asked.records[query_id].text for query_id in known])
-    yield Work(
-        "train", "queries to prepare", queries, about, queries * pace.query, disk=round(queries * pace.query_bytes)
-    )
-
-
-def _pace(shop: Workshop, student: Student) -> Pace:
-    """Let a student read and score a few texts."""
-    texts = _some(list(texts_of(shop.documents).values()))
-    asked = [text[:_QUERY_CHARACTERS] for text in texts]
-    student.prepare_documents(texts[:1])
-    queries, for_queries = _timed(lambda: student.prepare_queries(asked))
-    documents, for_documents = _timed(lambda: student.prepare_documents(texts))
-    budget = shop.recipe.machine.token_budget
-    list(score_prepared(student, queries[:1], documents[:1], budget))
-    _, for_pairs = _timed(lambda: list(score_prepared(student, queries, documents, budget)))
-    return Pace(
-        query=for_queries / len(texts),
-        document=for_documents / len(texts),
-        pair=for_pairs / len(texts),
-        query_bytes=sum(tensor.nbytes for tensor in queries) / len(texts),
-        document_bytes=sum(tensor.nbytes for tensor in documents) / len(texts),
-        trained_bytes=sum(tensor.nbytes for tensor in student.trained().values()),
-        model_bytes=sum(tensor.nbytes for tensor in student.parameters()),
-    )
-
-
-def _lists(shop: Workshop, asked: Asked) -> Counter[tuple[str, str]]:
-    """Training lists by domain and split: those that there are, or one for each query."""
-    if "lists" in shop.folders:
-        found = read_json(shop.folders["lists"] / "manifest.json")["lists"]
-        return Counter({tuple(name.rsplit(", ", 1)): count for name, count in found.items()})
-    settings = shop.recipe.lists
-    expected: Counter[tuple[str, str]] = Counter()
-    for (_, language), count in asked.counts.items():
-        domain = settings.domain_of.get(language, GENERAL)
-        held_out = round(count * settings.held_out)
-        expected[domain, "held-out"] += held_out
-        expected[domain, "train"] += count - held_out
-    return expected
-
-
-def _questions(shop: Workshop) -> int:
-    """Judged questions, from the size of their file: no stage before the evaluation opens it."""
-    settings = shop.recipe.evaluate
-    if settings is None:
-        return 0
-    languages = len({d.language for d in shop.documents.values() if d.origin == "target"})
-    found = max(1, settings.queries.stat().st_size // _QUESTION_BYTES)
-    return min(found, settings.questions * languages) if settings.questions else found
-
-
-def _some(texts: Sequence[str]) -> list[str]:
-    """A few texts for all: evenly spaced in the order of their lengths."""
-    ordered = sorted(texts, key=len)
-    return [ordered[i * len(ordered) // _PROBED] for i in range(_PROBED)] if len(ordered) > _PROBED else ordered
-
-
-def _timed(do: Callable[[], Found]) -> tuple[Found, float]:
-    """What something gives and the seconds it takes: the best of a few tries, since whatever else runs only adds."""
-    best, spent = math.inf, 0.0
-    for _ in range(_TRIES):
-        start = time.monotonic()
-        found = do()
-        seconds = time.monotonic() - start
-        best, spent = min(best, seconds), spent + seconds
-        if spent > _TRIED_SECONDS:
-            break
-    return found, best
