@@ -21,6 +21,7 @@ from tamis.artifacts import (
     RunFolder,
     drop_counts,
     file_hash,
+    find_records,
     item_key,
     open_cache,
     read_column,
@@ -29,6 +30,7 @@ from tamis.artifacts import (
     read_stream,
     split_dropped,
     stage_key,
+    stream_columns,
     write_records,
     writing,
 )
@@ -523,6 +525,12 @@ def test_a_stream_is_read_as_it_was_written_and_as_a_whole_file_is(
         assert list(read_stream(tmp_path / name, ScoredCandidates)) == records
         assert read_records(tmp_path / name, ScoredCandidates) == records
         assert read_column(tmp_path / name, "query_id") == [record.query_id for record in records]
+        assert list(stream_columns(tmp_path / name, "doc_ids", "query_id")) == [
+            (list(record.doc_ids), record.query_id) for record in records
+        ]
+        found = find_records(tmp_path / name, ScoredCandidates, "query_id", {"q9", "q2", "no such query"})
+        assert list(found) == [records[2], records[9]]
+        assert not list(find_records(tmp_path / name, ScoredCandidates, "query_id", ()))
     assert pq.ParquetFile(tmp_path / "stream.parquet").num_row_groups == 3
 
 
@@ -530,4 +538,6 @@ def test_an_empty_stream_is_a_file_without_records(tmp_path: Path) -> None:
     with RecordWriter(tmp_path / "empty.parquet", ScoredCandidates):
         pass
     assert not list(read_stream(tmp_path / "empty.parquet", ScoredCandidates))
+    assert not list(stream_columns(tmp_path / "empty.parquet", "query_id"))
+    assert not list(find_records(tmp_path / "empty.parquet", ScoredCandidates, "query_id", ["q0"]))
     assert read_records(tmp_path / "empty.parquet", ScoredCandidates) == []

@@ -20,7 +20,7 @@ import sqlite3
 import time
 import typing
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -28,6 +28,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from safetensors import SafetensorError
 
@@ -358,6 +359,22 @@ def read_column(path: Path, name: str) -> list[Any]:
     """One field of all records in a file."""
     values: list[Any] = pq.read_table(path, columns=[name]).column(name).to_pylist()
     return values
+
+
+def stream_columns(path: Path, *names: str) -> Iterator[tuple[Any, ...]]:
+    """Some fields of all records in a file, in order, a few at a time; the others stay unread."""
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(batch_size=ROW_GROUP, columns=list(names)):
+            yield from zip(*(batch.column(name).to_pylist() for name in names), strict=True)
+
+
+def find_records(path: Path, kind: type[Record], name: str, wanted: Collection[str]) -> Iterator[Record]:
+    """The records of a file whose field `name` is one of the wanted texts, in order; no other becomes an object."""
+    values = pa.array(list(wanted), pa.string())
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(batch_size=STREAMED):
+            found = batch.filter(pc.is_in(batch.column(name), value_set=values))
+            yield from _records(pa.Table.from_batches([found]), kind)
 
 
 def read_groups(path: Path, kind: type[Record], rng: np.random.Generator) -> Iterator[list[Record]]:

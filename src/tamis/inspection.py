@@ -1,16 +1,20 @@
 """`tamis inspect`: what a run did, per stage and language, and the whole history of any query in it."""
 
+import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from tamis.artifacts import newest_results, read_json, read_records
+from tamis.artifacts import find_records, newest_results, read_json, read_stream, stream_columns
 from tamis.building.ledger import Spending, spent_in
 from tamis.errors import InputError, RunError
 from tamis.pipeline import NAMES
 from tamis.records import Candidates, Document, Dropped, Query, ScoredCandidates, TrainingList
+
+Record = TypeVar("Record")
 
 MOST_FOUND = 20
 """Queries that are named where a piece of text stands in several."""
@@ -99,20 +103,23 @@ class Inspection:
 
     def stages(self) -> Iterator[StageFacts]:
         """What every stage did, in their order."""
-        languages = {q.query_id: q.language for q in self._read("queries", Query)}
+        # Of many queries nothing but ids is held; there are few languages, each of them once.
+        languages = {
+            query_id: sys.intern(language) for query_id, language in self._columns("queries", "query_id", "language")
+        }
         for name in NAMES:
             if name not in self._folders:
                 continue
             manifest = read_json(self._folders[name] / "manifest.json")
             kept_of: Counter[str] = Counter()
             if name == "corpus":
-                kept_of.update(document.language for document in self._read(name, Document))
+                kept_of.update(language for (language,) in self._columns(name, "language"))
             elif name == "queries":
                 kept_of.update(languages.values())
             elif name in ("candidates", "scores", "lists"):
-                kind = {"candidates": Candidates, "scores": ScoredCandidates, "lists": TrainingList}[name]
-                kept_of.update(languages[record.query_id] for record in self._read(name, kind))
-            dropped_of = Counter(record.language for record in self._dropped(name))
+                kept_of.update(languages[query_id] for (query_id,) in self._columns(name, "query_id"))
+            left_out = self._file(name, "dropped.parquet")
+            dropped_of = Counter(language for (language,) in stream_columns(left_out, "language")) if left_out else {}
             counts = manifest["counts"]
             yield StageFacts(
                 name,
@@ -130,10 +137,11 @@ class Inspection:
 
     def find(self, wanted: str) -> list[Query]:
         """Queries with this id, or else those in whose id or text it stands, whatever its case."""
-        every = [*self._read("queries", Query), *self._dropped_queries()]
-        exact = [query for query in every if query.query_id == wanted]
         low = wanted.casefold()
-        return exact or [q for q in every if low in q.query_id.casefold() or low in q.text.casefold()]
+        file = self._file("queries", "queries.parquet")
+        every = chain(read_stream(file, Query) if file else (), self._dropped_queries())
+        holding = [q for q in every if low in q.query_id.casefold() or low in q.text.casefold()]
+        return [query for query in holding if query.query_id == wanted] or holding
 
     def history(self, wanted: str) -> History:
         """The history of one query.
@@ -152,24 +160,23 @@ class Inspection:
             more = f" and {len(found) - MOST_FOUND} more" if len(found) > MOST_FOUND else ""
             raise InputError(f"{self._root}: {len(found)} queries hold {wanted!r}; name one of {some}{more}")
         query = found[0]
-        documents = {d.doc_id: d for d in self._read("corpus", Document)}
-        learnt = next((one for one in self._read("lists", TrainingList) if one.query_id == query.query_id), None)
+        learnt = self._of_query("lists", TrainingList, query.query_id)
+        found_by = self._of_query("candidates", Candidates, query.query_id)
+        shown = {query.document_id, *(found_by.doc_ids if found_by else ())}
+        documents = {d.doc_id: d for d in self._find("corpus", "corpus.parquet", Document, "doc_id", shown)}
         return History(
             query,
             documents.get(query.document_id),
             self._reason(query.query_id),
             learnt.domain if learnt else "",
             learnt.split if learnt else "",
-            list(self._entries(query.query_id, documents, learnt)),
+            list(self._entries(found_by, documents, learnt)) if found_by else [],
         )
 
     def _entries(
-        self, query_id: str, documents: Mapping[str, Document], learnt: TrainingList | None
+        self, found: Candidates, documents: Mapping[str, Document], learnt: TrainingList | None
     ) -> Iterator[Entry]:
-        found = next((one for one in self._read("candidates", Candidates) if one.query_id == query_id), None)
-        if found is None:
-            return
-        scored = next((one for one in self._read("scores", ScoredCandidates) if one.query_id == query_id), None)
+        scored = self._of_query("scores", ScoredCandidates, found.query_id)
         teacher = dict(zip(scored.doc_ids, scored.teacher, strict=True)) if scored else {}
         bins = dict(zip(learnt.doc_ids, learnt.bins, strict=True)) if learnt else {}
         labels = dict(zip(learnt.doc_ids, learnt.labels, strict=True)) if learnt else {}
@@ -179,24 +186,31 @@ class Inspection:
 
     def _reason(self, query_id: str) -> tuple[str, str] | None:
         for stage in ("queries", "candidates", "scores", "lists"):
-            for record in self._dropped(stage):
-                if record.record_id == query_id:
-                    return stage, record.reason
+            for record in self._find(stage, "dropped.parquet", Dropped, "record_id", [query_id]):
+                return stage, record.reason
         return None
 
     def _dropped_queries(self) -> Iterator[Query]:
         """Queries that the filters left out, as far as their record goes: their names say who wrote them."""
-        for record in self._dropped("queries"):
+        file = self._file("queries", "dropped.parquet")
+        for record in read_stream(file, Dropped) if file else ():
             generator, *_, document_id = record.record_id.split("/", 2)
             yield Query(record.record_id, record.text, record.language, "", document_id, generator)
 
-    def _read(self, stage: str, kind: type[Any]) -> list[Any]:
-        return self._records(stage, f"{stage}.parquet", kind)
+    def _of_query(self, stage: str, kind: type[Record], query_id: str) -> Record | None:
+        return next(self._find(stage, f"{stage}.parquet", kind, "query_id", [query_id]), None)
 
-    def _dropped(self, stage: str) -> list[Dropped]:
-        return self._records(stage, "dropped.parquet", Dropped)
+    def _find(self, stage: str, name: str, kind: type[Record], field: str, wanted: Collection[str]) -> Iterator[Record]:
+        """Records of a file whose field is one of those wanted."""
+        file = self._file(stage, name)
+        return find_records(file, kind, field, wanted) if file else iter(())
 
-    def _records(self, stage: str, name: str, kind: type[Any]) -> list[Any]:
-        """Records of a file; none where the stage was not run or has no such file."""
+    def _columns(self, stage: str, *names: str) -> Iterator[tuple[Any, ...]]:
+        """Some fields of all records that a stage kept."""
+        file = self._file(stage, f"{stage}.parquet")
+        return stream_columns(file, *names) if file else iter(())
+
+    def _file(self, stage: str, name: str) -> Path | None:
+        """A file of a stage; none where the stage was not run or has no such file."""
         file = self._folders[stage] / name if stage in self._folders else None
-        return read_records(file, kind) if file and file.exists() else []
+        return file if file and file.exists() else None

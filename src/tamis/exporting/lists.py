@@ -1,13 +1,15 @@
 """A run's training lists in the forms of other trainers."""
 
 import json
-from collections.abc import Iterator, Sequence
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
-from tamis.artifacts import newest_results, read_records
+from tamis.artifacts import newest_results, read_stream, stream_columns
 from tamis.errors import RunError, SettingsError
 from tamis.formats.beir import write_beir_folder
 from tamis.formats.training_files import WRITERS, Example, Passage
@@ -47,54 +49,69 @@ def write_lists(run: Path, form: str, out: Path) -> dict[str, int]:
     if not run.is_dir():
         raise RunError(f"{run}: no such folder; expected the folder of a run, as --out names it")
     folders = newest_results(run, "lists")
-    lists = read_records(folders["lists"] / "lists.parquet", TrainingList)
-    queries = {query.query_id: query for query in read_records(folders["queries"] / "queries.parquet", Query)}
-    documents = {each.doc_id: each for each in read_records(folders["corpus"] / "corpus.parquet", Document)}
-    by_split = {split: [one for one in lists if one.split == split] for split in SPLITS}
+    file = folders["lists"] / "lists.parquet"
+    asked = _asked(folders["queries"] / "queries.parquet")
+    corpus = folders["corpus"] / "corpus.parquet"
     with whole_folder(out) as folder:
         if form == "beir":
-            _write_beir(folder, by_split, queries, documents)
+            _write_beir(folder, file, asked, corpus)
         else:
-            for split, own in by_split.items():
+            texts: dict[str, str] = dict(stream_columns(corpus, "doc_id", "text"))
+            for split in SPLITS:
                 with (folder / f"{split}.jsonl").open("w", encoding="utf-8", newline="\n") as stream:
-                    for example in _examples(own, queries, documents):
+                    for example in _examples(_lists(file, split), asked, texts):
                         stream.write(json.dumps(WRITERS[form](example), ensure_ascii=False) + "\n")
-    return {split: len(own) for split, own in by_split.items()}
+    counts = Counter(split for (split,) in stream_columns(file, "split"))
+    return {split: counts[split] for split in SPLITS}
+
+
+class _Asked(NamedTuple):
+    """What is written of a query."""
+
+    text: str
+    language: str
+    document_id: str
+
+
+def _asked(file: Path) -> dict[str, _Asked]:
+    """The queries by id: with the texts all that is in memory at once, however many lists there are."""
+    columns = stream_columns(file, "query_id", "text", "language", "document_id")
+    return {query_id: _Asked(text, sys.intern(language), seed) for query_id, text, language, seed in columns}
+
+
+def _lists(file: Path, split: str) -> Iterator[TrainingList]:
+    return (one for one in read_stream(file, TrainingList) if one.split == split)
 
 
 def _examples(
-    lists: Sequence[TrainingList], queries: dict[str, Query], documents: dict[str, Document]
+    lists: Iterable[TrainingList], asked: Mapping[str, _Asked], texts: Mapping[str, str]
 ) -> Iterator[Example]:
     for one in lists:
-        query = queries[one.query_id]
+        query = asked[one.query_id]
         best = _best(one, query)
         passages = [
-            Passage(doc_id, documents[doc_id].text, doc_id == best, label)
+            Passage(doc_id, texts[doc_id], doc_id == best, label)
             for doc_id, label in zip(one.doc_ids, one.labels, strict=True)
         ]
         yield Example(one.query_id, query.text, query.language, tuple(passages))
 
 
-def _best(one: TrainingList, query: Query) -> str:
+def _best(one: TrainingList, query: _Asked) -> str:
     highest = max(one.labels)
     best = [doc_id for doc_id, label in zip(one.doc_ids, one.labels, strict=True) if label == highest]
     return min(best, key=lambda doc_id: (doc_id != query.document_id, tie_key(one.query_id, doc_id)))
 
 
-def _write_beir(
-    folder: Path,
-    by_split: dict[str, list[TrainingList]],
-    queries: dict[str, Query],
-    documents: dict[str, Document],
-) -> None:
+def _write_beir(folder: Path, file: Path, asked: Mapping[str, _Asked], corpus: Path) -> None:
     judged = {
-        split: [(one.query_id, _best(one, queries[one.query_id]), 1) for one in own] for split, own in by_split.items()
+        split: ((one.query_id, _best(one, asked[one.query_id]), 1) for one in _lists(file, split)) for split in SPLITS
     }
-    asked = [queries[one.query_id] for own in by_split.values() for one in own]
-    write_beir_folder(folder, documents.values(), asked, judged)
+    ids = (one.query_id for split in SPLITS for one in _lists(file, split))
+    queries = (Query(each, asked[each].text, asked[each].language, "", "", "") for each in ids)
+    write_beir_folder(folder, read_stream(corpus, Document), queries, judged)
     (folder / "runs").mkdir()
-    for split, own in by_split.items():
-        write_run(folder / "runs" / f"{split}.trec", map(_ranked, own), "teacher")
+    for split in SPLITS:
+        write_run(folder / "runs" / f"{split}.trec", map(_ranked, _lists(file, split)), "teacher")
 
 
 def _ranked(one: TrainingList) -> Candidates:

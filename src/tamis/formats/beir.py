@@ -1,5 +1,6 @@
 """BEIR folders: queries and judgements read, whole folders written."""
 
+import itertools
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -107,7 +108,7 @@ def write_beir_folder(
     _write_lines(folder / "corpus.jsonl", (_json_line(d.doc_id, d.text, d.language, title="") for d in documents))
     _write_lines(folder / "queries.jsonl", (_json_line(q.query_id, q.text, q.language) for q in queries))
     for split, judged in judgements.items():
-        _write_lines(folder / "qrels" / f"{split}.tsv", [_HEADER, *map(_qrels_line, judged)])
+        _write_lines(folder / "qrels" / f"{split}.tsv", itertools.chain([_HEADER], map(_qrels_line, judged)))
 
 
 def _qrels_line(judgement: tuple[str, str, int]) -> str:
