@@ -1,10 +1,12 @@
 """First stages on judged sets in scripts that a naive splitter gets wrong, and across languages.
 
-    make bench-first_stages                               # ten sets and debianfaq below ../shared/data
+    make bench-first_stages                               # ten sets, debianfaq and xquad-cross below ../shared/data
     python benchmarks/first_stages.py --data DIR --questions 0 xquad-th xquad-cross
 
-recall@100 and nDCG@10 of BM25 over naive words, BM25 over our terms, e5-small, and the hybrid of the latter two.
-Writes benchmarks/results/first_stages.json and first_stages.md.
+recall@100 and nDCG@10 of BM25 over naive words, BM25 over our terms, e5-small, and the hybrid of the latter two. Sets
+of parallel documents are searched twice, in all languages but the question's (`candidates.languages: cross`) and in all
+of them (`any`); of these recall@100 is also told by the language of the question and that of the document. Writes
+benchmarks/results/first_stages.json and first_stages.md.
 """
 
 import argparse
@@ -52,8 +54,8 @@ SETS = {
 }
 """Name and language of each set that is searched in its own language."""
 
-CROSSED = {"debianfaq": "cross.tsv", "xquad-cross": "test.tsv"}
-"""Sets whose questions are answered in other languages than their own, and their judgements."""
+CROSSED = {"debianfaq": ("test.tsv", "cross.tsv"), "xquad-cross": ("same.tsv", "test.tsv")}
+"""Sets whose questions are answered in every language: their judgements in the question's own and in the others."""
 
 SYSTEMS = {"naive": "BM25, `\\w+`", "bm25": "BM25, ours", "dense": "e5-small", "hybrid": "hybrid"}
 
@@ -69,23 +71,57 @@ def recall(ranked: Sequence[str], relevant: Mapping[str, int]) -> float:
     return len(wanted.intersection(ranked)) / len(wanted)
 
 
+def recall_by_languages(
+    run: Mapping[str, Sequence[str]], questions: Sequence[Question], language_of: Mapping[str, str]
+) -> dict[str, dict[str, float]]:
+    """Recall of the relevant documents of each language, by the question's language and then the documents'.
+
+    Args:
+        run: Ranked document ids by question.
+        questions: The questions.
+        language_of: Language of every document.
+    """
+    found: dict[str, dict[str, list[float]]] = {}
+    for question in questions:
+        of_language: dict[str, dict[str, int]] = {}
+        for doc_id, grade in question.relevant.items():
+            if grade > 0:
+                of_language.setdefault(language_of[doc_id], {})[doc_id] = grade
+        for language, relevant in of_language.items():
+            shares = found.setdefault(question.language, {}).setdefault(language, [])
+            shares.append(recall(run[question.query_id], relevant))
+    return {
+        asked: {of: float(np.mean(each)) for of, each in sorted(row.items())} for asked, row in sorted(found.items())
+    }
+
+
 class Bench:
     """The encoder, and what it embedded before."""
 
     def __init__(self, questions: int, folder: Path) -> None:
-        self.questions = questions
+        self.questions, self.folder = questions, folder
         folder.mkdir(parents=True, exist_ok=True)
         self.items = ItemStore(folder / "items.sqlite")
         self.precision = fastest_precision()
         self.encoder = Encoder.load(ENCODER, self.precision, 2048)
 
-    def measure(self, folder: Path, language: str, judgements: str, languages: Languages) -> dict[str, Any]:
+    def measure_crossed(self, folder: Path, languages: Languages) -> dict[str, Any]:
+        """As `measure`, for a set whose questions are answered in every language."""
+        own, others = (folder / "qrels" / name for name in CROSSED[folder.name])
+        if languages == "cross":
+            return self.measure(folder, "", others, languages)
+        heading, *lines = own.read_text("utf-8").splitlines()
+        both = self.folder / f"{folder.name}-any.tsv"
+        both.write_text("\n".join([heading, *lines, *others.read_text("utf-8").splitlines()[1:]]) + "\n", "utf-8")
+        return self.measure(folder, "", both, languages)
+
+    def measure(self, folder: Path, language: str, judgements: Path, languages: Languages) -> dict[str, Any]:
         """nDCG@10 and recall@100 of every first stage on a set, means over its languages."""
         documents = [d for d in clean(read_documents(folder, "target"), 1_000_000) if isinstance(d, Document)]
         if language:
             documents = [replace(d, language=language) for d in documents]
         tags = {d.doc_id: d.language for d in documents}
-        judged, _ = read_questions(folder / "queries.jsonl", folder / "qrels" / judgements, tags, languages)
+        judged, _ = read_questions(folder / "queries.jsonl", judgements, tags, languages)
         share = self.questions if language else -(-self.questions // len({q.language for q in judged}))
         questions = draw_questions(judged, share)
         vectors = self._embed("document", {d.doc_id: d.text for d in documents})
@@ -106,11 +142,13 @@ class Bench:
         recalls = {
             name: {q.query_id: recall(run[q.query_id], q.relevant) for q in questions} for name, run in runs.items()
         }
+        crossed = {name: recall_by_languages(run, questions, tags) for name, run in runs.items() if languages != "same"}
         return {
             "documents": len(documents),
             "questions": len(questions),
             "ndcg10": {name: macro_mean(values, questions)["mean"] for name, values in ndcg.items()},
             "recall100": {name: macro_mean(values, questions)["mean"] for name, values in recalls.items()},
+            **({"recall100_by_languages": crossed} if crossed else {}),
         }
 
     def _embed(self, kind: str, texts: Mapping[str, str]) -> Mapping[str, Any]:
@@ -134,7 +172,20 @@ def table(sets: Mapping[str, Mapping[str, Any]]) -> str:
         figures = [found[what].get(system) for what in ("ndcg10", "recall100") for system in SYSTEMS]
         cells = " | ".join("" if figure is None else f"{figure:.3f}" for figure in figures)
         lines.append(f"| {name}, {found['questions']:,} of {found['documents']:,} | {cells} |")
+    for name, found in sets.items():
+        for system, rows in found.get("recall100_by_languages", {}).items():
+            lines += ["", *languages_table(f"{name}: {SYSTEMS[system]}", rows)]
     return "\n".join(lines) + "\n"
+
+
+def languages_table(heading: str, rows: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """Lines of a table of recall@100: a row per language of questions, a column per language of documents."""
+    columns = sorted({language for row in rows.values() for language in row})
+    lines = [f"| {heading}, recall@100 | " + " | ".join(columns) + " |", "|---|" + "---:|" * len(columns)]
+    for asked, row in rows.items():
+        cells = " | ".join(f"{row[language]:.3f}" if language in row else "" for language in columns)
+        lines.append(f"| {asked} | {cells} |")
+    return lines
 
 
 def targets_of(sets: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -142,7 +193,9 @@ def targets_of(sets: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
     rows = []
     for what, title in (("ndcg10", "nDCG@10"), ("recall100", "recall@100")):
         split = {name: 100 * (f[what]["bm25"] - f[what]["naive"]) for name, f in sets.items() if "naive" in f[what]}
-        crossed = {name: 100 * (f[what]["dense"] - f[what]["bm25"]) for name, f in sets.items() if name in CROSSED}
+        crossed = {
+            name: 100 * (f[what]["dense"] - f[what]["bm25"]) for name, f in sets.items() if name.endswith(", cross")
+        }
         for gains, label in (
             (split, "BM25 with our terms over naive words"),
             (crossed, "dense over BM25 across languages"),
@@ -156,7 +209,7 @@ def targets_of(sets: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
 def main() -> None:
     """Measure every set, write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("sets", nargs="*", default=[*SETS, "debianfaq"])
+    parser.add_argument("sets", nargs="*", default=[*SETS, *CROSSED])
     parser.add_argument("--data", type=Path, default=ROOT.parent.parent / "shared" / "data")
     parser.add_argument("--questions", type=int, default=150, help="of each set, drawn by hash; 0 for all")
     parser.add_argument("--threads", type=int, default=2)
@@ -165,12 +218,17 @@ def main() -> None:
     torch.set_num_threads(chosen.threads)
     found_commit, start = commit(), time.monotonic()
     bench = Bench(chosen.questions, chosen.cache)
-    sets = {}
+    sets: dict[str, dict[str, Any]] = {}
+    crossing: tuple[Languages, ...] = ("cross", "any")
     for name in chosen.sets:
-        crossed = name in CROSSED
-        how: Languages = "cross" if crossed else "same"
-        sets[name] = bench.measure(chosen.data / name, SETS.get(name, ""), CROSSED.get(name, "test.tsv"), how)
-        print(name, {what: {s: round(v, 4) for s, v in sets[name][what].items()} for what in ("ndcg10", "recall100")})
+        folder = chosen.data / name
+        if name in CROSSED:
+            fresh = {f"{name}, {how}": bench.measure_crossed(folder, how) for how in crossing}
+        else:
+            fresh = {name: bench.measure(folder, SETS[name], folder / "qrels" / "test.tsv", "same")}
+        for title, found in fresh.items():
+            print(title, {what: {s: round(v, 4) for s, v in found[what].items()} for what in ("ndcg10", "recall100")})
+        sets |= fresh
     content: dict[str, Any] = {
         "benchmark": "first_stages",
         "commit": found_commit,
