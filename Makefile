@@ -71,6 +71,8 @@ $(VENV)/installed-bench: $(VENV)/installed-dev
 	$(PIP) --editable '.[demo,dev,bench]'
 	touch $@
 
+bench-queries: $(VENV)/installed-llm
+
 bench-%: $(VENV)/installed-bench demo-data  ## Run benchmarks/NAME.py and write benchmarks/results/NAME.json
 	$(BIN)/python benchmarks/$*.py
 
