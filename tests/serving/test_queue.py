@@ -1,7 +1,9 @@
+import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tamis.serving.queue import FairQueue, Waiting
+from tamis.serving.queue import OLDEST, FairQueue, Waiting
 
 
 def waiting(lengths: list[int]) -> Waiting:
@@ -29,14 +31,13 @@ def test_every_row_is_drawn_once_and_batches_stay_within_the_budget(requests: li
     assert not len(queue)
 
 
-@given(st.integers(1, 8), st.integers(1, 20), st.integers(1, 400))
-def test_a_small_request_waits_for_no_more_turns_of_the_others_than_it_takes_itself(
+@given(st.integers(1, 8), st.integers(1, 12), st.integers(200, 400))
+def test_a_small_request_overtakes_large_ones_and_a_quarter_of_the_work_stays_with_the_oldest(
     others: int, small: int, large: int
 ):
     queue = FairQueue(40)  # four rows of ten tokens a batch
-    crowd = [waiting([10] * (large + small)) for _ in range(others)]
-    for one in crowd:
-        queue.add(one)
+    for _ in range(others):
+        queue.add(waiting([10] * large))
     one = waiting([10] * small)
     queue.add(one)
     batches = 0
@@ -44,7 +45,87 @@ def test_a_small_request_waits_for_no_more_turns_of_the_others_than_it_takes_its
         queue.next_batch()
         batches += 1
     own = -(-small // 4)
-    assert batches <= own * (others + 1)
+    assert batches <= own + own // 3
+
+
+@given(st.lists(st.integers(1, 60), min_size=1, max_size=4), st.integers(1, 400), st.integers(1, 8))
+def test_no_request_starves_whatever_comes_after_it(before: list[int], large: int, small: int):
+    queue = FairQueue(40)
+    for rows in before:
+        queue.add(waiting([10] * rows))
+    one = waiting([10] * large)
+    queue.add(one)
+    work = 0
+    while one.count:
+        queue.add(waiting([10] * small))  # one more before each batch, for ever
+        work += sum(10 * len(places) for _, places in queue.next_batch())
+    turns = sum(-(-rows // 4) for rows in [*before, large])
+    assert work <= OLDEST * 40 * (turns + 1)
+
+
+def test_requests_of_like_size_are_served_in_the_order_in_which_they_came():
+    queue = FairQueue(40)
+    crowd = [waiting([10] * (8 + place % 3)) for place in range(10)]
+    for one in crowd:
+        queue.add(one)
+    done: list[Waiting] = []
+    while queue.next_batch():
+        done += [one for one in crowd if not one.count and one not in done]
+    assert done == crowd
+
+
+def test_large_requests_do_not_fill_up_the_batches_of_small_ones():
+    queue = FairQueue(40)
+    large, small, like = waiting([10] * 50), waiting([10, 10]), waiting([10])
+    for one in (large, small, like):
+        queue.add(one)
+    assert queue.next_batch() == [(small, [0, 1]), (like, [0])]
+    assert queue.next_batch() == [(large, [0, 1, 2, 3])]
+    large, small = waiting([10] * 30), waiting([10] * 2)
+    queue = FairQueue(40)
+    queue.add(large)
+    queue.next_batch()
+    queue.add(small)
+    while small.count:
+        queue.next_batch()
+    assert large.count == 26
+
+
+def p99_of_small_requests(clients: list[int]) -> float:
+    """What clients of so many documents each wait that ask again at once, in tokens of padded work."""
+    generator = np.random.default_rng(0)
+    queue = FairQueue(2048)
+    now, found = 0, []
+    lengths_of: dict[Waiting, list[int]] = {}
+    asked: dict[Waiting, tuple[int, int]] = {}
+
+    def ask(count: int) -> None:
+        lengths = np.exp(generator.normal(4.6, 0.6, count)).clip(15, 256).astype(int).tolist()
+        one = waiting(lengths)
+        lengths_of[one], asked[one] = lengths, (count, now)
+        queue.add(one)
+
+    for count in clients:
+        ask(count)
+    while len(found) < 400:
+        batch = queue.next_batch()
+        longest = max(lengths_of[one][place] for one, places in batch for place in places)
+        now += 50 + longest * sum(len(places) for _, places in batch)
+        for one, places in batch:
+            one.left -= len(places)
+            if not one.left:
+                count, begun = asked.pop(one)
+                del lengths_of[one]
+                if count == 20:
+                    found.append(now - begun)
+                ask(count)
+    return float(np.percentile(found, 99))
+
+
+@pytest.mark.parametrize(("small", "large", "bound"), [(1, 1, 3), (1, 8, 3), (2, 8, 3), (8, 0, 8), (8, 8, 12)])
+def test_small_requests_are_slowed_down_by_one_another_and_little_by_large_ones(small: int, large: int, bound: float):
+    alone = p99_of_small_requests([20])
+    assert p99_of_small_requests([20] * small + [200] * large) <= bound * alone
 
 
 def test_what_fits_into_one_batch_becomes_one():
@@ -70,7 +151,6 @@ def test_a_request_that_is_taken_out_is_not_drawn_from():
     first, second = waiting([4, 4]), waiting([4])
     queue.add(first)
     queue.add(second)
-    queue.next_batch()
     queue.remove(first)
     queue.remove(first)
     assert queue.next_batch() == [(second, [0])]

@@ -1,12 +1,17 @@
 """What waits for a model: the rows of several requests, from which batches are drawn fairly."""
 
 from bisect import bisect_left, bisect_right
-from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
 NEAR = 0.8
 """Rows that share a batch are at least this share of its longest one, unless everything fits into one batch."""
+
+SMALLER = 4
+"""A request goes before one that came earlier and has at least so many times its tokens."""
+
+OLDEST = 4
+"""One in so many full batches' worth of work is begun by the request that came first, however large it is."""
 
 
 class Waiting:
@@ -15,11 +20,13 @@ class Waiting:
     Attributes:
         rows: What the scorer's `encode` gave, in the order of the request.
         left: How many have no logit yet.
+        tokens: Of all its rows, as it came.
     """
 
     def __init__(self, rows: Sequence[Any], lengths: Sequence[int]) -> None:
         self.rows = rows
         self.left = len(rows)
+        self.tokens = sum(lengths)
         self._places = sorted(range(len(rows)), key=lambda place: (lengths[place], -place))
         self._lengths = [lengths[place] for place in self._places]
 
@@ -43,53 +50,77 @@ class Waiting:
 
 
 class FairQueue:
-    """Requests take turns. A turn is one batch: the longest rows of the request whose turn it is, and what fits beside.
+    """Small requests go before large ones, those of like size in the order in which they came, and none waits for ever.
 
-    So a request of 20 documents beside one of 2,000 is done after about as many batches again as it needs itself.
-    Rows of other requests fill a batch up where they are about as long, since padding costs as much as text. Where
-    everything that waits fits into one batch, it becomes one.
+    A batch is begun by the first request: its longest rows, and what fits beside. Rows of others fill it up where they are
+    about as long, since padding costs as much as text, and where their request is not several times as large: what fills
+    a batch up takes time from the request that began it. After every three full batches' worth of work that others have
+    begun, the oldest request begins one. Where everything that waits fits into one batch, it becomes one.
     """
 
     def __init__(self, token_budget: int) -> None:
         self.token_budget = token_budget
-        self._ring: deque[Waiting] = deque()
+        self._waiting: list[Waiting] = []
+        self._owed = 0
 
     def __len__(self) -> int:
         """How many requests wait."""
-        return len(self._ring)
+        return len(self._waiting)
 
     def add(self, waiting: Waiting) -> None:
-        """Put a request at the end of the ring."""
-        self._ring.append(waiting)
+        """Put a request behind all others."""
+        self._waiting.append(waiting)
 
     def remove(self, waiting: Waiting) -> None:
         """Take a request out; nothing happens where it is not in."""
-        if waiting in self._ring:
-            self._ring.remove(waiting)
+        if waiting in self._waiting:
+            self._waiting.remove(waiting)
 
     def next_batch(self) -> list[tuple[Waiting, list[int]]]:
         """The rows to score next: of each request that takes part, their places; empty where nothing waits.
 
         Rows × longest row stays within the token budget; a row that is longer travels alone.
         """
-        if not self._ring:
+        if not self._waiting:
             return []
-        longest = max(waiting.longest for waiting in self._ring)
-        shortest = 1
-        if longest * sum(waiting.count for waiting in self._ring) > self.token_budget:
-            longest = self._ring[0].longest
-            shortest = max(1, int(longest * NEAR))
-        room = max(1, self.token_budget // longest)
-        batch = []
-        for waiting in self._ring:
-            taken = waiting.take(shortest, longest, room)
-            room -= len(taken)
-            if taken:
-                batch.append((waiting, taken))
-            if not room:
-                break
-        self._ring.rotate(-1)
-        for waiting, _ in batch:
-            if not waiting.count:
-                self._ring.remove(waiting)
+        longest = max(waiting.longest for waiting in self._waiting)
+        if longest * sum(waiting.count for waiting in self._waiting) <= self.token_budget:
+            batch = _fill(self._waiting, 1, longest, self.token_budget // longest)
+        else:
+            batch = self._begun_by(self._first())
+        self._waiting = [waiting for waiting in self._waiting if waiting.count]
         return batch
+
+    def _first(self) -> Waiting:
+        """Whose turn it is."""
+        first = self._waiting[0]
+        if self._owed >= (OLDEST - 1) * self.token_budget:
+            return first
+        for waiting in self._waiting:
+            if SMALLER * waiting.tokens <= first.tokens:
+                first = waiting
+        return first
+
+    def _begun_by(self, first: Waiting) -> list[tuple[Waiting, list[int]]]:
+        longest = first.longest
+        others = [one for one in self._waiting if one is not first and one.tokens < SMALLER * first.tokens]
+        room = max(1, self.token_budget // longest)
+        batch = _fill([first, *others], max(1, int(longest * NEAR)), longest, room)
+        cost = longest * sum(len(places) for _, places in batch)
+        self._owed = 0 if first is self._waiting[0] else self._owed + cost
+        return batch
+
+
+def _fill(
+    requests: Sequence[Waiting], shortest: int, longest: int, room: int
+) -> list[tuple[Waiting, list[int]]]:
+    """Up to `room` rows of `shortest` to `longest` tokens, of one request after the other."""
+    batch = []
+    for waiting in requests:
+        taken = waiting.take(shortest, longest, room)
+        room -= len(taken)
+        if taken:
+            batch.append((waiting, taken))
+        if not room:
+            break
+    return batch
