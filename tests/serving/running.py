@@ -10,15 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-import uvicorn
 
 from tamis.models.reranker import Reranker
-from tamis.serving.app import Limits, Service, create_app
+from tamis.serving.app import Limits, Service
 from tamis.serving.engine import Engine
 from tamis.serving.keys import Keys
 from tamis.serving.metrics import Metrics
 from tamis.serving.playground.collection import Collection
-from tamis.serving.serve import listen
+from tamis.serving.serve import DrainingServer, listen
 
 
 @dataclass
@@ -28,10 +27,12 @@ class Running:
     Attributes:
         url: Without a path.
         service: Behind it.
+        server: In front of it.
     """
 
     url: str
     service: Service
+    server: DrainingServer
     client: httpx2.Client = field(init=False)
 
     def __post_init__(self) -> None:
@@ -60,12 +61,11 @@ def served(
         engines[name] = Engine(reranker, queue_pairs, partial(metrics.batch, name))
     collection = Collection(on) if on else None
     service = Service(engines, limits or Limits(), Keys(list(keys)), metrics, collection)
-    config = uvicorn.Config(create_app(service, origins), log_config=None, access_log=False, lifespan="off")
-    server = uvicorn.Server(config)
+    server = DrainingServer(service, origins)
     listening = listen("127.0.0.1", 0)
     thread = threading.Thread(target=lambda: asyncio.run(server.serve([listening])), daemon=True)
     thread.start()
-    running = Running(f"http://127.0.0.1:{listening.getsockname()[1]}", service)
+    running = Running(f"http://127.0.0.1:{listening.getsockname()[1]}", service, server)
     try:
         yield running
     finally:

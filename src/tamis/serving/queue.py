@@ -52,10 +52,10 @@ class Waiting:
 class FairQueue:
     """Small requests go before large ones, those of like size in the order in which they came, and none waits for ever.
 
-    A batch is begun by the first request: its longest rows, and what fits beside. Rows of others fill it up where they are
-    about as long, since padding costs as much as text, and where their request is not several times as large: what fills
-    a batch up takes time from the request that began it. After every three full batches' worth of work that others have
-    begun, the oldest request begins one. Where everything that waits fits into one batch, it becomes one.
+    A batch is begun by the first request: its longest rows, and what fits beside. Rows of others fill it up where they
+    are about as long, since padding costs as much as text, and where their request is not several times as large: what
+    fills a batch up takes time from the request that began it. After every three full batches' worth of work that
+    others have begun, the oldest request begins one. Where everything that waits fits into one batch, it becomes one.
     """
 
     def __init__(self, token_budget: int) -> None:
@@ -111,9 +111,7 @@ class FairQueue:
         return batch
 
 
-def _fill(
-    requests: Sequence[Waiting], shortest: int, longest: int, room: int
-) -> list[tuple[Waiting, list[int]]]:
+def _fill(requests: Sequence[Waiting], shortest: int, longest: int, room: int) -> list[tuple[Waiting, list[int]]]:
     """Up to `room` rows of `shortest` to `longest` tokens, of one request after the other."""
     batch = []
     for waiting in requests:

@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,6 +19,7 @@ import uvicorn
 from tamis.errors import InputError
 from tamis.models.reranker import Reranker
 from tamis.serving.app import Limits, Service, create_app
+from tamis.serving.connection import Connection
 from tamis.serving.engine import Engine
 from tamis.serving.keys import Keys, read_keys
 from tamis.serving.logs import log_to
@@ -77,15 +78,13 @@ def serve(models: Sequence[str], settings: Settings) -> None:
     keys = read_keys(settings.keys, os.environ)
     collection = None if settings.on is None else Collection(settings.on)
     metrics = Metrics()
-    by_folder: dict[str, Engine] = {}
     with ExitStack() as open_things:
         listening = open_things.enter_context(listen(settings.host, settings.port))
         log_to(sys.stderr)
-        for name, folder in folders.items():
-            if folder not in by_folder:
-                by_folder[folder] = open_things.enter_context(_load(name, folder, settings, metrics))
+        engines = load_engines(folders, settings, metrics)
+        for engine in set(engines.values()):
+            open_things.callback(engine.close)
         _announce(listening, settings, keys, list(folders))
-        engines = {name: by_folder[folder] for name, folder in folders.items()}
         service = Service(engines, settings.limits, keys, metrics, collection)
         DrainingServer(service, settings.origins).run(sockets=[listening])
     logger.info("stopped")
@@ -107,6 +106,21 @@ def folders_of(models: Sequence[str]) -> dict[str, str]:
             raise InputError(f"{name!r} names two models; give one of them another name, as NAME=FOLDER")
         found[name] = folder
     return found
+
+
+def load_engines(folders: Mapping[str, str], settings: Settings, metrics: Metrics) -> dict[str, Engine]:
+    """An engine by name; a folder under several names is loaded once.
+
+    Raises:
+        ModelError: a model that cannot be loaded.
+    """
+    by_folder: dict[str, Engine] = {}
+    for name, folder in folders.items():
+        if folder not in by_folder:
+            reranker = Reranker(folder, precision=settings.precision)  # type: ignore[arg-type]
+            logger.info("model", extra={"facts": {"model": name, "family": reranker.family}})
+            by_folder[folder] = Engine(reranker, settings.queue_pairs, partial(metrics.batch, name))
+    return {name: by_folder[folder] for name, folder in folders.items()}
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -144,6 +158,9 @@ class DrainingServer(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 create_app(service, origins),
+                http=Connection,  # and no other parser, loop or protocol because of what else is installed
+                loop="asyncio",
+                ws="none",
                 log_config=None,
                 access_log=False,
                 server_header=False,
@@ -172,12 +189,6 @@ class DrainingServer(uvicorn.Server):
         while self._service.under_way:
             await asyncio.sleep(0.02)  # each of them has a deadline
         self.should_exit = True
-
-
-def _load(name: str, folder: str, settings: Settings, metrics: Metrics) -> Engine:
-    reranker = Reranker(folder, precision=settings.precision)  # type: ignore[arg-type]
-    logger.info("model", extra={"facts": {"model": name, "family": reranker.family}})
-    return Engine(reranker, settings.queue_pairs, partial(metrics.batch, name))
 
 
 def _announce(listening: socket.socket, settings: Settings, keys: Keys, names: list[str]) -> None:
