@@ -12,17 +12,19 @@ class Connection(H11Protocol):
     deadline of their request; uvicorn itself closes connections that lie idle between requests after five seconds.
 
     Attributes:
-        patience: Seconds in which a head must be complete, and in which some part of an answer must be fetched.
+        head_seconds: In which a head must be complete.
+        answer_seconds: In which some more of an answer must be fetched; a megabyte may be on its way unseen.
     """
 
-    patience = 20.0
+    head_seconds = 20.0
+    answer_seconds = 60.0
     _head: asyncio.TimerHandle | None = None
     _answer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client is there: its first head is due."""
         super().connection_made(transport)
-        self._head = self.loop.call_later(self.patience, transport.abort)
+        self._head = self.loop.call_later(self.head_seconds, transport.abort)
 
     def data_received(self, data: bytes) -> None:
         """Something came: a head is due as long as no request is under way."""
@@ -30,12 +32,12 @@ class Connection(H11Protocol):
         if self.cycle is not None and not self.cycle.response_complete:
             self._heard()
         elif self._head is None:
-            self._head = self.loop.call_later(self.patience, self.transport.abort)
+            self._head = self.loop.call_later(self.head_seconds, self.transport.abort)
 
     def pause_writing(self) -> None:
         """The client is behind with an answer."""
         super().pause_writing()
-        self._answer = self.loop.call_later(self.patience, self._still_fetched, self._left())
+        self._answer = self.loop.call_later(self.answer_seconds, self._still_fetched, self._left())
 
     def resume_writing(self) -> None:
         """The client has caught up."""
@@ -63,6 +65,6 @@ class Connection(H11Protocol):
 
     def _still_fetched(self, before: int) -> None:
         if self._left() < before:
-            self._answer = self.loop.call_later(self.patience, self._still_fetched, self._left())
+            self._answer = self.loop.call_later(self.answer_seconds, self._still_fetched, self._left())
         else:
             self.transport.abort()
