@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx2
 import pytest
+import yaml
 
 from tamis import Reranker
 from tests.conftest import TOPICS
@@ -80,6 +81,17 @@ def ready(url: str) -> bool:
 def ask(url: str) -> httpx2.Response:
     body: dict[str, Any] = {"model": "tiny", "query": QUERY, "documents": DOCUMENTS}
     return httpx2.post(f"{url}/v2/rerank", json=body, headers={"authorization": "Bearer one"}, timeout=20)
+
+
+def test_the_file_for_a_cluster_is_understood():
+    from ray.serve.schema import ServeDeploySchema
+
+    from tamis.serving.ray_app import Arguments
+
+    file = Path(__file__).parents[2] / "deploy" / "ray.yaml"
+    application = ServeDeploySchema.model_validate(yaml.safe_load(file.read_text(encoding="utf-8"))).applications[0]
+    assert application.import_path == "tamis.serving.ray_app:build"
+    assert Arguments(**application.args) == Arguments(model="model=/model", replicas=2, keys=Path("/etc/tamis/keys"))
 
 
 def test_two_replicas_answer_and_go_on_when_one_is_killed(url: str, warm_folder: Path):
