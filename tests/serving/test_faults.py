@@ -69,7 +69,7 @@ def drip(client: socket.socket) -> None:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Connection, "head_seconds", 0.4)
-    monkeypatch.setattr(Connection, "answer_seconds", 0.4)
+    monkeypatch.setattr(Connection, "answer_seconds", 1.0)
 
 
 @pytest.mark.usefixtures("impatient")
@@ -79,7 +79,6 @@ def test_heads_that_do_not_come_to_an_end_are_given_up(stock_folder: Path):
         slow = [clients.enter_context(connect(server)) for _ in range(100)]
         for client in slow:
             client.sendall(HEAD)
-        until(lambda: len(server.server.server_state.connections) == 200)
         assert server.post("/v2/rerank", BODY).status_code == 200
         with pytest.raises(OSError, match=r"reset|[Bb]roken pipe"):
             drip(slow[0])
