@@ -141,12 +141,8 @@ class Bench:
         pairs = pairs_to_score(pools, self.depth)
         texts = {pool.question.query_id: pool.question.text for pool in pools}
         prepared = self.prepared[student]
-        queries = prepared.queries(
-            [f"{label}/{q}" for q, _ in pairs], {f"{label}/{q}": t for q, t in texts.items()}
-        )
-        own = prepared.documents(
-            [f"{label}/{d}" for _, d in pairs], {f"{label}/{d}": t for d, t in documents.items()}
-        )
+        queries = prepared.queries([f"{label}/{q}" for q, _ in pairs], {f"{label}/{q}": t for q, t in texts.items()})
+        own = prepared.documents([f"{label}/{d}" for _, d in pairs], {f"{label}/{d}": t for d, t in documents.items()})
         logits: dict[tuple[str, str], float] = {}
         with track(f"{label}: {student}", len(pairs)) as advance:
             for batch, values in score_prepared(self.students[student], queries, own, 2048):
