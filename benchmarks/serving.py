@@ -1,9 +1,12 @@
-"""How fast `tamis serve` answers: beside its engine without a server, and beside a naive server of the same weights.
+"""How fast `tamis serve` answers: beside its engine without a server, and beside other servers of the same weights.
 
     make bench-serving
-    python benchmarks/serving.py --seconds 60 --overload 600
+    python benchmarks/serving.py --seconds 60 --overload 600 --infinity /path/to/venv/bin/infinity_emb
 
-Writes benchmarks/results/serving.json and serving.md. All clients are in this process, on the loopback; each sends its
+The naive server is FastAPI around sentence-transformers' CrossEncoder. infinity-emb needs older libraries than tamis,
+so it stands in an environment of its own: `pip install 'infinity-emb[torch,server]' 'transformers<5'` (its torch
+engine, on the processor). All compute in float32, and their first answers must be the same. Writes
+benchmarks/results/serving.json and serving.md. All clients are in this process, on the loopback; each sends its
 next request when the last one is answered. Requests hold 20 documents of the Debian FAQ; under mixed load further
 clients send 200. Three clients that never pause wait at least three times as long as one, whatever the order in which
 they are served, less what batches gain by being shared; so the mixture of three and one says what shared batches gain,
@@ -15,6 +18,7 @@ turns and never run at the same time.
 import argparse
 import asyncio
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -24,8 +28,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import cycle, islice
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import httpx2
 import numpy as np
@@ -77,36 +83,72 @@ def requests(count: int) -> Iterator[dict[str, Any]]:
         yield {"model": "m", "query": question, "documents": list(islice(stream, count))}
 
 
+@dataclass(frozen=True)
+class Server:
+    """How a server is started and asked.
+
+    Attributes:
+        command: Its words; {model} and {port} are filled in.
+        ready: Path that answers 200 once the model is loaded.
+        rerank: Path of requests.
+    """
+
+    command: tuple[str, ...]
+    ready: str = "/ready"
+    rerank: str = "/v2/rerank"
+
+
+def servers(infinity: Path | None) -> dict[str, Server]:
+    """The servers by name; infinity where it is installed."""
+    naive = str(ROOT / "serving_naive.py")
+    found = {
+        "tamis": Server((sys.executable, "-m", "tamis", "serve", "m={model}", "--port", "{port}")),
+        "naive": Server((sys.executable, naive, "{model}", "{port}")),
+    }
+    if infinity:
+        words = "v2 --model-id {model} --served-model-name m --host 127.0.0.1 --port {port} --engine torch --device cpu"
+        words += " --no-bettertransformer --no-compile --dtype float32"
+        found["infinity"] = Server((str(infinity), *words.split()), "/health", "/rerank")
+    return found
+
+
 @contextmanager
-def server(name: str, model: Path, work: Path) -> Iterator[str]:
-    """A server in a process of its own; gives its address once it is ready."""
+def running(name: str, server: Server, model: Path, work: Path) -> Iterator[str]:
+    """A server in a process of its own; gives the address for requests once it is ready."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    tamis = [sys.executable, "-m", "tamis", "serve", f"m={model}", "--port", str(port)]
-    command = tamis if name == "tamis" else [sys.executable, str(ROOT / "serving_naive.py"), str(model), str(port)]
+    command = [word.format(model=model.resolve(), port=port) for word in server.command]
     url = f"http://127.0.0.1:{port}"
-    with (work / f"{name}.log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
+    quiet = os.environ | {"HF_HUB_OFFLINE": "1", "DO_NOT_TRACK": "1"}
+    file = work / f"{name}.log"
+    with file.open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log, env=quiet) as process:
         try:
-            while not _ready(url):
+            while not _ready(url + server.ready):
                 if process.poll() is not None:
-                    raise SystemExit((work / f"{name}.log").read_text("utf-8"))
+                    raise SystemExit(file.read_text("utf-8"))
                 time.sleep(0.2)
-            yield url
+            yield url + server.rerank
         finally:
             process.terminate()
 
 
 def _ready(url: str) -> bool:
     try:
-        return httpx2.get(f"{url}/ready", timeout=2).status_code == 200
+        return httpx2.get(url, timeout=2).status_code == 200
     except httpx2.TransportError:
         return False
 
 
-async def ask(client: httpx2.AsyncClient, body: dict[str, Any], load: Load) -> None:
+def first_scores(url: str) -> np.ndarray:
+    """The scores of the first request, in the order of its documents: [20]."""
+    found = httpx2.post(url, json=next(requests(SMALL)), timeout=600).json()["results"]
+    return np.array([result["relevance_score"] for result in sorted(found, key=itemgetter("index"))])
+
+
+async def ask(client: httpx2.AsyncClient, url: str, body: dict[str, Any], load: Load) -> None:
     """Send one request and write down what came."""
     start = time.perf_counter()
-    answer = await client.post("/v2/rerank", json=body)
+    answer = await client.post(url, json=body)
     load.statuses[answer.status_code] = load.statuses.get(answer.status_code, 0) + 1
     if answer.status_code == 200:
         load.pairs += len(body["documents"])
@@ -119,11 +161,11 @@ async def closed(url: str, small: int, large: int, seconds: float) -> Load:
     load = Load()
     small_ones, large_ones = requests(SMALL), requests(LARGE)
     end = time.perf_counter() + seconds
-    async with httpx2.AsyncClient(base_url=url, timeout=600, limits=httpx2.Limits(max_connections=None)) as client:
+    async with httpx2.AsyncClient(timeout=600, limits=httpx2.Limits(max_connections=None)) as client:
 
         async def one(stream: Iterator[dict[str, Any]]) -> None:
             while time.perf_counter() < end:
-                await ask(client, next(stream), load)
+                await ask(client, url, next(stream), load)
 
         start = time.perf_counter()
         await asyncio.gather(*[one(small_ones) for _ in range(small)], *[one(large_ones) for _ in range(large)])
@@ -136,14 +178,15 @@ async def overload(url: str, rate: float, seconds: float) -> dict[str, Any]:
     load = Load()
     memory: list[float] = []
     stream = requests(SMALL)
-    async with httpx2.AsyncClient(base_url=url, timeout=600, limits=httpx2.Limits(max_connections=None)) as client:
+    metrics = urljoin(url, "/metrics")
+    async with httpx2.AsyncClient(timeout=600, limits=httpx2.Limits(max_connections=None)) as client:
         start = time.perf_counter()
         sent: list[asyncio.Task[None]] = []
         while (passed := time.perf_counter() - start) < seconds:
             while len(sent) < passed * rate / SMALL:
-                sent.append(asyncio.create_task(ask(client, next(stream), load)))
+                sent.append(asyncio.create_task(ask(client, url, next(stream), load)))
             if len(memory) <= passed:
-                lines = (await client.get("/metrics")).text.splitlines()
+                lines = (await client.get(metrics)).text.splitlines()
                 memory += [float(line.split()[1]) for line in lines if line.startswith("process_resident_memory_bytes")]
             await asyncio.sleep(0.01)
         ended = await asyncio.gather(*sent, return_exceptions=True)
@@ -170,12 +213,16 @@ def offline(model: Path, pairs: int) -> float:
     return len(work) / (time.perf_counter() - start)
 
 
-def measure(model: Path, clients: list[int], seconds: float, overloaded: float) -> dict[str, Any]:
+def measure(
+    model: Path, infinity: Path | None, clients: list[int], seconds: float, overloaded: float
+) -> dict[str, Any]:
     """Everything, of one model."""
     found: dict[str, Any] = {"servers": {}}
+    scores: dict[str, np.ndarray] = {}
     with tempfile.TemporaryDirectory() as folder:
-        for name in ("tamis", "naive"):
-            with server(name, model, Path(folder)) as url:
+        for name, server in servers(infinity).items():
+            with running(name, server, model, Path(folder)) as url:
+                scores[name] = first_scores(url)
                 asyncio.run(closed(url, 1, 0, min(seconds, 2)))  # warm up
                 rows = {n: asyncio.run(closed(url, n, 0, seconds)).summary() for n in clients}
                 found["servers"][name] = {"clients": rows}
@@ -189,12 +236,13 @@ def measure(model: Path, clients: list[int], seconds: float, overloaded: float) 
             print(name, json.dumps(found["servers"][name]), file=sys.stderr)
     best = max(row["pairs_per_second"] for row in found["servers"]["tamis"]["clients"].values())
     found["offline_pairs_per_second"] = offline(model, max(SMALL, round(best * seconds)))
+    found["score_difference"] = max(float(np.abs(one - scores["tamis"]).max()) for one in scores.values())
     return found
 
 
 def targets_of(found: dict[str, Any]) -> list[dict[str, Any]]:
     """What was asked for, and what was reached."""
-    ours, naive = (found["servers"][name]["clients"] for name in ("tamis", "naive"))
+    ours = found["servers"]["tamis"]["clients"]
     saturated = max(row["pairs_per_second"] for row in ours.values()) / found["offline_pairs_per_second"]
     unloaded = next(iter(ours.values()))["p50"]
     over = found["overload"]
@@ -207,9 +255,12 @@ def targets_of(found: dict[str, Any]) -> list[dict[str, Any]]:
     for mixture, row in found["mixed"].items():
         slower = row["p99"] / unloaded
         rows.append((f"p99 of 20 documents against unloaded p50, {mixture}", slower, "<= 3", slower <= 3))
-    for clients, row in ours.items():
-        ratio = row["pairs_per_second"] / naive[clients]["pairs_per_second"]
-        rows.append((f"against the naive server, {clients} clients", ratio, ">= 2", ratio >= 2))
+    for name, bound in (("naive", 2.0), ("infinity", 1.5)):
+        for clients, row in found["servers"].get(name, {"clients": {}})["clients"].items():
+            ratio = ours[clients]["pairs_per_second"] / row["pairs_per_second"]
+            rows.append((f"against {name}, {clients} clients", ratio, f">= {bound:g}", ratio >= bound))
+    gap = found["score_difference"]
+    rows.append(("largest difference of scores between servers", gap, "<= 1e-4", gap <= 1e-4))
     return [{"name": name, "value": value, "bound": bound, "met": met} for name, value, bound, met in rows]
 
 
@@ -232,6 +283,7 @@ def main() -> None:
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 64])
     parser.add_argument("--seconds", type=float, default=60, help="of each measurement")
     parser.add_argument("--overload", type=float, default=600, help="seconds at twice the rate that was reached")
+    parser.add_argument("--infinity", type=Path, help="infinity_emb's command in its environment")
     parser.add_argument("--out", type=Path, default=ROOT / "results", help="folder of serving.json and serving.md")
     chosen = parser.parse_args()
     model = chosen.model or trained_model()
@@ -242,7 +294,7 @@ def main() -> None:
         "versions": {name: __import__(name).__version__ for name in ("torch", "starlette", "uvicorn", "fastapi")},
         "model": model.name,
         "seconds": chosen.seconds,
-    } | measure(model, chosen.clients, chosen.seconds, chosen.overload)
+    } | measure(model, chosen.infinity, chosen.clients, chosen.seconds, chosen.overload)
     content["targets"] = targets_of(content)
     chosen.out.mkdir(exist_ok=True)
     (chosen.out / "serving.json").write_text(json.dumps(content, indent=2) + "\n", "utf-8")

@@ -456,3 +456,10 @@ def test_more_joint_layers_than_the_body_has_are_refused(warm_folder, tmp_path):
     rewrite(copy, joint_layers=9)
     with pytest.raises(ModelError, match="joint_layers is 9, expected 1 to 3"):
         Reranker(copy)
+
+
+def test_the_saved_tokenizer_has_a_class_that_older_transformers_know_too(encoder, warm_folder):
+    settings = json.loads((warm_folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+    assert settings["tokenizer_class"] == "PreTrainedTokenizerFast"  # transformers 4 has no TokenizersBackend
+    again = AutoTokenizer.from_pretrained(warm_folder)
+    assert again(DOCUMENTS)["input_ids"] == encoder.tokenizer(DOCUMENTS)["input_ids"]

@@ -144,6 +144,11 @@ def save_tokenizer(tokenizer: Any, folder: Path) -> None:
     tokenizer.backend_tokenizer.no_padding()
     tokenizer.init_kwargs.pop("local_files_only", None)
     tokenizer.save_pretrained(folder)
+    file = folder / "tokenizer_config.json"
+    settings = json.loads(file.read_text(encoding="utf-8"))
+    if settings.get("tokenizer_class") == "TokenizersBackend":
+        # transformers 4, on which servers such as infinity still stand, knows the class by this name; 5 knows both.
+        write_json(file, settings | {"tokenizer_class": "PreTrainedTokenizerFast"})
 
 
 def write_json(path: Path, content: object) -> None:
