@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from adaptation import COLUMNS, run_seed
-from machine import ROOT, commit, machine, write_results
+from machine import DOCS, ROOT, commit, machine, show_in_readme, write_results
 from tamis.settings import read_recipe
 
 SETS = {"tydiqa-ru": "ru", "tydiqa-te": "te", "piaf-fr": "fr", "scifact": "en"}
@@ -94,6 +94,8 @@ def main() -> None:
         "targets": [],
     }
     write_results("elsewhere", content, table(runs))
+    if chosen.sets == list(SETS):
+        show_in_readme(table(runs), "elsewhere", DOCS / "benchmarks.md")
     print(table(runs))
 
 

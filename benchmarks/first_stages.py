@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from machine import commit, machine, print_targets, write_results
+from machine import DOCS, commit, machine, print_targets, show_in_readme, write_results
 from tamis.artifacts import ItemStore, item_key
 from tamis.building.embedding import embed_missing
 from tamis.formats.documents import read_documents
@@ -241,6 +241,8 @@ def main() -> None:
         "targets": targets_of(sets),
     }
     write_results("first_stages", content, table(sets))
+    if chosen.sets == [*SETS, *CROSSED]:
+        show_in_readme(table(sets), "first_stages", DOCS / "benchmarks.md")
     print(table(sets))
     print_targets(content["targets"])
 

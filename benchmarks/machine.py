@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent
+DOCS = ROOT.parent / "docs"
 
 
 def machine() -> dict[str, Any]:
@@ -67,7 +68,7 @@ def print_targets(targets: Sequence[Mapping[str, Any]]) -> None:
 
 
 def show_in_readme(table: str, name: str, path: Path = ROOT.parent / "README.md") -> None:
-    """Put a benchmark's table between its marks in README.md, or in another file that has them."""
+    """Put a benchmark's table between its marks in README.md, or in another page that has them."""
     opening, closing = f"<!-- {name}: written by benchmarks/{name}.py -->", f"<!-- /{name} -->"
     before, rest = path.read_text("utf-8").split(opening)
     path.write_text(f"{before}{opening}\n{table}{rest[rest.index(closing) :]}", "utf-8")

@@ -24,7 +24,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from machine import commit, machine, show_in_readme, targets_table, write_results
+from machine import DOCS, commit, machine, show_in_readme, targets_table, write_results
 
 ROOT = Path(__file__).resolve().parent
 GB = 10**9
@@ -223,7 +223,7 @@ def main() -> None:
     }
     table = markdown(content)
     write_results("merging", content, table)
-    show_in_readme(table, "merging")
+    show_in_readme(table, "merging", DOCS / "merging.md")
     print(table)
 
 

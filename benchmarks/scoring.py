@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import kendalltau
 
-from machine import commit, machine, matrix_rates, show_in_readme, targets_table, write_results
+from machine import DOCS, commit, machine, matrix_rates, show_in_readme, targets_table, write_results
 from scoring_bodies import against_the_published_wrapper, mixture_of_experts
 from scoring_engines import DEMO, Engine, Pair, engines, small_model, trained_model
 
@@ -215,7 +215,7 @@ def main() -> None:
     }
     table = markdown(content)
     write_results("scoring", content, table)
-    show_in_readme(table, "scoring")
+    show_in_readme(table, "scoring", DOCS / "models.md")
     print(table)
 
 

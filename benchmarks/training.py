@@ -28,7 +28,7 @@ from typing import Any
 
 import torch
 
-from machine import commit, machine, matrix_rates, print_targets, show_in_readme, write_results
+from machine import DOCS, commit, machine, matrix_rates, print_targets, show_in_readme, write_results
 
 ROOT = Path(__file__).resolve().parent
 DEMO = ROOT.parent / "demo"
@@ -327,7 +327,7 @@ def main() -> None:
     }
     if chosen.body == "e5-small":
         write_results("training", content, table(figures))
-        show_in_readme(table(figures), "training")
+        show_in_readme(table(figures), "training", DOCS / "training.md")
     else:
         write_results(f"training-{chosen.body}", content, table(figures))
     print(table(figures))

@@ -84,7 +84,7 @@ def test_the_readmes_lines_work(server: Running, http: httpx.Client, capsys: pyt
     readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
     code = readme.split("```py\n")[1].split("```")[0]
     here = code.replace('base_url="http://localhost:8000"', f'base_url="{server.url}", httpx_client=http')
-    exec(compile(here.replace("rerank-v3.5", "tiny"), "README.md", "exec"), {"http": http})
+    exec(compile(here.replace('"tamis-base"', '"tiny"'), "README.md", "exec"), {"http": http})
     assert len(capsys.readouterr().out.splitlines()) == 2
 
 
