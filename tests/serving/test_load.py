@@ -21,9 +21,9 @@ import numpy as np
 import pytest
 
 from tamis import Reranker
-from tamis.serving.app import Limits, Service
+from tamis.serving.app import Limits, Service, create_app
 from tamis.serving.engine import Engine
-from tamis.serving.keys import Keys
+from tamis.serving.keys import Keys, read_keys
 from tamis.serving.logs import log_to
 from tamis.serving.metrics import Metrics
 from tamis.serving.serve import DrainingServer, listen
@@ -250,6 +250,45 @@ def test_keys_are_asked_for_on_every_path_but_health(stock_folder: Path):
             assert server.get("/metrics", authorization=f"bearer {key}").status_code == 200
 
 
+def test_a_key_may_hold_any_letters(stock_folder: Path, tmp_path: Path):
+    (tmp_path / "keys").write_text("  # of the shop\n  clé-ключ\n", encoding="utf-8")
+    keys = read_keys(tmp_path / "keys", {})
+    assert len(keys) == 1
+    assert keys.accept("Bearer clé-ключ".encode().decode("latin-1"))  # as servers hand headers on
+    assert not keys.accept("Bearer # of the shop")
+
+
+def test_the_path_that_is_answered_is_the_one_that_a_key_is_asked_for(stock_folder: Path):
+    """Whatever a client says the host is, and wherever the application is mounted."""
+    with Engine(Reranker(stock_folder), 4096) as engine:
+        app = create_app(Service({"m": engine}, Limits(), Keys(["one"]), Metrics()))
+
+        def status(path: str, prefix: str = "", host: bytes = b"h", key: bytes = b"") -> int:
+            headers = [(b"host", host), (b"authorization", key)]
+            scope = {"type": "http", "method": "POST" if "rerank" in path else "GET", "scheme": "http"}
+            scope |= {"path": prefix + path, "root_path": prefix, "query_string": b"", "headers": headers}
+            sent: list[Any] = []
+            told = iter([{"type": "http.request", "body": b'{"query": "a", "texts": ["b"]}', "more_body": False}])
+
+            async def receive() -> Any:
+                return next(told, None) or await asyncio.Event().wait()
+
+            async def send(message: Any) -> None:
+                sent.append(message)
+
+            asyncio.run(app({**scope}, receive, send))
+            return sent[0]["status"]
+
+        for host in (b"h/health?", b"h/health#", b"h/health;", b"h\\health?", b"["):
+            assert status("/metrics", host=host) == 401, host
+        for prefix in ("", "/shop", "/health"):
+            assert status("/health", prefix) == 200, prefix
+            assert status("/metrics", prefix) == 401, prefix
+            assert status("/rerank", prefix) == 401, prefix
+            assert status("/rerank", prefix, key=b"Bearer one") == 200, prefix
+            assert status("/nowhere", prefix, key=b"Bearer one") == 404, prefix
+
+
 def test_other_web_pages_may_ask_only_where_they_are_named(stock_folder: Path):
     asking = {"origin": "https://page.example", "access-control-request-method": "POST"}
     for origins, allowed in [((), None), (("https://page.example",), "https://page.example")]:
@@ -334,6 +373,7 @@ def _answers(url: str) -> bool:
         (["a", "--precision", "int8"], "--precision 'int8': expected float32, bfloat16 or auto"),
         (["a", "--keys", "EMPTY"], "--keys EMPTY: no key in it; put one on a line, or leave the option out"),
         (["a", "--host", "256.0.0.1"], "cannot listen on 256.0.0.1:8000: "),
+        (["a", "--host", "127..0.1"], "cannot listen on 127..0.1:8000: "),
     ],
 )
 def test_what_cannot_be_served_is_told_in_one_line(arguments, complaint, tmp_path: Path, monkeypatch):

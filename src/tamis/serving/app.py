@@ -114,8 +114,8 @@ class Service:
 
     async def rerank(self, request: Request) -> Response:
         """Answer one of the dialects' paths."""
-        facts = request.state.facts
-        dialect = PATHS[request.url.path][0]
+        facts, path = request.state.facts, _path(request)
+        dialect = PATHS[path][0]
         facts["dialect"] = dialect.name
         whole = False
         self.under_way += 1
@@ -123,7 +123,7 @@ class Service:
             raw = await self._raw(request)
             whole = True
             body = _parsed(raw)
-            dialect = choose(request.url.path, body)
+            dialect = choose(path, body)
             facts["dialect"] = dialect.name
             asked = dialect.asked(body)
             del raw, body  # they may hold much that nobody asked for
@@ -303,7 +303,7 @@ class Guard:
             self._note(request, facts, status)
 
     def _within(self, request: Request) -> ASGIApp:
-        allowed = request.url.path in OPEN_PATHS or self._service.keys.accept(request.headers.get("authorization", ""))
+        allowed = _path(request) in OPEN_PATHS or self._service.keys.accept(request.headers.get("authorization", ""))
         if allowed:
             return self._app
         refused = RefusedError("unauthorized", "invalid api token; send Authorization: Bearer KEY")
@@ -314,9 +314,9 @@ class Guard:
         if dialect := facts.get("dialect"):
             self._service.metrics.requests.labels(dialect, facts.get("model", ""), str(status)).inc()
             self._service.metrics.seconds.labels(dialect).observe(seconds)
-        if request.url.path in PROBES and status == HTTPStatus.OK:
+        if _path(request) in PROBES and status == HTTPStatus.OK:
             return  # probes every few seconds would bury the rest
-        facts |= {"method": request.method, "path": request.url.path[:200], "status": status}
+        facts |= {"method": request.method, "path": _path(request)[:200], "status": status}
         logger.info("request", extra={"facts": facts | {"seconds": round(seconds, 4)}})
 
 
@@ -342,7 +342,7 @@ def _parsed(raw: bytes) -> dict[str, Any]:
 
 async def _not_here(request: Request, error: Exception) -> Response:
     kind: Kind = "wrong method" if isinstance(error, HTTPException) and error.status_code == 405 else "not found"
-    what = f"{request.method} {request.url.path[:200]}: no such path here; /openapi.json lists them"
+    what = f"{request.method} {_path(request)[:200]}: no such path here; /openapi.json lists them"
     answer = refusal(_dialect(request), RefusedError(kind, what), request.state.facts["request_id"])
     if isinstance(error, HTTPException) and error.headers:
         answer.headers.update(error.headers)
@@ -355,7 +355,17 @@ async def _refused(request: Request, error: Exception) -> Response:
 
 
 def _dialect(request: Request) -> Dialect:
-    return PATHS.get(request.url.path, (VLLM_RERANK,))[0]
+    return PATHS.get(_path(request), (VLLM_RERANK,))[0]
+
+
+def _path(request: Request) -> str:
+    """The path by which routes are found: below the prefix under which the application is mounted.
+
+    Not that of `request.url`, which holds the prefix, and in older Starlettes whatever a client writes behind the host.
+    """
+    path: str = request.scope["path"]
+    prefix: str = request.scope.get("root_path", "")
+    return path.removeprefix(prefix) if path.startswith(f"{prefix}/") else path
 
 
 def _request_id(request: Request) -> str:

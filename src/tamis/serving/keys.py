@@ -14,7 +14,7 @@ class Keys:
     """Keys of which a request must bring one; without any, every request may pass."""
 
     def __init__(self, keys: list[str]) -> None:
-        self._digests = [_digest(key) for key in keys]
+        self._digests = [_digest(key.encode("utf-8", "surrogateescape")) for key in keys]
 
     def __len__(self) -> int:
         """How many keys there are."""
@@ -28,7 +28,7 @@ class Keys:
         if not self._digests:
             return True
         scheme, _, given = authorization.partition(" ")
-        found = _digest(given.strip())
+        found = _digest(given.strip().encode("latin-1", "replace"))  # the bytes that came: servers read headers so
         equal = [hmac.compare_digest(found, digest) for digest in self._digests]
         return scheme.lower() == "bearer" and any(equal)
 
@@ -45,7 +45,7 @@ def read_keys(file: Path | None, environment: Mapping[str, str]) -> Keys:
             lines = file.read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"--keys {file}: cannot be read: {type(error).__name__}") from None
-        keys += [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+        keys += [line.strip() for line in lines if line.strip() and not line.strip().startswith("#")]
         if not keys:
             raise InputError(f"--keys {file}: no key in it; put one on a line, or leave the option out")
     if VARIABLE in environment:
@@ -56,5 +56,5 @@ def read_keys(file: Path | None, environment: Mapping[str, str]) -> Keys:
     return Keys(keys)
 
 
-def _digest(key: str) -> bytes:
-    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
+def _digest(key: bytes) -> bytes:
+    return hashlib.sha256(key).digest()
