@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
+from urllib.parse import urlsplit
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -129,6 +130,15 @@ class TransformersSettings(Section):
     mode: Literal["chat", "completion"] = Field(default="completion", description="chat: it has a chat template")
 
 
+def _has_host_and_port(url: str) -> bool:
+    """Whether what stands before the path is a host, perhaps with a port that there can be."""
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets that do not close, a port that is none
+        return False
+
+
 class ServerSettings(Section):
     """A model behind a server. Where it stands and what may be spent changes no result, what it is called does."""
 
@@ -148,7 +158,7 @@ class ServerSettings(Section):
     @classmethod
     def _url_without_secrets(cls, url: str) -> str:
         # Messages show the address: it must hold no secret. What came is not repeated here for the same reason.
-        if not re.fullmatch(r"https?://[^\s/@?#]+(/[^\s@?#]*)?", url):
+        if not re.fullmatch(r"https?://[^\s/@?#]+(/[^\s@?#]*)?", url) or not _has_host_and_port(url):
             raise ValueError(
                 "expected http:// or https://, a host and a path, without a user, '?' or '#', for instance "
                 "http://localhost:8000/v1; a key belongs into the environment variable of key_variable"

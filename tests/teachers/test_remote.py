@@ -87,6 +87,8 @@ WRONG = [
     cohere((0, 0.1), (1, 0.2), (2, float("nan"))),
     {"results": [{"index": 0}]},
     {"results": None},
+    {"results": [{"index": float("inf"), "relevance_score": 1.0}] * 3},
+    {"results": [{"index": n, "relevance_score": 10**400} for n in range(3)]},
     {"detail": "warming up"},
 ]
 
@@ -177,6 +179,8 @@ def test_the_protocol_of_openais_embeddings_and_rows_of_norm_1() -> None:
         [{"index": 0, "embedding": [1.0]}, {"index": 1, "embedding": [float("inf")]}],
         [{"index": 0, "embedding": []}, {"index": 1, "embedding": []}],
         [{"index": n, "embedding": [1.0]} for n in range(3)],
+        [{"index": float("inf"), "embedding": [1.0]}] * 2,
+        [{"index": n, "embedding": [10**400]} for n in range(2)],
         "none",
     ],
 )
@@ -186,3 +190,10 @@ def test_vectors_that_are_none_are_asked_for_again(data: Any) -> None:
         (answer,) = endpoint.ask([("one", "two")])
     assert answer.value.tolist() == [[1.0], [1.0]]
     assert len(server.seen) == 2
+
+
+def test_a_cost_that_no_server_can_mean_is_taken_for_none() -> None:
+    told = {**cohere((0, 1.0), (1, 2.0), (2, 3.0)), "usage": {"total_tokens": 10**400}}
+    with reranker(lambda *_: Reply(told), prompt_price=1.0, budget_money=1.0) as (_, endpoint):
+        (answer,) = endpoint.ask([GROUP])
+    assert answer.tokens == Tokens(3 * 4 + 3, 0, 1)

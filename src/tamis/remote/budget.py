@@ -8,6 +8,7 @@ from tamis.records import Tokens
 from tamis.settings import ServerSettings
 
 _BYTES_PER_TOKEN: Final = 3  # of UTF-8: more tokens than most tokenizers make, in any script
+_MOST_TOKENS: Final = 10**12  # of one answer: what says more counts nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +89,10 @@ def usage(answer: Any) -> Tokens | None:
         return None
     prompt = told.get("prompt_tokens", None if "choices" in answer else told.get("total_tokens"))
     completion = told.get("completion_tokens", None if "choices" in answer else 0)
-    if not (isinstance(prompt, int) and isinstance(completion, int) and prompt >= 0 and completion >= 0):
+    if not (isinstance(prompt, int) and isinstance(completion, int)):
         return None
-    return Tokens(prompt, completion, 1)
+    meant = min(prompt, completion) >= 0 and max(prompt, completion) <= _MOST_TOKENS
+    return Tokens(prompt, completion, 1) if meant else None
 
 
 def estimated_tokens(text: str) -> int:

@@ -154,6 +154,6 @@ def retry_after(header: str | None) -> float:
     except ValueError:
         try:
             seconds = parsedate_to_datetime(header).timestamp() - time.time()
-        except ValueError:
+        except (ValueError, OverflowError):
             return 0.0
     return seconds if 0 < seconds < float("inf") else 0.0

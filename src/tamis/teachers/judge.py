@@ -167,6 +167,6 @@ def _listed(told: Any) -> dict[str, float]:
         first = told["content"][0]
         rows: Iterable[Any] = [*(first.get("top_logprobs") or ()), first]
         found = {row["token"]: float(row["logprob"]) for row in rows if isinstance(row["token"], str)}
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError):
+    except (KeyError, IndexError, TypeError, ValueError, OverflowError, AttributeError):
         return {}
     return {token: logprob for token, logprob in found.items() if not math.isnan(logprob)}

@@ -27,7 +27,7 @@ def encoder_protocol(settings: RemoteEncoderTeacher) -> Protocol[Texts, np.ndarr
         try:
             found = {int(row["index"]): row["embedding"] for row in answer["data"]}  # type: ignore[call-overload]
             rows = np.array([found[place] for place in range(len(texts))], np.float32)
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             return None
         if rows.ndim != 2 or not rows.size or len(found) != len(texts) or not np.isfinite(rows).all():
             return None

@@ -39,7 +39,7 @@ def _in_order(rows: Any, field: str, count: int) -> Scores | None:
     """Scores by the index that stands beside each; None unless there is one finite score for every document."""
     try:
         found = {int(row["index"]): float(row[field]) for row in rows}
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return None
     whole = len(rows) == count and found.keys() == set(range(count))
     if not whole or not all(map(math.isfinite, found.values())):
