@@ -152,6 +152,7 @@ def test_builtin_pairs_are_200_different_ones_in_several_languages():
         ('{"query": "a", "document": "b"}\n{\n', "f.jsonl:2: no JSON"),
         ('{"query": "a", "document": "b"}\n', "f.jsonl: 1 pairs, expected at least 2"),
         (b"\xff\xfe", "f.jsonl:1: no JSON in UTF-8"),
+        ("[" * 100_000, "f.jsonl:1: no JSON in UTF-8"),
         (None, "f.jsonl: cannot be read"),
     ],
 )

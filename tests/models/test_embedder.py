@@ -10,7 +10,7 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Dense, Normalize, Pooling, Transformer
 
 from tamis.errors import ModelError
-from tamis.models.embedder import Embedder
+from tamis.models.embedder import Embedder, pooling_of
 from tamis.models.encoder import Encoder
 from tests.conftest import TOPICS
 from tests.families import build_causal
@@ -80,3 +80,12 @@ def test_another_pooling_is_refused(tiny_encoder, tmp_path, mode):
     (folder / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode": mode}))
     with pytest.raises(ModelError, match=f"pooling {mode or 'none'}; expected one of mean, cls, lasttoken"):
         Embedder(folder)
+
+
+@pytest.mark.parametrize("content", ["{", "[1]", '{"pooling_mode": ["mean"]}'])
+def test_a_pooling_that_is_not_understood_is_named(tiny_encoder, tmp_path, content):
+    folder = shutil.copytree(tiny_encoder, tmp_path / "model")
+    (folder / "1_Pooling").mkdir()
+    (folder / "1_Pooling" / "config.json").write_text(content)
+    with pytest.raises(ModelError, match=r"1_Pooling/config\.json: "):
+        pooling_of(folder)

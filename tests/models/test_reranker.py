@@ -361,6 +361,10 @@ def test_without_tamis_json_a_classifier_is_taken_as_it_is_and_a_body_is_no_rera
     np.testing.assert_array_equal(Reranker(classifier).predict(PAIRS), Reranker(stock_folder).predict(PAIRS))
 
 
+def _template(template: str, **more: str) -> str:
+    return json.dumps({"format": 2, "serializer": {"kind": "template", "template": template, **more}})
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -376,6 +380,13 @@ def test_without_tamis_json_a_classifier_is_taken_as_it_is_and_a_body_is_no_rera
         ('{"format": 2, "serializer": {"kind": "joined", "max_tokens": 2}}', "max_tokens is 2, expected at least 8"),
         ('{"format": 2, "serializer": {"kind": "template"}}', "the template is missing"),
         ('{"format": 2, "serializer": {"kind": "template", "template": "{query}"}}', "and {document} at its end"),
+        (_template("{query:>5} {document}"), "serializer: template '{query:>5} {document}': expected one with {query}"),
+        (_template("{query} {query} {document}"), "expected one with {query}, perhaps {instruction}, and {document}"),
+        (_template("{query} {document}", title="{heading}: {text}"), "serializer: title '{heading}: {text}': expected"),
+        (_template("{query} {document}", title="{text:>9000000000}"), "serializer: title '{text:>9000000000}': expec"),
+        (_template("{query} {document}", title="{text.upper}"), "title '{text.upper}': expected {title} and {text}"),
+        (_template("{query} {document}", title="{text"), "serializer: title '{text': expected {title} and {text}"),
+        ("[" * 100_000, "cannot be read"),
     ],
 )
 def test_a_tamis_json_that_is_not_understood_is_refused(copied, content, message):

@@ -368,6 +368,7 @@ def test_windows_line_ends_byte_order_marks_blank_lines_and_numbers_as_ids_are_r
         '{"_id": "q9", "text": " "}',
         '{"_id": "q9", "text": "x", "metadata": "de"}',
         '{"_id": "q9", "text": "x", "metadata": ["de"]}',
+        "[" * 100_000,
     ],
 )
 def test_a_line_that_is_no_question_is_named_by_its_number(files, broken):

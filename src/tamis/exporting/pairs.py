@@ -41,7 +41,7 @@ def read_pairs(file: Path) -> list[Pair]:
                 pairs.append((entry["query"], entry["document"]))
     except OSError as error:
         raise InputError(f"{file}: cannot be read: {error.strerror}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{file}:{len(pairs) + 1}: no JSON in UTF-8: {error}") from None
     if len(pairs) < 2:
         raise InputError(f"{file}: {len(pairs)} pairs, expected at least 2")

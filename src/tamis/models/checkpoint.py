@@ -75,7 +75,7 @@ def read_facts(path: str | Path) -> Facts:
         content = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return Facts()
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{file}: cannot be read: {error}") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise ModelError(f"{file}: expected format {FORMAT}, the one that this version of tamis writes")

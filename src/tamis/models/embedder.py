@@ -137,11 +137,15 @@ def pooling_of(path: str | Path) -> Pooling | None:
     file = Path(path) / "1_Pooling" / "config.json"
     if not file.is_file():
         return None
-    content = json.loads(file.read_text(encoding="utf-8"))
-    # Since version 6 one name, before that a switch for each.
-    said = content.get("pooling_mode")
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        # Since version 6 one name, before that a switch for each.
+        said = content.get("pooling_mode")
+        switches = [key for key, value in content.items() if key.startswith("pooling_mode_") and value]
+    except (OSError, ValueError, RecursionError, AttributeError) as error:
+        raise ModelError(f"{file}: cannot be read: {' '.join(str(error).split())}") from None
     names = {"cls": "cls", "mean": "mean", "lasttoken": "last"}
-    chosen = [said] if said else [key for key, value in content.items() if key.startswith("pooling_mode_") and value]
+    chosen = [str(said)] if said else switches
     known = [names.get(one) or _POOLING.get(one) for one in chosen]
     if len(known) != 1 or known[0] is None:
         raise ModelError(

@@ -70,12 +70,26 @@ class Template:
         Raises:
             ModelError: names the template.
         """
-        named = {name for _, name, _, _ in Formatter().parse(self.template) if name is not None}
-        if not self.template.endswith("{document}") or not {"query"} <= named <= {"instruction", "query", "document"}:
+        named = placeholders(self.template) or []
+        once = named.count("query") == named.count("document") == 1
+        if not once or not {*named} <= {"instruction", "query", "document"} or not self.template.endswith("{document}"):
             raise ModelError(
                 f"serializer: template {self.template!r}: expected one with {{query}}, perhaps {{instruction}}, "
                 "and {document} at its end"
             )
+
+
+def placeholders(text: str) -> list[str] | None:
+    """Names in braces, in their order; None where a brace is no placeholder, or says more than a name.
+
+    A format behind a name could make a text of any length, an attribute show what is nobody's business.
+    """
+    try:
+        named = [(name, form, how) for _, name, form, how in Formatter().parse(text) if name is not None]
+    except ValueError:
+        return None
+    plain = all(name.isidentifier() and not form and not how for name, form, how in named)
+    return [name for name, _, _ in named] if plain else None
 
 
 Serializer = Apart | Joined | Template
@@ -129,6 +143,10 @@ def from_facts(facts: Mapping[str, Any]) -> Serializer:
             )
     if kind == "template" and "template" not in given:
         raise ModelError("serializer: the template is missing")
+    title = given.get("title", "{text}")
+    named = placeholders(title)
+    if named is None or not {*named} <= {"title", "text"}:
+        raise ModelError(f"serializer: title {title!r}: expected {{title}} and {{text}} alone between braces")
     limits = [name for name in given if name.endswith("_tokens") and given[name] < 8]
     for name in limits:
         raise ModelError(f"serializer: {name} is {given[name]}, expected at least 8")

@@ -140,7 +140,7 @@ def _read_queries(path: Path) -> Iterator[tuple[str, str, str]]:
             entry = json.loads(line)
             query_id, text, metadata = str(entry["_id"]), entry["text"], entry.get("metadata") or {}
             language = str(metadata.get("lang") or "").lower().replace("_", "-")
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
             raise _not_a_question(path, number, line) from None
         if not isinstance(text, str) or not text.strip():
             raise _not_a_question(path, number, line)
