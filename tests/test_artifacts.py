@@ -4,7 +4,7 @@ import copy
 import random
 import sqlite3
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
@@ -507,6 +507,26 @@ def test_a_folder_serves_one_run_at_a_time(run):
         pass
     with other.held():
         pass  # free again
+
+
+def test_of_two_runs_that_make_a_folder_at_once_one_gets_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = artifacts.write_json
+    others: list[Future[RunFolder]] = []
+
+    def disturbed(path: Path, content: object) -> None:
+        """Another run comes while the first one writes down whose folder it is."""
+        monkeypatch.setattr(artifacts, "write_json", write)
+        others.append(pool.submit(RunFolder, tmp_path, "other"))
+        wait(others, 0.3)
+        write(path, content)
+
+    monkeypatch.setattr(artifacts, "write_json", disturbed)
+    with ThreadPoolExecutor(1) as pool:
+        with RunFolder(tmp_path, "first").held():
+            assert read_json(tmp_path / "run.json") == {"recipe": "first"}
+        with pytest.raises(RunError, match="holds runs of the recipe 'first', not of 'other'"):
+            others[0].result()
+    assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
 
 
 def test_a_stream_is_read_as_it_was_written_and_as_a_whole_file_is(

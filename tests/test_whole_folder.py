@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from tamis.errors import InputError, RunError
@@ -45,3 +47,19 @@ def test_a_disk_that_cannot_be_written_is_one_line(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(RunError, match="out: cannot be written"), whole_folder(tmp_path / "file" / "out"):
         pass
+
+
+def test_the_working_directory_is_not_replaced(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="the working directory cannot be replaced"), whole_folder(Path()):
+        pass
+
+
+def test_two_that_make_the_same_folder_do_not_take_each_others_files(tmp_path):
+    with whole_folder(tmp_path / "out") as folder:
+        (folder / "a").touch()
+        with pytest.raises(RunError, match="out: another process is making it"), whole_folder(tmp_path / "out"):
+            pass
+        (folder / "b").touch()
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a", "b"]
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]

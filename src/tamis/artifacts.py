@@ -34,6 +34,7 @@ from safetensors import SafetensorError
 
 from tamis.errors import RunError
 from tamis.records import Dropped
+from tamis.whole_folder import locked
 
 Record = TypeVar("Record")
 
@@ -87,23 +88,21 @@ class RunFolder:
             RunError: it belongs to another recipe, holds something else, or cannot be written.
         """
         self.root = root
-        marker, unfinished = root / "run.json", root / ".run.json.part"
+        marker = root / "run.json"
         with writing(root):
-            if marker.exists():
-                owner = _owner(marker)
-                if owner != recipe_name:
-                    raise RunError(
-                        f"{root}: this folder holds runs of the recipe {owner!r}, not of {recipe_name!r}; "
-                        "choose another one with --out"
-                    )
-            elif root.exists() and not root.is_dir():
+            if root.exists() and not root.is_dir():
                 raise RunError(f"{root}: a file, not a run folder; choose another one with --out")
-            elif root.exists() and any(path != unfinished for path in root.iterdir()):
-                raise RunError(f"{root}: not empty and not a run folder; choose another one with --out")
-            else:
+            if not marker.exists():
                 root.mkdir(parents=True, exist_ok=True)
-                write_json(unfinished, {"recipe": recipe_name})
-                unfinished.rename(marker)
+                with locked(root, wait=True):  # of two runs that come at once, the first one names the folder
+                    if not marker.exists():
+                        _mark(marker, recipe_name)
+            owner = _owner(marker)
+        if owner != recipe_name:
+            raise RunError(
+                f"{root}: this folder holds runs of the recipe {owner!r}, not of {recipe_name!r}; "
+                "choose another one with --out"
+            )
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -185,6 +184,15 @@ def newest_results(run: Path, stage: str) -> dict[str, Path]:
         ahead += reads.keys() - found.keys()
         found |= reads
     return found
+
+
+def _mark(marker: Path, recipe_name: str) -> None:
+    """Make a run folder of an empty one."""
+    unfinished = marker.with_name(".run.json.part")
+    if any(path != unfinished for path in marker.parent.iterdir()):
+        raise RunError(f"{marker.parent}: not empty and not a run folder; choose another one with --out")
+    write_json(unfinished, {"recipe": recipe_name})
+    unfinished.rename(marker)
 
 
 def _owner(marker: Path) -> str:

@@ -1,5 +1,7 @@
 """A result folder that appears whole or not at all."""
 
+import fcntl
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,22 +24,45 @@ def whole_folder(out: Path) -> Iterator[Path]:
 
     Raises:
         InputError: Something already lies at `out`.
-        RunError: The disk cannot be written.
+        RunError: The disk cannot be written, or another process makes the same folder.
     """
     require_free(out)
     partial = out.with_name(f".{out.name}.partial")
     try:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        yield partial
-        partial.replace(out)
+        partial.mkdir(parents=True, exist_ok=True)
+        with locked(partial, wait=False):
+            try:
+                for left in partial.iterdir():
+                    shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink()
+                yield partial
+                partial.replace(out)
+            finally:
+                shutil.rmtree(partial, ignore_errors=True)
+    except BlockingIOError:
+        raise RunError(f"{out}: another process is making it; wait for it, or name another folder") from None
     except OSError as error:
         raise RunError(f"{out}: cannot be written ({error}); free the disk or name another folder") from error
+
+
+@contextmanager
+def locked(folder: Path, wait: bool) -> Iterator[None]:
+    """Keep other processes out that lock the same folder. The system lets go of it when the process ends.
+
+    Args:
+        folder: It has to be there.
+        wait: Until the others are done; where they are not, a `BlockingIOError` is raised otherwise.
+    """
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(opened, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        yield
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        os.close(opened)
 
 
 def require_free(out: Path) -> None:
-    """Raise an InputError when something lies at `out`; an empty folder is nothing."""
+    """Raise an InputError when something lies at `out`; an empty folder is nothing, unless one stands in it."""
+    if out.resolve() == Path.cwd():
+        raise InputError(f"{out}: the working directory cannot be replaced; name a new folder")
     if out.is_file() or (out.is_dir() and any(out.iterdir())):
         raise InputError(f"{out}: already holds something else; remove it or name another folder")
