@@ -173,3 +173,11 @@ def test_packages_that_are_not_installed(monkeypatch, tmp_path):
         monkeypatch.setitem(sys.modules, name, None)
         found = tamis("evaluate", "--on", given, "--out", tmp_path / "out")
         assert found.complaint.startswith(f"--on {given}: {name} is not installed; pip install")
+
+
+def test_a_disk_that_cannot_be_written_is_one_line(evaluate, tmp_path, tiny_encoder):
+    assert evaluate().status == 0
+    (tmp_path / "out" / "vectors").touch()
+    found = evaluate("--encoder", tiny_encoder)
+    assert found.status == 2
+    assert found.complaint.startswith(f"{tmp_path / 'out'}: cannot be written: ")

@@ -89,6 +89,11 @@ def test_two_evaluations_are_compared_system_by_system(folder, runs, tmp_path):
     # The runs of an evaluation know their set.
     (own,) = compare(*(tmp_path / n / "sets/set/runs/other.trec" for n in ("one", "two")), None, "nDCG@10", None, 2, 2)
     assert own.after == pytest.approx(by_title["set: other"].after)
+    # Where it is not known any more, ids have to do.
+    for lost in ("{", "[]", '{"sets": []}', "[" * 100_000):
+        (tmp_path / "one" / "results.json").write_text(lost)
+        (without,) = compare(tmp_path / "one", tmp_path / "two", "set", "nDCG@10", "other", 1, 1)
+        assert (without.after, without.changes[0].text) == (by_title["set: other"].after, "")
     complaint = tamis("compare", tmp_path / "one", tmp_path / "two", "--system", "nobody").complaint
     assert complaint.endswith("no run in common --system nobody; they have bm25, oracle@bm25, other")
 

@@ -178,10 +178,10 @@ def _own_texts(run: Path) -> Texts:
     if not qrels.is_file() or not results.is_file():
         return Texts()
     grades = grades_of(read_qrels(qrels), qrels)
-    said = read_json(results)
     try:
-        known = {judged.name: judged for judged in read_set(said["sets"][folder.name]["source"])}[folder.name]
-    except (TamisError, KeyError):
+        source = read_json(results)["sets"][folder.name]["source"]
+        known = {judged.name: judged for judged in read_set(source)}[folder.name]
+    except (TamisError, OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError):
         return Texts(grades)
     return Texts(
         grades,

@@ -5,6 +5,7 @@ import shlex
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, cast, get_args
@@ -145,12 +146,10 @@ def evaluate(asked: Evaluation, out: Path) -> dict[str, Any]:
     samples: list[Samples] = []
     main = next(iter(measures))
     folder = RunFolder(out, OWNER)
-    with folder.held():
-        items = ItemStore(out / "items.sqlite")
+    with folder.held(), writing(out), closing(ItemStore(out / "items.sqlite")) as items:
         part = out / ".part"
-        with writing(out):
-            shutil.rmtree(part, ignore_errors=True)
-            (part / "sets").mkdir(parents=True)
+        shutil.rmtree(part, ignore_errors=True)
+        (part / "sets").mkdir(parents=True)
         with PerQuery(part / "per_query.parquet", list(measures)) as table:
             for judged in read_sets(asked.sets, asked.languages):
                 own = part / "sets" / judged.name
@@ -176,15 +175,19 @@ def evaluate(asked: Evaluation, out: Path) -> dict[str, Any]:
             "command": command_of(asked, out),
             "versions": versions(),
         }
-        items.close()
-        with writing(out):
-            write_json(part / "results.json", results)
-            write_evaluation_report(results, samples, part / "report.html")
-            shutil.rmtree(out / "sets", ignore_errors=True)
-            for path in part.iterdir():
-                path.rename(out / path.name)
-            part.rmdir()
+        write_json(part / "results.json", results)
+        write_evaluation_report(results, samples, part / "report.html")
+        _replace(out, part)
     return results
+
+
+def _replace(out: Path, part: Path) -> None:
+    """Let new results take the place of older ones; meanwhile there is no results.json, which speaks of the rest."""
+    (out / "results.json").unlink(missing_ok=True)
+    shutil.rmtree(out / "sets", ignore_errors=True)
+    for path in sorted(part.iterdir(), key=lambda path: path.name == "results.json"):
+        path.rename(out / path.name)
+    part.rmdir()
 
 
 def _measures(names: Sequence[str]) -> dict[str, Any]:
@@ -240,8 +243,7 @@ def _measured(
 
     for system, ranked in _systems(judged, models, stages, runs, items):
         file = folder / "runs" / f"{system.name}.trec"
-        with writing(folder):
-            yield measure_system(judged, system, ranked.written(file, system.name), measures, ranked.tie_rate)
+        yield measure_system(judged, system, ranked.written(file, system.name), measures, ranked.tie_rate)
 
 
 def _systems(
