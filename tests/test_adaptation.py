@@ -6,7 +6,7 @@ import pytest
 
 from tamis.adaptation import adapt
 from tamis.artifacts import read_json
-from tamis.errors import RunError, SettingsError
+from tamis.errors import InputError, RunError, SettingsError
 from tamis.models.reranker import Reranker
 from tamis.pipeline import run_recipe
 from tamis.settings import recipe_from
@@ -66,3 +66,15 @@ def test_a_model_that_names_no_encoder_needs_one(base, tmp_path):
 def test_a_folder_without_a_training_is_no_past(base, tmp_path):
     with pytest.raises(RunError, match=r"no finished stage train in it"):
         adapt(str(base / "model"), base / "new", tmp_path / "run", [tmp_path], None, lambda *_: None)
+
+
+def test_a_corpus_may_have_any_name(base, tmp_path, tiny_encoder):
+    with pytest.raises(InputError, match=r"my manuals \(new\)\.jsonl: not found; the recipe"):
+        adapt(
+            str(base / "model"),
+            tmp_path / "my manuals (new).jsonl",
+            tmp_path / "run",
+            [],
+            tiny_encoder,
+            lambda *_: None,
+        )

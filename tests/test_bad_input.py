@@ -318,6 +318,14 @@ def test_a_full_device_for_what_is_copied(finished: Path, tmp_path: Path, option
     assert "report" in manifests(root)
 
 
+def test_a_link_that_cannot_be_made(finished: Path, tmp_path: Path) -> None:
+    root = shutil.copytree(finished / "run", tmp_path / "run")
+    (tmp_path / "file").touch()
+    outcome = tamis("run", finished / "recipe.yaml", "--out", root, "--model", tmp_path / "file" / "model")
+    assert outcome.status == 2
+    assert outcome.complaint.startswith(f"{tmp_path / 'file' / 'model'}: cannot be written: File exists; finished ")
+
+
 def test_a_damaged_item_store(recipe: Content, tmp_path: Path) -> None:
     assert run(recipe, tmp_path, "--until", "corpus").status == 0
     (tmp_path / "run" / "items.sqlite").write_bytes(b"junk" * 2000)

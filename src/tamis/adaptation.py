@@ -1,5 +1,6 @@
 """Adapt an existing model to one more corpus: one specialist, merged into it, and what the old domains lost."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,7 +68,7 @@ def adapt(
 
     def recipe(languages: Sequence[str]) -> Recipe:
         content = {
-            "name": f"adapt-{corpus.stem}",
+            "name": "adapt-" + re.sub(r"[^A-Za-z0-9._-]+", "-", corpus.stem),  # a corpus may have any name
             "corpus": {"target": str(corpus)},
             "candidates": {"dense": dense},
             "lists": {"domains": {DOMAIN: list(languages)}},

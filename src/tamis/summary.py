@@ -1,6 +1,7 @@
 """What a run says on the terminal and in `results.json` when it is done."""
 
 import math
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -154,14 +155,16 @@ def link_folder(folder: Path, link: Path) -> None:
     """Point a symbolic link to a folder; an older link is replaced, anything else is left alone.
 
     Raises:
-        RunError: something that is no link lies there.
+        RunError: something that is no link lies there, or none can be made.
     """
-    if link.is_symlink():
-        link.unlink()
-    elif link.exists():
+    if link.exists() and not link.is_symlink():
         raise RunError(f"{link}: exists and is not a link; choose another --model")
-    link.parent.mkdir(parents=True, exist_ok=True)
-    link.symlink_to(folder.resolve(), target_is_directory=True)
+    fresh = link.with_name(f".{link.name}.{os.getpid()}.part")
+    with writing(link):
+        link.parent.mkdir(parents=True, exist_ok=True)
+        fresh.unlink(missing_ok=True)
+        fresh.symlink_to(folder.resolve(), target_is_directory=True)
+        fresh.replace(link)  # whoever serves the old one finds it there until the new one is
 
 
 def print_results(folders: Mapping[str, Path]) -> None:

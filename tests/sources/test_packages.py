@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from tamis.errors import InputError, MissingPartError
+from tamis.errors import InputError, MissingPartError, RunError
 from tamis.sources.packages import deb_files, download, package_version
 from tests.sources.packaged import ar, write_deb, write_program
 
@@ -142,3 +142,10 @@ def test_packages_that_are_there_need_no_apt_get(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", "")
     deb = write_deb(tmp_path / "a_1_all.deb", {})
     assert download(["a"], tmp_path) == [deb]
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path, apt):
+    apt()
+    (tmp_path / "file").touch()
+    with pytest.raises(RunError, match=r"file/packages: cannot be written \(.*Not a directory"):
+        download(["some-package"], tmp_path / "file" / "packages")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import unquote
 
-from tamis.errors import InputError, MissingPartError
+from tamis.errors import InputError, MissingPartError, RunError
 
 _AR_MAGIC = b"!<arch>\n"
 _AR_HEADER = 60  # bytes: name 16, time 12, owner 6, group 6, mode 8, size 10, end mark 2
@@ -38,11 +38,15 @@ def download(names: Sequence[str], folder: Path) -> list[Path]:
 
     Raises:
         MissingPartError: There is no apt-get, or it does not get a package.
+        RunError: The folder cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    missing = [name for name in names if not _kept(name, folder)]
-    if missing:
-        _fetch(missing, folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        missing = [name for name in names if not _kept(name, folder)]
+        if missing:
+            _fetch(missing, folder)
+    except OSError as error:
+        raise RunError(f"{folder}: cannot be written ({error}); free the disk or name another folder") from error
     return [_kept(name, folder)[-1] for name in names]
 
 
