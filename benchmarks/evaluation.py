@@ -63,8 +63,9 @@ def measure(questions: int, depth: int, out: "multiprocessing.Queue[dict[str, fl
     from rich.console import Console
 
     from tamis.evaluation import tables
+    from tamis.evaluation.asked import MEASURES
     from tamis.evaluation.costs import peak, reset_peak
-    from tamis.evaluation.evaluate import MEASURES, PerQuery, Ranked
+    from tamis.evaluation.evaluate import PerQuery, Ranked
     from tamis.evaluation.figures import correct, means_over_sets, measure_system, set_figures
     from tamis.formulas.measures import parse_measures
     from tamis.stages.evaluate import System

@@ -161,7 +161,8 @@ def evaluate(
     ),
 ) -> None:
     """Measure models on judged sets; for the stage of a recipe: tamis run RECIPE --until evaluate."""
-    from tamis.evaluation.evaluate import asked_of, evaluate
+    from tamis.evaluation.asked import asked_of
+    from tamis.evaluation.evaluate import evaluate
     from tamis.evaluation.paper import paper_table
     from tamis.evaluation.tables import print_evaluation, print_paper
 

@@ -14,6 +14,7 @@ from tamis.artifacts import (
     stage_key,
 )
 from tamis.building.estimate import estimate
+from tamis.building.inputs import check_files
 from tamis.building.judging import build_evaluate, build_report, evaluate_settings
 from tamis.building.mining import (
     build_candidates,
@@ -21,7 +22,6 @@ from tamis.building.mining import (
     build_lists,
     build_queries,
     build_scores,
-    check_files,
     corpus_settings,
     encoder_settings,
     queries_settings,

@@ -4,7 +4,8 @@ import mteb
 import pytest
 
 from tamis.evaluation import reading
-from tamis.evaluation.evaluate import Evaluation, evaluate
+from tamis.evaluation.asked import Evaluation
+from tamis.evaluation.evaluate import evaluate
 from tamis.evaluation.mteb_tasks import TASK, sets_of_task
 from tamis.integrations.mteb import TamisCrossEncoder
 from tests.integrations.test_mteb import LocalReranking

@@ -16,7 +16,7 @@ from tamis.artifacts import (
     read_json,
     write_json,
 )
-from tamis.building.mining import input_hashes
+from tamis.building.inputs import input_hashes
 from tamis.building.origin import origin_of, recipe_text
 from tamis.building.scoring import score_pairs
 from tamis.building.workshop import Workshop, texts_of

@@ -11,13 +11,12 @@ from tamis.artifacts import (
     Record,
     RecordWriter,
     drop_counts,
-    file_hash,
-    item_key,
     read_column,
     split_dropped,
     write_records,
 )
 from tamis.building.identities import SPEED, model_identity, resolve_precision, teacher_identity
+from tamis.building.inputs import documents_hash, input_hashes, kept_out_hashes
 from tamis.building.overlaps import (
     DOCUMENT_SHINGLE,
     QUERY_SHINGLE,
@@ -29,9 +28,8 @@ from tamis.building.spread import spread_by_language
 from tamis.building.workshop import Workshop, texts_of
 from tamis.building.writers import writers_settings, written_queries
 from tamis.errors import InputError, SettingsError
-from tamis.formats.beir import beir_file
-from tamis.formats.documents import document_files, read_documents
-from tamis.formats.evaluation_sets import evaluation_files, read_evaluation_texts
+from tamis.formats.documents import read_documents
+from tamis.formats.evaluation_sets import read_evaluation_texts
 from tamis.formats.queries import given_query_files, read_given_queries
 from tamis.progress import Advance, track
 from tamis.records import Candidates, Document, Dropped, Query, ScoredCandidates, TrainingList
@@ -45,67 +43,18 @@ from tamis.stages.scores import score_candidates
 
 Facts = dict[str, Any]
 
-_WHAT_TO_GIVE = (
-    "Give a BEIR folder, or for documents a file of rows or a folder of texts, or run `make demo` to fetch the "
-    "demo's data"
-)
-
 
 def corpus_settings(recipe: Recipe) -> object:
     """Settings and hashes of the files that are read: of the target its documents only, never its questions."""
     corpus = recipe.corpus
-    hashes = [_documents_hash(corpus.target)] if corpus.target else []
+    hashes = [documents_hash(corpus.target)] if corpus.target else []
     for general in corpus.general:
-        hashes.append(_documents_hash(general.path))
+        hashes.append(documents_hash(general.path))
         hashes.append(input_hashes(given_query_files(general.path, general.splits), "corpus"))
     facts = corpus.model_dump(mode="json", exclude={"target": True, "general": {"__all__": {"path"}}})
     if not corpus.near_duplicate:
         del facts["near_duplicate"]  # off is as if there were no such setting: results from before it stay good
-    return [facts, hashes, *(_kept_out_hashes(recipe) if corpus.general else ())]
-
-
-def _documents_hash(path: Path) -> list[str]:
-    """Hash of the documents of a corpus and of nothing beside them: questions may lie in the same folder."""
-    files = document_files(path) if path.exists() else [path]
-    hashes = input_hashes(files, "corpus")
-    if not path.is_dir() or beir_file(path, "corpus"):
-        return hashes
-    # The ids of text files are their names.
-    return [item_key(*(file.relative_to(path).as_posix() for file in files)), *hashes]
-
-
-def _kept_out_hashes(recipe: Recipe) -> list[list[str]]:
-    return [input_hashes(evaluation_files(path), "queries") for path in recipe.queries.keep_out]
-
-
-def input_hashes(paths: Sequence[Path], section: str) -> list[str]:
-    """sha256 of each input file that a section of the recipe names.
-
-    Raises:
-        InputError: one of them does not exist or cannot be read.
-    """
-    check_files(paths, section)
-    hashes = []
-    for path in paths:
-        try:
-            hashes.append(file_hash(path))
-        except OSError as error:
-            raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-    return hashes
-
-
-def check_files(paths: Sequence[Path], section: str) -> None:
-    """Look for input files that a section of the recipe names; nothing is opened.
-
-    Raises:
-        InputError: one of them does not exist.
-    """
-    for path in paths:
-        if not path.is_file():
-            raise InputError(
-                f"{path}: not found; the recipe's {section} section names it. "
-                + ("Correct the path, or leave it out" if section == "candidates" else _WHAT_TO_GIVE)
-            )
+    return [facts, hashes, *(kept_out_hashes(recipe.queries.keep_out) if corpus.general else ())]
 
 
 def build_corpus(shop: Workshop, folder: Path) -> Facts:
@@ -170,7 +119,7 @@ def _reasons(dropped: Sequence[Dropped]) -> str:
 def queries_settings(recipe: Recipe) -> object:
     """Settings of the writers and of the filters; those that are off are as if there were none."""
     near = recipe.queries.near_duplicate
-    return [writers_settings(recipe), *([near] if near else ()), *_kept_out_hashes(recipe)]
+    return [writers_settings(recipe), *([near] if near else ()), *kept_out_hashes(recipe.queries.keep_out)]
 
 
 def build_queries(shop: Workshop, folder: Path) -> Facts:

@@ -1,14 +1,13 @@
 """`tamis evaluate`: several models and first stages on several judged sets, in one call."""
 
 import re
-import shlex
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final, cast, get_args
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -16,8 +15,8 @@ import pyarrow.parquet as pq
 
 from tamis.artifacts import ItemStore, RunFolder, versions, write_json, writing
 from tamis.errors import InputError, SettingsError
-from tamis.evaluation import paper
-from tamis.evaluation.candidates import FULL, BiEncoder, Found, Wanted, checked_run, find, run_file
+from tamis.evaluation.asked import Evaluation, command_of, measures_of
+from tamis.evaluation.candidates import FULL, Found, Wanted, checked_run, find, run_file
 from tamis.evaluation.figures import Measured, correct, means_over_sets, measure_system, set_figures
 from tamis.evaluation.reading import read_sets
 from tamis.evaluation.report import write_evaluation_report
@@ -26,9 +25,9 @@ from tamis.evaluation.scores import Model, cost_of, model_of, read_logits, saw_d
 from tamis.evaluation.sets import JudgedSet
 from tamis.formats.qrels import write_qrels
 from tamis.formats.trec import by_rank, write_ranking
-from tamis.formulas.measures import Ranking, parse_measures
+from tamis.formulas.measures import Ranking
 from tamis.formulas.ranking import rank_order, tie_key, tied_at_top
-from tamis.retrievers.shelf import FIRST_STAGES, Languages
+from tamis.retrievers.shelf import FIRST_STAGES
 from tamis.stages.evaluate import System, rerank_head
 
 FORMAT: Final = 1
@@ -37,91 +36,9 @@ FORMAT: Final = 1
 OWNER: Final = "tamis evaluate"
 """What run.json of such a folder names."""
 
-MEASURES: Final = ("nDCG@10", "RR@10", "AP", "R@100", "Success@1")
-LANGUAGES: Final = get_args(Languages)
-PRECISIONS: Final = ("float32", "bfloat16", "auto")
 RESERVED: Final = (*FIRST_STAGES, FULL, "oracle")
 ORACLE: Final = "oracle"
 _NAME: Final = re.compile(r"[\w.-]+")
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What is to be measured, as the command line says it.
-
-    Attributes:
-        models: Folders or hub names, or NAME=FOLDER.
-        sets: See `tamis.evaluation.reading.read_set`.
-        first: First stages: `bm25`, `dense`, `hybrid`, or NAME=RUN for the candidates of a TREC run.
-        runs: NAME=RUN of other systems, rows as they are.
-        measures: As ir-measures names them; the first one is tested and shown by group.
-        depth: Candidates of each first stage.
-        full: Whether every document is scored for every question besides.
-        languages: Which documents a question searches.
-        encoder: Bi-encoder of dense and hybrid.
-        precision: `float32`, or `auto`.
-        rounds: Of the randomisation tests.
-    """
-
-    models: Sequence[str]
-    sets: Sequence[str]
-    first: Sequence[str] = ()
-    runs: Sequence[str] = ()
-    measures: Sequence[str] = MEASURES
-    depth: int = 100
-    full: bool = False
-    languages: Languages = "any"
-    encoder: BiEncoder | None = None
-    precision: str = "float32"
-    rounds: int = 10_000
-
-
-def asked_of(
-    models: Sequence[str] | None,
-    sets: Sequence[str] | None,
-    first: Sequence[str] | None,
-    runs: Sequence[str] | None,
-    measures: Sequence[str] | None,
-    depth: int,
-    full: bool,
-    languages: str,
-    encoder: str | None,
-    prefixes: tuple[str, str],
-    precision: str,
-    table: str | None = None,
-) -> Evaluation:
-    """What the command line asks for; see `Evaluation`.
-
-    Raises:
-        SettingsError: no set, or a word that is not understood.
-    """
-    recipe = next((one for one in models or () if one.endswith((".yaml", ".yml"))), None)
-    if recipe:
-        raise SettingsError(f"{recipe} is a recipe, not a model; its stage is `tamis run {recipe} --until evaluate`")
-    if not sets:
-        raise SettingsError("no set to measure on; name one with --on, for instance --on my/beir-folder")
-    for option, value, known in (("languages", languages, LANGUAGES), ("precision", precision, PRECISIONS)):
-        if value not in known:
-            raise SettingsError(f"--{option} is {value!r}, expected {', '.join(known[:-1])} or {known[-1]}")
-    if table not in (None, "paper"):
-        raise SettingsError(f"--table is {table!r}, expected paper")
-    lacking = [name for name in paper.MEASURES if table and name not in _measures(measures or MEASURES)]
-    if lacking:
-        raise SettingsError(f"--table paper needs {lacking[0]}: add --measure {lacking[0]}")
-    if depth < 1:
-        raise SettingsError(f"--depth is {depth}, expected at least 1")
-    return Evaluation(
-        tuple(models or ()),
-        tuple(sets),
-        tuple(first or ()),
-        tuple(runs or ()),
-        tuple(measures or MEASURES),
-        depth,
-        full,
-        cast(Languages, languages),
-        BiEncoder(encoder, *prefixes) if encoder else None,
-        precision,
-    )
 
 
 def evaluate(asked: Evaluation, out: Path) -> dict[str, Any]:
@@ -139,7 +56,7 @@ def evaluate(asked: Evaluation, out: Path) -> dict[str, Any]:
             cannot be written.
     """
     started = time.monotonic()
-    measures = _measures(asked.measures)
+    measures = measures_of(asked.measures)
     models = [model_of(given, asked.precision) for given in asked.models]
     wanted, runs = _wanted(asked, models)
     sets: dict[str, dict[str, Any]] = {}
@@ -188,13 +105,6 @@ def _replace(out: Path, part: Path) -> None:
     for path in sorted(part.iterdir(), key=lambda path: path.name == "results.json"):
         path.rename(out / path.name)
     part.rmdir()
-
-
-def _measures(names: Sequence[str]) -> dict[str, Any]:
-    try:
-        return parse_measures(names)
-    except ValueError as error:
-        raise SettingsError(f"--measure: {error}") from None
 
 
 def _wanted(asked: Evaluation, models: Sequence[Model]) -> tuple[Wanted, dict[str, Path]]:
@@ -332,25 +242,6 @@ def _facts(model: Model, items: ItemStore) -> dict[str, Any]:
         "lineage": lineage,
         "cost": asdict(cost) if cost else None,
     }
-
-
-def command_of(asked: Evaluation, out: Path) -> str:
-    """The command line that asks for this."""
-    words = ["tamis", "evaluate", *asked.models]
-    several = (("--on", asked.sets), ("--first", asked.first), ("--run", asked.runs))
-    words += [word for option, values in several for value in values for word in (option, value)]
-    if asked.measures != MEASURES:
-        words += [word for measure in asked.measures for word in ("--measure", measure)]
-    if asked.encoder:
-        words += ["--encoder", asked.encoder.path]
-        words += ["--prefixes", asked.encoder.query_prefix, asked.encoder.document_prefix]
-    single: tuple[tuple[str, object, object], ...] = (
-        ("--depth", asked.depth, 100),
-        ("--languages", asked.languages, "any"),
-        ("--precision", asked.precision, "float32"),
-    )
-    words += [word for option, value, default in single if value != default for word in (option, str(value))]
-    return shlex.join([*words, *(["--full"] * asked.full), "--out", str(out)])
 
 
 class PerQuery:

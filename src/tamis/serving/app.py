@@ -1,14 +1,10 @@
 """HTTP: bodies in, dialects' answers out. Everything about scores is the engine's."""
 
 import asyncio
-import logging
-import re
 import time
-import uuid
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from http import HTTPStatus
 from operator import attrgetter
 from typing import Any
 
@@ -20,32 +16,21 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Message
 
-from tamis.serving.asked import Answered, Asked, Kind, RefusedError, text_of
+from tamis.serving.asked import Answered, Asked, RefusedError, text_of
 from tamis.serving.dialects.choosing import PATHS, choose
 from tamis.serving.dialects.dialect import Dialect
-from tamis.serving.dialects.vllm import VLLM_RERANK
-from tamis.serving.engine import Engine, Scores, log_failure
+from tamis.serving.engine import Engine, Scores
+from tamis.serving.guard import Guard, not_here, path_of, refusal, told_refusal
 from tamis.serving.keys import Keys
 from tamis.serving.metrics import Metrics
 from tamis.serving.openapi import describe
 from tamis.serving.playground.collection import Collection
 from tamis.serving.playground.routes import playground_routes
 
-logger = logging.getLogger(__name__)
-
-PROBES = ("/health", "/ready")
-"""Paths that are asked every few seconds."""
-
-OPEN_PATHS = ("/", *PROBES)
-"""Paths that need no key: the playground's page holds nothing, and asks the others with the key that is typed in."""
-
 BODIES = 16
 """Bodies of full size that may be on their way at a time; smaller ones are as many more."""
-
-LEFT = 499
-"""Status in the logs of a request whose client did not wait for the answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +99,7 @@ class Service:
 
     async def rerank(self, request: Request) -> Response:
         """Answer one of the dialects' paths."""
-        facts, path = request.state.facts, _path(request)
+        facts, path = request.state.facts, path_of(request)
         dialect = PATHS[path][0]
         facts["dialect"] = dialect.name
         whole = False
@@ -241,7 +226,7 @@ def create_app(service: Service, origins: Sequence[str] = ()) -> Starlette:
         service: What answers.
         origins: Web pages that may ask from a browser; none by default.
     """
-    middleware = [Middleware(Guard, service=service)]
+    middleware = [Middleware(Guard, keys=service.keys, metrics=service.metrics)]
     if origins:
         allowed = Middleware(
             CORSMiddleware,
@@ -262,72 +247,8 @@ def create_app(service: Service, origins: Sequence[str] = ()) -> Starlette:
             *playground_routes(len(service.keys) > 0, service.collection, service.limits.characters),
         ],
         middleware=middleware,
-        exception_handlers={HTTPException: _not_here, RefusedError: _refused},
+        exception_handlers={HTTPException: not_here, RefusedError: told_refusal},
     )
-
-
-class Guard:
-    """Around every request: its id, its key, its line in the log, and an answer whatever goes wrong."""
-
-    def __init__(self, app: ASGIApp, service: Service) -> None:
-        self._app = app
-        self._service = service
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        request = Request(scope, receive)
-        facts: dict[str, Any] = {"request_id": _request_id(request), "begun": time.monotonic()}
-        request.state.facts = facts
-        status = LEFT
-
-        async def noted(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                message["headers"].append((b"x-request-id", facts["request_id"].encode()))
-            await send(message)
-
-        try:
-            await self._within(request)(scope, receive, noted)
-        except ClientDisconnect:
-            self._service.metrics.abandoned.labels(facts.get("dialect", "")).inc()
-        except Exception as error:  # a fault of ours: told as such, in the dialect's shape, and the server goes on
-            log_failure(error, "a request failed")
-            if status == LEFT:
-                refused = RefusedError("failed", "the server failed on this request")
-                await refusal(_dialect(request), refused, facts["request_id"])(scope, receive, noted)
-        finally:
-            self._note(request, facts, status)
-
-    def _within(self, request: Request) -> ASGIApp:
-        allowed = _path(request) in OPEN_PATHS or self._service.keys.accept(request.headers.get("authorization", ""))
-        if allowed:
-            return self._app
-        refused = RefusedError("unauthorized", "invalid api token; send Authorization: Bearer KEY")
-        return refusal(_dialect(request), refused, request.state.facts["request_id"], close=request.method != "GET")
-
-    def _note(self, request: Request, facts: dict[str, Any], status: int) -> None:
-        seconds = time.monotonic() - facts.pop("begun")
-        if dialect := facts.get("dialect"):
-            self._service.metrics.requests.labels(dialect, facts.get("model", ""), str(status)).inc()
-            self._service.metrics.seconds.labels(dialect).observe(seconds)
-        if _path(request) in PROBES and status == HTTPStatus.OK:
-            return  # probes every few seconds would bury the rest
-        facts |= {"method": request.method, "path": _path(request)[:200], "status": status}
-        logger.info("request", extra={"facts": facts | {"seconds": round(seconds, 4)}})
-
-
-def refusal(dialect: Dialect, refused: RefusedError, request_id: str, close: bool = False) -> Response:
-    """The answer that says why there are no scores; `close` where the rest of the body is not read."""
-    status = dialect.status(refused.kind)
-    headers = {"retry-after": str(refused.retry_after)} if refused.retry_after else {}
-    if close:
-        headers["connection"] = "close"
-    body = dialect.refuse(refused, status, request_id)
-    return Response(status_code=status, headers=headers) if body is None else JSONResponse(body, status, headers)
 
 
 def _parsed(raw: bytes) -> dict[str, Any]:
@@ -338,39 +259,6 @@ def _parsed(raw: bytes) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise RefusedError("malformed", f"body: expected an object, got {type(body).__name__}")
     return body
-
-
-async def _not_here(request: Request, error: Exception) -> Response:
-    kind: Kind = "wrong method" if isinstance(error, HTTPException) and error.status_code == 405 else "not found"
-    what = f"{request.method} {_path(request)[:200]}: no such path here; /openapi.json lists them"
-    answer = refusal(_dialect(request), RefusedError(kind, what), request.state.facts["request_id"])
-    if isinstance(error, HTTPException) and error.headers:
-        answer.headers.update(error.headers)
-    return answer
-
-
-async def _refused(request: Request, error: Exception) -> Response:
-    assert isinstance(error, RefusedError)
-    return refusal(_dialect(request), error, request.state.facts["request_id"])
-
-
-def _dialect(request: Request) -> Dialect:
-    return PATHS.get(_path(request), (VLLM_RERANK,))[0]
-
-
-def _path(request: Request) -> str:
-    """The path by which routes are found: below the prefix under which the application is mounted.
-
-    Not that of `request.url`, which holds the prefix, and in older Starlettes whatever a client writes behind the host.
-    """
-    path: str = request.scope["path"]
-    prefix: str = request.scope.get("root_path", "")
-    return path.removeprefix(prefix) if path.startswith(f"{prefix}/") else path
-
-
-def _request_id(request: Request) -> str:
-    given = request.headers.get("x-request-id", "")
-    return given if re.fullmatch(r"[\w.:-]{1,100}", given, re.ASCII) else str(uuid.uuid4())
 
 
 async def _while_wanted(request: Request, work: Coroutine[Any, Any, Scores], seconds: float, promised: float) -> Scores:

@@ -50,10 +50,11 @@ def _of_folder(collection: Collection, characters: int) -> list[Route]:
         if not query.strip():
             raise RefusedError("malformed", "query: missing or empty")
         found = await run_in_threadpool(collection.search, query)
+        common = await run_in_threadpool(collection.common, query, found)
         return JSONResponse(
             {
                 "documents": [{"id": one.doc_id, "text": one.text, "score": one.score} for one in found],
-                "common": collection.common(query, found),
+                "common": common,
             }
         )
 

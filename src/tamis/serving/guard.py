@@ -1,0 +1,132 @@
+"""Around every request: its id, its key, its line in the log, and refusals in the shape of its dialect."""
+
+import logging
+import re
+import time
+import uuid
+from http import HTTPStatus
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from tamis.serving.asked import Kind, RefusedError
+from tamis.serving.dialects.choosing import PATHS
+from tamis.serving.dialects.dialect import Dialect
+from tamis.serving.dialects.vllm import VLLM_RERANK
+from tamis.serving.engine import log_failure
+from tamis.serving.keys import Keys
+from tamis.serving.metrics import Metrics
+
+logger = logging.getLogger(__name__)
+
+PROBES = ("/health", "/ready")
+"""Paths that are asked every few seconds."""
+
+OPEN_PATHS = ("/", *PROBES)
+"""Paths that need no key: the playground's page holds nothing, and asks the others with the key that is typed in."""
+
+LEFT = 499
+"""Status in the logs of a request whose client did not wait for the answer."""
+
+
+class Guard:
+    """Around every request: its id, its key, its line in the log, and an answer whatever goes wrong."""
+
+    def __init__(self, app: ASGIApp, keys: Keys, metrics: Metrics) -> None:
+        self._app = app
+        self._keys = keys
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope, receive)
+        facts: dict[str, Any] = {"request_id": _request_id(request), "begun": time.monotonic()}
+        request.state.facts = facts
+        status = LEFT
+
+        async def noted(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"].append((b"x-request-id", facts["request_id"].encode()))
+            await send(message)
+
+        try:
+            await self._within(request)(scope, receive, noted)
+        except ClientDisconnect:
+            self._metrics.abandoned.labels(facts.get("dialect", "")).inc()
+        except Exception as error:  # a fault of ours: told as such, in the dialect's shape, and the server goes on
+            log_failure(error, "a request failed")
+            if status == LEFT:
+                refused = RefusedError("failed", "the server failed on this request")
+                await refusal(_dialect(request), refused, facts["request_id"])(scope, receive, noted)
+        finally:
+            self._note(request, facts, status)
+
+    def _within(self, request: Request) -> ASGIApp:
+        allowed = path_of(request) in OPEN_PATHS or self._keys.accept(request.headers.get("authorization", ""))
+        if allowed:
+            return self._app
+        refused = RefusedError("unauthorized", "invalid api token; send Authorization: Bearer KEY")
+        return refusal(_dialect(request), refused, request.state.facts["request_id"], close=request.method != "GET")
+
+    def _note(self, request: Request, facts: dict[str, Any], status: int) -> None:
+        seconds = time.monotonic() - facts.pop("begun")
+        if dialect := facts.get("dialect"):
+            self._metrics.requests.labels(dialect, facts.get("model", ""), str(status)).inc()
+            self._metrics.seconds.labels(dialect).observe(seconds)
+        if path_of(request) in PROBES and status == HTTPStatus.OK:
+            return  # probes every few seconds would bury the rest
+        facts |= {"method": request.method, "path": path_of(request)[:200], "status": status}
+        logger.info("request", extra={"facts": facts | {"seconds": round(seconds, 4)}})
+
+
+def refusal(dialect: Dialect, refused: RefusedError, request_id: str, close: bool = False) -> Response:
+    """The answer that says why there are no scores; `close` where the rest of the body is not read."""
+    status = dialect.status(refused.kind)
+    headers = {"retry-after": str(refused.retry_after)} if refused.retry_after else {}
+    if close:
+        headers["connection"] = "close"
+    body = dialect.refuse(refused, status, request_id)
+    return Response(status_code=status, headers=headers) if body is None else JSONResponse(body, status, headers)
+
+
+async def not_here(request: Request, error: Exception) -> Response:
+    """The answer where there is no such path, or none with this method."""
+    kind: Kind = "wrong method" if isinstance(error, HTTPException) and error.status_code == 405 else "not found"
+    what = f"{request.method} {path_of(request)[:200]}: no such path here; /openapi.json lists them"
+    answer = refusal(_dialect(request), RefusedError(kind, what), request.state.facts["request_id"])
+    if isinstance(error, HTTPException) and error.headers:
+        answer.headers.update(error.headers)
+    return answer
+
+
+async def told_refusal(request: Request, error: Exception) -> Response:
+    """The answer of a path that is no dialect's."""
+    assert isinstance(error, RefusedError)
+    return refusal(_dialect(request), error, request.state.facts["request_id"])
+
+
+def _dialect(request: Request) -> Dialect:
+    return PATHS.get(path_of(request), (VLLM_RERANK,))[0]
+
+
+def path_of(request: Request) -> str:
+    """The path by which routes are found: below the prefix under which the application is mounted.
+
+    Not that of `request.url`, which holds the prefix, and in older Starlettes whatever a client writes behind the host.
+    """
+    path: str = request.scope["path"]
+    prefix: str = request.scope.get("root_path", "")
+    return path.removeprefix(prefix) if path.startswith(f"{prefix}/") else path
+
+
+def _request_id(request: Request) -> str:
+    given = request.headers.get("x-request-id", "")
+    return given if re.fullmatch(r"[\w.:-]{1,100}", given, re.ASCII) else str(uuid.uuid4())
