@@ -338,7 +338,7 @@ def test_copied_commands_are_the_request_and_run(
 
 
 def test_it_copies_where_the_browser_has_no_clipboard_for_pages(browser: Browser, server: Running):
-    elsewhere = Running(server.url.replace("127.0.0.1", "elsewhere.test"), server.service)
+    elsewhere = Running(server.url.replace("127.0.0.1", "elsewhere.test"), server.service, server.server)
     with opened(browser, elsewhere) as playground:
         page = playground.page
         expect(page.locator("#sources")).to_be_visible()

@@ -1,0 +1,137 @@
+"""A recipe: one frozen section per stage, the evaluation and the machine among them."""
+
+import re
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from tamis.settings.candidates import CandidatesSettings
+from tamis.settings.corpus import CorpusSettings
+from tamis.settings.learning import ListsSettings, MergeSettings, StudentSettings, TrainSettings
+from tamis.settings.queries import QueriesSettings
+from tamis.settings.scores import ScoresSettings
+from tamis.settings.section import NAME, Section
+from tamis.settings.servers import RequestsSettings
+
+FIRST_STAGE_NAMES = ("bm25", "dense", "hybrid", "teacher")
+"""What ranks without a student: no run of the user's may have such a name."""
+
+
+class EvaluateSettings(Section):
+    """The judged questions; no other stage reads them."""
+
+    queries: Path
+    qrels: Path
+    depth: int = Field(default=20, ge=1, description="how many candidates of each first stage are reranked")
+    questions: int = Field(default=0, ge=0, description="most questions per language, drawn by hash; 0 for all")
+    rounds: int = Field(default=100_000, ge=100, description="sign flips of the paired randomisation test")
+    runs: dict[str, Path] = Field(
+        default_factory=dict,
+        description="TREC run of your own engine for the judged questions, by a name; reranked like bm25 and hybrid",
+    )
+
+    @field_validator("runs")
+    @classmethod
+    def _names_of_runs_are_free(cls, runs: dict[str, Path]) -> dict[str, Path]:
+        for name in runs:
+            if name in FIRST_STAGE_NAMES or not re.match(NAME, name):
+                raise ValueError(
+                    f"a run cannot be called {name!r}; use letters, digits, '.', '_' and '-', "
+                    f"and none of {', '.join(FIRST_STAGE_NAMES)}"
+                )
+        return runs
+
+
+class MachineSettings(Section):
+    """What changes speed but not results; never part of a key."""
+
+    threads: int = Field(default=2, ge=1)
+    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto: a GPU where there is one")
+    token_budget: int = Field(default=2048, ge=64, description="tokens per forward pass")
+    recompute: bool = Field(
+        default=False, description="learn with the memory of one forward pass, for a third more time; same gradients"
+    )
+    checkpointing: bool = Field(
+        default=False, description="keep no activations inside the body either (not for warm students)"
+    )
+    shard: bool = Field(
+        default=False,
+        description="each process keeps its part of weights, gradients and optimiser state (FSDP), for bodies larger "
+        "than one GPU; needs torchrun (not for warm students)",
+    )
+    requests: RequestsSettings = RequestsSettings()
+    cache: Path | None = Field(
+        default=None,
+        description="folder for what teachers and language models answered, shared by all runs; none: tamis in "
+        "$XDG_CACHE_HOME or ~/.cache. On a disk of this machine: sqlite does not lock across a network",
+    )
+
+
+class Recipe(Section):
+    """Everything a run needs."""
+
+    name: str = Field(pattern=NAME)
+    seed: int = Field(default=0, ge=0)
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        default="auto", description="of matrix products; scores: float32"
+    )
+    corpus: CorpusSettings
+    queries: QueriesSettings = QueriesSettings()
+    candidates: CandidatesSettings
+    scores: ScoresSettings = ScoresSettings()
+    lists: ListsSettings = ListsSettings()
+    student: StudentSettings = StudentSettings()
+    train: TrainSettings = TrainSettings()
+    merge: MergeSettings = MergeSettings()
+    evaluate: EvaluateSettings | None = None
+    machine: MachineSettings = MachineSettings()
+
+    @model_validator(mode="after")
+    def _something_to_learn_from(self) -> "Recipe":
+        if self.corpus.target is None:
+            if not self.corpus.general:
+                raise ValueError("corpus has neither target nor general: name a corpus to learn from")
+            if self.lists.domains or self.evaluate:
+                raise ValueError(
+                    "without corpus.target there is nothing to adapt to: leave lists.domains and evaluate out"
+                )
+        elif not self.lists.domains:
+            raise ValueError("lists.domains is missing; name the languages of each specialist")
+        return self
+
+    @model_validator(mode="after")
+    def _runs_belong_to_general_corpora(self) -> "Recipe":
+        known = [general.path.name for general in self.corpus.general]
+        for name in self.candidates.runs:
+            if name not in known:
+                raise ValueError(
+                    f"candidates.runs: no general corpus is called {name!r}; a run's name is that of the folder whose "
+                    f"given queries it answers: {', '.join(known) or 'there is none'}"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _old_domains_need_their_model(self) -> "Recipe":
+        settings = (self.student.head, self.train.general_steps, self.merge.on)
+        if self.merge.keep and settings != ("own", 0, "weights"):
+            raise ValueError(
+                "merge.keep merges into the model that the student starts from: set student.start to it, student.head "
+                "to own, train.general_steps to 0 and merge.on to weights"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _warm_students_are_not_sharded(self) -> "Recipe":
+        if self.machine.shard and self.student.head == "warm":
+            raise ValueError(
+                "machine.shard is for students that learn all layers, a warm one learns its last ones: leave it out, "
+                "or set student.head to stock or own"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _hinge_needs_bounded_labels(self) -> "Recipe":
+        if self.train.loss == "gap-hinge" and self.lists.rescale == "none":
+            raise ValueError("train.loss gap-hinge compares with scores in [-1, 1]: set lists.rescale to min-max")
+        return self
