@@ -14,7 +14,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tamis import artifacts
 from tamis.artifacts import (
     ItemStore,
     RecordWriter,
@@ -28,6 +27,8 @@ from tamis.artifacts import (
     read_json,
     read_records,
     read_stream,
+    record_files,
+    run_folder,
     split_dropped,
     stage_key,
     stream_columns,
@@ -510,17 +511,17 @@ def test_a_folder_serves_one_run_at_a_time(run):
 
 
 def test_of_two_runs_that_make_a_folder_at_once_one_gets_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write = artifacts.write_json
+    write = run_folder.write_json
     others: list[Future[RunFolder]] = []
 
     def disturbed(path: Path, content: object) -> None:
         """Another run comes while the first one writes down whose folder it is."""
-        monkeypatch.setattr(artifacts, "write_json", write)
+        monkeypatch.setattr(run_folder, "write_json", write)
         others.append(pool.submit(RunFolder, tmp_path, "other"))
         wait(others, 0.3)
         write(path, content)
 
-    monkeypatch.setattr(artifacts, "write_json", disturbed)
+    monkeypatch.setattr(run_folder, "write_json", disturbed)
     with ThreadPoolExecutor(1) as pool:
         with RunFolder(tmp_path, "first").held():
             assert read_json(tmp_path / "run.json") == {"recipe": "first"}
@@ -532,7 +533,7 @@ def test_of_two_runs_that_make_a_folder_at_once_one_gets_it(tmp_path: Path, monk
 def test_a_stream_is_read_as_it_was_written_and_as_a_whole_file_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(artifacts, "STREAMED", 4)
+    monkeypatch.setattr(record_files, "STREAMED", 4)
     records = [
         ScoredCandidates(f"q{n}", tuple(f"d{i}" for i in range(n)), tuple(map(float, range(n))), (0.5,) * n)
         for n in range(11)

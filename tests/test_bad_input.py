@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 
-from tamis import artifacts
+from tamis.artifacts import run_folder
 from tests.commands import Outcome, manifests, results_by_hash, start, tamis, write_recipe
 from tests.conftest import tiny_recipe, write_beir
 
@@ -352,7 +352,7 @@ def test_a_disk_that_fills_up_in_a_stage(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
     with monkeypatch.context() as patch:
-        patch.setattr(artifacts, failing, full)
+        patch.setattr(run_folder, failing, full)
         said = refused(recipe, tmp_path, "--until", "candidates")
     assert said.startswith(f"{tmp_path / 'run' / 'candidates'}/")
     assert said.endswith(

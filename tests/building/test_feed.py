@@ -3,8 +3,7 @@ from collections import Counter
 
 import pytest
 
-from tamis import artifacts
-from tamis.artifacts import write_records
+from tamis.artifacts import record_files, write_records
 from tamis.building.feed import endless_batches, language_weights
 from tamis.records import TrainingList
 
@@ -13,7 +12,7 @@ LISTS = [TrainingList(f"q{n}", "all", "train", ("a", "b"), (1.0, 0.0), (0, 1), (
 
 @pytest.fixture
 def file(tmp_path, monkeypatch):
-    monkeypatch.setattr(artifacts, "ROW_GROUP", 8)
+    monkeypatch.setattr(record_files, "ROW_GROUP", 8)
     write_records(tmp_path / "lists.parquet", LISTS, TrainingList)
     return tmp_path / "lists.parquet"
 
@@ -36,13 +35,13 @@ def test_the_seed_decides_the_order(file):
 
 def test_one_row_group_is_in_memory_at_a_time(file, monkeypatch):
     sizes = []
-    real = artifacts._records
+    real = record_files._records
 
     def watched(table, kind):
         sizes.append(table.num_rows)
         return real(table, kind)
 
-    monkeypatch.setattr(artifacts, "_records", watched)
+    monkeypatch.setattr(record_files, "_records", watched)
     taken(endless_batches(file, lambda _: 1.0, 5, seed=1), 10)
     assert max(sizes) == 8
 
