@@ -81,6 +81,15 @@ def start(log: Path, *arguments: object, prepare: Callable[[], None] | None = No
     return process
 
 
+def kill_when(reached: Callable[[], bool], log: Path, *arguments: object) -> None:
+    """Start a command in a process of its own, and kill it as soon as something is reached."""
+    process = start(log, *arguments)
+    while process.is_alive() and not reached():
+        process.join(0.005)
+    process.kill()
+    process.join()
+
+
 @functools.cache
 def fork_server() -> Any:
     """Starts processes that have the slow imports behind them."""

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from tamis import adaptation
 from tamis.adaptation import adapt
 from tamis.artifacts import read_json
 from tamis.errors import InputError, RunError, SettingsError
@@ -24,6 +25,17 @@ def base(tmp_path_factory, tiny_encoder):
     return folder
 
 
+@pytest.fixture
+def few_steps(monkeypatch):
+    """Adapts in a few steps of learning: what is accounted for does not depend on how much was learnt."""
+
+    def short(content, name):
+        return recipe_from({**content, "train": {**content["train"], "specialist_steps": 12}}, name)
+
+    monkeypatch.setattr(adaptation, "recipe_from", short)
+
+
+@pytest.mark.usefixtures("few_steps")
 def test_a_model_is_adapted_and_every_domain_is_accounted_for(base, tmp_path, tiny_encoder):
     told = []
     found = adapt(

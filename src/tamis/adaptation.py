@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tamis.artifacts import read_json, read_records
 from tamis.errors import InputError, SettingsError
+from tamis.formats.fields import UNKNOWN_LANGUAGE
 from tamis.models.checkpoint import find_checkpoint, read_facts
 from tamis.models.serializer import Apart
 from tamis.pipeline import Announce, Consider, run_recipe
@@ -78,7 +79,7 @@ def adapt(
         }
         return recipe_from(content, f"the recipe of `tamis adapt {model} {corpus}`")
 
-    folders = run_recipe(recipe(["und"]), out, "corpus")
+    folders = run_recipe(recipe([UNKNOWN_LANGUAGE]), out, "corpus")
     languages = {d.language for d in read_records(folders["corpus"] / "corpus.parquet", Document)}
     if not languages:
         raise InputError(f"{corpus}: no usable document")

@@ -20,7 +20,7 @@ from tamis.models.reranker import Reranker
 from tamis.pipeline import run_recipe
 from tamis.records import Document, Dropped, Query, ScoredCandidates, Tokens
 from tamis.settings import JudgeTeacher, recipe_from
-from tests.commands import start, tamis, write_recipe
+from tests.commands import kill_when, start, tamis, write_recipe
 from tests.remote.scripted_server import Reply, Seen, scripted
 from tests.teachers.test_judge import verdict
 
@@ -201,11 +201,7 @@ def test_a_kill_loses_the_requests_under_way_only(recipe: dict[str, Any], tmp_pa
         content = taught_by(recipe, judge(server.url), concurrency=3)
         file = write_recipe(content, tmp_path)
         command = (tmp_path / "log.txt", "run", file, "--out", tmp_path / "run", "--until", "scores")
-        killed = start(*command)
-        while killed.is_alive() and len(server.seen) < 15:
-            killed.join(0.01)
-        killed.kill()
-        killed.join()
+        kill_when(lambda: len(server.seen) >= 15, *command)
         before = len(server.seen)
         assert 15 <= before < 40
         folders = score(content, tmp_path / "run")

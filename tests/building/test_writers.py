@@ -1,7 +1,6 @@
 """Query writers in a run: what is asked, kept, counted, and never paid for twice."""
 
 import json
-import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from tamis.errors import RunError, SettingsError
 from tamis.pipeline import run_recipe
 from tamis.records import Dropped, Query
 from tamis.settings import recipe_from
-from tests.commands import start, write_recipe
+from tests.commands import kill_when, start, write_recipe
 from tests.remote.scripted_server import Reply, Seen, chat, scripted
 
 KEY = "sk-very-secret-0123456789"
@@ -112,11 +111,7 @@ def test_a_run_that_is_killed_repeats_no_finished_call(recipe: dict[str, Any], t
         content = with_endpoint(recipe, server.url, concurrency=3)
         file = write_recipe(content, tmp_path)
         command = (tmp_path / "log.txt", "run", file, "--out", tmp_path / "run", "--until", "queries")
-        killed = start(*command)
-        while killed.is_alive() and len(server.seen) < 15:
-            time.sleep(0.005)
-        killed.kill()
-        killed.join()
+        kill_when(lambda: len(server.seen) >= 15, *command)
         before = len(server.seen)
         assert 15 <= before < 40
         again = start(*command)

@@ -2,7 +2,6 @@
 
 import http.client
 import json
-import logging
 import os
 import random
 import re
@@ -12,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
@@ -245,15 +244,3 @@ def resident() -> int:
     """Bytes of memory that this process holds."""
     found = re.findall(r"VmRSS:\s+(\d+) kB", Path("/proc/self/status").read_text())
     return int(found[0]) << 10
-
-
-@pytest.fixture(autouse=True)
-def _logs_as_they_were() -> Iterator[None]:
-    """Put the loggers back that a server writes to."""
-    loggers = [logging.getLogger(name) for name in ("tamis", "uvicorn")]
-    before = [(logger.handlers, logger.level, logger.propagate) for logger in loggers]
-    yield
-    logging.raiseExceptions = True
-    for logger, (handlers, level, propagate) in zip(loggers, before, strict=True):
-        logger.handlers, logger.propagate = handlers, propagate
-        logger.setLevel(level)

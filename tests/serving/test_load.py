@@ -3,7 +3,6 @@
 import asyncio
 import io
 import json
-import logging
 import os
 import re
 import signal
@@ -382,15 +381,3 @@ def test_what_cannot_be_served_is_told_in_one_line(arguments, complaint, tmp_pat
     outcome = tamis("serve", *arguments)
     assert outcome.status == 2
     assert outcome.complaint.startswith(complaint)
-
-
-@pytest.fixture(autouse=True)
-def _logs_as_they_were() -> Iterator[None]:
-    """Put the loggers back that a server writes to."""
-    loggers = [logging.getLogger(name) for name in ("tamis", "uvicorn")]
-    before = [(logger.handlers, logger.level, logger.propagate) for logger in loggers]
-    yield
-    logging.raiseExceptions = True
-    for logger, (handlers, level, propagate) in zip(loggers, before, strict=True):
-        logger.handlers, logger.propagate = handlers, propagate
-        logger.setLevel(level)

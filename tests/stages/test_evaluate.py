@@ -98,7 +98,7 @@ def test_given_runs_are_reranked_beside_our_own_first_stages_with_weight_1_and_m
     assert runs["s+mine"]["q"] == runs["s+hybrid"]["q"]
     assert runs["s+silent"]["q"] == []
     assert ties["s@silent"] == 0.0
-    names = {system.name for system in systems_of(False, given)}
+    names = {system.name for system in systems_of(given)}
     assert {"mine", "untrained@silent", "merged+mine"} <= names
 
 
@@ -257,14 +257,12 @@ def test_a_system_that_equals_its_baseline_differs_by_nothing():
 
 
 def test_every_system_is_compared_with_a_first_stage_of_the_table():
-    for specialists in (True, False):
-        systems = systems_of(specialists)
-        names = [system.name for system in systems]
-        assert Counter(names).most_common(1)[0][1] == 1
-        assert {s.baseline for s in systems} - {None} <= {s.name for s in systems if s.group == "first stage"}
-        assert any(name.startswith("specialists") for name in names) == specialists
-    assert {s.name: s.baseline for s in systems_of(True)}["merged+hybrid"] == "hybrid"
-    assert {name for pair in ADAPTATION for name in pair} <= {s.name for s in systems_of(False)}
+    systems = systems_of()
+    names = [system.name for system in systems]
+    assert Counter(names).most_common(1)[0][1] == 1
+    assert {s.baseline for s in systems} - {None} <= {s.name for s in systems if s.group == "first stage"}
+    assert {s.name: s.baseline for s in systems}["merged+hybrid"] == "hybrid"
+    assert {name for pair in ADAPTATION for name in pair} <= set(names)
 
 
 # Reading

@@ -1,7 +1,7 @@
 """Rerankers and encoders behind a server: their protocols, and answers that are not what was asked for."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 import numpy as np
@@ -26,22 +26,16 @@ GROUP = Group("what is b?", ("a", "bb", "ccc"))
 def reranker(script: Script, **settings: Any) -> Iterator[tuple[ScriptedServer, Endpoint[Any, Any]]]:
     with scripted(script) as server:
         teacher = RemoteRerankerTeacher(kind="remote-reranker", url=server.url, model="rerank-1", **settings)
-        endpoint: Endpoint[Any, Any] = Endpoint(teacher, reranker_protocol(teacher), PATIENCE, Tokens(), WORDING)
-        try:
+        with closing(Endpoint(teacher, reranker_protocol(teacher), PATIENCE, Tokens(), WORDING)) as endpoint:
             yield server, endpoint
-        finally:
-            endpoint.close()
 
 
 @contextmanager
 def encoder(script: Script, **settings: Any) -> Iterator[tuple[ScriptedServer, Endpoint[Any, Any]]]:
     with scripted(script) as server:
         teacher = RemoteEncoderTeacher(kind="remote-encoder", url=server.url, model="embed-1", **settings)
-        endpoint: Endpoint[Any, Any] = Endpoint(teacher, encoder_protocol(teacher), PATIENCE, Tokens(), WORDING)
-        try:
+        with closing(Endpoint(teacher, encoder_protocol(teacher), PATIENCE, Tokens(), WORDING)) as endpoint:
             yield server, endpoint
-        finally:
-            endpoint.close()
 
 
 def cohere(*rows: tuple[int, float]) -> dict[str, Any]:

@@ -70,7 +70,7 @@ def build_evaluate(shop: Workshop, folder: Path) -> Facts:
     pools = find_pools(shop, questions)
     shop.prepare({q.query_id: q.text for q in questions}, texts_of(target))
     runs, ties = _runs(shop, pools, settings.depth)
-    systems = [system for system in systems_of(True, tuple(settings.runs)) if system.name in runs]
+    systems = [system for system in systems_of(tuple(settings.runs)) if system.name in runs]
     per_query = measure(runs, questions)
     with_baselines = [(system.name, system.baseline) for system in systems if system.baseline is not None]
     pairs = [*with_baselines, *ADAPTATION]

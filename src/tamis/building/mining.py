@@ -30,6 +30,7 @@ from tamis.building.writers import writers_settings, written_queries
 from tamis.errors import InputError, SettingsError
 from tamis.formats.documents import read_documents
 from tamis.formats.evaluation_sets import read_evaluation_texts
+from tamis.formats.fields import UNKNOWN_LANGUAGE
 from tamis.formats.queries import given_query_files, read_given_queries
 from tamis.progress import Advance, track
 from tamis.records import Candidates, Document, Dropped, Query, ScoredCandidates, TrainingList
@@ -106,8 +107,9 @@ def _general_documents(general: GeneralCorpus, languages: Sequence[str]) -> Iter
     At most its limit per language, spread over the folder. No languages: all of them.
     """
     read = read_documents(general.path, "general")
-    named = (replace(d, language=general.language) if general.language and d.language == "und" else d for d in read)
-    wanted = [document for document in named if not languages or document.language in (*languages, "und")]
+    told = general.language or UNKNOWN_LANGUAGE
+    named = (replace(d, language=told) if d.language == UNKNOWN_LANGUAGE else d for d in read)
+    wanted = [document for document in named if not languages or document.language in (*languages, UNKNOWN_LANGUAGE)]
     for document in spread_by_language(wanted, general.limit):
         yield replace(document, doc_id=f"{general.path.name}:{document.doc_id}")
 

@@ -201,7 +201,7 @@ class Workshop:
 
     def document_vectors(self, by: str) -> Vectors:
         """Embeddings of all documents."""
-        return self.vectors("document", by, {d.doc_id: d.text for d in self.documents.values()})
+        return self.vectors("document", by, texts_of(self.documents))
 
     @cached_property
     def shelves(self) -> Shelves:

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from tamis.errors import InputError, MissingPartError
-from tamis.evaluation.sets import UNKNOWN, Asked, JudgedSet, join_set
+from tamis.evaluation.sets import Asked, JudgedSet, join_set
+from tamis.formats.fields import UNKNOWN_LANGUAGE
 from tamis.formats.qrels import Judgement
 from tamis.records import Document
 
@@ -34,8 +35,8 @@ def read_ir_dataset(source: str, name: str) -> JudgedSet:
     for part in ("docs", "queries", "qrels"):
         if not getattr(dataset, f"has_{part}")():
             raise InputError(f"--on {source}: {name} has no {part}; name one of its splits, as in beir/scifact/test")
-    language = str(dataset.docs_lang() or UNKNOWN).lower()
-    asked_in = str(dataset.queries_lang() or UNKNOWN).lower()
+    language = str(dataset.docs_lang() or UNKNOWN_LANGUAGE).lower()
+    asked_in = str(dataset.queries_lang() or UNKNOWN_LANGUAGE).lower()
     documents = {
         str(each.doc_id): Document(str(each.doc_id), each.default_text(), language) for each in dataset.docs_iter()
     }

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from tamis.errors import InputError, MissingPartError
-from tamis.evaluation.sets import UNKNOWN, Asked, JudgedSet, join_set
+from tamis.evaluation.sets import Asked, JudgedSet, join_set
+from tamis.formats.fields import UNKNOWN_LANGUAGE
 from tamis.formats.qrels import Judgement
 from tamis.records import Candidates, Document
 from tamis.stages.candidates import rank_candidates
@@ -86,4 +87,4 @@ def _language(task: Any, subset: str) -> str:
     """The tag of a subset that has one language, `und` of others."""
     spoken = task.metadata.eval_langs
     tags = spoken.get(subset, []) if isinstance(spoken, Mapping) else spoken
-    return str(tags[0]).partition("-")[0] if len(tags) == 1 else UNKNOWN
+    return str(tags[0]).partition("-")[0] if len(tags) == 1 else UNKNOWN_LANGUAGE

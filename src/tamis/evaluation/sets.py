@@ -5,15 +5,14 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from tamis.errors import InputError
+from tamis.formats.fields import UNKNOWN_LANGUAGE
 from tamis.formats.qrels import Judgement, grades_of
 from tamis.records import Candidates, Document
 from tamis.retrievers.shelf import Languages
 from tamis.stages.evaluate import Question
-
-UNKNOWN: Final = "und"
 
 
 class Asked(NamedTuple):
@@ -132,7 +131,7 @@ def of_languages(found: JudgedSet, languages: Languages) -> JudgedSet:
     )
     questions = {}
     for query_id, question in found.questions.items():
-        if question.language == UNKNOWN:
+        if question.language == UNKNOWN_LANGUAGE:
             raise InputError(
                 f"--on {found.source}: question {query_id!r} does not say its language, which --languages {languages} "
                 'needs; add "metadata": {"lang": ...}'

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from html.parser import HTMLParser
 from typing import Final
 
-from tamis.formats.fields import language_tag
+from tamis.formats.fields import UNKNOWN_LANGUAGE, language_tag
 
 _HIDDEN: Final = frozenset({"script", "style", "template", "noscript", "svg", "nav", "iframe", "object"})
 _VOID: Final = frozenset(
@@ -59,7 +59,7 @@ class _Reader(HTMLParser):
         super().__init__(convert_charrefs=True)
         self.title: list[str] = []
         self.lines: list[str] = []
-        self.language = "und"
+        self.language = UNKNOWN_LANGUAGE
         self._in_title = False
         self._listings = 0  # `pre` elements that are open
         self._hidden: list[str] = []  # a hidden element and what is open inside it

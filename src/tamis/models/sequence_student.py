@@ -157,9 +157,9 @@ class SequenceStudent(nn.Module):
         self.model.requires_grad_(not lora_rank)
         if lora_rank:
             add_adapters(self.body, lora_rank, seed)
-            head = {id(p) for p in self.body.parameters()}
+            of_body = {id(parameter) for parameter in self.body.parameters()}
             for parameter in self.model.parameters():
-                if id(parameter) not in head:
+                if id(parameter) not in of_body:
                     parameter.requires_grad_(True)
         for name, module in self.body.named_modules():
             table = isinstance(module, nn.Embedding) or name == "embeddings"

@@ -328,7 +328,7 @@ def compare(
     return [{**entry, "p_holm": p} for entry, p in zip(entries, corrected, strict=True)]
 
 
-def systems_of(specialists: bool, given: Sequence[str] = ()) -> list[System]:
+def systems_of(given: Sequence[str] = ()) -> list[System]:
     """The columns of the table, in their order; `given` runs stand beside our own first stages."""
     systems = [
         System("bm25", "BM25", "first stage", None),
@@ -343,6 +343,5 @@ def systems_of(specialists: bool, given: Sequence[str] = ()) -> list[System]:
             systems += [
                 System(f"{name}{sign}{first_stage}", f"{title} {sign} {first_stage}", group, first_stage)
                 for name, title in students
-                if specialists or name != "specialists"
             ]
     return systems

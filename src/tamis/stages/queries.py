@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
+from tamis.formats.fields import UNKNOWN_LANGUAGE
 from tamis.records import Document, Dropped, Prompt, Query, QueryAnswer, QueryRequest
 from tamis.text import clip, letters, normalise, sentences, without_spaces, words
 
@@ -163,7 +164,7 @@ def given_queries(rows: Iterable[tuple[str, str, str]], documents: Mapping[str, 
         query_id = f"{_GIVEN}/{given_id}/{doc_id}"
         document = documents.get(doc_id)
         if document is None:
-            yield Dropped(query_id, "unknown document", "und", clip(text, _CLIPPED))
+            yield Dropped(query_id, "unknown document", UNKNOWN_LANGUAGE, clip(text, _CLIPPED))
         else:
             one_line = " ".join(text.split())
             yield Query(query_id, one_line, document.language, document.origin, doc_id, generator=_GIVEN)

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Final
 
+from tamis.formats.fields import UNKNOWN_LANGUAGE
 from tamis.records import Document, Query
 from tamis.stages.report.highlight import Piece, common_words, matching_part
 from tamis.text import clip
@@ -138,7 +139,7 @@ def changed_questions(asked: Asked, before: Ranked, after: Ranked, most: int = C
 def _case(asked: Asked, before: Ranked, after: Ranked, question: str, common: Mapping[str, Set[str]]) -> Case:
     return Case(
         question=clip(asked.questions[question], _QUERY_CLIPPED),
-        language=asked.languages.get(question, "und"),
+        language=asked.languages.get(question, UNKNOWN_LANGUAGE),
         before=before.figures[question],
         after=after.figures[question],
         rank_before=_rank(asked, before, question),
@@ -161,6 +162,6 @@ def _top(asked: Asked, ranked: Ranked, question: str, common: Mapping[str, Set[s
     document = asked.documents.get(top[0])
     relevant = top[0] in asked.relevant.get(question, set())
     if document is None:
-        return Top([Piece(f"(text of {top[0]} not at hand)", False)], "und", relevant)
+        return Top([Piece(f"(text of {top[0]} not at hand)", False)], UNKNOWN_LANGUAGE, relevant)
     part = matching_part(document.text, asked.questions[question], common[document.language], _DOCUMENT_CLIPPED)
     return Top(part, document.language, relevant)
