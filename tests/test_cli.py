@@ -154,6 +154,8 @@ def test_an_empty_query_and_a_folder_without_a_model_are_named(model: Path, tmp_
         (["rum"], "No such command 'rum'"),
         (["run", "r.yaml", "--untill", "merge"], "No such option: --untill"),
         (["rerank", "m", "f", "-q", "x", "--top", "many"], "Invalid value for '--top'"),
+        (["inspect", "run", "--top", "-1"], "Invalid value for '--top'"),
+        (["compare", "a", "b", "--queries", "-1"], "Invalid value for '--queries'"),
     ],
 )
 def test_a_wrong_command_ends_with_status_2_and_a_hint(arguments: list[str], expected: str) -> None:

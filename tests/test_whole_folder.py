@@ -1,3 +1,5 @@
+import errno
+import fcntl
 from pathlib import Path
 
 import pytest
@@ -63,3 +65,13 @@ def test_two_that_make_the_same_folder_do_not_take_each_others_files(tmp_path):
         (folder / "b").touch()
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a", "b"]
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_file_system_that_locks_no_folders_will_do(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.EBADF, "Bad file descriptor")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with whole_folder(tmp_path / "out") as folder:
+        (folder / "a").touch()
+    assert (tmp_path / "out" / "a").exists()

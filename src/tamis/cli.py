@@ -186,8 +186,8 @@ def compare(
     ] = None,
     measure: Annotated[str, typer.Option(help="As ir-measures names it")] = "nDCG@10",
     system: Annotated[str | None, typer.Option(help="Of two evaluations: one system; default all in common")] = None,
-    queries: Annotated[int, typer.Option(help="How many changed queries to show")] = 5,
-    top: Annotated[int, typer.Option(help="How many documents of each")] = 5,
+    queries: Annotated[int, typer.Option(min=0, help="How many changed queries to show")] = 5,
+    top: Annotated[int, typer.Option(min=1, help="How many documents of each")] = 5,
 ) -> None:
     """Show what changed between two runs, for which queries, with the documents side by side."""
     from tamis.evaluation.comparing import compare as compare_runs
@@ -225,7 +225,7 @@ def inspect(
     query: Annotated[
         str | None, typer.Argument(help="Id of a query, or a piece of its text: its whole history")
     ] = None,
-    top: Annotated[int, typer.Option(help="How many of its candidates to show")] = 20,
+    top: Annotated[int, typer.Option(min=1, help="How many of its candidates to show")] = 20,
 ) -> None:
     """Show what came in, what was dropped and why, per stage and language; or where a query came from."""
     from tamis.inspection import Inspection

@@ -54,7 +54,12 @@ def locked(folder: Path, wait: bool) -> Iterator[None]:
     """
     opened = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(opened, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        try:
+            fcntl.flock(opened, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            raise
+        except OSError:
+            pass  # a file system that locks no folders, as NFS: nobody is kept out there
         yield
     finally:
         os.close(opened)
