@@ -36,7 +36,7 @@ class ListsSettings(Section):
     @classmethod
     def _names_and_languages_are_told_apart(cls, domains: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
         for name in domains:
-            if name in RESERVED or not re.match(NAME, name):
+            if name in RESERVED or not re.fullmatch(NAME, name):
                 raise ValueError(
                     f"a domain cannot be called {name!r}; use letters, digits, '.', '_' and '-', "
                     f"and none of {', '.join(RESERVED)}"

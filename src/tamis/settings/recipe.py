@@ -35,7 +35,7 @@ class EvaluateSettings(Section):
     @classmethod
     def _names_of_runs_are_free(cls, runs: dict[str, Path]) -> dict[str, Path]:
         for name in runs:
-            if name in FIRST_STAGE_NAMES or not re.match(NAME, name):
+            if name in FIRST_STAGE_NAMES or not re.fullmatch(NAME, name):
                 raise ValueError(
                     f"a run cannot be called {name!r}; use letters, digits, '.', '_' and '-', "
                     f"and none of {', '.join(FIRST_STAGE_NAMES)}"
@@ -72,7 +72,7 @@ class Recipe(Section):
     """Everything a run needs."""
 
     name: str = Field(pattern=NAME)
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, le=2**64 - 1)
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         default="auto", description="of matrix products; scores: float32"
     )
