@@ -1,6 +1,8 @@
 """Keys, folders that are whole or not there, and the item store."""
 
 import copy
+import errno
+import fcntl
 import random
 import sqlite3
 from collections.abc import Iterable, Iterator
@@ -508,6 +510,15 @@ def test_a_folder_serves_one_run_at_a_time(run):
         pass
     with other.held():
         pass  # free again
+
+
+def test_a_file_system_without_locks_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EBADF, "Bad file descriptor")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with RunFolder(tmp_path, "demo").held():
+        pass
 
 
 def test_of_two_runs_that_make_a_folder_at_once_one_gets_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

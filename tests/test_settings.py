@@ -108,7 +108,7 @@ def test_the_recipes_that_come_along_are_understood() -> None:
         ("candidates.runs", {"docs": "x"}, "called 'docs'; a run's name is that of the folder whose given queries it "),
         ("evaluate", {"queries": "q", "qrels": "r", "runs": {"hybrid": "x"}}, "a run cannot be called 'hybrid'; use "),
         ("evaluate", {"queries": "q", "qrels": "r", "runs": {"a+b": "x"}}, "a run cannot be called 'a+b'; use letters"),
-        ("evaluate", {"queries": "q", "qrels": "r", "runs": {"a\n": "x"}}, "a run cannot be called 'a\\n'; use letters"),
+        ("evaluate", {"queries": "q", "qrels": "r", "runs": {"a\n": "x"}}, "a run cannot be called 'a\\n'; use "),
         ("machine.shard", True, "r.yaml: machine.shard is for students that learn all layers, a warm one learns"),
         ("queries.generator", "llama", "generator 'llama' needs the section queries.llama with model, a GGUF file"),
         ("queries.generator", ["extractive", "endpoint"], "needs the section queries.endpoint with url and model"),

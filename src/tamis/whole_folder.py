@@ -45,21 +45,21 @@ def whole_folder(out: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def locked(folder: Path, wait: bool) -> Iterator[None]:
-    """Keep other processes out that lock the same folder. The system lets go of it when the process ends.
+def locked(path: Path, wait: bool) -> Iterator[None]:
+    """Keep other processes out that lock the same folder or file. The system lets go of it when the process ends.
 
     Args:
-        folder: It has to be there.
+        path: It has to be there.
         wait: Until the others are done; where they are not, a `BlockingIOError` is raised otherwise.
     """
-    opened = os.open(folder, os.O_RDONLY)
+    opened = os.open(path, os.O_RDONLY)
     try:
         try:
             fcntl.flock(opened, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             raise
         except OSError:
-            pass  # a file system that locks no folders, as NFS: nobody is kept out there
+            pass  # a file system that locks nothing which is only read, as NFS: nobody is kept out there
         yield
     finally:
         os.close(opened)

@@ -1,11 +1,10 @@
 """The folder of one recipe's runs: a folder per stage and key, written whole or not at all."""
 
-import fcntl
 import platform
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -54,9 +53,9 @@ class RunFolder:
         Raises:
             RunError: another process is at work in it.
         """
-        with (self.root / "run.json").open() as marker:
+        with ExitStack() as until_then:
             try:
-                fcntl.flock(marker, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                until_then.enter_context(locked(self.root / "run.json", wait=False))
             except BlockingIOError:
                 raise RunError(
                     f"{self.root}: another run is at work in this folder; wait for it, or choose another one with --out"
