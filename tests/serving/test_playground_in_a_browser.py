@@ -18,7 +18,7 @@ from tamis import Reranker
 from tamis.stages.report.highlight import matching_part
 from tests.conftest import TOPICS, write_beir
 from tests.serving.running import Running, served
-from tests.test_pages_in_a_browser import BROWSER, SCHEMES, WIDTHS
+from tests.test_pages_in_a_browser import BROWSER
 
 QUERY = "How do I install a package?"
 DOCUMENTS = [answer for _, answer in TOPICS["en"]]
@@ -409,8 +409,14 @@ def test_refusals_are_one_readable_line(browser: Browser, server: Running):
         assert all(line.startswith("Failed to load resource") for line in playground.wrong)
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
-@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize(
+    ("width", "scheme"),
+    [
+        (360, "dark"),
+        (1440, "light"),
+        *(pytest.param(*other, marks=pytest.mark.slow) for other in ((360, "light"), (1440, "dark"))),
+    ],
+)
 def test_it_fits_is_accessible_and_has_both_schemes(browser: Browser, server: Running, width: int, scheme: str):
     how: dict[str, Any] = {"viewport": {"width": width, "height": 800}, "color_scheme": scheme}
     with opened(browser, server, **how) as playground:
