@@ -9,6 +9,7 @@ from tamis.records import Document
 from tamis.retrievers import shelf as shelf_module
 from tamis.retrievers.bm25 import Bm25
 from tamis.retrievers.shelf import FIRST_STAGES, Asked, Searching, fill_shelves
+from tamis.settings.candidates import FusionWeights
 
 TEXTS = ["install a package", "remove the package", "print a document", "the clock", "package package", "print"]
 QUERIES = ["package", "print a clock", "unknown", "the document"]
@@ -44,7 +45,7 @@ def check(candidates, expected, rtol=1e-9):
 def test_the_hybrid_is_the_reciprocal_rank_fusion_of_bm25_and_dense(seed, depth):
     documents, asked = english(), ask(seed + 1)
     vectors = unit_vectors(seed, [document.doc_id for document in documents])
-    shelf = fill_shelves(documents, vectors).get("target", "en")
+    shelf = fill_shelves(documents, vectors, Searching(weights=None)).get("target", "en")
     for query_id, text, vector, found in zip(
         asked.query_ids, asked.texts, asked.vectors, shelf.search(asked, depth), strict=True
     ):
@@ -56,6 +57,11 @@ def test_the_hybrid_is_the_reciprocal_rank_fusion_of_bm25_and_dense(seed, depth)
         hybrid = dict(zip(vectors, sum(1 / (60 + rank) for rank in ranks), strict=True))
         for name, scores in (("bm25", bm25), ("dense", dense), ("hybrid", hybrid)):
             check(found[name], ranked(query_id, scores)[:depth])
+
+
+def test_recipes_and_everything_else_weigh_the_hybrid_alike():
+    recipes = FusionWeights()
+    assert Searching().weights == (recipes.bm25, recipes.dense)
 
 
 @given(seed=SEEDS, weights=st.sampled_from([(0.5, 1.0), (1.0, 0.0), (0.0, 1.0), (2.0, 0.3)]))
@@ -86,7 +92,7 @@ def test_where_heads_are_cut_the_hybrid_gives_the_rest_the_mean_of_the_ranks_tha
     vectors, asked = unit_vectors(seed, ids), ask(seed + 1, ["print the document"])
     before, shelf_module.FUSED = shelf_module.FUSED, looked
     try:
-        shelf = fill_shelves(documents, vectors).get("target", "en")
+        shelf = fill_shelves(documents, vectors, Searching(weights=None)).get("target", "en")
         (found,) = shelf.search(asked, 2, ("hybrid",))
     finally:
         shelf_module.FUSED = before

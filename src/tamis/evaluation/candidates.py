@@ -19,7 +19,7 @@ from tamis.retrievers.vectors import Floats
 from tamis.stages.candidates import rank_candidates, search_shelves
 from tamis.text import clip
 
-VERSION = 1
+VERSION = 2
 """Raised whenever the same texts would find others."""
 
 FULL = "full"

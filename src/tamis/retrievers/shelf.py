@@ -18,6 +18,9 @@ from tamis.retrievers.vectors import Floats, Matrix, Places, matrix_of, part_of
 FIRST_STAGES = ("bm25", "dense", "hybrid")
 """BM25, dense retrieval, and the fusion of both."""
 
+WEIGHTS = (0.5, 1.0)
+"""Of the z-scores of BM25 and dense in the hybrid, where nothing else is asked for."""
+
 FUSED = 1000
 """Documents of each first stage that the fusion looks at."""
 
@@ -46,7 +49,7 @@ class Searching:
     k1: float = 0.9
     b: float = 0.4
     languages: Languages = "same"
-    weights: tuple[float, float] | None = None
+    weights: tuple[float, float] | None = WEIGHTS
     index: Literal["exact", "faiss"] = "exact"
 
 
