@@ -12,7 +12,7 @@ from tamis.evaluation.figures import GROUPINGS, MODELS
 from tamis.evaluation.samples import Samples
 from tamis.evaluation.tables import TITLES
 from tamis.stages.report import plots
-from tamis.stages.report.answer import Change, LanguageChange, Part, Verdict, listed, verdict
+from tamis.stages.report.answer import Change, Part, Verdict, change_of, listed, verdict
 from tamis.stages.report.rendering import render
 from tamis.stages.report.wording import LEVEL, direction, p_value, points
 
@@ -210,31 +210,13 @@ def _figure(found: Mapping[str, Any], entry: Mapping[str, Any], measure: str) ->
 
 
 def _change(found: Mapping[str, Any], entry: Mapping[str, Any], measure: str) -> Change:
-    system, baseline = entry["system"], entry["baseline"]
-    languages = found["groups"]["language"]
-    return Change(
-        system=system,
-        baseline=baseline,
-        title=baseline,
-        with_first_stage="+" in system,
-        before=found["figures"][baseline][measure],
-        after=found["figures"][system][measure],
-        difference=entry["difference"],
-        interval=(entry["interval"][0], entry["interval"][1]),
-        p=entry["p_holm"],
-        questions=(entry["wins"], entry["ties"], entry["losses"]),
-        languages=tuple(
-            LanguageChange(
-                language,
-                languages[language]["figures"][baseline],
-                languages[language]["figures"][system],
-                one["difference"],
-                (one["interval"][0], one["interval"][1]),
-                direction(one["difference"]),
-                one["p_holm"] < LEVEL,
-            )
-            for language, one in entry["per_language"].items()
-        ),
+    figures, languages = found["figures"], found["groups"]["language"]
+    return change_of(
+        entry,
+        entry["baseline"],
+        lambda system: figures[system][measure],
+        lambda system, language: languages[language]["figures"][system],
+        entry["per_language"],
     )
 
 

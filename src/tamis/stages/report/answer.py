@@ -1,6 +1,6 @@
 """The answer that opens the page, made from the comparisons and nothing else."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -206,17 +206,41 @@ def _clause(change: Change, measure: str) -> list[Part]:
 
 
 def _change(results: Mapping[str, Any], comparison: Mapping[str, Any]) -> Change:
-    system, baseline = comparison["system"], comparison["baseline"]
     titles = {one["name"]: one["title"] for one in results["systems"]}
-    ndcg = results["ndcg10"]
-    per_language = comparison["per_language"]
+    baseline, ndcg = comparison["baseline"], results["ndcg10"]
+    return change_of(
+        comparison,
+        titles.get(baseline, baseline),
+        lambda system: results["mean_ndcg10"][system],
+        lambda system, language: ndcg[system][language],
+        [language for language in results["languages"] if language in comparison["per_language"]],
+    )
+
+
+def change_of(
+    comparison: Mapping[str, Any],
+    title: str,
+    mean: Callable[[str], float],
+    in_language: Callable[[str, str], float],
+    languages: Iterable[str],
+) -> Change:
+    """What a tested comparison says, in the form of the answer.
+
+    Args:
+        comparison: An entry of the comparisons of a run's or an evaluation's results.
+        title: What the baseline is called.
+        mean: The figure of a system.
+        in_language: The figure of a system in a language.
+        languages: Those of the comparison that are shown, in their order.
+    """
+    system, baseline, per_language = comparison["system"], comparison["baseline"], comparison["per_language"]
     return Change(
         system=system,
         baseline=baseline,
-        title=titles.get(baseline, baseline),
+        title=title,
         with_first_stage="+" in system,
-        before=results["mean_ndcg10"][baseline],
-        after=results["mean_ndcg10"][system],
+        before=mean(baseline),
+        after=mean(system),
         difference=comparison["difference"],
         interval=(comparison["interval"][0], comparison["interval"][1]),
         p=comparison["p_holm"],
@@ -224,14 +248,13 @@ def _change(results: Mapping[str, Any], comparison: Mapping[str, Any]) -> Change
         languages=tuple(
             LanguageChange(
                 language,
-                ndcg[baseline][language],
-                ndcg[system][language],
+                in_language(baseline, language),
+                in_language(system, language),
                 per_language[language]["difference"],
                 (per_language[language]["interval"][0], per_language[language]["interval"][1]),
                 direction(per_language[language]["difference"]),
                 per_language[language]["p_holm"] < LEVEL,
             )
-            for language in results["languages"]
-            if language in per_language
+            for language in languages
         ),
     )
