@@ -87,7 +87,7 @@ class WarmCrossEncoder(nn.Module):
         Raises:
             ModelError: there are not so many.
         """
-        lower = self.encoder.layers - self.joint_layers
+        lower = self._lower
         if layers > lower:
             raise ModelError(f"apart_layers is {layers}, expected at most {lower}: the layers below the joint ones")
         self.encoder = self.encoder.with_own_layers()
@@ -106,13 +106,18 @@ class WarmCrossEncoder(nn.Module):
         return self.encoder.states(ids, self._frozen, progress)
 
     @property
+    def _lower(self) -> int:
+        """Layers below the joint ones."""
+        return self.encoder.layers - self.joint_layers
+
+    @property
     def _frozen(self) -> int:
         """Layers that never change, from the bottom."""
-        return self.encoder.layers - self.joint_layers - self.apart_layers
+        return self._lower - self.apart_layers
 
     def read(self, token_ids: Sequence[Sequence[int]], progress: Callable[[int], None] | None = None) -> list[Tensor]:
         """States of tokenised texts below the joint layers: [tokens, hidden] each."""
-        return self.encoder.states(token_ids, self.encoder.layers - self.joint_layers, progress)
+        return self.encoder.states(token_ids, self._lower, progress)
 
     def forward(self, queries: Sequence[Tensor], documents: Sequence[Tensor]) -> Tensor:
         """Logits of pairs of prepared texts.
@@ -156,7 +161,7 @@ class WarmCrossEncoder(nn.Module):
         hidden = nn.utils.rnn.pad_sequence(rows, batch_first=True).to(device)
         lengths = torch.tensor([len(row) for row in rows])[:, None]
         real = (torch.arange(hidden.shape[1]) < lengths).to(device)
-        hidden = self.encoder.run_layers(hidden, real, self._frozen, self._frozen + self.apart_layers)
+        hidden = self.encoder.run_layers(hidden, real, self._frozen, self._lower)
         row_of = {key: number for number, key in enumerate(different)}
         start = torch.tensor([row_of[id(text)] for text in texts]).to(device) * hidden.shape[1]
         return hidden.flatten(0, 1), start
@@ -176,7 +181,7 @@ class WarmCrossEncoder(nn.Module):
         take_over(self._own(), tensors)
 
     def _own(self) -> dict[str, Tensor]:
-        apart = self.body.encoder.layer[self._frozen : self._frozen + self.apart_layers]
+        apart = self.body.encoder.layer[self._frozen : self._lower]
         tensors: dict[str, Tensor] = {"scale": self.scale, "bias": self.bias, "match": self.match}
         for number, layer in enumerate([*apart, *self.joint], self._frozen):
             for name, tensor in layer.state_dict(keep_vars=True).items():
@@ -186,9 +191,8 @@ class WarmCrossEncoder(nn.Module):
     def whole_body(self) -> Any:
         """A copy of the body with the trained layers in their places, for saving."""
         body = copy.deepcopy(self.encoder.body)
-        lower = self.encoder.layers - self.joint_layers
-        for number, layer in enumerate(self.joint):
-            body.encoder.layer[lower + number].load_state_dict(layer.state_dict())
+        for number, layer in enumerate(self.joint, self._lower):
+            body.encoder.layer[number].load_state_dict(layer.state_dict())
         return body
 
 
