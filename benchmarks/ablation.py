@@ -18,17 +18,8 @@ from typing import Any
 
 import torch
 
-from choices import (
-    CORPORA,
-    Measured,
-    build_corpora,
-    measure_variant,
-    recipe_for,
-    summarise,
-    table,
-    untrained_means,
-)
-from machine import commit, machine, write_results
+from choices import CORPORA, Measured, build_corpora, measure_variant, recipe_for, write_choices
+from machine import commit, machine
 from tamis.pipeline import run_recipe
 
 ROOT = Path(__file__).resolve().parent
@@ -115,19 +106,7 @@ def main() -> None:
 
 def write(found: Mapping[tuple[str, int], Measured], facts: Mapping[str, Any]) -> None:
     """Write what was measured so far."""
-    summary, untrained = summarise(found, DEFAULT), untrained_means(found, DEFAULT)
-    shown = table(summary, untrained, {"over untrained": "over_untrained"})
-    content = {
-        **facts,
-        "seeds": sorted({seed for _, seed in found}),
-        "questions": {name: len(of[DEFAULT][1]) for (name, _), of in found.items()},
-        "untrained": untrained,
-        "figures": summary,
-        "runs": {f"{name}, seed {seed}": [one[2] for one in of.values()] for (name, seed), of in found.items()},
-        "targets": [],
-    }
-    write_results("ablation", content, shown)
-    print(shown, flush=True)
+    write_choices("ablation", found, DEFAULT, {"over untrained": "over_untrained"}, facts)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from typing import Any
 from safetensors.torch import load_file
 
 from judged import DEPLOYED, Values, compare_means, judged, language_of_row, languages_of, mean_over_seeds
+from machine import write_results
 from tamis.artifacts import read_json
 from tamis.pipeline import run_recipe
 from tamis.settings import Recipe, read_recipe
@@ -195,3 +196,36 @@ def table(summary: Mapping[str, Any], untrained: Mapping[str, float], beside: Ma
                 cells += [f"{100 * entry[name]['difference']:+.1f}", f"{entry[name]['p_value']:.2g}"]
         lines.append(f"| {variant} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
+
+
+def write_choices(
+    benchmark: str,
+    found: Mapping[tuple[str, int], Measured],
+    default: str,
+    beside: Mapping[str, str],
+    facts: Mapping[str, Any],
+    more: str = "",
+) -> None:
+    """Write and show what was measured so far.
+
+    Args:
+        benchmark: Name of the results' files.
+        found: See `summarise`.
+        default: See `summarise`.
+        beside: See `table`.
+        facts: What else the results say.
+        more: Text below the table.
+    """
+    summary, untrained = summarise(found, default), untrained_means(found, default)
+    shown = table(summary, untrained, beside) + more
+    content = {
+        **facts,
+        "seeds": sorted({seed for _, seed in found}),
+        "questions": {name: len(of[default][1]) for (name, _), of in found.items()},
+        "untrained": untrained,
+        "figures": summary,
+        "runs": {f"{name}, seed {seed}": [one[2] for one in of.values()] for (name, seed), of in found.items()},
+        "targets": [],
+    }
+    write_results(benchmark, content, shown)
+    print(shown, flush=True)

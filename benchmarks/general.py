@@ -20,8 +20,9 @@ import numpy as np
 import torch
 
 from machine import commit, machine, print_targets, show_in_readme, write_results
-from tamis.artifacts import ItemStore, file_hash, item_key
+from tamis.artifacts import ItemStore, item_key
 from tamis.building.embedding import embed_missing
+from tamis.building.identities import model_identity
 from tamis.formats.documents import read_documents
 from tamis.formulas.significance import holm, paired_randomisation
 from tamis.models.checkpoint import find_checkpoint, load_warm, read_facts
@@ -100,7 +101,7 @@ class Bench:
         start = start_student(wanted, lambda: self.encoder, PREFIXES, precision, 2048, recipe.seed)
         self.students: dict[str, Student] = {"untrained": start, "tamis-base": base}
         self.weights = facts.deployment.first_stage_weights
-        identity = {"untrained": (file_hash(ENCODER), wanted), "tamis-base": file_hash(Path(path))}
+        identity = {"untrained": (model_identity(ENCODER), wanted), "tamis-base": model_identity(Path(path))}
         self.prepared = {
             name: Prepared(student, folder / "prepared", item_key(identity[name], precision))
             for name, student in self.students.items()

@@ -20,8 +20,8 @@ from typing import Any
 
 import torch
 
-from choices import CORPORA, Measured, build_corpora, measure_variant, recipe_for, summarise, table, untrained_means
-from machine import commit, machine, write_results
+from choices import CORPORA, Measured, build_corpora, measure_variant, recipe_for, write_choices
+from machine import commit, machine
 from tamis.sources.fetch import fetch
 
 ROOT = Path(__file__).resolve().parent
@@ -77,20 +77,8 @@ def counts_table(found: Mapping[tuple[str, int], Measured]) -> str:
 
 def write(found: Mapping[tuple[str, int], Measured], facts: Mapping[str, Any]) -> None:
     """Write what was measured so far."""
-    summary, untrained = summarise(found, DEFAULT), untrained_means(found, DEFAULT)
     beside = {"over untrained": "over_untrained", "over the first row's": "over_default"}
-    shown = f"{table(summary, untrained, beside)}\n{counts_table(found)}"
-    content = {
-        **facts,
-        "seeds": sorted({seed for _, seed in found}),
-        "questions": {name: len(of[DEFAULT][1]) for (name, _), of in found.items()},
-        "untrained": untrained,
-        "figures": summary,
-        "runs": {f"{name}, seed {seed}": [one[2] for one in of.values()] for (name, seed), of in found.items()},
-        "targets": [],
-    }
-    write_results("queries", content, shown)
-    print(shown, flush=True)
+    write_choices("queries", found, DEFAULT, beside, facts, f"\n{counts_table(found)}")
 
 
 def main() -> None:

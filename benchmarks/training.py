@@ -185,9 +185,8 @@ def train_sentence_transformers(folder: Path, count: int, per_step: int, precisi
 
     lists, device, steps = lists_of(count), fastest_device(), count // per_step
     model = CrossEncoder(str(folder), max_length=TOKENS, device=str(device))
-    model.model.get_input_embeddings().requires_grad_(False)
-    if hasattr(model.model.base_model, "embeddings"):
-        model.model.base_model.embeddings.requires_grad_(False)
+    # An encoder's tables of tokens, positions and types; a causal body has that of tokens only.
+    getattr(model.model.base_model, "embeddings", model.model.get_input_embeddings()).requires_grad_(False)
     rows = {
         "query": [query for query, _, _ in lists],
         "docs": [documents for _, documents, _ in lists],
