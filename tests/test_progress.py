@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tamis.progress import PLAIN_EVERY, track
+from tamis.progress import PLAIN_EVERY, RECENT, lasting, track
 
 
 class Clock:
@@ -46,8 +46,41 @@ def test_long_work_without_a_terminal_writes_plain_lines(clock: Clock, capsys: p
     assert err.splitlines() == [
         "  embedding: 800 of 2,000, 50.0/s, 24 s left",
         "  embedding: 1,600 of 2,000, 50.0/s, 8 s left",
-        "  embedding: 2,000 of 2,000, 50.0/s, 0 s left",
+        "  embedding: 2,000 of 2,000, 50.0/s",
     ]
+
+
+def test_what_a_cache_answered_at_once_is_soon_no_part_of_the_rate(
+    clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with track("scoring", 100_000) as advance:
+        advance(90_000)
+        for _ in range(2 * RECENT):
+            clock.now += PLAIN_EVERY
+            advance(15)
+    lines = capsys.readouterr().err.splitlines()
+    assert "6,001.0/s" in lines[0]
+    assert lines[-1] == "  scoring: 90,240 of 100,000, 1.0/s, 2 h 43 min left"
+
+
+def test_where_nothing_is_done_yet_there_is_no_rate(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    with track("training", 80) as advance:
+        clock.now += PLAIN_EVERY
+        advance(0)
+        clock.now += 2 * PLAIN_EVERY
+        advance(1)
+    assert capsys.readouterr().err.splitlines() == [
+        "  training: 0 of 80",
+        "  training: 1 of 80, 1.3/min, 1 h 0 min left",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [(0.2, "1 s"), (59, "59 s"), (60, "1 min"), (61, "2 min"), (3599, "1 h 0 min"), (5 * 3600 + 61, "5 h 2 min")],
+)
+def test_times_are_rounded_up_as_far_as_an_estimate_is_good_for(seconds: float, told: str) -> None:
+    assert lasting(seconds) == told
 
 
 def test_a_line_comes_no_more_often_than_said(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,7 +1,9 @@
 """Progress on the terminal: a bar with rate and time left, or plain lines where there is no terminal."""
 
+import math
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -11,6 +13,9 @@ from rich.text import Text
 
 PLAIN_EVERY = 15.0
 """Seconds between two plain lines."""
+
+RECENT = 8
+"""Plain lines back from which the rate is taken: what a cache answered at once, or a slow start, is soon forgotten."""
 
 
 class Advance:
@@ -69,19 +74,36 @@ def track(label: str, total: int) -> Iterator[Advance]:
 
 def _plain(label: str, total: int) -> Callable[[int, str], None]:
     """A function that prints a line now and then: at the end, and every `PLAIN_EVERY` seconds."""
-    start = last = time.monotonic()
+    start = time.monotonic()
     done = 0
+    told = deque([(start, 0)], maxlen=RECENT)
 
     def advance(count: int, note: str) -> None:
-        nonlocal done, last
+        nonlocal done
         done += count
         now = time.monotonic()
-        if now - last >= PLAIN_EVERY or (done == total and now - start >= PLAIN_EVERY):
-            rate = done / max(now - start, 1e-9)
-            left = (total - done) / max(rate, 1e-9)
-            more = f", {note}" if note else ""
-            sys.stderr.write(f"  {label}: {done:,} of {total:,}, {rate:,.1f}/s, {left:,.0f} s left{more}\n")
+        if now - told[-1][0] >= PLAIN_EVERY or (done == total and now - start >= PLAIN_EVERY):
+            then, before = told[0]
+            parts = [f"{done:,} of {total:,}", *_pace(done - before, now - then, total - done), *([note] * bool(note))]
+            sys.stderr.write(f"  {label}: {', '.join(parts)}\n")
             sys.stderr.flush()
-            last = now
+            told.append((now, done))
 
     return advance
+
+
+def _pace(items: int, seconds: float, left: int) -> list[str]:
+    """Rate and time left of `items` done in `seconds`; nothing where there is no rate yet."""
+    if items <= 0 or seconds <= 0:
+        return []
+    rate = items / seconds
+    pace = f"{rate:,.1f}/s" if rate >= 0.1 else f"{rate * 60:,.1f}/min"
+    return [pace, *([f"{lasting(left / rate)} left"] * (left > 0))]
+
+
+def lasting(seconds: float) -> str:
+    """A time rounded up as far as an estimate is good for: `42 s`, `6 min`, `2 h 5 min`."""
+    if seconds < 60:
+        return f"{math.ceil(seconds)} s"
+    hours, minutes = divmod(math.ceil(seconds / 60), 60)
+    return f"{hours:,} h {minutes} min" if hours else f"{minutes} min"

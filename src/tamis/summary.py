@@ -1,6 +1,5 @@
 """What a run says on the terminal and in `results.json` when it is done."""
 
-import math
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -16,12 +15,13 @@ from tamis.adaptation import Adapted
 from tamis.artifacts import read_json, write_json, writing
 from tamis.building.judging import costs
 from tamis.building.ledger import Spending
-from tamis.building.work import SHORT, Estimate, Work
+from tamis.building.work import Estimate, Work
 from tamis.errors import RunError
 from tamis.exporting.parity import Parity
 from tamis.inspection import History, StageFacts
 from tamis.merging.merge import MergeReport
 from tamis.pipeline import NAMES
+from tamis.progress import lasting
 from tamis.records import Tokens
 from tamis.retrievers.shelf import FIRST_STAGES
 from tamis.stages.report.answer import adaptation_changes, adaptation_sentence
@@ -97,7 +97,7 @@ def print_estimate(found: Estimate, console: Console) -> None:
     for work in found.works:
         table.add_row(*_estimate_row(work)[: len(table.columns)])
     table.add_section()
-    time = ("" if found.timed else "more than ") + _duration(found.seconds)
+    time = ("" if found.timed else "more than ") + lasting(found.seconds)
     total = ("all", "", "", time, _bytes(found.disk), _tokens(found.tokens), _money(found.money))
     table.add_row(*total[: len(table.columns)])
     console.print(table)
@@ -110,7 +110,7 @@ def _estimate_row(work: Work) -> tuple[str, ...]:
         work.stage,
         escape(work.what),
         ("about " if work.about else "") + f"{work.count:,}",
-        "?" if work.seconds is None else _duration(work.seconds),
+        "?" if work.seconds is None else lasting(work.seconds),
         _bytes(work.disk),
         _tokens(work.tokens),
         _money(work.money),
@@ -127,14 +127,6 @@ def _money(money: float) -> str:
 
 def _bytes(count: int) -> str:
     return f"{count / 1e9:,.1f} GB" if count >= 1e9 else f"{count / 1e6:,.0f} MB" if count >= 1e6 else ""
-
-
-def _duration(seconds: float) -> str:
-    """Rounded as far as an estimate is good for."""
-    if seconds < SHORT:
-        return f"{math.ceil(seconds)} s"
-    hours, minutes = divmod(math.ceil(seconds / 60), 60)
-    return f"{hours:,} h {minutes} min" if hours else f"{minutes} min"
 
 
 def write_results(folders: Mapping[str, Path], path: Path) -> None:

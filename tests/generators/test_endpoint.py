@@ -104,7 +104,7 @@ def test_a_chat_and_a_completion_are_asked_for_in_their_own_ways() -> None:
         (Reply({}, 429, {"Retry-After": "0.05"}), "HTTP 429"),
         (Reply({"error": "oops"}, 500), "HTTP 500"),
         (Reply(b"<html>", 503), "HTTP 503"),
-        (Reply(chat("late"), delay=1.0), "no answer in time"),
+        (Reply(chat("late"), delay=2.0), "no answer in time"),
         (Reply(chat("cut"), cut=True), "broken connection"),
         (Reply(b'{"choices": [', 200), "malformed answer"),
         (Reply(b"[1]", 200), "malformed answer"),
@@ -118,7 +118,7 @@ def test_what_fails_once_is_tried_again(reply: Reply, reason: str) -> None:
     def script(seen: Seen, before: int) -> Reply:
         return reply if seen.prompt == "prompt 1." and before == 0 else answer_all(seen, before)
 
-    with asked(script, timeout=0.3) as (server, generator):
+    with asked(script, timeout=1.5) as (server, generator):
         answers = {answer.place: answer for answer in generator.write(requests(3))}
     assert {place: answer.text for place, answer in answers.items()} == {i: f"answer to prompt {i}." for i in range(3)}
     assert generator.failures == {reason: 1}

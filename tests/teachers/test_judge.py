@@ -36,7 +36,7 @@ def verdict(listed: dict[str, float], tokens: tuple[int, int] = (50, 1)) -> dict
 def asked(script: Script, **settings: Any) -> Iterator[tuple[ScriptedServer, Endpoint[Group, Scores]]]:
     with scripted(script) as server:
         teacher = JudgeTeacher(kind="judge", url=server.url, model="org/judge", **settings)
-        patience = RequestsSettings(concurrency=4, timeout=0.3, attempts=3, wait=0.01)
+        patience = RequestsSettings(concurrency=4, timeout=1.5, attempts=3, wait=0.01)
         judge = Judge(teacher, load_judge_prompt(teacher.template))
         endpoint = Endpoint(teacher, judge.protocol, patience, Tokens(), WORDING)
         try:
@@ -118,7 +118,7 @@ def test_request_i_holds_query_and_document_i_and_nothing_else() -> None:
     [
         (Reply({}, 429), "HTTP 429"),
         (Reply({}, 500), "HTTP 500"),
-        (Reply(verdict({"Yes": -1.0}), delay=0.6), "no answer in time"),
+        (Reply(verdict({"Yes": -1.0}), delay=2.0), "no answer in time"),
         (Reply(verdict({"Yes": -1.0}), cut=True), "broken connection"),
         (Reply(b"{"), "malformed answer"),
         (Reply({"choices": []}), "no verdict in the answer"),

@@ -18,7 +18,7 @@ from tamis.teachers.remote_reranker import reranker_protocol
 from tests.remote.scripted_server import Reply, Script, ScriptedServer, Seen, scripted
 
 WORDING = Wording("scores.teachers.1", "scores", "candidates.depth", "without /rerank", "batch and extra")
-PATIENCE = RequestsSettings(concurrency=3, timeout=0.3, attempts=3, wait=0.01)
+PATIENCE = RequestsSettings(concurrency=3, timeout=1.5, attempts=3, wait=0.01)
 GROUP = Group("what is b?", ("a", "bb", "ccc"))
 
 
@@ -104,7 +104,7 @@ def test_an_answer_that_does_not_score_every_document_is_asked_for_again(wrong: 
     [
         (Reply({}, 429, {"Retry-After": "0.05"}), "HTTP 429"),
         (Reply(b"overloaded", 503), "HTTP 503"),
-        (Reply([], delay=0.6), "no answer in time"),
+        (Reply([], delay=2.0), "no answer in time"),
         (Reply([1, 2], cut=True), "broken connection"),
         (Reply({"error": "x"}), "malformed answer"),
     ],
