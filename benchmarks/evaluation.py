@@ -62,9 +62,9 @@ def measure(questions: int, depth: int, out: "multiprocessing.Queue[dict[str, fl
     """Everything that follows the scores, for one size."""
     from rich.console import Console
 
+    from tamis.building.memory import peak_memory, reset_peak_memory
     from tamis.evaluation import tables
     from tamis.evaluation.asked import MEASURES
-    from tamis.evaluation.costs import peak, reset_peak
     from tamis.evaluation.evaluate import PerQuery, Ranked
     from tamis.evaluation.figures import correct, means_over_sets, measure_system, set_figures
     from tamis.formulas.measures import parse_measures
@@ -73,8 +73,8 @@ def measure(questions: int, depth: int, out: "multiprocessing.Queue[dict[str, fl
     judged = made_up_set(questions)
     measures = parse_measures(MEASURES)
     measure_system(judged, System("warm-up", "", "run", None), [("q0", ["d0"])], measures, lambda: None)
-    reset_peak()
-    held = peak()
+    reset_peak_memory()
+    held = peak_memory()
     seconds: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
@@ -97,7 +97,7 @@ def measure(questions: int, depth: int, out: "multiprocessing.Queue[dict[str, fl
         with Path(folder, "table.txt").open("w", encoding="utf-8") as file:
             tables.print_evaluation({**results, "models": {}}, Console(file=file, width=118))
         seconds["tables"] = time.perf_counter() - started
-    out.put({**seconds, "held_bytes": held, "more_bytes": peak() - held})
+    out.put({**seconds, "held_bytes": held, "more_bytes": peak_memory() - held})
 
 
 def run(questions: int, depth: int) -> dict[str, float]:

@@ -27,8 +27,8 @@ import numpy as np
 from judged import language_of_row
 from machine import commit, machine, print_targets, targets_table, write_results
 from tamis.artifacts import read_json
+from tamis.building.memory import peak_memory
 from tamis.building.toolbox import Toolbox
-from tamis.building.workshop import peak_memory
 from tamis.models.encoder import Encoder
 from tamis.pipeline import run_recipe
 from tamis.settings import Recipe, recipe_from

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from machine import commit, machine, print_targets, write_results
-from tamis.building.workshop import peak_memory
+from tamis.building.memory import peak_memory
 from tamis.retrievers.dense import DOCUMENTS, QUERIES, search_dense
 from tamis.retrievers.shelf import FUSED
 from tamis.retrievers.vectors import Floats, Rows, VectorFile

@@ -16,7 +16,6 @@ speed is that of the real one, what it learns says nothing. Its results lie in t
 import argparse
 import itertools
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -29,6 +28,7 @@ from typing import Any
 import torch
 
 from machine import DOCS, commit, machine, matrix_rates, print_targets, show_in_readme, write_results
+from tamis.building.memory import peak_memory
 
 ROOT = Path(__file__).resolve().parent
 DEMO = ROOT.parent / "demo"
@@ -235,9 +235,7 @@ def one_engine(name: str, folder: Path, count: int, per_step: int, precision: st
     torch.set_num_threads(threads)
     train = train_tamis if name == "tamis" else train_sentence_transformers
     found = train(folder, count, per_step, precision)
-    on_gpu = torch.cuda.is_available()
-    peak = torch.cuda.max_memory_allocated() if on_gpu else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    found["peak_memory_bytes"] = peak
+    found["peak_memory_bytes"] = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else peak_memory()
     out.write_text(json.dumps(found), "utf-8")
 
 

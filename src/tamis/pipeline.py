@@ -16,6 +16,7 @@ from tamis.artifacts import (
 from tamis.building.estimate import estimate
 from tamis.building.inputs import check_files
 from tamis.building.judging import build_evaluate, build_report, evaluate_settings
+from tamis.building.memory import peak_memory
 from tamis.building.mining import (
     build_candidates,
     build_corpus,
@@ -30,7 +31,7 @@ from tamis.building.mining import (
 from tamis.building.origin import shown_recipe
 from tamis.building.training import build_merge, build_train, merge_settings, train_settings
 from tamis.building.work import Estimate
-from tamis.building.workshop import Workshop, peak_memory
+from tamis.building.workshop import Workshop
 from tamis.engines.local import LOCAL, Engine
 from tamis.errors import InputError, SettingsError
 from tamis.settings import Recipe, Section

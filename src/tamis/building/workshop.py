@@ -1,7 +1,5 @@
 """What each stage is given: texts, vectors, models and earlier results, loaded once and only when asked for."""
 
-import resource
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from functools import cached_property, partial
@@ -342,12 +340,6 @@ class Workshop:
             self.prepared.queries(sorted(queries), queries, advance)
         with track("preparing documents", len(documents)) as advance:
             self.prepared.documents(sorted(documents), documents, advance)
-
-
-def peak_memory() -> int:
-    """Most memory this process has held so far, in bytes."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def texts_of(records: Mapping[str, Any]) -> dict[str, str]:

@@ -2,13 +2,13 @@
 
 import json
 import statistics
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tamis.artifacts import ItemStore, folder_bytes
+from tamis.building.memory import peak_memory, reset_peak_memory
 from tamis.models.checkpoint import find_checkpoint
 from tamis.models.experts import parameter_counts
 from tamis.models.precision import fastest_device
@@ -59,7 +59,7 @@ class Meter:
     def __init__(self, items: ItemStore, key: str) -> None:
         """Keep what is found under `key`."""
         self._items, self._key = items, key
-        reset_peak()
+        reset_peak_memory()
 
     def known(self) -> Cost | None:
         """What was measured before."""
@@ -79,7 +79,7 @@ class Meter:
             milliseconds_per_100=1000 * request_seconds,
             parameters=total,
             active_parameters=active,
-            peak_memory_bytes=peak(),
+            peak_memory_bytes=peak_memory(),
             device_memory_bytes=_device_memory(device),
             disk_bytes=folder_bytes(Path(find_checkpoint(reranker.path))),
             device=device,
@@ -103,26 +103,6 @@ def time_requests(
         score(pairs)
         taken.append((time.perf_counter() - start) * REQUEST / len(pairs))
     return statistics.median(taken)
-
-
-def reset_peak() -> None:
-    """Let the most memory that the process held be counted anew, where the system can (Linux)."""
-    try:
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-    except OSError:
-        return
-
-
-def peak() -> int:
-    """Most memory the process held since `reset_peak`, in bytes; since its start where the system cannot say."""
-    if sys.platform == "linux":
-        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
-        found = [line for line in status.splitlines() if line.startswith("VmHWM:")]
-        if found:
-            return int(found[0].split()[1]) * 1024
-    from tamis.building.workshop import peak_memory
-
-    return peak_memory()
 
 
 def _parameters(reranker: Reranker) -> tuple[int, int]:
