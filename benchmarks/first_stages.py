@@ -4,9 +4,9 @@
     python benchmarks/first_stages.py --data DIR --questions 0 xquad-th xquad-cross
 
 recall@100 and nDCG@10 of BM25 over naive words, BM25 over our terms, e5-small, and the hybrid of the latter two. Sets
-of parallel documents are searched twice, in all languages but the question's (`candidates.languages: cross`) and in all
-of them (`any`); of these recall@100 is also told by the language of the question and that of the document. Writes
-benchmarks/results/first_stages.json and first_stages.md.
+of parallel documents are searched three times: in the question's language (`candidates.languages: same`), in all but it
+(`cross`) and in all of them (`any`). Of these recall@100 is also told by language; where languages are crossed, by that
+of the question and that of the document. Writes benchmarks/results/first_stages.json and first_stages.md.
 """
 
 import argparse
@@ -108,8 +108,8 @@ class Bench:
     def measure_crossed(self, folder: Path, languages: Languages) -> dict[str, Any]:
         """As `measure`, for a set whose questions are answered in every language."""
         own, others = (folder / "qrels" / name for name in CROSSED[folder.name])
-        if languages == "cross":
-            return self.measure(folder, "", others, languages)
+        if languages != "any":
+            return self.measure(folder, "", own if languages == "same" else others, languages)
         heading, *lines = own.read_text("utf-8").splitlines()
         both = self.folder / f"{folder.name}-any.tsv"
         both.write_text("\n".join([heading, *lines, *others.read_text("utf-8").splitlines()[1:]]) + "\n", "utf-8")
@@ -142,12 +142,14 @@ class Bench:
         recalls = {
             name: {q.query_id: recall(run[q.query_id], q.relevant) for q in questions} for name, run in runs.items()
         }
+        by_language = {name: macro_mean(values, questions) for name, values in recalls.items()}
         crossed = {name: recall_by_languages(run, questions, tags) for name, run in runs.items() if languages != "same"}
         return {
             "documents": len(documents),
             "questions": len(questions),
             "ndcg10": {name: macro_mean(values, questions)["mean"] for name, values in ndcg.items()},
-            "recall100": {name: macro_mean(values, questions)["mean"] for name, values in recalls.items()},
+            "recall100": {name: means.pop("mean") for name, means in by_language.items()},
+            "recall100_by_language": by_language,
             **({"recall100_by_languages": crossed} if crossed else {}),
         }
 
@@ -158,10 +160,16 @@ class Bench:
 
 
 def search_naively(documents: Sequence[Document], questions: Sequence[Question]) -> dict[str, Candidates]:
-    """BM25 of the documents of one language, over naive words."""
-    index = Bm25((d.text for d in documents), 0.9, 0.4, naive)
-    doc_ids = tuple(d.doc_id for d in documents)
-    return {q.query_id: rank_candidates(q.query_id, doc_ids, index.scores(q.text), DEPTH) for q in questions}
+    """BM25 over naive words, of the documents of each question's language."""
+    found: dict[str, Candidates] = {}
+    for language in {question.language for question in questions}:
+        own = [document for document in documents if document.language == language]
+        index = Bm25((d.text for d in own), 0.9, 0.4, naive)
+        doc_ids = tuple(d.doc_id for d in own)
+        for q in questions:
+            if q.language == language:
+                found[q.query_id] = rank_candidates(q.query_id, doc_ids, index.scores(q.text), DEPTH)
+    return found
 
 
 def table(sets: Mapping[str, Mapping[str, Any]]) -> str:
@@ -173,17 +181,28 @@ def table(sets: Mapping[str, Mapping[str, Any]]) -> str:
         cells = " | ".join("" if figure is None else f"{figure:.3f}" for figure in figures)
         lines.append(f"| {name}, {found['questions']:,} of {found['documents']:,} | {cells} |")
     for name, found in sets.items():
+        if name.endswith(", same"):
+            lines += ["", *languages_table(name, by_row(found["recall100_by_language"]))]
         for system, rows in found.get("recall100_by_languages", {}).items():
             lines += ["", *languages_table(f"{name}: {SYSTEMS[system]}", rows)]
     return "\n".join(lines) + "\n"
 
 
+def by_row(of_system: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
+    """Figures by first stage and language as those by language and title of the first stage."""
+    rows: dict[str, dict[str, float]] = {}
+    for system, means in of_system.items():
+        for language, value in means.items():
+            rows.setdefault(language, {})[SYSTEMS[system]] = value
+    return rows
+
+
 def languages_table(heading: str, rows: Mapping[str, Mapping[str, float]]) -> list[str]:
-    """Lines of a table of recall@100: a row per language of questions, a column per language of documents."""
-    columns = sorted({language for row in rows.values() for language in row})
+    """Lines of a table of recall@100: a row per language of questions, a column per language or first stage."""
+    columns = sorted({column for row in rows.values() for column in row})
     lines = [f"| {heading}, recall@100 | " + " | ".join(columns) + " |", "|---|" + "---:|" * len(columns)]
     for asked, row in rows.items():
-        cells = " | ".join(f"{row[language]:.3f}" if language in row else "" for language in columns)
+        cells = " | ".join(f"{row[column]:.3f}" if column in row else "" for column in columns)
         lines.append(f"| {asked} | {cells} |")
     return lines
 
@@ -219,7 +238,7 @@ def main() -> None:
     found_commit, start = commit(), time.monotonic()
     bench = Bench(chosen.questions, chosen.cache)
     sets: dict[str, dict[str, Any]] = {}
-    crossing: tuple[Languages, ...] = ("cross", "any")
+    crossing: tuple[Languages, ...] = ("same", "cross", "any")
     for name in chosen.sets:
         folder = chosen.data / name
         if name in CROSSED:
