@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tamis.text import clip, letters, normalise, sentences, terms, without_spaces, word_spans, words
+from tamis.text import clip, letters, normalise, one_line, sentences, terms, without_spaces, word_spans, words
 
 PASSAGES = {
     "de": "Größe: Die Straße ist 3,5 km lang.",
@@ -176,6 +176,15 @@ def test_scripts_without_spaces_are_recognised():
     assert spaceless == {"ja", "zh-cn", "th"}
     assert not without_spaces("")
     assert not without_spaces("apt install 猫")
+
+
+@given(st.text(st.characters(exclude_categories=())))
+def test_one_line_is_printable_but_for_its_spaces_and_can_be_stored(text):
+    line = one_line(text)
+    line.encode()
+    assert line == " ".join(line.split())
+    assert not any(unicodedata.category(character) in ("Cc", "Cs") for character in line)
+    assert one_line(line) == line
 
 
 def test_clip_leaves_short_text_and_marks_a_cut():

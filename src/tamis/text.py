@@ -63,6 +63,9 @@ _CLOSING: Final = "\"'”’»›)\\]」』】》）"
 _SENTENCE_END: Final = re.compile(
     rf"[。！？｡]+[{_CLOSING}]*\s*|[.!?…؟۔।॥։።။។]+[{_CLOSING}]*(?:\s+|$)", flags=re.MULTILINE
 )
+CONTROL: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+"""C0 and C1 control characters but tab and line feed, and halves of surrogate pairs, which no file could store."""
+
 # A dot after these is part of a shortened word: initials, ordinals and list numbers, and a few titles.
 _SHORTENED: Final = re.compile(
     r"(?:^|[\s(.])(?:[^\W\d_]|\d{1,2}|mr|mrs|dr|prof|st|vs|nr|ca|bzw|vgl|cf|approx|sra?|mme|гг|ул|см)$",
@@ -191,17 +194,29 @@ def without_spaces(text: str) -> bool:
     return 2 * len(_ONE_SPACELESS.findall(text)) > letters(text)
 
 
+def one_line(text: str) -> str:
+    """Text on one line.
+
+    Args:
+        text: Any text, also what a server sent.
+
+    Returns:
+        The text without control characters and halves of surrogate pairs, runs of white space made one space.
+    """
+    return " ".join(filter(None, (CONTROL.sub("", word) for word in text.split())))
+
+
 def clip(text: str, n: int) -> str:
     """Cut text to one line of at most `n` characters for display, with an ellipsis where something was cut.
 
     Args:
-        text: Any text; runs of white space become one space.
+        text: Any text; it is brought on one line first.
         n: Most characters of the result, the ellipsis counted, at least 1.
 
     Returns:
         The line.
     """
-    line = " ".join(text.split())
+    line = one_line(text)
     return line if len(line) <= n else line[: n - 1].rstrip() + "…"
 
 

@@ -85,6 +85,22 @@ def test_a_query_that_cannot_be_written_is_counted_as_dropped(recipe: dict[str, 
     assert counts["kept"] + sum(counts["dropped"].values()) == counts["in"]
 
 
+def test_what_no_file_or_terminal_can_hold_is_left_out_of_an_answer(recipe: dict[str, Any], tmp_path: Path) -> None:
+    def rubbish(seen: Seen, before: int) -> Reply:
+        words = seen.prompt.rstrip(":").rsplit(":", 1)[1].split()
+        return Reply(chat(f"\ud83d{words[0]} \x1b[2J\x00 {words[1]}\t{seen.body['seed']}\udc00"))
+
+    with scripted(rubbish) as server:
+        folder = write(with_endpoint(recipe, server.url), tmp_path / "run")
+    queries = [q for q in read_records(folder / "queries.parquet", Query) if q.generator == "org--writer"]
+    assert queries
+    for query in queries:
+        first, escape, second, seed = query.text.split(" ")
+        assert (escape, seed) == ("[2J", str(query.seed))
+        assert first
+        assert second
+
+
 def test_a_run_that_stopped_at_its_budget_goes_on_with_a_larger_one(recipe: dict[str, Any], tmp_path: Path) -> None:
     with scripted(answer) as server:
         small = with_endpoint(recipe, server.url, concurrency=1, budget_tokens=1000, max_tokens=20)

@@ -13,10 +13,8 @@ from typing import Final
 from tamis.errors import InputError, SettingsError
 from tamis.formats.fields import LANGUAGE_TAG, UNKNOWN_LANGUAGE
 from tamis.records import Document, Dropped
-from tamis.text import clip, letters, normalise
+from tamis.text import CONTROL, clip, letters, normalise
 
-# C0 and C1 control characters but tab and line feed, and halves of surrogate pairs, which no file could store.
-_CONTROL: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 _LINE_BREAK: Final = re.compile("\r\n?|[\x0b\x0c\x85]")
 _MAX_UNREADABLE: Final = 0.1
 _CLIPPED: Final = 200
@@ -48,7 +46,7 @@ def clean(documents: Iterable[Document], max_chars: int) -> Iterator[Document | 
                 "documents; ids must be unique in a run, rename one"
             )
         origins[document.doc_id] = document.origin
-        text = _CONTROL.sub("", _LINE_BREAK.sub("\n", document.text)).strip()
+        text = CONTROL.sub("", _LINE_BREAK.sub("\n", document.text)).strip()
         reason = _unusable(document.text, text, max_chars)
         if reason is None:
             digest = _digest(document.origin, document.language, normalise(text))
@@ -128,7 +126,7 @@ def identify_languages(documents: Iterable[Document], languages: Sequence[str] |
 
 def _unusable(raw: str, text: str, max_chars: int) -> str | None:
     """The reason to leave a text out, judged by its raw form (binary) and its clean form (the others)."""
-    unreadable = len(_CONTROL.findall(_LINE_BREAK.sub("\n", raw))) + raw.count("\ufffd")
+    unreadable = len(CONTROL.findall(_LINE_BREAK.sub("\n", raw))) + raw.count("\ufffd")
     if unreadable > _MAX_UNREADABLE * len(raw):
         return "binary"
     if len(text) > max_chars:

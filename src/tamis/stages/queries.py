@@ -11,7 +11,7 @@ from typing import Final, Protocol
 
 from tamis.formats.fields import UNKNOWN_LANGUAGE
 from tamis.records import Document, Dropped, Prompt, Query, QueryAnswer, QueryRequest
-from tamis.text import clip, letters, normalise, sentences, without_spaces, words
+from tamis.text import clip, letters, normalise, one_line, sentences, without_spaces, words
 
 _GIVEN: Final = "given"
 _EXTRACTIVE: Final = "extractive"
@@ -130,7 +130,7 @@ def _finished(generate: Generate, number: int, request: QueryRequest, answer: Qu
         return Dropped(query_id, answer.reason, document.language, clip(answer.text, _CLIPPED))
     return Query(
         query_id=query_id,
-        text=" ".join(answer.text.split()),
+        text=one_line(answer.text),
         language=document.language,
         origin=document.origin,
         document_id=document.doc_id,
@@ -166,8 +166,7 @@ def given_queries(rows: Iterable[tuple[str, str, str]], documents: Mapping[str, 
         if document is None:
             yield Dropped(query_id, "unknown document", UNKNOWN_LANGUAGE, clip(text, _CLIPPED))
         else:
-            one_line = " ".join(text.split())
-            yield Query(query_id, one_line, document.language, document.origin, doc_id, generator=_GIVEN)
+            yield Query(query_id, one_line(text), document.language, document.origin, doc_id, generator=_GIVEN)
 
 
 def given_id(query: Query) -> str:
