@@ -57,7 +57,7 @@ def search_dense(
     for start, block in _blocks(documents, document_block):
         for race, products in zip(races, (ours @ torch.from_numpy(block).T).numpy(), strict=True):
             race.enter(start, products)
-    left = [np.sort(race.places) for race in races]
+    left = [race.left() for race in races]
     exact = exact_scores(queries, documents, left, document_block)
     return [settle(places, scores, depth, key) for places, scores, key in zip(left, exact, keys, strict=True)]
 
@@ -79,11 +79,10 @@ def exact_scores(
     ours = queries.astype(np.float64)
     scores = [np.empty(len(some)) for some in places]
     for start, block in _blocks(documents, document_block):
-        vectors = block.astype(np.float64)
         for query, some, found in zip(ours, places, scores, strict=True):
             first, last = np.searchsorted(some, (start, start + len(block)))
             # Not by a matrix product, whose last bits depend on the company of a row.
-            found[first:last] = (vectors[some[first:last] - start] * query).sum(axis=1)
+            found[first:last] = (block[some[first:last] - start].astype(np.float64) * query).sum(axis=1)
     return scores
 
 
@@ -118,11 +117,7 @@ def _blocks(documents: Matrix, size: int) -> Iterator[tuple[int, Floats]]:
 
 
 class _Race:
-    """The documents that may still be among the best of one query, while the blocks go by.
-
-    Attributes:
-        places: Their numbers.
-    """
+    """The documents that may still be among the best of one query, while the blocks go by."""
 
     def __init__(self, query: Floats, documents: Matrix, depth: int, keys: Keys) -> None:
         self._query, self._documents, self._depth, self._keys = query, documents, depth, keys
@@ -131,26 +126,32 @@ class _Race:
         self._slack = np.float32(2 * len(query) * np.finfo(np.float32).eps)
         self._border = np.float32(-np.inf)
         self._products = np.zeros(0, np.float32)
-        self.places: Places = np.zeros(0, np.int64)
+        self._places: Places = np.zeros(0, np.int64)
 
     def enter(self, first: int, products: Floats) -> None:
         """Let in whoever may be among the best; `products` [block] belong to the documents from `first` on."""
         let_in = np.flatnonzero(products >= self._border)
         if not len(let_in):
             return
-        self.places = np.concatenate([self.places, let_in + first])
+        self._places = np.concatenate([self._places, let_in + first])
         self._products = np.concatenate([self._products, products[let_in]])
-        if len(self.places) > self._depth:
+        if len(self._places) > 2 * self._depth:  # not at every block: sorting them out takes longer than letting in
             self._send_home()
+
+    def left(self) -> Places:
+        """Numbers of those that are left, ascending."""
+        if len(self._places) > self._depth:
+            self._send_home()
+        return np.sort(self._places)
 
     def _send_home(self) -> None:
         """Forget who cannot be among the best any more."""
         nth = len(self._products) - self._depth
         self._border = np.partition(self._products, nth)[nth] - self._slack
         stay = self._products >= self._border
-        self.places, self._products = self.places[stay], self._products[stay]
-        if len(self.places) > 2 * self._depth:  # too many that are too close to tell apart in float32
-            places = np.sort(self.places)
+        self._places, self._products = self._places[stay], self._products[stay]
+        if len(self._places) > 2 * self._depth:  # too many that are too close to tell apart in float32
+            places = np.sort(self._places)
             (scores,) = exact_scores(self._query[None], self._documents[places], [np.arange(len(places))])
-            self.places, scores = settle(places, scores, self._depth, self._keys)
+            self._places, scores = settle(places, scores, self._depth, self._keys)
             self._products = scores.astype(np.float32)
