@@ -1,5 +1,7 @@
 """Which documents a language model is shown."""
 
+from collections import Counter
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,8 +27,12 @@ def test_no_limit_is_all_and_no_documents_are_none() -> None:
     assert spread([], 5) == []
 
 
-@given(st.integers(0, 30), st.integers(0, 30), st.integers(1, 40))
-def test_never_more_than_the_limit_and_none_twice(german: int, japanese: int, limit: int) -> None:
-    picked = spread(documents(de=german, ja=japanese), limit)
-    assert len({d.doc_id for d in picked}) == len(picked) <= limit
-    assert len(picked) >= min(limit // 2, max(german, japanese))
+@given(st.lists(st.integers(1, 30), min_size=1, max_size=25), st.integers(1, 200))
+def test_as_many_as_wanted_none_twice_and_the_languages_as_alike_as_they_can_be(sizes: list[int], limit: int) -> None:
+    tags = "abcdefghijklmnopqrstuvwxy"[: len(sizes)]
+    corpus = documents(**dict(zip(tags, sizes, strict=True)))
+    picked = spread(corpus, limit)
+    assert len({d.doc_id for d in picked}) == len(picked) == min(limit, len(corpus))
+    counts = Counter(d.language for d in picked)
+    shares = [counts[tag] for tag in tags]
+    assert all(share >= max(shares) - 1 for share, size in zip(shares, sizes, strict=True) if share < size)

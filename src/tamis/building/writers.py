@@ -35,6 +35,9 @@ _LOOKED_UP: Final = 256
 EXTRACTIVE_BLOCK, LLAMA_BLOCK = 1024, 16
 """Requests that go to a generator elsewhere together; it answers them one by one."""
 
+_SPREAD: Final = 2
+"""Raised whenever `spread` chooses other documents, which counts where not all are shown."""
+
 _NOT_OF_THE_RESULT: Final = {
     "llama": frozenset({"model"}),
     "transformers": frozenset({"path"}),
@@ -50,6 +53,7 @@ def writers_settings(recipe: Recipe) -> object:
     models = {kind: _facts(recipe, kind) for kind in settings.generator if kind != "extractive"}
     if models:
         facts |= settings.model_dump(mode="json", include={"documents", "temperatures"}) | models
+        facts |= {"spread": _SPREAD} if settings.documents else {}
         facts["prompt"] = settings.prompt.model_dump(mode="json", exclude={"template"}) | {"words": _words(settings)}
     return [facts, recipe.seed]
 
