@@ -88,6 +88,19 @@ def test_the_readmes_lines_work(server: Running, http: httpx.Client, capsys: pyt
     assert len(capsys.readouterr().out.splitlines()) == 2
 
 
+def test_what_litellm_sends_is_understood(server: Running, expected, best_first):
+    """Its Cohere transformation always asks the second version for the documents."""
+    answer = server.post("/v2/rerank", body(return_documents=True, top_n=1)).json()
+    assert answer["results"][0]["document"] == {"text": DOCUMENTS[best_first[0]]}
+    assert "document" not in server.post("/v2/rerank", body()).json()["results"][0]
+
+
+def test_a_field_that_is_named_often_is_read_once(server: Running):
+    fields = {"documents": [{"a": "one", "b": "two"}], "return_documents": True}
+    answer = server.post("/v1/rerank", body(**fields, rank_fields=["b", "a", "b"] * 1000)).json()
+    assert answer["results"][0]["document"] == {"text": "two\none"}
+
+
 def test_cohere_errors(server: Running, http):
     with pytest.raises(cohere.UnprocessableEntityError) as unknown:
         cohere.ClientV2("no key", base_url=server.url, httpx_client=http).rerank(

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from tamis.serving.dialects.choosing import PATHS
+from tamis.serving.dialects.dialect import Dialect
 from tests.serving.running import Running, served
 
 GOOD: dict[str, Any] = {
@@ -84,6 +86,29 @@ def test_documents_that_are_none(server: Running, value: Any):
         answer = server.post(path, {"query": "a user", name: value})
         assert answer.status_code in (400, 422)
     assert server.post("/v2/rerank", {"model": "m", "query": "a", "documents": value}).status_code in (400, 422)
+
+
+DIALECTS = {dialect.name: dialect for of_path in PATHS.values() for dialect in of_path}
+
+
+@pytest.mark.parametrize("dialect", DIALECTS.values(), ids=DIALECTS)
+def test_the_first_wrong_item_of_a_list_ends_the_check(dialect: Dialect):
+    """A body may hold millions of them; each one's own complaint held the server up for minutes."""
+    for name in dialect.body.model_fields:
+        with pytest.raises(ValidationError) as wrong:
+            dialect.body.model_validate(GOOD | {name: [None] * 1000})
+        of_field = [error for error in wrong.value.errors() if error["loc"][0] == name]
+        assert 1 <= len(of_field) <= 8, name
+
+
+def test_what_is_wrong_with_one_side_of_pairs_is_told_in_our_own_words(server: Running):
+    for side, said in [
+        (["a", 1], "text_2.1: expected a valid string or an object"),
+        (["a", {}], "text_2.1: expected a valid string or an object with the field 'text'"),
+        (1, "text_2: expected a valid list or a valid string or an object"),
+    ]:
+        answer = server.post("/score", {"text_1": "a user", "text_2": side})
+        assert (answer.status_code, answer.json()["error"]["message"]) == (400, said)
 
 
 @pytest.mark.slow

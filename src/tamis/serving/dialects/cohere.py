@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal, NotRequired
 
-from pydantic import ConfigDict, FailFast, Field
+from pydantic import ConfigDict, Field
 from typing_extensions import TypedDict
 
 from tamis.models.serializer import Document
@@ -14,7 +14,7 @@ DOCUMENTS_PER_UNIT = 100
 
 
 class V2(Body):
-    """Strict, as Cohere is; `instruction` and `raw_scores` are ours."""
+    """Strict, as Cohere is; `instruction` and `raw_scores` are ours, `return_documents` LiteLLM always sends."""
 
     model_config = ConfigDict(strict=True, extra="forbid")
 
@@ -22,6 +22,7 @@ class V2(Body):
     query: str
     documents: Given
     top_n: Count | None = None
+    return_documents: bool = False
     max_tokens_per_doc: Count | None = None
     priority: Annotated[int, Field(ge=0, le=999)] | None = None
     instruction: str | None = None
@@ -34,10 +35,10 @@ class V1(Body):
     model_config = ConfigDict(strict=True, extra="forbid")
 
     query: str
-    documents: Annotated[list[str | dict[str, Any]], FailFast()]
+    documents: Annotated[list[str | dict[str, Any]], Field(fail_fast=True)]
     model: str | None = None
     top_n: Count | None = None
-    rank_fields: list[str] | None = None
+    rank_fields: Annotated[list[str], Field(fail_fast=True)] | None = None
     return_documents: bool = False
     max_chunks_per_doc: Count | None = None
     max_tokens_per_doc: Count | None = None
@@ -104,6 +105,7 @@ def read_v2(body: V2) -> Asked:
         queries=[body.query],
         documents=documents_of(body.documents),
         top=body.top_n,
+        echo=body.return_documents,
         raw=body.raw_scores,
         instruction=body.instruction,
         document_tokens=body.max_tokens_per_doc,
@@ -140,7 +142,7 @@ def _fields(number: int, document: str | dict[str, Any], wanted: list[str] | Non
     if isinstance(document, str):
         return document
     values = []
-    for name in wanted or ["text"]:
+    for name in dict.fromkeys(wanted or ["text"]):  # a field that is named a million times is read once
         value = document.get(name)
         if not isinstance(value, str):
             raise RefusedError("malformed", f"documents.{number}: expected a string in the field {name!r}")

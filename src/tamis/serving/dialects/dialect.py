@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tamis.models.serializer import Document
 from tamis.serving.asked import STATUS, Answered, Asked, Kind, RefusedError
@@ -38,6 +38,8 @@ class Dialect:
         Raises:
             RefusedError: names the first field that cannot be used.
         """
+        if self.body.model_config["extra"] == "forbid":
+            _check_fields(body, self.body)  # pydantic would tell each of a million fields
         try:
             return self.read(self.body.model_validate(body))
         except ValidationError as error:
@@ -61,7 +63,9 @@ class Text(Body):
     title: str | None = None
 
 
-Given = Annotated[list[str | Text], FailFast()]
+Given = Annotated[list[str | Text], Field(fail_fast=True)]
+"""Documents; the first that is none ends the check: a body may hold millions."""
+
 Count = Annotated[int, Field(ge=1, le=2**31)]
 CountOrAll = Annotated[int, Field(ge=0, le=2**31)]
 
@@ -86,23 +90,29 @@ def check_texts(query: str, documents: Sequence[Any], names: tuple[str, str] = (
         raise RefusedError("empty", f"list of {names[1]} must not be empty")
 
 
+def _check_fields(body: Mapping[str, Any], known: type[BaseModel]) -> None:
+    for name in body:
+        if name not in known.model_fields:
+            raise RefusedError("malformed", f"unknown field: parameter '{name[:100]}' is not a valid field")
+
+
 def _line(error: ValidationError) -> str:
     """One line of pydantic's report: the place of the first error, and all that was expected there."""
     found = error.errors(include_url=False, include_input=False, include_context=False)
-    first = found[0]
-    if first["type"] == "extra_forbidden":
-        return f"unknown field: parameter '{first['loc'][-1]}' is not a valid field"
-    place = _place(first["loc"])
-    said = [
-        "an object" if one["type"] in ("model_type", "dict_type") else one["msg"].removeprefix("Input should be ")
-        for one in found
-        if _place(one["loc"]) == place
-    ]
-    expected = "expected " if first["msg"].startswith("Input should be ") else ""
+    place = _place(found[0]["loc"])
+    said = [_said(one["type"], one["loc"], one["msg"]) for one in found if _place(one["loc"]) == place]
+    expected = "expected " if found[0]["msg"].startswith("Input should be ") else ""
     return f"{place or 'body'}: {expected}{' or '.join(dict.fromkeys(said))}"
 
 
+def _said(kind: str, location: tuple[int | str, ...], message: str) -> str:
+    if kind in ("model_type", "dict_type"):
+        return "an object"
+    if kind == "missing" and len(location) > 1:
+        return f"an object with the field {location[-1]!r}"
+    return message.removeprefix("Input should be ")
+
+
 def _place(location: tuple[int | str, ...]) -> str:
-    """A field and perhaps an index; what follows are pydantic's own names of alternatives."""
-    indexed = [place for place, part in enumerate(location) if isinstance(part, int)]
-    return ".".join(map(str, location[: indexed[0] + 1 if indexed else 1]))
+    """A field and perhaps an index; the rest are pydantic's own names of alternatives."""
+    return ".".join(map(str, [*location[:1], *[part for part in location if isinstance(part, int)][:1]]))

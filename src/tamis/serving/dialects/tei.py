@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal, NotRequired
 
-from pydantic import FailFast
+from pydantic import Field
 from typing_extensions import TypedDict
 
 from tamis.serving.asked import Answered, Asked, Kind, RefusedError, text_of
@@ -22,7 +22,7 @@ class Rerank(Body):
     """Long texts are cut unless `truncate` is false; `model` and `instruction` are ours."""
 
     query: str
-    texts: Annotated[list[str], FailFast()]
+    texts: Annotated[list[str], Field(fail_fast=True)]
     truncate: bool | None = None
     truncation_direction: Literal["left", "Left", "right", "Right"] = "right"
     raw_scores: bool = False

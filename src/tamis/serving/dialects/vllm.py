@@ -23,7 +23,7 @@ STATUSES: dict[Kind, int] = {"malformed": 400, "empty": 400}
 ONLY_HERE = frozenset({"max_tokens_per_query", "truncate_prompt_tokens", "truncation_side", "use_activation", "user"})
 """Fields that tell a body of vLLM from one of Cohere or Jina."""
 
-Side = list[str | Text] | str | Text
+Side = Given | str | Text
 
 
 class Knobs(Body):
