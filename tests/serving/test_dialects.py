@@ -259,7 +259,13 @@ def test_other_paths_and_methods_are_told_in_json(server: Running):
     assert server.get("/v3/rerank").json()["error"]["code"] == 404
     wrong = server.get("/v2/rerank")
     assert (wrong.status_code, wrong.headers["allow"]) == (405, "POST")
-    assert wrong.json().keys() == {"id", "message"}
+    assert wrong.json()["message"] == "GET /v2/rerank: expected POST"
+
+
+@pytest.mark.parametrize("path", ["/v2/rerank/", "/health/"])
+def test_nobody_is_led_to_another_host(server: Running, path: str):
+    answer = server.client.post(path, json=body(), headers={"host": "elsewhere.example"})
+    assert (answer.status_code, answer.headers.get("location")) == (404, None)
 
 
 def test_a_request_id_is_given_back(server: Running):

@@ -233,7 +233,7 @@ def test_ten_thousand_malformed_bodies_leave_nothing_behind(stock_folder: Path):
                 memory.append(resident())
                 threads = threads or threading.active_count()
         assert threading.active_count() == threads
-        assert (engine.pairs, server.service.under_way, server.service._coming) == (0, 0, 0)
+        assert (engine.pairs, server.service.under_way, server.service._held) == (0, 0, 0)
         until(lambda: len(server.server.server_state.tasks) == 0)
         assert len(server.server.server_state.connections) <= 1
         assert memory[-1] - memory[1] < 8 << 20

@@ -226,12 +226,26 @@ def test_bodies_on_their_way_are_bounded_together(stock_folder: Path):
         for _ in range(16):
             client = clients.enter_context(socket.create_connection(address))
             client.sendall(b"POST /v2/rerank HTTP/1.1\r\nhost: a\r\ncontent-length: 2000\r\n\r\n" + b" " * 1990)
-        until(lambda: server.service._coming == 16 * 1990)
+        until(lambda: server.service._held == 16 * 1990)
         refused = server.post("/v2/rerank", body(["x" * 500]))
         assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
         clients.close()
-        until(lambda: server.service._coming == 0)
+        until(lambda: server.service._held == 0)
         assert server.post("/v2/rerank", body(["x" * 500])).status_code == 200
+
+
+def test_bodies_are_bounded_together_until_they_are_answered(gated, threads: ThreadPoolExecutor):
+    """Their texts are in memory as long as they wait for the model, however few pairs they are."""
+    reranker, gate = gated
+    with served({"m": reranker}, Limits(body_bytes=2000)) as server:
+        waiting = [ask(threads, server, ["x" * 1900]) for _ in range(16)]
+        until(lambda: server.service.engines["m"].pairs == 16)
+        refused = server.post("/v2/rerank", body(["x" * 1900]))
+        assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
+        gate.open.set()
+        assert {answer.result().status_code for answer in waiting} == {200}
+        until(lambda: server.service._held == 0)
+        assert server.post("/v2/rerank", body(["x" * 1900])).status_code == 200
 
 
 def test_keys_are_asked_for_on_every_path_but_health(stock_folder: Path):

@@ -30,7 +30,7 @@ from tamis.serving.playground.collection import Collection
 from tamis.serving.playground.routes import playground_routes
 
 BODIES = 16
-"""Bodies of full size that may be on their way at a time; smaller ones are as many more."""
+"""Bodies of full size that may be read and answered at a time; smaller ones are as many more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ class Service:
         self.collection = collection
         self.draining = False
         self.under_way = 0
-        self._coming = 0
+        self._held = 0  # bytes of all bodies that are read or answered
         self._started = int(time.time())
         for name, engine in engines.items():
             metrics.waiting.labels(name).set_function(partial(attrgetter("pairs"), engine))
@@ -102,6 +102,7 @@ class Service:
         facts, path = request.state.facts, path_of(request)
         dialect = PATHS[path][0]
         facts["dialect"] = dialect.name
+        facts["bytes"] = 0
         whole = False
         self.under_way += 1
         try:
@@ -119,6 +120,7 @@ class Service:
             return refusal(dialect, refused, facts["request_id"], close=not whole)
         finally:
             self.under_way -= 1
+            self._held -= facts["bytes"]
 
     async def _raw(self, request: Request) -> bytes:
         if self.draining:
@@ -133,26 +135,23 @@ class Service:
         """A whole body.
 
         Raises:
-            RefusedError: it is too large, or too many are on their way; read no further than that.
+            RefusedError: it is too large, or too many are read and answered; read no further than that.
             ClientDisconnect: the client has left.
         """
-        most = self.limits.body_bytes
+        facts, most = request.state.facts, self.limits.body_bytes
         refused = RefusedError("too large", f"the body is larger than {most} bytes")
         declared = request.headers.get("content-length", "")
         if declared.isdecimal() and int(declared) > most:
             raise refused
-        parts, size = [], 0
-        try:
-            async for part in request.stream():
-                parts.append(part)
-                size += len(part)
-                self._coming += len(part)
-                if size > most:
-                    raise refused
-                if self._coming > BODIES * most:
-                    raise RefusedError("overloaded", "too many bodies are on their way; try again later", 1)
-        finally:
-            self._coming -= size
+        parts = []
+        async for part in request.stream():
+            parts.append(part)
+            facts["bytes"] += len(part)
+            self._held += len(part)
+            if facts["bytes"] > most:
+                raise refused
+            if self._held > BODIES * most:
+                raise RefusedError("overloaded", "too many bodies are read and answered; try again later", 1)
         return b"".join(parts)
 
     async def _answer(self, request: Request, dialect: Dialect, asked: Asked) -> Response:
@@ -236,7 +235,7 @@ def create_app(service: Service, origins: Sequence[str] = ()) -> Starlette:
             expose_headers=["x-request-id", "x-truncated-docs", "retry-after"],
         )
         middleware.insert(0, allowed)
-    return Starlette(
+    app = Starlette(
         routes=[
             *[Route(path, service.rerank, methods=["POST"]) for path in PATHS],
             Route("/v1/models", service.models),
@@ -249,6 +248,8 @@ def create_app(service: Service, origins: Sequence[str] = ()) -> Starlette:
         middleware=middleware,
         exception_handlers={HTTPException: not_here, RefusedError: told_refusal},
     )
+    app.router.redirect_slashes = False  # it would lead a client, and its key, to whatever Host the request names
+    return app
 
 
 def _parsed(raw: bytes) -> dict[str, Any]:

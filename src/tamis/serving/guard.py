@@ -99,11 +99,13 @@ def refusal(dialect: Dialect, refused: RefusedError, request_id: str, close: boo
 
 async def not_here(request: Request, error: Exception) -> Response:
     """The answer where there is no such path, or none with this method."""
-    kind: Kind = "wrong method" if isinstance(error, HTTPException) and error.status_code == 405 else "not found"
-    what = f"{request.method} {path_of(request)[:200]}: no such path here; /openapi.json lists them"
-    answer = refusal(_dialect(request), RefusedError(kind, what), request.state.facts["request_id"])
-    if isinstance(error, HTTPException) and error.headers:
-        answer.headers.update(error.headers)
+    assert isinstance(error, HTTPException)
+    allowed = error.headers or {}
+    kind: Kind = "wrong method" if error.status_code == 405 else "not found"
+    why = f"expected {allowed.get('Allow')}" if allowed else "no such path here; /openapi.json lists them"
+    refused = RefusedError(kind, f"{request.method} {path_of(request)[:200]}: {why}")
+    answer = refusal(_dialect(request), refused, request.state.facts["request_id"])
+    answer.headers.update(allowed)
     return answer
 
 
