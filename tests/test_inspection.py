@@ -39,7 +39,7 @@ def test_the_stages_say_what_their_manifests_say_and_languages_add_up(folders, i
         counts = read_json(folders[name] / "manifest.json")["counts"]
         assert (stage.kept, stage.dropped) == (counts["kept"], counts["dropped"])
         assert sum(stage.kept_of.values()) == stage.kept
-        assert sum(stage.dropped_of.values()) == sum(stage.dropped.values())
+        assert sum((Counter(reasons) for reasons in stage.dropped_of.values()), Counter()) == stage.dropped
     languages = Counter(query.language for query in records(folders, "queries", Query))
     assert stages["queries"].kept_of == languages
 
@@ -102,6 +102,12 @@ def test_the_command_shows_counts_and_histories(folders):
     assert shown.status == 0, shown.err
     reasons = {r for f in folders.values() for r in read_json(f / "manifest.json")["counts"]["dropped"]}
     assert all(reason in " ".join(shown.out.split()) for reason in reasons)
+    left_out = read_records(folders["queries"] / "dropped.parquet", Dropped)
+    assert left_out
+    for reason, count in Counter(record.reason for record in left_out).items():
+        languages = Counter(record.language for record in left_out if record.reason == reason)
+        told = f"{count} {reason} ({', '.join(f'{tag} {n}' for tag, n in sorted(languages.items()))})"
+        assert told in " ".join(shown.out.split())
     query = records(folders, "queries", Query)[0]
     shown = tamis("inspect", str(root), query.query_id)
     assert shown.status == 0, shown.err

@@ -31,7 +31,7 @@ class StageFacts:
         kept: Records that went on.
         dropped: Records left out, by reason.
         kept_of: Kept records by language, where records have one.
-        dropped_of: Dropped records by language.
+        dropped_of: Dropped records by language, those of each by reason.
     """
 
     name: str
@@ -40,7 +40,7 @@ class StageFacts:
     kept: int
     dropped: Mapping[str, int]
     kept_of: Mapping[str, int]
-    dropped_of: Mapping[str, int]
+    dropped_of: Mapping[str, Mapping[str, int]]
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,9 @@ class Inspection:
             elif name in ("candidates", "scores", "lists"):
                 kept_of.update(languages[query_id] for (query_id,) in self._columns(name, "query_id"))
             left_out = self._file(name, "dropped.parquet")
-            dropped_of = Counter(language for (language,) in stream_columns(left_out, "language")) if left_out else {}
+            dropped_of: dict[str, Counter[str]] = {}
+            for language, reason in stream_columns(left_out, "language", "reason") if left_out else ():
+                dropped_of.setdefault(language, Counter())[reason] += 1
             counts = manifest["counts"]
             yield StageFacts(
                 name,

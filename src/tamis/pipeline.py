@@ -23,8 +23,10 @@ from tamis.building.mining import (
     build_lists,
     build_queries,
     build_scores,
+    check_languages,
     corpus_settings,
     encoder_settings,
+    lists_settings,
     queries_settings,
     scores_settings,
 )
@@ -34,7 +36,7 @@ from tamis.building.work import Estimate
 from tamis.building.workshop import Workshop
 from tamis.engines.local import LOCAL, Engine
 from tamis.errors import InputError, SettingsError
-from tamis.settings import Recipe, Section
+from tamis.settings import Recipe
 from tamis.team import this_team
 
 Facts = dict[str, Any]
@@ -63,20 +65,12 @@ class Stage:
     run: Callable[[Workshop, Path], Facts]
 
 
-def _section(name: str) -> Callable[[Recipe], object]:
-    def settings(recipe: Recipe) -> object:
-        section: Section = getattr(recipe, name)
-        return [section.model_dump(mode="json"), recipe.seed]
-
-    return settings
-
-
 STAGES = (
     Stage("corpus", (), 1, corpus_settings, build_corpus),
     Stage("queries", ("corpus",), 4, queries_settings, build_queries),
     Stage("candidates", ("corpus", "queries"), 2, encoder_settings, build_candidates),
     Stage("scores", ("corpus", "queries", "candidates"), 1, scores_settings, build_scores),
-    Stage("lists", ("queries", "scores"), 2, _section("lists"), build_lists),
+    Stage("lists", ("queries", "scores"), 2, lists_settings, build_lists),
     Stage("train", ("corpus", "queries", "lists"), 7, train_settings, build_train),
     Stage("merge", ("corpus", "queries", "lists", "train"), 11, merge_settings, build_merge),
     Stage("evaluate", ("corpus", "train", "merge"), 6, evaluate_settings, build_evaluate),
@@ -144,6 +138,8 @@ def _run_stages(
     try:
         for stage in stages:
             _run_stage(stage, shop, run, announce, *key_of(stage))
+            if stage.name == "corpus" and any(later.name == "lists" for later in stages):
+                check_languages(shop)  # before the hours or the money that the stages between would take
             if stage.name == "corpus" and consider:
                 consider(estimate(shop, _unfinished(stages, shop, run, key_of)))
     finally:

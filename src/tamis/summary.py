@@ -22,7 +22,7 @@ from tamis.inspection import History, StageFacts
 from tamis.merging.merge import MergeReport
 from tamis.pipeline import NAMES
 from tamis.progress import lasting
-from tamis.records import Tokens
+from tamis.records import Query, Tokens
 from tamis.retrievers.shelf import FIRST_STAGES
 from tamis.stages.report.answer import adaptation_changes, adaptation_sentence
 from tamis.text import clip
@@ -268,7 +268,7 @@ def print_stages(stages: Sequence[StageFacts]) -> None:
         table.add_column(heading, justify="right")
     table.add_column("dropped, and why")
     for stage in stages:
-        why = "\n".join(f"{count:,} {reason}" for reason, count in stage.dropped.items())
+        why = "\n".join(_why(stage, reason) for reason in stage.dropped)
         came = stage.kept + sum(stage.dropped.values())
         memory = f"{stage.memory / 2**30:.1f}"
         table.add_row(stage.name, f"{stage.seconds:,.1f}", memory, f"{came:,}", f"{stage.kept:,}", why)
@@ -297,8 +297,15 @@ def print_spent(spent: Mapping[str, Spending]) -> None:
     Console(highlight=False).print(table)
 
 
+def _why(stage: StageFacts, reason: str) -> str:
+    """How many records a stage left out for a reason, and of which languages."""
+    of = {language: reasons[reason] for language, reasons in stage.dropped_of.items() if reason in reasons}
+    spread = ", ".join(f"{language} {count:,}" for language, count in sorted(of.items()))
+    return f"{stage.dropped[reason]:,} {reason}" + (f" ({spread})" if spread else "")
+
+
 def _kept_and_dropped(stage: StageFacts, language: str) -> str:
-    dropped = stage.dropped_of.get(language, 0)
+    dropped = sum(stage.dropped_of.get(language, {}).values())
     return f"{stage.kept_of.get(language, 0):,}" + (f" ({dropped:,})" if dropped else "")
 
 
@@ -313,7 +320,7 @@ def print_history(history: History, top: int) -> None:
         ("query", query.text),
         ("id", query.query_id),
         ("language", query.language),
-        ("written by", query.generator + (f", prompt {query.prompt}" if query.prompt else "")),
+        ("written by", _writer(query)),
         ("seed", str(query.seed)),
         ("from", query.document_id),
         ("", clip(" ".join(history.source.text.split()), 300) if history.source else "not in the corpus"),
@@ -336,6 +343,17 @@ def print_history(history: History, top: int) -> None:
     console.print(table)
     if len(history.entries) > top:
         console.print(f"{len(history.entries) - top} more; --top {len(history.entries)} shows them")
+
+
+def _writer(query: Query) -> str:
+    """Who wrote a query, and how it was asked for."""
+    facts = [
+        query.generator if query.model in ("", query.generator) else f"{query.generator} ({query.model})",
+        query.kind,
+        f"prompt {query.prompt}" if query.prompt else "",
+        "" if query.temperature is None else f"temperature {query.temperature:g}",
+    ]
+    return ", ".join(filter(None, facts))
 
 
 def print_adapted(adapted: Adapted) -> None:

@@ -124,6 +124,18 @@ def test_rescaling_keeps_the_order_and_stays_within_the_range(scores, how):
         assert len(set(rescaled[scores == score])) == 1
 
 
+@given(scores=SCORES, others=SCORES, how=SPREADS)
+def test_over_other_scores_a_score_becomes_what_it_would_among_them_and_what_is_beyond_goes_to_the_ends(
+    scores, others, how
+):
+    every = np.concatenate([scores, others])
+    assert rescale(scores, how, every).tolist() == rescale(every, how)[: len(scores)].tolist()
+    rescaled, among = rescale(scores, how, others), rescale(others, how)
+    assert (rescaled[scores < others.min()] <= among.min()).all()
+    assert (rescaled[scores > others.max()] >= among.max()).all()
+    assert (np.abs(rescaled) <= 1).all()
+
+
 @given(scores=st.sets(st.integers(-1000, 1000), min_size=2, max_size=60), how=SPREADS)
 def test_rescaling_distinct_scores_uses_the_whole_range_and_makes_no_ties(scores, how):
     values = np.array(sorted(scores), dtype=np.float64)

@@ -10,7 +10,7 @@ from scipy.stats import zscore
 from tamis.errors import SettingsError
 from tamis.records import Dropped, Query, ScoredCandidates, TrainingList
 from tamis.settings import ListsSettings
-from tamis.stages.lists import draw_lists
+from tamis.stages.lists import draw_lists, scores_of_many
 
 DOMAINS = {"west": ("en", "de"), "east": ("ja",)}
 SETTINGS = ListsSettings(documents=6, bins=4, round_trip=3, held_out=0.3, domains=DOMAINS)
@@ -117,6 +117,20 @@ def test_without_rescaling_labels_are_z_scores_over_the_candidates_with_a_bonus_
         labels = dict(zip(found.doc_ids, zscore(found.teacher), strict=True))
         labels[queries[result.query_id].document_id] += bonus
         np.testing.assert_allclose(result.labels, [labels[doc_id] for doc_id in result.doc_ids], atol=1e-9)
+
+
+@given(seed=SEEDS)
+@settings(max_examples=40)
+def test_over_all_queries_the_same_distance_from_the_mean_has_the_same_label_in_every_query(seed):
+    queries, scored = synthetic(seed)
+    chosen = SETTINGS.model_copy(update={"rescale": "min-max", "rescale_over": "all"})
+    over = scores_of_many(scored, queries, chosen, 0.5)
+    lists = [one for one in draw_lists(scored, queries, chosen, 0.5, 7, over) if isinstance(one, TrainingList)]
+    plain = [one for one in draw(queries, scored) if isinstance(one, TrainingList)]
+    assert [one.doc_ids for one in lists] == [one.doc_ids for one in plain]
+    z = np.concatenate([one.labels for one in plain])
+    labels = np.concatenate([one.labels for one in lists])
+    np.testing.assert_allclose(labels, 2 * (z - over.min()) / (over.max() - over.min()) - 1, atol=1e-9)
 
 
 @given(seed=SEEDS, held_out=st.floats(0.05, 0.95))

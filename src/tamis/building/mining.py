@@ -13,6 +13,7 @@ from tamis.artifacts import (
     drop_counts,
     read_column,
     split_dropped,
+    stream_columns,
     write_records,
 )
 from tamis.building.identities import SPEED, model_identity, resolve_precision, teacher_identity
@@ -38,7 +39,7 @@ from tamis.retrievers.given_run import read_run
 from tamis.settings import GeneralCorpus, Recipe
 from tamis.stages.candidates import find_candidates
 from tamis.stages.corpus import clean, identify_languages, language_identifier
-from tamis.stages.lists import GENERAL, by_hash, draw_lists
+from tamis.stages.lists import GENERAL, by_hash, draw_lists, scores_of_many
 from tamis.stages.queries import filter_queries, given_id, given_queries
 from tamis.stages.scores import score_candidates
 
@@ -248,12 +249,23 @@ def _told(records: Iterable[Record], advance: Advance, shop: Workshop) -> Iterat
         advance(1)
 
 
+def lists_settings(recipe: Recipe) -> object:
+    """Settings of the lists; labels that are rescaled query by query are as if there were no choice."""
+    facts = recipe.lists.model_dump(mode="json")
+    if recipe.lists.rescale_over == "query":
+        del facts["rescale_over"]
+    return [facts, recipe.seed]
+
+
 def build_lists(shop: Workshop, folder: Path) -> Facts:
     """Draw the training lists."""
     recipe = shop.recipe
-    _check_languages(recipe, shop.documents.values())
+    settings, seed_bonus = recipe.lists, recipe.scores.seed_bonus
+    over = None
+    if settings.rescale_over == "all":
+        over = scores_of_many(shop.stream("scores", ScoredCandidates), shop.queries, settings, seed_bonus)
     scored = shop.stream("scores", ScoredCandidates)
-    drawn = draw_lists(scored, shop.queries, recipe.lists, recipe.scores.seed_bonus, recipe.seed)
+    drawn = draw_lists(scored, shop.queries, settings, seed_bonus, recipe.seed, over)
     kept, dropped = split_dropped(drawn)
     # In no order of language or source: training streams the file part by part.
     lists = by_hash(kept)
@@ -267,15 +279,21 @@ def build_lists(shop: Workshop, folder: Path) -> Facts:
     }
 
 
-def _check_languages(recipe: Recipe, documents: Iterable[Document]) -> None:
-    """Every language of the target documents belongs to a domain."""
-    known = recipe.lists.domain_of
-    strays = [d for d in documents if d.origin == "target" and d.language not in known]
-    if strays:
-        raise SettingsError(
-            f"lists.domains: no domain for language {strays[0].language!r} (document {strays[0].doc_id!r}); add it to "
-            f"one of {', '.join(recipe.lists.domains)}, or name the languages that may occur in corpus.languages"
-        )
+def check_languages(shop: Workshop) -> None:
+    """Every language of the target documents belongs to a domain.
+
+    Raises:
+        SettingsError: One does not; it is named, and a document in it.
+    """
+    lists = shop.recipe.lists
+    known = lists.domain_of
+    documents = stream_columns(shop.folders["corpus"] / "corpus.parquet", "doc_id", "language", "origin")
+    for doc_id, language, origin in documents:
+        if origin == "target" and language not in known:
+            raise SettingsError(
+                f"lists.domains: no domain for language {language!r} (document {doc_id!r}); add it to one of "
+                f"{', '.join(lists.domains)}, or name the languages that may occur in corpus.languages"
+            )
 
 
 def _check_splits(recipe: Recipe, lists: Sequence[TrainingList]) -> None:

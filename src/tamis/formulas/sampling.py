@@ -5,8 +5,6 @@ from typing import Literal, assert_never
 import numpy as np
 from numpy.typing import NDArray
 
-from tamis.formulas.ranking import mean_ranks
-
 Anchors = Literal["equal-width", "quantile"]
 Rescaling = Literal["none", "min-max", "rank", "quantile"]
 
@@ -91,7 +89,7 @@ def stratified_draw(bins_of: IndexArray, count: int, rng: np.random.Generator, f
     return _move_to_front(drawn, first)[:count]
 
 
-def rescale(scores: FloatArray, how: Rescaling) -> FloatArray:
+def rescale(scores: FloatArray, how: Rescaling, over: FloatArray | None = None) -> FloatArray:
     """Spread teacher scores over [-1, 1], the range of the student's bounded score, keeping their order.
 
     A bi-encoder's cosines span 0.1 to 0.3 over a list; unscaled, they ask the student for gaps as small.
@@ -104,22 +102,25 @@ def rescale(scores: FloatArray, how: Rescaling) -> FloatArray:
             gaps keep their meaning within a quarter of the list and an outlier can squeeze no more than its own
             quarter. Quartiles, because finer anchors turn a list of ten documents into ranks. Anchors that coincide
             share the mean of their targets.
+        over: The scores whose spread becomes [-1, 1], [m], finite, for instance those of many queries; none: `scores`.
+            What lies beyond them goes to the ends.
 
     Returns:
-        [n] in [-1, 1] (but for `none`); equal scores stay equal; constant scores become zeros (but for `none`).
+        [n] in [-1, 1] (but for `none`); equal scores stay equal; where `over` is constant zeros (but for `none`).
     """
     scores = np.asarray(scores, dtype=np.float64)
+    spread = scores if over is None else np.asarray(over, dtype=np.float64)
     if how == "none":
         return scores.copy()
-    if scores.size == 0 or scores.min() == scores.max():
+    if spread.size == 0 or spread.min() == spread.max():
         return np.zeros_like(scores)
     match how:
         case "min-max":
-            return _stretch(scores, float(scores.min()), float(scores.max()))
+            return _stretch(scores, float(spread.min()), float(spread.max()))
         case "rank":
-            return _stretch(mean_ranks(scores), 1, scores.size)
+            return _stretch(_ranks_among(scores, spread), 1, spread.size)
         case "quantile":
-            return _by_quartiles(scores)
+            return _by_quartiles(scores, spread)
     assert_never(how)
 
 
@@ -131,12 +132,19 @@ def _move_to_front(indices: IndexArray, first: int | None) -> IndexArray:
 
 def _stretch(values: FloatArray, lowest: float, highest: float) -> FloatArray:
     """Linear map of [lowest, highest] to [-1, 1]; the division comes first so that the ends are hit exactly."""
-    return (values - lowest) / (highest - lowest) * 2 - 1
+    return np.clip((values - lowest) / (highest - lowest) * 2 - 1, -1, 1)
 
 
-def _by_quartiles(scores: FloatArray) -> FloatArray:
+def _ranks_among(scores: FloatArray, spread: FloatArray) -> FloatArray:
+    """Rank that each score has, or would have, among others, from 1; equal ones share the mean of their ranks."""
+    ordered = np.sort(spread)
+    ranks: FloatArray = (np.searchsorted(ordered, scores, "left") + 1 + np.searchsorted(ordered, scores, "right")) / 2
+    return ranks
+
+
+def _by_quartiles(scores: FloatArray, spread: FloatArray) -> FloatArray:
     anchors, position, shared_by = np.unique(
-        np.quantile(scores, np.linspace(0, 1, 5)), return_inverse=True, return_counts=True
+        np.quantile(spread, np.linspace(0, 1, 5)), return_inverse=True, return_counts=True
     )
     targets = np.bincount(position, weights=np.linspace(-1, 1, 5)) / shared_by
     return np.interp(scores, anchors, targets)

@@ -25,12 +25,23 @@ class ListsSettings(Section):
     rescale: Literal["none", "min-max", "rank", "quantile"] = Field(
         default="none", description="none: z-scores, for every loss but gap-hinge, which wants [-1, 1]"
     )
+    rescale_over: Literal["query", "all"] = Field(
+        default="query",
+        description="whose lowest and highest scores become -1 and 1: each query's, or those of all queries together, "
+        "so that only what stands out far has a label near 1",
+    )
     held_out: float = Field(
         default=0.15, gt=0, lt=1, description="share of seed documents whose queries are never trained on"
     )
     domains: dict[str, tuple[str, ...]] = Field(
         default_factory=dict, description="specialist name: its languages; at least one where there is a target"
     )
+
+    @model_validator(mode="after")
+    def _what_is_not_rescaled_has_no_spread(self) -> "ListsSettings":
+        if self.rescale_over == "all" and self.rescale == "none":
+            raise ValueError("rescale_over all says over what to rescale, and rescale is none: set it, or leave it out")
+        return self
 
     @field_validator("domains")
     @classmethod

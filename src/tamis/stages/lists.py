@@ -14,6 +14,9 @@ from tamis.settings import ListsSettings
 GENERAL = "general"
 """Domain of lists in languages that no specialist speaks; they serve the general step only."""
 
+SPREAD_OVER = 10_000
+"""Queries whose scores say how scores are spread over all."""
+
 
 def draw_lists(
     scored: Iterable[ScoredCandidates],
@@ -21,6 +24,7 @@ def draw_lists(
     settings: ListsSettings,
     seed_bonus: float,
     seed: int,
+    over: np.ndarray | None = None,
 ) -> Iterator[TrainingList | Dropped]:
     """Draw one list per query.
 
@@ -34,6 +38,7 @@ def draw_lists(
         settings: Bins, list length, filters, split, domains.
         seed_bonus: In standard deviations of the teacher's scores over the candidates.
         seed: Of the draws; each query draws from its own generator, so order and number of queries do not matter.
+        over: The scores over whose spread labels are rescaled, see `scores_of_many`; none: those of each query.
     """
     domain_of = settings.domain_of
     for found in scored:
@@ -48,7 +53,21 @@ def draw_lists(
                 f"lists.domains: no domain for language {query.language!r} of the corpus; add it to one of "
                 f"{', '.join(settings.domains)}"
             )
-        yield _draw(found, query, domain, settings, seed_bonus, seed)
+        yield _draw(found, query, domain, settings, seed_bonus, seed, over)
+
+
+def scores_of_many(
+    scored: Iterable[ScoredCandidates], queries: Mapping[str, Query], settings: ListsSettings, seed_bonus: float
+) -> np.ndarray:
+    """Scores of the candidates of all queries that are not dropped, as lists are drawn from them: float64 [scores].
+
+    Of more than 10,000 queries about as many are looked at, chosen by a hash of their ids.
+    """
+    share = SPREAD_OVER / max(len(queries), 1) * 2**48
+    looked_at = (found for found in scored if _number(found.query_id) < share)
+    kept = (found for found in looked_at if not _refuse(found, queries[found.query_id], settings.round_trip))
+    every = [_scores(found, queries[found.query_id], seed_bonus) for found in kept]
+    return np.concatenate(every) if every else np.zeros(0)
 
 
 def _refuse(found: ScoredCandidates, query: Query, round_trip: int) -> str | None:
@@ -61,16 +80,28 @@ def _refuse(found: ScoredCandidates, query: Query, round_trip: int) -> str | Non
     return None
 
 
-def _draw(
-    found: ScoredCandidates, query: Query, domain: str, settings: ListsSettings, seed_bonus: float, seed: int
-) -> TrainingList:
+def _scores(found: ScoredCandidates, query: Query, seed_bonus: float) -> np.ndarray:
+    """The teacher's scores in standard deviations, with the seed document's bonus."""
     scores = z_scores(np.asarray(found.teacher))
+    scores[found.doc_ids.index(query.document_id)] += seed_bonus
+    return scores
+
+
+def _draw(
+    found: ScoredCandidates,
+    query: Query,
+    domain: str,
+    settings: ListsSettings,
+    seed_bonus: float,
+    seed: int,
+    over: np.ndarray | None,
+) -> TrainingList:
+    scores = _scores(found, query, seed_bonus)
     place = found.doc_ids.index(query.document_id)
-    scores[place] += seed_bonus
     bins = assign_bins(scores, bin_edges(scores, settings.bins, settings.anchors))
     rng = np.random.default_rng([seed, _number(query.query_id)])
     drawn = stratified_draw(bins, settings.documents, rng, first=place)
-    labels = rescale(scores, settings.rescale)[drawn]
+    labels = rescale(scores, settings.rescale, over)[drawn]
     return TrainingList(
         query.query_id,
         domain,
