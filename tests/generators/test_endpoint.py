@@ -336,6 +336,15 @@ def test_the_budget_in_money_counts_what_was_spent_before() -> None:
     assert "(0.00957 in money)" in said
 
 
+def test_the_limit_of_an_answer_counts_under_its_other_name_too() -> None:
+    extra = {"max_tokens": None, "max_completion_tokens": 500}
+    with asked(lambda *_: Reply(chat("x y", (19, 40))), extra=extra, budget_tokens=600) as (server, generator):
+        # 519 may be spent by each: one at a time, and with 118 spent no third one.
+        answers, _ = written_until_it_stops(generator, 100)
+    assert len([answer for answer in answers if answer.text]) == 2
+    assert server.most_at_once == 1
+
+
 def test_answers_that_tell_no_cost_are_estimated() -> None:
     with asked(lambda *_: Reply(chat("what is it?", tokens=None))) as (_, generator):
         (answer,) = generator.write(requests(1))

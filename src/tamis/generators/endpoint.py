@@ -115,4 +115,7 @@ class EndpointGenerator:
 
 def most_tokens(request: QueryRequest, settings: EndpointSettings) -> Tokens:
     """What sending a request once can cost, rather too much than too little."""
-    return Tokens(estimated_tokens(request.prompt.text) + CHAT_TOKENS, settings.max_tokens, 1)
+    # Some of OpenAI's models want the limit under this name, in `extra` and with `max_tokens: null` beside it.
+    named = settings.extra.get("max_completion_tokens")
+    written = named if isinstance(named, int) else settings.max_tokens
+    return Tokens(estimated_tokens(request.prompt.text) + CHAT_TOKENS, written, 1)
