@@ -1,4 +1,4 @@
-"""A real language model behind llama.cpp's own server, and in this process.
+"""A real language model behind llama.cpp's own server, writing and judging, and in this process.
 
 Needs the package xllamacpp and a GGUF file: the first of demo/models, or the one that TAMIS_TEST_GGUF names.
 """
@@ -14,8 +14,12 @@ from tamis.generators.endpoint import EndpointGenerator
 from tamis.generators.llama import LlamaGenerator
 from tamis.generators.templates import load_prompts
 from tamis.records import Document, Query, Tokens
-from tamis.settings import EndpointSettings, PromptSettings, RequestsSettings
+from tamis.remote.budget import Wording
+from tamis.remote.endpoint import Endpoint
+from tamis.settings import EndpointSettings, JudgeTeacher, PromptSettings, RequestsSettings
 from tamis.stages.queries import Plan, write_queries
+from tamis.teachers.group import Group
+from tamis.teachers.judge import Judge, load_judge_prompt
 from tests.conftest import TOPICS
 
 pytestmark = pytest.mark.slow
@@ -82,6 +86,21 @@ def test_a_path_that_the_server_does_not_know_is_named(url: str, monkeypatch: py
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     with pytest.raises(ModelError, match=r"HTTP 404: .*check queries\.endpoint\.url \(most end with /v1\)"):
         write(url.removesuffix("/v1") + "/v7", "chat")
+
+
+def test_llama_cpps_server_judges(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    teacher = JudgeTeacher(kind="judge", url=url, model="small")
+    protocol = Judge(teacher, load_judge_prompt(None)).protocol
+    groups = [Group("How do I load a kernel module?", (document.text,)) for document in DOCUMENTS]
+    server = Endpoint(teacher, protocol, RequestsSettings(concurrency=2), Tokens(), Wording("", "", "", "", ""))
+    answers = {answer.request: answer for answer in server.ask(groups)}
+    server.close()
+    assert answers.keys() == set(groups)
+    scores = [answers[group].value for group in groups]
+    assert all(score is not None and -50 <= score[0] <= 50 for score in scores)
+    assert len(set(scores)) > 1
+    assert all(answer.tokens.completion == 1 for answer in answers.values())
 
 
 def test_the_same_model_in_this_process_writes_queries(model: Path) -> None:
