@@ -50,28 +50,41 @@ def test_long_work_without_a_terminal_writes_plain_lines(clock: Clock, capsys: p
     ]
 
 
-def test_what_a_cache_answered_at_once_is_soon_no_part_of_the_rate(
+def test_what_a_cache_answered_or_was_prepared_for_all_is_no_part_of_the_rate(
     clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with track("scoring", 100_000) as advance:
+        clock.now += 100
         advance(90_000)
-        for _ in range(2 * RECENT):
+        for _ in range(2):
             clock.now += PLAIN_EVERY
             advance(15)
-    lines = capsys.readouterr().err.splitlines()
-    assert "6,001.0/s" in lines[0]
-    assert lines[-1] == "  scoring: 90,240 of 100,000, 1.0/s, 2 h 43 min left"
+    assert capsys.readouterr().err.splitlines() == [
+        "  scoring: 90,000 of 100,000",
+        "  scoring: 90,015 of 100,000, 1.0/s, 2 h 47 min left",
+        "  scoring: 90,030 of 100,000, 1.0/s, 2 h 47 min left",
+    ]
+
+
+def test_the_rate_is_that_of_the_recent_past(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    with track("scoring", 10_000) as advance:
+        for each in [60] * 10 + [600] * RECENT:
+            clock.now += PLAIN_EVERY
+            advance(each)
+    assert capsys.readouterr().err.splitlines()[-1] == "  scoring: 5,400 of 10,000, 40.0/s, 2 min left"
 
 
 def test_where_nothing_is_done_yet_there_is_no_rate(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
     with track("training", 80) as advance:
         clock.now += PLAIN_EVERY
         advance(0)
-        clock.now += 2 * PLAIN_EVERY
-        advance(1)
+        for _ in range(2):
+            clock.now += 3 * PLAIN_EVERY
+            advance(1)
     assert capsys.readouterr().err.splitlines() == [
         "  training: 0 of 80",
-        "  training: 1 of 80, 1.3/min, 1 h 0 min left",
+        "  training: 1 of 80",
+        "  training: 2 of 80, 1.3/min, 59 min left",
     ]
 
 

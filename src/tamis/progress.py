@@ -15,7 +15,7 @@ PLAIN_EVERY = 15.0
 """Seconds between two plain lines."""
 
 RECENT = 8
-"""Plain lines back from which the rate is taken: what a cache answered at once, or a slow start, is soon forgotten."""
+"""Plain lines over which the rate is taken."""
 
 
 class Advance:
@@ -74,20 +74,24 @@ def track(label: str, total: int) -> Iterator[Advance]:
 
 def _plain(label: str, total: int) -> Callable[[int, str], None]:
     """A function that prints a line now and then: at the end, and every `PLAIN_EVERY` seconds."""
-    start = time.monotonic()
+    start = last = time.monotonic()
     done = 0
-    told = deque([(start, 0)], maxlen=RECENT)
+    seen: deque[tuple[float, int]] = deque(maxlen=RECENT)
 
     def advance(count: int, note: str) -> None:
-        nonlocal done
+        nonlocal done, last
         done += count
         now = time.monotonic()
-        if now - told[-1][0] >= PLAIN_EVERY or (done == total and now - start >= PLAIN_EVERY):
-            then, before = told[0]
+        if done and not seen:  # the first items came with what was prepared for all of them, or from a cache
+            seen.append((now, done))
+        if now - last >= PLAIN_EVERY or (done == total and now - start >= PLAIN_EVERY):
+            then, before = seen[0] if seen else (now, done)
             parts = [f"{done:,} of {total:,}", *_pace(done - before, now - then, total - done), *([note] * bool(note))]
             sys.stderr.write(f"  {label}: {', '.join(parts)}\n")
             sys.stderr.flush()
-            told.append((now, done))
+            last = now
+            if done:
+                seen.append((now, done))
 
     return advance
 
