@@ -54,13 +54,13 @@ def served(
     origins: tuple[str, ...] = (),
     on: Path | None = None,
 ) -> Iterator[Running]:
-    metrics = Metrics()
+    metrics, limits = Metrics(), limits or Limits()
     engines = {}
     for name, model in models.items():
         reranker = model if isinstance(model, Reranker) else Reranker(model)
-        engines[name] = Engine(reranker, queue_pairs, partial(metrics.batch, name))
+        engines[name] = Engine(reranker, queue_pairs, limits.seconds, partial(metrics.batch, name))
     collection = Collection(on) if on else None
-    service = Service(engines, limits or Limits(), Keys(list(keys)), metrics, collection)
+    service = Service(engines, limits, Keys(list(keys)), metrics, collection)
     server = DrainingServer(service, origins)
     listening = listen("127.0.0.1", 0)
     thread = threading.Thread(target=lambda: asyncio.run(server.serve([listening])), daemon=True)

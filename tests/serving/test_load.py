@@ -9,6 +9,7 @@ import signal
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
@@ -114,6 +115,30 @@ def test_a_full_queue_is_told_with_the_time_to_come_again(gated, threads: Thread
         gate.open.set()
         assert first.result().status_code == 200
         assert server.post("/v2/rerank", body(DOCUMENTS[:2])).status_code == 200
+
+
+def test_under_too_much_load_all_that_is_taken_is_answered_in_time_and_the_rest_told_when_to_come(
+    stock_folder: Path, threads: ThreadPoolExecutor
+):
+    reranker = Reranker(stock_folder, token_budget=64)
+    logits = reranker.scorer.logits
+    longest = 3.0
+
+    def slow(rows: Any, *known: Any) -> np.ndarray:
+        time.sleep(sum(row.length for row in rows) / 1000)
+        return logits(rows, *known)
+
+    reranker.scorer.logits = slow  # type: ignore[method-assign]
+    with served({"m": reranker}, Limits(seconds=longest)) as server:
+        server.post("/v2/rerank", body(DOCUMENTS[:4]))  # the rate is known from the first batch on
+        sizes = [DOCUMENTS[:4], DOCUMENTS[:4], DOCUMENTS[:4], [*DOCUMENTS, *DOCUMENTS]]
+        answers = [ask(threads, server, sizes[number % 4]) for number in range(64)]
+        found = [answer.result() for answer in answers]
+    statuses = Counter(answer.status_code for answer in found)
+    assert set(statuses) == {200, 429}
+    assert min(statuses.values()) >= 3
+    assert all(1 <= int(one.headers["retry-after"]) <= 60 for one in found if one.status_code == 429)
+    assert max(one.elapsed.total_seconds() for one in found if one.status_code == 200) <= longest
 
 
 def test_a_client_that_leaves_frees_its_work(gated):

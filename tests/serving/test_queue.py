@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -6,8 +8,8 @@ from hypothesis import strategies as st
 from tamis.serving.queue import OLDEST, FairQueue, Waiting
 
 
-def waiting(lengths: list[int]) -> Waiting:
-    return Waiting([None] * len(lengths), lengths)
+def waiting(lengths: list[int], due: float = math.inf) -> Waiting:
+    return Waiting([None] * len(lengths), lengths, due)
 
 
 LENGTHS = st.lists(st.integers(1, 60), min_size=1, max_size=30)
@@ -61,6 +63,33 @@ def test_no_request_starves_whatever_comes_after_it(before: list[int], large: in
         work += sum(10 * len(places) for _, places in queue.next_batch())
     turns = sum(-(-rows // 4) for rows in [*before, large])
     assert work <= OLDEST * 40 * (turns + 1)
+
+
+@pytest.mark.parametrize("rows", [4, 40, 120, 190])
+@pytest.mark.parametrize("before", [0, 1, 3])
+def test_none_is_late_where_no_more_is_taken_than_fits_into_half_the_time(rows: int, before: int):
+    seconds, now = 4000.0, 0.0  # a token a second
+    queue = FairQueue(40)
+    came: dict[Waiting, float] = {}
+    late: list[float] = []
+
+    def ask(one: Waiting) -> bool:
+        if queue.work + one.work > seconds / 2:
+            return False
+        queue.add(one)
+        came[one] = now
+        return True
+
+    while now < 4 * seconds:
+        for each in range(1 + before):
+            ask(waiting([10] * (rows // (1 + each)), now + 0.8 * seconds))
+        while ask(waiting([10] * 4, now + 0.8 * seconds)):
+            pass
+        now += sum(10 * len(places) for _, places in queue.next_batch(now, 1.0))
+        late += [now - came.pop(one) - seconds for one in list(came) if not one.count]
+    assert len(late) > 100
+    assert max(late) <= 0
+    assert max(now - since for since in came.values()) <= seconds
 
 
 def test_requests_of_like_size_are_served_in_the_order_in_which_they_came():

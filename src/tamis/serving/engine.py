@@ -1,11 +1,13 @@
 """One model behind a queue: requests come from an event loop, one thread tokenises, another one scores batches.
 
 The thread that scores is the only one that touches the weights. A request whose client has left, or whose time is up,
-is taken out of the queue at once; at most one batch is computed for nothing.
+is taken out of the queue at once; at most one batch is computed for nothing. What could not be done in time is refused
+before anything is scored, so that under too much load the work goes into requests that are answered.
 """
 
 import asyncio
 import logging
+import math
 import threading
 import time
 import traceback
@@ -28,6 +30,15 @@ logger = logging.getLogger(__name__)
 
 LONGEST_WAIT = 60
 """Seconds: no client is told to wait longer before its next try."""
+
+TAKEN = 0.5
+"""Share of a request's time that the work before it and its own may take, at the present rate, for it to be taken."""
+
+MEMORY = 0.9
+"""What a batch counts in the rate, for each batch after it: one is slow or fast by what is remembered of its texts."""
+
+IN_TIME = 0.8
+"""Share of a request's time within which the queue sees to it that it is done; the rate is an estimate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +80,15 @@ class Batch:
 class _Job(Waiting):
     """A request in the queue."""
 
-    def __init__(self, rows: Sequence[Any], lengths: Sequence[int], loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(rows, lengths)
+    def __init__(
+        self, rows: Sequence[Any], lengths: Sequence[int], seconds: float, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self.entered = time.monotonic()
+        super().__init__(rows, lengths, self.entered + IN_TIME * seconds)
         self.lengths = lengths
         self.logits = np.full(len(rows), np.nan, np.float32)
         self.loop = loop
         self.done: asyncio.Future[None] = loop.create_future()
-        self.entered = time.monotonic()
         self.begun = 0.0
 
     def finish(self, error: RefusedError | None = None) -> None:
@@ -98,27 +111,35 @@ class Engine:
     Attributes:
         reranker: The model.
         most_pairs: Pairs that may wait at a time, those being scored included.
+        seconds: Within which a request that is taken should be scored.
         pairs: How many do.
     """
 
     def __init__(
-        self, reranker: Reranker, most_pairs: int, watch: Callable[[Batch], None] = lambda batch: None
+        self,
+        reranker: Reranker,
+        most_pairs: int,
+        seconds: float = 60.0,
+        watch: Callable[[Batch], None] = lambda batch: None,
     ) -> None:
         """Start the threads.
 
         Args:
             reranker: The model; nothing else may use it from now on.
             most_pairs: Pairs that may wait at a time.
+            seconds: Within which a request should be scored. Where others wait, one is taken only if all of them and
+                itself need at most half of that at the present rate.
             watch: Told of each batch, on the thread that scores.
         """
         self.reranker = reranker
         self.most_pairs = most_pairs
+        self.seconds = seconds
         self.pairs = 0
         self._watch = watch
         self._queue = FairQueue(reranker.scorer.token_budget)
         self._changed = threading.Condition()
         self._closed = False
-        self._rate = 0.0
+        self._recent = (0.0, 0.0)  # tokens and seconds of the last batches
         self._words = plain_backend(reranker.tokenizer)
         reranker.remember()
         self._tokeniser = ThreadPoolExecutor(1, thread_name_prefix="tokenise")
@@ -130,6 +151,12 @@ class Engine:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    @property
+    def rate(self) -> float:
+        """Tokens a second over the last batches; infinite before the first one."""
+        tokens, seconds = self._recent
+        return tokens / seconds if seconds else math.inf
 
     @property
     def alive(self) -> bool:
@@ -144,10 +171,8 @@ class Engine:
         """
         count = len(asked.documents)
         if self.pairs + count > self.most_pairs:
-            wait = min(max(1, round(self.pairs / self._rate)), LONGEST_WAIT) if self._rate else 1
-            raise RefusedError(
-                "overloaded", f"{self.pairs} pairs wait already, at most {self.most_pairs} may; try again later", wait
-            )
+            wait = self._queue.work / self.rate
+            raise _overloaded(f"{self.pairs} pairs wait already, at most {self.most_pairs} may", wait)
         self.pairs += count
         try:
             return await self._score(asked)
@@ -166,8 +191,9 @@ class Engine:
         cut = [index for index, place in enumerate(places) if shortened[index] or rows[place].cut]
         if cut and not asked.cut:
             raise RefusedError("malformed", f"document {cut[0]} is too long, and truncation was not allowed")
-        job = _Job(rows, [row.length for row in rows], asyncio.get_running_loop())
+        job = _Job(rows, [row.length for row in rows], self.seconds, asyncio.get_running_loop())
         with self._changed:
+            self._check_time(job)
             self._queue.add(job)
             self._changed.notify()
         try:
@@ -180,6 +206,17 @@ class Engine:
         values = logits if asked.raw else bounded(logits, self.reranker.activation)
         tokens = sum(job.lengths[place] for place in places)
         return Scores(values.tolist(), [int(i) for i in order], tokens, cut, job.begun - job.entered)
+
+    def _check_time(self, job: _Job) -> None:
+        """Refuse a request that would wait too long behind others; one that is alone may try.
+
+        Raises:
+            RefusedError: of kind `overloaded`.
+        """
+        seconds = (self._queue.work + job.work) / self.rate
+        if len(self._queue) and seconds > TAKEN * self.seconds:
+            what = f"what waits and this request take about {seconds:.0f} seconds"
+            raise _overloaded(f"{what}, at most {TAKEN * self.seconds:g} may", seconds - TAKEN * self.seconds)
 
     async def _tokenise(self, work: Callable[..., Any], *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._tokeniser, work, *arguments)
@@ -208,7 +245,7 @@ class Engine:
                     self._changed.wait()
                 if self._closed:
                     return
-                batch = self._queue.next_batch()
+                batch = self._queue.next_batch(time.monotonic(), self.rate)
             self._run(batch)
 
     def _run(self, batch: list[tuple[Waiting, list[int]]]) -> None:
@@ -228,9 +265,9 @@ class Engine:
         for job, places in jobs:
             self._give(job, places, logits[offset : offset + len(places)])
             offset += len(places)
-        rate = len(rows) / max(seconds, 1e-6)
-        self._rate = 0.8 * self._rate + 0.2 * rate if self._rate else rate
-        self._watch(Batch(len(rows), sum(row.length for row in rows), seconds, error is not None))
+        tokens = sum(row.length for row in rows)
+        self._recent = (tokens + MEMORY * self._recent[0], seconds + MEMORY * self._recent[1])
+        self._watch(Batch(len(rows), tokens, seconds, error is not None))
 
     def _give(self, job: _Job, places: list[int], logits: np.ndarray) -> None:
         """Write logits down; a request that has all, or one that is not finite, is woken up."""
@@ -250,6 +287,10 @@ class Engine:
             self._changed.notify()
         self._worker.join()
         self._tokeniser.shutdown(cancel_futures=True)
+
+
+def _overloaded(why: str, wait: float) -> RefusedError:
+    return RefusedError("overloaded", f"{why}; try again later", min(max(1, math.ceil(wait)), LONGEST_WAIT))
 
 
 def log_failure(error: Exception, what: str) -> None:

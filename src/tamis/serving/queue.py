@@ -1,5 +1,6 @@
-"""What waits for a model: the rows of several requests, from which batches are drawn fairly."""
+"""What waits for a model: the rows of several requests, from which batches are drawn fairly and in time."""
 
+import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +12,7 @@ SMALLER = 4
 """A request goes before one that came earlier and has at least so many times its tokens."""
 
 OLDEST = 4
-"""One in so many full batches' worth of work is begun by the request that came first, however large it is."""
+"""At least one in so many full batches' worth of work is begun by the request that came first, however large it is."""
 
 
 class Waiting:
@@ -21,12 +22,15 @@ class Waiting:
         rows: What the scorer's `encode` gave, in the order of the request.
         left: How many have no logit yet.
         tokens: Of all its rows, as it came.
+        work: Tokens of those that wait; those in a batch do not.
+        due: When it should be done, on the clock that `FairQueue.next_batch` is told.
     """
 
-    def __init__(self, rows: Sequence[Any], lengths: Sequence[int]) -> None:
+    def __init__(self, rows: Sequence[Any], lengths: Sequence[int], due: float = math.inf) -> None:
         self.rows = rows
         self.left = len(rows)
-        self.tokens = sum(lengths)
+        self.tokens = self.work = sum(lengths)
+        self.due = due
         self._places = sorted(range(len(rows)), key=lambda place: (lengths[place], -place))
         self._lengths = [lengths[place] for place in self._places]
 
@@ -45,6 +49,7 @@ class Waiting:
         end = bisect_right(self._lengths, longest)
         start = max(bisect_left(self._lengths, shortest), end - most)
         taken = self._places[start:end][::-1]
+        self.work -= sum(self._lengths[start:end])
         del self._places[start:end], self._lengths[start:end]
         return taken
 
@@ -54,8 +59,9 @@ class FairQueue:
 
     A batch is begun by the first request: its longest rows, and what fits beside. Rows of others fill it up where they
     are about as long, since padding costs as much as text, and where their request is not several times as large: what
-    fills a batch up takes time from the request that began it. After every three full batches' worth of work that
-    others have begun, the oldest request begins one. Where everything that waits fits into one batch, it becomes one.
+    fills a batch up takes time from the request that began it. The oldest request begins a share of the batches: a
+    quarter, or more where that is needed for all to be done when they are due. Where everything that waits fits into
+    one batch, it becomes one.
     """
 
     def __init__(self, token_budget: int) -> None:
@@ -76,10 +82,19 @@ class FairQueue:
         if waiting in self._waiting:
             self._waiting.remove(waiting)
 
-    def next_batch(self) -> list[tuple[Waiting, list[int]]]:
+    @property
+    def work(self) -> int:
+        """Tokens of all rows that wait."""
+        return sum(waiting.work for waiting in self._waiting)
+
+    def next_batch(self, now: float = 0.0, rate: float = math.inf) -> list[tuple[Waiting, list[int]]]:
         """The rows to score next: of each request that takes part, their places; empty where nothing waits.
 
         Rows × longest row stays within the token budget; a row that is longer travels alone.
+
+        Args:
+            now: Time on the clock of `Waiting.due`.
+            rate: Tokens a second that are scored.
         """
         if not self._waiting:
             return []
@@ -87,14 +102,23 @@ class FairQueue:
         if longest * sum(waiting.count for waiting in self._waiting) <= self.token_budget:
             batch = _fill(self._waiting, 1, longest, self.token_budget // longest)
         else:
-            batch = self._begun_by(self._first())
+            batch = self._begun_by(self._first(self._share(now, rate)))
         self._waiting = [waiting for waiting in self._waiting if waiting.count]
         return batch
 
-    def _first(self) -> Waiting:
+    def _share(self, now: float, rate: float) -> float:
+        """Of all work, what the oldest requests need, each with all before it, for none of them to be late."""
+        share, work = 1 / OLDEST, 0
+        for waiting in self._waiting:
+            work += waiting.work
+            possible = rate * (waiting.due - now)
+            share = max(share, work / possible if possible > work else 1.0)
+        return share
+
+    def _first(self, share: float) -> Waiting:
         """Whose turn it is."""
         first = self._waiting[0]
-        if self._owed >= (OLDEST - 1) * self.token_budget:
+        if self._owed >= (1 / share - 1) * self.token_budget:
             return first
         for waiting in self._waiting:
             if SMALLER * waiting.tokens <= first.tokens:

@@ -119,7 +119,9 @@ def load_engines(folders: Mapping[str, str], settings: Settings, metrics: Metric
         if folder not in by_folder:
             reranker = Reranker(folder, precision=settings.precision)  # type: ignore[arg-type]
             logger.info("model", extra={"facts": {"model": name, "family": reranker.family}})
-            by_folder[folder] = Engine(reranker, settings.queue_pairs, partial(metrics.batch, name))
+            by_folder[folder] = Engine(
+                reranker, settings.queue_pairs, settings.limits.seconds, partial(metrics.batch, name)
+            )
     return {name: by_folder[folder] for name, folder in folders.items()}
 
 
