@@ -53,6 +53,7 @@ def served(
     queue_pairs: int = 4096,
     origins: tuple[str, ...] = (),
     on: Path | None = None,
+    local: bool = True,
 ) -> Iterator[Running]:
     metrics, limits = Metrics(), limits or Limits()
     engines = {}
@@ -61,7 +62,7 @@ def served(
         engines[name] = Engine(reranker, queue_pairs, limits.seconds, partial(metrics.batch, name))
     collection = Collection(on) if on else None
     service = Service(engines, limits, Keys(list(keys)), metrics, collection)
-    server = DrainingServer(service, origins)
+    server = DrainingServer(service, origins, local)
     listening = listen("127.0.0.1", 0)
     thread = threading.Thread(target=lambda: asyncio.run(server.serve([listening])), daemon=True)
     thread.start()

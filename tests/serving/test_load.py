@@ -335,6 +335,48 @@ def test_other_web_pages_may_ask_only_where_they_are_named(stock_folder: Path):
             assert answer.headers.get("access-control-allow-origin") == allowed
 
 
+def test_a_web_page_reads_nothing_by_a_name_that_it_leads_here(stock_folder: Path):
+    """DNS rebinding: the page's own name gets the address 127.0.0.1, and its browser sends that name as the host."""
+    own = [
+        "localhost",
+        "localhost:8000",
+        "LOCALHOST:1",
+        "shop.localhost:8000",
+        "127.0.0.1:8000",
+        "[::1]:8000",
+        "10.0.0.2",
+    ]
+    others = ["elsewhere.example", "elsewhere.example:8000", "localhost.example", "127.0.0.1.example:80", "a b"]
+
+    def statuses(server: Running, hosts: list[str], **headers: str) -> set[int]:
+        asked = [headers | {"host": host} for host in hosts]
+        found = {server.client.get("/v1/models", headers=one).status_code for one in asked}
+        return found | {server.client.post("/v2/rerank", json=body(["a"]), headers=one).status_code for one in asked}
+
+    with served({"m": stock_folder}) as server:
+        assert statuses(server, own) == {200}
+        assert statuses(server, others) == {403}
+        assert server.client.get("/health", headers={"host": others[0]}).status_code == 200
+        refused = server.client.post("/v2/rerank", json=body(["a"]), headers={"host": others[0]})
+        assert refused.json()["message"].startswith(
+            "this server has no keys and answers to localhost and addresses only"
+        )
+    with served({"m": stock_folder}, keys=("one",)) as server:  # which no page knows
+        assert statuses(server, own + others, authorization="Bearer one") == {200}
+    with served({"m": stock_folder}, local=False) as server:
+        assert statuses(server, own + others) == {200}
+
+
+def test_refused_requests_are_counted(stock_folder: Path):
+    with served({"m": stock_folder}, keys=("one",)) as server:
+        server.post("/v2/rerank", body(["a"]))
+        counted = server.get("/metrics", authorization="Bearer one").text
+        assert 'tamis_requests_total{dialect="cohere",model="",status="401"} 1.0' in counted
+        described = server.get("/openapi.json", authorization="Bearer one").json()
+        assert described["security"] == [{"key": []}]
+        assert described["paths"]["/health"]["get"]["security"] == []
+
+
 def test_no_text_is_in_the_logs(stock_folder: Path):
     said = io.StringIO()
     log_to(said)
@@ -355,7 +397,7 @@ def test_a_signal_lets_what_is_under_way_finish_and_then_ends_the_server(gated, 
     reranker, gate = gated
     with Engine(reranker, 4096) as engine, listen("127.0.0.1", 0) as listening:
         service = Service({"m": engine}, Limits(), Keys([]), Metrics())
-        server = DrainingServer(service, ())
+        server = DrainingServer(service, (), local=True)
         running = threads.submit(asyncio.run, server.serve([listening]))
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
         first = threads.submit(httpx2.post, f"{url}/v2/rerank", json=body(DOCUMENTS), timeout=20)

@@ -105,7 +105,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def server(stock_folder: Path, warm_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     folder = write_beir(tmp_path_factory.mktemp("playground") / "faq")
-    with served({"stock": stock_folder, "warm": warm_folder}, on=folder) as running:
+    with served({"stock": stock_folder, "warm": warm_folder}, on=folder, local=False) as running:  # by other names, too
         yield running
 
 

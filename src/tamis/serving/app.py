@@ -101,7 +101,6 @@ class Service:
         """Answer one of the dialects' paths."""
         facts, path = request.state.facts, path_of(request)
         dialect = PATHS[path][0]
-        facts["dialect"] = dialect.name
         facts["bytes"] = 0
         whole = False
         self.under_way += 1
@@ -215,17 +214,19 @@ class Service:
 
     async def described(self, request: Request) -> Response:
         """The interface's description."""
-        return JSONResponse(describe())
+        return JSONResponse(describe(len(self.keys) > 0))
 
 
-def create_app(service: Service, origins: Sequence[str] = ()) -> Starlette:
+def create_app(service: Service, origins: Sequence[str] = (), local: bool = False) -> Starlette:
     """The application.
 
     Args:
         service: What answers.
         origins: Web pages that may ask from a browser; none by default.
+        local: Whether only this machine reaches it; it is then asked by its own names, or with a key.
     """
-    middleware = [Middleware(Guard, keys=service.keys, metrics=service.metrics)]
+    own_names = local and not len(service.keys)
+    middleware = [Middleware(Guard, keys=service.keys, metrics=service.metrics, own_names=own_names)]
     if origins:
         allowed = Middleware(
             CORSMiddleware,

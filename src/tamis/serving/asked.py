@@ -7,7 +7,7 @@ from typing import Literal
 from tamis.models.serializer import Document
 
 Kind = Literal[
-    "malformed", "empty", "too large", "unknown model", "not found", "wrong method", "unauthorized",
+    "malformed", "empty", "too large", "unknown model", "not found", "wrong method", "unauthorized", "forbidden",
     "overloaded", "draining", "too slow", "too late", "failed",
 ]  # fmt: skip
 
@@ -19,6 +19,7 @@ STATUS: dict[Kind, int] = {
     "not found": 404,
     "wrong method": 405,
     "unauthorized": 401,
+    "forbidden": 403,
     "overloaded": 429,
     "draining": 503,
     "too slow": 408,

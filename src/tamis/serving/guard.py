@@ -17,6 +17,7 @@ from tamis.serving.dialects.choosing import PATHS
 from tamis.serving.dialects.dialect import Dialect
 from tamis.serving.dialects.vllm import VLLM_RERANK
 from tamis.serving.engine import log_failure
+from tamis.serving.hosts import is_own_name
 from tamis.serving.keys import Keys
 from tamis.serving.metrics import Metrics
 
@@ -35,10 +36,11 @@ LEFT = 499
 class Guard:
     """Around every request: its id, its key, its line in the log, and an answer whatever goes wrong."""
 
-    def __init__(self, app: ASGIApp, keys: Keys, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, keys: Keys, metrics: Metrics, own_names: bool) -> None:
         self._app = app
         self._keys = keys
         self._metrics = metrics
+        self._own_names = own_names
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -47,6 +49,8 @@ class Guard:
             return
         request = Request(scope, receive)
         facts: dict[str, Any] = {"request_id": _request_id(request), "begun": time.monotonic()}
+        if path_of(request) in PATHS:
+            facts["dialect"] = _dialect(request).name
         request.state.facts = facts
         status = LEFT
 
@@ -70,11 +74,21 @@ class Guard:
             self._note(request, facts, status)
 
     def _within(self, request: Request) -> ASGIApp:
-        allowed = path_of(request) in OPEN_PATHS or self._keys.accept(request.headers.get("authorization", ""))
-        if allowed:
+        refused = self._refused(request)
+        if refused is None:
             return self._app
-        refused = RefusedError("unauthorized", "invalid api token; send Authorization: Bearer KEY")
         return refusal(_dialect(request), refused, request.state.facts["request_id"], close=request.method != "GET")
+
+    def _refused(self, request: Request) -> RefusedError | None:
+        if path_of(request) in OPEN_PATHS:
+            return None
+        if not self._keys.accept(request.headers.get("authorization", "")):
+            return RefusedError("unauthorized", "invalid api token; send Authorization: Bearer KEY")
+        host = request.headers.get("host", "")
+        if self._own_names and not is_own_name(host):
+            what = f"this server has no keys and answers to localhost and addresses only, not to {host[:100]!r}"
+            return RefusedError("forbidden", f"{what}; set keys, or let your proxy send another Host")
+        return None
 
     def _note(self, request: Request, facts: dict[str, Any], status: int) -> None:
         seconds = time.monotonic() - facts.pop("begun")

@@ -6,10 +6,12 @@ from pydantic import TypeAdapter
 
 from tamis import __version__
 from tamis.serving.dialects.choosing import PATHS
+from tamis.serving.guard import OPEN_PATHS
 
 REFUSALS = {
     "400": "Nothing to rank, or (vLLM) a body that is not understood",
     "401": "No key, or a wrong one",
+    "403": "The server has no keys, and is asked by a name that another machine could have",
     "404": "No such model",
     "408": "The body came too slowly",
     "413": "The body is too large",
@@ -21,8 +23,12 @@ REFUSALS = {
 }
 
 
-def describe() -> dict[str, Any]:
-    """An OpenAPI 3.1 document."""
+def describe(keys: bool) -> dict[str, Any]:
+    """An OpenAPI 3.1 document.
+
+    Args:
+        keys: Whether requests need a key.
+    """
     dialects = {dialect.name: dialect for of_path in PATHS.values() for dialect in of_path}
     inputs = [(f"{name} body", "validation", TypeAdapter(of.body)) for name, of in dialects.items()]
     outputs = [(f"{name} answer", "serialization", TypeAdapter(of.answer_type)) for name, of in dialects.items()]
@@ -54,10 +60,13 @@ def describe() -> dict[str, Any]:
         "/openapi.json": "This description",
     }.items():
         paths[path] = {"get": {"summary": what, "responses": {"200": {"description": what}}}}
+    for path in OPEN_PATHS:
+        paths[path]["get"]["security"] = []
     return {
         "openapi": "3.1.0",
         "info": {"title": "tamis", "version": __version__},
         "paths": paths,
+        "security": [{"key": []}] if keys else [],
         "components": {
             "schemas": definitions.get("$defs", {}),
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},

@@ -1,7 +1,6 @@
 """From a command's words to a running server, and to its end: what is under way is answered first."""
 
 import asyncio
-import ipaddress
 import logging
 import os
 import signal
@@ -21,6 +20,7 @@ from tamis.models.reranker import Reranker
 from tamis.serving.app import Limits, Service, create_app
 from tamis.serving.connection import Connection
 from tamis.serving.engine import Engine
+from tamis.serving.hosts import is_loopback
 from tamis.serving.keys import Keys, read_keys
 from tamis.serving.logs import log_to
 from tamis.serving.metrics import Metrics
@@ -86,7 +86,7 @@ def serve(models: Sequence[str], settings: Settings) -> None:
             open_things.callback(engine.close)
         _announce(listening, settings, keys, list(folders))
         service = Service(engines, settings.limits, keys, metrics, collection)
-        DrainingServer(service, settings.origins).run(sockets=[listening])
+        DrainingServer(service, settings.origins, is_loopback(settings.host)).run(sockets=[listening])
     logger.info("stopped")
 
 
@@ -142,24 +142,16 @@ def listen(host: str, port: int) -> socket.socket:
     return listening
 
 
-def is_loopback(host: str) -> bool:
-    """Whether an address is reached from this machine only."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 class DrainingServer(uvicorn.Server):
     """uvicorn, but for the first signal: new requests are refused, those under way answered, then it stops.
 
     A second signal stops it at once.
     """
 
-    def __init__(self, service: Service, origins: Sequence[str]) -> None:
+    def __init__(self, service: Service, origins: Sequence[str], local: bool) -> None:
         super().__init__(
             uvicorn.Config(
-                create_app(service, origins),
+                create_app(service, origins, local),
                 http=Connection,  # and no other parser, loop or protocol because of what else is installed
                 loop="asyncio",
                 ws="none",

@@ -9,6 +9,7 @@ from tamis.serving.dialects.dialect import Body, CountOrAll, Dialect, Given, Tex
 
 ERROR_TYPES = {
     400: "BadRequestError",
+    403: "ForbiddenError",
     404: "NotFoundError",
     405: "MethodNotAllowedError",
     408: "TimeoutError",
