@@ -259,6 +259,32 @@ def test_bodies_on_their_way_are_bounded_together(stock_folder: Path):
         assert server.post("/v2/rerank", body(["x" * 500])).status_code == 200
 
 
+@pytest.mark.parametrize("kind", ["warm_folder", "stock_folder"])
+def test_long_documents_are_tokenised_a_few_at_a_time(kind: str, request):
+    """Small requests wait for what is tokenised at once, whatever a large one holds."""
+    offline = Reranker(request.getfixturevalue(kind))
+    reranker = Reranker(request.getfixturevalue(kind))
+    tokenised: list[list[int]] = []
+    encode = reranker.scorer.encode
+
+    def watched(pairs: Any, *more: Any) -> Any:
+        tokenised.append([len(document) for _, document in pairs])
+        return encode(pairs, *more)
+
+    reranker.scorer.encode = watched  # type: ignore[method-assign]
+    texts = [f"{number} {DOCUMENTS[number % len(DOCUMENTS)]} {'x ' * 60_000}" for number in range(8)]
+    with served({"m": reranker}) as server:
+        answer = server.post("/v2/rerank", body(texts) | {"max_tokens_per_doc": 4096})
+        plain = server.post("/v2/rerank", body(texts))
+    assert len(tokenised) == 6
+    assert max(map(sum, tokenised)) <= 400_000
+    assert answer.headers["x-truncated-docs"] == plain.headers["x-truncated-docs"] == "8"
+    scores = {hit["index"]: hit["relevance_score"] for hit in answer.json()["results"]}
+    assert [scores[place] for place in range(8)] == pytest.approx(
+        offline.predict([(QUERIES[0], text) for text in texts]), abs=1e-5
+    )
+
+
 def test_bodies_are_bounded_together_until_they_are_answered(gated, threads: ThreadPoolExecutor):
     """Their texts are in memory as long as they wait for the model, however few pairs they are."""
     reranker, gate = gated

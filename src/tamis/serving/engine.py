@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Self
 
 import numpy as np
@@ -23,10 +24,14 @@ from tamis.errors import InputError
 from tamis.formulas.ranking import rank_order, tie_key
 from tamis.models.reranker import Reranker, bounded, check_pairs
 from tamis.models.rows import SLICE, Pair, plain_backend
+from tamis.models.serializer import Apart
 from tamis.serving.asked import Asked, RefusedError
 from tamis.serving.queue import FairQueue, Waiting
 
 logger = logging.getLogger(__name__)
+
+CHARACTERS = 400_000
+"""Of documents tokenised at once, some tenths of a second's work: the small requests behind wait for it."""
 
 LONGEST_WAIT = 60
 """Seconds: no client is told to wait longer before its next try."""
@@ -141,6 +146,8 @@ class Engine:
         self._closed = False
         self._recent = (0.0, 0.0)  # tokens and seconds of the last batches
         self._words = plain_backend(reranker.tokenizer)
+        text = reranker.serializer
+        self._most_tokens = max(text.query_tokens, text.document_tokens) if isinstance(text, Apart) else text.max_tokens
         reranker.remember()
         self._tokeniser = ThreadPoolExecutor(1, thread_name_prefix="tokenise")
         self._worker = threading.Thread(target=self._work, name="score", daemon=True)
@@ -182,11 +189,10 @@ class Engine:
             self.pairs -= count
 
     async def _score(self, asked: Asked) -> Scores:
-        pairs, shortened, unique, rows = await self._tokenise(self._begin, asked)
-        for start in range(SLICE, len(unique), SLICE):  # others are tokenised in between, and a cancelled one stops
-            part = unique[start : start + SLICE]
+        pairs, shortened, parts, rows = await self._tokenise(self._begin, asked)
+        for part in parts[1:]:  # others are tokenised in between, and a cancelled one stops
             rows += await self._tokenise(self.reranker.scorer.encode, part, asked.instruction)
-        row_of = {pair: place for place, pair in enumerate(unique)}
+        row_of = {pair: place for place, pair in enumerate(chain.from_iterable(parts))}
         places = [row_of[pair] for pair in pairs]
         cut = [index for index, place in enumerate(places) if shortened[index] or rows[place].cut]
         if cut and not asked.cut:
@@ -221,19 +227,19 @@ class Engine:
     async def _tokenise(self, work: Callable[..., Any], *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._tokeniser, work, *arguments)
 
-    def _begin(self, asked: Asked) -> tuple[list[Pair], list[bool], list[Pair], list[Any]]:
-        """Pairs of plain texts, cut to the request's own limits; which of them were; each once; rows of the first."""
+    def _begin(self, asked: Asked) -> tuple[list[Pair], list[bool], list[list[Pair]], list[Any]]:
+        """Pairs of plain texts, cut to the limits asked for; which were; each once, in parts; the first rows."""
         pairs, shortened = [], []
         queries = {query: self._shorten(query, asked.query_tokens) for query in set(asked.queries)}
         for query, document in check_pairs(asked.pairs(), self.reranker.serializer.title):
             shorter = queries[query], self._shorten(document, asked.document_tokens)
             pairs.append(shorter)
             shortened.append(shorter != (query, document))
-        unique = sorted(set(pairs))
-        return pairs, shortened, unique, self.reranker.scorer.encode(unique[:SLICE], asked.instruction)
+        parts = _parts(sorted(set(pairs)))
+        return pairs, shortened, parts, self.reranker.scorer.encode(parts[0], asked.instruction)
 
     def _shorten(self, text: str, tokens: int | None) -> str:
-        if tokens is None:
+        if tokens is None or tokens >= self._most_tokens:  # the model itself cuts there: Cohere's clients send 4,096
             return text
         ends = [end for _, end in self._words.encode(text, add_special_tokens=False).offsets]
         return text[: ends[tokens - 1]] if len(ends) > tokens else text
@@ -291,6 +297,19 @@ class Engine:
 
 def _overloaded(why: str, wait: float) -> RefusedError:
     return RefusedError("overloaded", f"{why}; try again later", min(max(1, math.ceil(wait)), LONGEST_WAIT))
+
+
+def _parts(pairs: Sequence[Pair]) -> list[list[Pair]]:
+    """Pairs as they are tokenised at once: up to `SLICE` of them and `CHARACTERS` of their documents, or one."""
+    parts: list[list[Pair]] = [[]]
+    size = 0
+    for pair in pairs:
+        size += len(pair[1])
+        if parts[-1] and (len(parts[-1]) == SLICE or size > CHARACTERS):
+            parts.append([])
+            size = len(pair[1])
+        parts[-1].append(pair)
+    return parts
 
 
 def log_failure(error: Exception, what: str) -> None:
