@@ -26,7 +26,7 @@ from tamis.serving.logs import log_to
 from tests.serving.running import Running, served
 
 BODY: dict[str, Any] = {"model": "m", "query": "How do I add a user?", "documents": ["one", "two"]}
-HEAD = b"POST /v2/rerank HTTP/1.1\r\nhost: a\r\n"
+HEAD = b"POST /v2/rerank HTTP/1.1\r\nhost: localhost\r\n"
 
 
 def until(condition: Callable[[], bool], seconds: float = 10) -> None:
