@@ -57,3 +57,19 @@ def test_its_figures_are_those_of_the_same_texts_in_a_folder(folder, warm_folder
 def test_a_name_that_it_does_not_know_and_one_without_questions(folder, tmp_path, name, message):
     found = tamis("evaluate", "--on", f"irds:{name}", "--out", tmp_path / "out")
     assert found.complaint == f"--on irds:{name}: {message}"
+
+
+def test_texts_that_cannot_be_fetched_are_one_line(folder, tmp_path):
+    import ir_datasets
+    from ir_datasets.datasets.base import Dataset
+    from ir_datasets.formats import TrecQrels, TsvDocs, TsvQueries
+    from ir_datasets.util import LocalDownload
+
+    gone = LocalDownload(tmp_path / "gone")
+    ir_datasets.registry.register(
+        "tamis-local/gone", Dataset(TsvDocs(gone), TsvQueries(gone), TrecQrels(gone, {1: "relevant"}))
+    )
+    found = tamis("evaluate", "--on", "irds:tamis-local/gone", "--out", tmp_path / "out")
+    assert found.status == 2
+    assert found.complaint.startswith("--on irds:tamis-local/gone: ir_datasets cannot read tamis-local/gone (")
+    assert found.complaint.endswith("); it fetches what is not in ~/.ir_datasets")

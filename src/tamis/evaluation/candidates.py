@@ -55,9 +55,9 @@ class Wanted:
     """Which first stages are asked, and how.
 
     Attributes:
-        names: Some of `FIRST_STAGES`, `full`, and those that `given` names.
+        names: Some of `FIRST_STAGES`, `full`, those that come with a set, and those that `given` names.
         given: Files of TREC runs by name.
-        depth: Candidates of a question at most; a full ranking has them all.
+        depth: Candidates of a question at most; a full ranking and the lists that come with a set keep all.
         languages: Which documents a question searches.
         encoder: For dense and hybrid.
     """
@@ -84,7 +84,7 @@ def find(judged: JudgedSet, wanted: Wanted, items: ItemStore) -> dict[str, Found
         if name == FULL:
             found[name] = _everything(judged, wanted.languages)
         elif name in judged.given:
-            found[name] = {q: _head(c, wanted.depth) for q, c in judged.given[name].items()}
+            found[name] = judged.given[name]
         elif name in wanted.given and (file := run_file(wanted.given[name], judged.name)):
             found[name] = {q: _head(c, wanted.depth) for q, c in checked_run(file, judged).items()}
     return {name: found[name] for name in wanted.names if name in found}

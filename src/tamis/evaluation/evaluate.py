@@ -22,7 +22,7 @@ from tamis.evaluation.reading import read_sets
 from tamis.evaluation.report import write_evaluation_report
 from tamis.evaluation.samples import Samples, sample_questions
 from tamis.evaluation.scores import Model, cost_of, model_of, read_logits, saw_documents, score_missing
-from tamis.evaluation.sets import JudgedSet
+from tamis.evaluation.sets import TASK, JudgedSet
 from tamis.formats.qrels import write_qrels
 from tamis.formats.trec import by_rank, write_ranking
 from tamis.formulas.measures import Ranking
@@ -146,7 +146,9 @@ def _measured(
 ) -> Iterator[Measured]:
     """Every system of a set; each run is written as it is measured."""
     stages = find(judged, wanted, items)
-    unknown = [name for name in wanted.names if name not in stages and name not in wanted.given]
+    # Beside a task with candidates of its own there may be sets without.
+    known_elsewhere = {*wanted.given, *([TASK] if stages else [])}
+    unknown = [name for name in wanted.names if name not in stages and name not in known_elsewhere]
     if unknown:
         known = ", ".join((*FIRST_STAGES, *judged.given))
         raise SettingsError(f"--first {unknown[0]}: no such first stage; expected {known} or NAME=FILE")

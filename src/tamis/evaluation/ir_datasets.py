@@ -1,12 +1,14 @@
 """Sets of ir_datasets, where that package is installed and has fetched them."""
 
 from pathlib import Path
+from typing import Any
 
 from tamis.errors import InputError, MissingPartError
 from tamis.evaluation.sets import Asked, JudgedSet, join_set
 from tamis.formats.fields import UNKNOWN_LANGUAGE
 from tamis.formats.qrels import Judgement
 from tamis.records import Document
+from tamis.text import clip
 
 
 def read_ir_dataset(source: str, name: str) -> JudgedSet:
@@ -32,6 +34,16 @@ def read_ir_dataset(source: str, name: str) -> JudgedSet:
         raise InputError(
             f"--on {source}: ir_datasets knows no {name!r}; `ir_datasets list` shows what it knows"
         ) from None
+    try:
+        return _joined(source, name, dataset)
+    except OSError as error:  # of a download, too
+        raise InputError(
+            f"--on {source}: ir_datasets cannot read {name} ({clip(str(error), 160)}); it fetches what is not in "
+            "~/.ir_datasets"
+        ) from None
+
+
+def _joined(source: str, name: str, dataset: Any) -> JudgedSet:
     for part in ("docs", "queries", "qrels"):
         if not getattr(dataset, f"has_{part}")():
             raise InputError(f"--on {source}: {name} has no {part}; name one of its splits, as in beir/scifact/test")

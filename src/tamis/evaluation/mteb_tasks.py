@@ -8,54 +8,60 @@ from typing import Any
 import numpy as np
 
 from tamis.errors import InputError, MissingPartError
-from tamis.evaluation.sets import Asked, JudgedSet, join_set
+from tamis.evaluation.sets import TASK, Asked, JudgedSet, join_set
 from tamis.formats.fields import UNKNOWN_LANGUAGE
 from tamis.formats.qrels import Judgement
 from tamis.records import Candidates, Document
 from tamis.stages.candidates import rank_candidates
-
-TASK = "task"
-"""First stage of the candidates that a reranking task brings."""
+from tamis.text import clip
 
 
 def read_mteb_task(source: str, name: str) -> list[JudgedSet]:
-    """Load a task by its name.
+    """Load a task by its name: a set for each subset and split of it.
+
+    The candidates that a reranking task brings become the first stage `task`; no order among them is known, so that
+    chance decides it.
 
     Args:
         source: As it was given, for messages.
-        name: As mteb calls it.
+        name: As mteb calls it; with `:SUBSET` behind it, that subset alone.
 
     Raises:
         MissingPartError: mteb is not installed.
-        InputError: mteb knows no such task, or it is none of retrieval or reranking.
+        InputError: mteb knows no such task or subset, it is none of retrieval or reranking, or its data is not to be
+            had here.
     """
     try:
         import mteb
+        from mteb.abstasks.retrieval import AbsTaskRetrieval
     except ImportError:
         raise MissingPartError(f"--on {source}: mteb is not installed; pip install 'tamis[mteb]'") from None
+    name, _, subset = name.partition(":")
     try:
         task = mteb.get_task(name)
     except KeyError:
         raise InputError(f"--on {source}: mteb knows no task {name!r}") from None
-    return sets_of_task(source, task)
-
-
-def sets_of_task(source: str, task: Any) -> list[JudgedSet]:
-    """A set for each subset and split of a task of mteb's retrieval form.
-
-    The candidates that a reranking task brings become the first stage `task`; no order among them is known, so that
-    chance decides it.
-    """
-    task.load_data()
-    if not isinstance(getattr(task, "dataset", None), Mapping):
-        raise InputError(f"--on {source}: {task.metadata.name} is no retrieval or reranking task")
+    if not isinstance(task, AbsTaskRetrieval):
+        raise InputError(f"--on {source}: {name} is no retrieval or reranking task")
+    if subset and subset not in task.metadata.hf_subsets:
+        raise InputError(f"--on {source}: {name} has no subset {subset!r}; it has {', '.join(task.metadata.hf_subsets)}")
+    if subset:
+        task = mteb.get_task(name, hf_subsets=[subset])
+    try:
+        task.load_data()
+    except OSError as error:  # of the hub, too
+        raise InputError(
+            f"--on {source}: mteb cannot load {name} ({clip(str(error), 160)}); it needs a model hub, or a machine "
+            "that has loaded it before"
+        ) from None
     return list(_sets(source, task))
 
 
 def _sets(source: str, task: Any) -> Iterator[JudgedSet]:
+    several = len(task.metadata.hf_subsets) > 1
     for subset, splits in task.dataset.items():
         for split in task.metadata.eval_splits:
-            parts = [task.metadata.name, *([subset] if len(task.dataset) > 1 else [])]
+            parts = [task.metadata.name, *([subset] if several else [])]
             name = "-".join([*parts, *([split] if len(task.metadata.eval_splits) > 1 else [])])
             yield _joined(source, name, splits[split], _language(task, subset))
 

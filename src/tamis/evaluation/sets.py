@@ -14,6 +14,9 @@ from tamis.records import Candidates, Document
 from tamis.retrievers.shelf import Languages
 from tamis.stages.evaluate import Question
 
+TASK = "task"
+"""First stage of the candidates that a reranking task brings."""
+
 
 class Asked(NamedTuple):
     """A query of a set, before it is known whether it is judged; see `Question`."""
