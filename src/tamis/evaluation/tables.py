@@ -11,7 +11,7 @@ from rich.table import Table
 
 from tamis.evaluation.comparing import Change, Comparison, Place
 from tamis.evaluation.figures import GROUPINGS
-from tamis.evaluation.paper import COLUMNS, PaperRow
+from tamis.evaluation.paper import COLUMNS, TIES, PaperRow
 from tamis.formulas.significance import holm
 from tamis.text import clip
 
@@ -160,7 +160,7 @@ def _millions(count: int) -> str:
 
 def print_paper(rows: Sequence[PaperRow]) -> None:
     """Print the paper's table, in points, with how many sets of a column are there where it is not complete."""
-    caption = "A mean needs all sets of its column; where some are missing, it says how many are there."
+    caption = f"A mean needs all sets of its column; where some are missing, it says how many are there. {TIES}"
     table = Titled(
         "as in arXiv 2606.19037, points: nDCG@10; of the tasks of MTEB their main scores",
         [*COLUMNS, "mean", ""],
