@@ -12,6 +12,7 @@ import pytest
 from tests.commands import Outcome, manifests, tamis, write_recipe
 from tests.conftest import tiny_recipe, write_beir
 from tests.merging.siblings import sibling
+from tests.schemas import complaints, keys
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +48,9 @@ def test_a_run_says_what_each_stage_kept_and_where_the_model_lies(outcome: Outco
 
 def test_the_results_file_holds_figures_seconds_and_memory(outcome: Outcome, base: Path) -> None:
     results = json.loads((base / "new" / "results.json").read_text(encoding="utf-8"))
+    assert complaints("run", results) == []
+    page = Path("docs/results.md").read_text(encoding="utf-8")
+    assert [key for key in keys("run") if f"`{key}`" not in page] == []
     found = manifests(base / "run").values()
     assert results["seconds"] == pytest.approx(sum(manifest["seconds"] for manifest in found), abs=0.1)
     assert results["peak_memory_bytes"] == max(manifest["peak_memory_bytes"] for manifest in found)

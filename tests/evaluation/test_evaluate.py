@@ -18,6 +18,7 @@ from tamis.evaluation.reading import read_sets
 from tamis.formulas.overlap import content_sample
 from tests.commands import Outcome, tamis
 from tests.conftest import TOPICS, write_beir
+from tests.schemas import complaints, keys
 
 MODELS = ("warm", "stock")
 
@@ -75,6 +76,14 @@ def test_every_figure_is_what_ir_measures_finds_in_the_run_files(base, results):
         run = list(ir_measures.read_trec_run(str(base / "out" / "sets" / "set" / "runs" / f"{name}.trec")))
         theirs = ir_measures.calc_aggregate([ir_measures.parse_measure(m) for m in results["measures"]], qrels, run)
         assert found["figures"][name] == pytest.approx({str(m): value for m, value in theirs.items()}, abs=1e-9)
+
+
+def test_results_are_as_their_schema_and_the_page_of_it_say(results):
+    assert complaints("evaluation", results) == []
+    assert complaints("evaluation", results | {"more": 1}) != []
+    page = Path("docs/results.md").read_text(encoding="utf-8").partition("## Of `tamis evaluate`")[2]
+    shared = keys("evaluation") & keys("run")  # described above, with a run's
+    assert [key for key in keys("evaluation") - shared if f"`{key}`" not in page.replace("…", "")] == []
 
 
 def test_the_table_of_questions_holds_the_same_figures(base, results):
@@ -224,6 +233,7 @@ def test_splits_full_rankings_and_the_matrix_of_languages(base, stock_folder):
     found = tamis("evaluate", f"m={stock_folder}", "--on", f"{base / 'set'}:dev", "--full", "--out", base / "dev")
     assert found.status == 0
     results = json.loads((base / "dev" / "results.json").read_text(encoding="utf-8"))
+    assert complaints("evaluation", results) == []
     own = results["sets"]["set-dev"]
     assert own["questions"] == 1
     run = (base / "dev" / "sets" / "set-dev" / "runs" / "m@full.trec").read_text().splitlines()
