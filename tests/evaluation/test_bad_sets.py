@@ -102,7 +102,24 @@ def test_compressed_sets_are_read(folder, evaluate):
     qrels = (folder / "qrels" / "test.tsv").read_bytes()
     (folder / "qrels" / "test.tsv.zst").write_bytes(pa.Codec("zstd").compress(qrels, asbytes=True))
     (folder / "qrels" / "test.tsv").unlink()
+    queries = (folder / "queries.jsonl").read_bytes()
+    (folder / "queries.jsonl.zst").write_bytes(pa.Codec("zstd").compress(queries, asbytes=True))
+    (folder / "queries.jsonl").unlink()
     assert evaluate().status == 0
+
+
+@pytest.mark.parametrize("ending", ["gz", "zst"])
+def test_runs_are_read_compressed_and_a_cut_one_is_refused(evaluate, tmp_path, ending):
+    plain = "".join(f"q/en/{n} Q0 en/{n} 1 2 t\n" for n in range(10)).encode()
+    packed = gzip.compress(plain) if ending == "gz" else pa.Codec("zstd").compress(plain, asbytes=True)
+    file = tmp_path / f"other.trec.{ending}"
+    file.write_bytes(packed)
+    assert evaluate("--run", f"other={file}").status == 0
+    file.write_bytes(packed[: len(packed) // 2])
+    found = evaluate("--run", f"other={file}")
+    assert found.status == 2
+    assert found.complaint.startswith(str(file))
+    assert "cannot be read: " in found.complaint
 
 
 def test_an_empty_query_and_a_folder_that_is_no_set(folder, evaluate, tmp_path):

@@ -1,13 +1,20 @@
 """TREC runs: scores rank, ties are broken by hash, and whatever is wrong is named by its line."""
 
 import gzip
+import importlib.util
+import json
+import os
 import random
+import subprocess
+import sys
 
+import ir_measures
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tamis.errors import InputError
+from tamis.formats.qrels import write_qrels
 from tamis.formats.trec import by_rank, read_run, write_run
 from tamis.formulas.ranking import tie_key
 from tamis.records import Candidates
@@ -84,7 +91,6 @@ def test_what_is_written_is_read_back(tmp_path_factory):
 
 
 def test_the_scores_are_what_trec_eval_reads(tmp_path):
-    ir_measures = pytest.importorskip("ir_measures")
     write_run(tmp_path / "a.trec", [by_rank("q", ["b", "a", "c"])], "ours")
     assert (tmp_path / "a.trec").read_text().splitlines()[0] == "q\tQ0\tb\t1\t-1\tours"
     read = list(ir_measures.read_trec_run(str(tmp_path / "a.trec")))
@@ -93,3 +99,30 @@ def test_the_scores_are_what_trec_eval_reads(tmp_path):
         ("q", "a", -2),
         ("q", "c", -3),
     ]
+
+
+RANX = """
+import json, sys, ranx
+qrels, run = ranx.Qrels.from_file(sys.argv[1], kind="trec"), ranx.Run.from_file(sys.argv[2], kind="trec")
+print(json.dumps({name: float(value) for name, value in ranx.evaluate(qrels, run, ["ndcg@10", "mrr", "map"]).items()}))
+"""
+
+
+@pytest.mark.skipif(importlib.util.find_spec("ranx") is None, reason="ranx is not installed")
+def test_ranx_reads_what_trec_eval_reads(tmp_path):
+    rng = random.Random(3)
+    grades = {f"q{q}": {f"d{d}": rng.randint(0, 2) for d in range(10)} for q in range(5)}
+    ranked = [by_rank(q, rng.sample([*judged, *(f"x{n}" for n in range(10))], 15)) for q, judged in grades.items()]
+    files = (tmp_path / "a.qrels", tmp_path / "a.trec")
+    write_qrels(files[0], grades)
+    write_run(files[1], ranked, "ours")
+    # Compiling what is run once takes minutes.
+    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
+    command = [sys.executable, "-c", RANX, *map(str, files)]
+    theirs = json.loads(subprocess.run(command, env=environment, capture_output=True, check=True).stdout)
+    measures = {"ndcg@10": "nDCG@10", "mrr": "RR", "map": "AP"}
+    read = ir_measures.read_trec_qrels(str(files[0])), ir_measures.read_trec_run(str(files[1]))
+    ours = ir_measures.calc_aggregate([ir_measures.parse_measure(one) for one in measures.values()], *read)
+    assert {measures[name]: value for name, value in theirs.items()} == pytest.approx(
+        {str(measure): value for measure, value in ours.items()}
+    )

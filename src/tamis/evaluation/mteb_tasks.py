@@ -44,7 +44,9 @@ def read_mteb_task(source: str, name: str) -> list[JudgedSet]:
     if not isinstance(task, AbsTaskRetrieval):
         raise InputError(f"--on {source}: {name} is no retrieval or reranking task")
     if subset and subset not in task.metadata.hf_subsets:
-        raise InputError(f"--on {source}: {name} has no subset {subset!r}; it has {', '.join(task.metadata.hf_subsets)}")
+        raise InputError(
+            f"--on {source}: {name} has no subset {subset!r}; it has {', '.join(task.metadata.hf_subsets)}"
+        )
     if subset:
         task = mteb.get_task(name, hf_subsets=[subset])
     try:
