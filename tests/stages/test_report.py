@@ -103,6 +103,8 @@ def made_results():
             "interval": [difference - 0.01, difference + 0.01],
             "p_value": 0.00001,
             "p_holm": p,
+            "effect_size": difference * 10,
+            "effect_interval": [-0.03, 0.21],
             "wins": 31,
             "ties": 20,
             "losses": 9,
@@ -135,8 +137,8 @@ def made_results():
         "comparisons": comparisons,
         "adaptation": [compared(*pair, p) for pair, p in zip(ADAPTATION, (0.001, 0.34), strict=True)],
         "targets": [
-            {"name": "gain over BM25", "value": 0.081, "bound": 0.05, "met": True},
-            {"name": "gain over hybrid", "value": 0.0162, "bound": 0.02, "met": False},
+            {"name": "gain over BM25", "value": 8.1, "bound": ">= 5", "met": True},
+            {"name": "gain over hybrid", "value": -1.62, "bound": ">= -0.5", "met": False},
         ],
     }
 
@@ -314,7 +316,18 @@ def test_the_verdict_stands_first_with_what_speaks_against_it(page, tmp_path):
     assert text.index("The merged student raises") < text.index("Adaptation itself helped")
     results = made_results()
     results["mean_ndcg10"]["dense"] = 0.6
-    assert "Dense alone has 60.0." in Page(written(replace(made_data(), results=results), tmp_path)).text
+    results["mean_ndcg10"]["untrained+hybrid"] = 0.55
+    against = Page(written(replace(made_data(), results=results), tmp_path)).text
+    assert "Dense alone has 60.0." in against
+    assert "The untrained student has 55.0 in the same place, and needs no adaptation." in against
+    assert "1 of 2 targets are missed." in text
+    assert "Transductive: it learnt from the documents that it ranks here" in text
+    assert "The untrained student has" not in text
+
+
+def test_effect_sizes_stand_with_their_intervals(page):
+    rows = page.table("What adaptation itself added")
+    assert rows[1][6] == "+1.31 −0.03 to +0.21"
 
 
 @pytest.mark.parametrize(
@@ -391,14 +404,14 @@ def test_languages_that_lost_are_named_in_the_answer(page):
 def test_missed_targets_are_said_as_plainly_as_met_ones(page):
     text = " ".join(page.text.split())
     assert "Targets: 1 of 2 met" in text
-    assert "✓ met gain over BM25: 0.081 (bound 0.05)" in text
-    assert "✗ missed gain over hybrid: 0.0162 (bound 0.02)" in text
+    assert "✓ met gain over BM25: 8.1 (bound ≥ 5)" in text
+    assert "✗ missed gain over hybrid: −1.62 (bound ≥ −0.5)" in text
 
 
 def test_the_page_says_that_the_documents_were_adapted_to(page, tmp_path):
     assert "Transductive." in page.text
     inductive = replace(made_data(), results=made_results() | {"adapted_to_corpus": False})
-    assert "Transductive." not in Page(written(inductive, tmp_path)).text
+    assert "Transductive" not in Page(written(inductive, tmp_path)).text
 
 
 @pytest.mark.parametrize(("caption", "sign"), [("Student alone", "@"), ("Student + first stage", "+")])

@@ -12,7 +12,7 @@ from tamis.evaluation.figures import GROUPINGS, MODELS
 from tamis.evaluation.samples import Samples
 from tamis.evaluation.tables import TITLES
 from tamis.stages.report import plots
-from tamis.stages.report.answer import Change, Part, Verdict, change_of, listed, verdict
+from tamis.stages.report.answer import Change, Part, Verdict, change_of, listed, move, verdict
 from tamis.stages.report.rendering import render
 from tamis.stages.report.wording import LEVEL, direction, p_value, points
 
@@ -262,7 +262,7 @@ def _clauses(changes: Mapping[str, Change], measure: str) -> list[Part]:
         way = direction(change.difference)
         verb = {"gain": "raises", "loss": "lowers", "same": "leaves"}[way]
         where = f" on {name}" if len(changes) > 1 else ""
-        figures = f"({points(change.before)} → {points(change.after)}, {p_value(change.p)}"
+        figures = f"({move(change)}, {p_value(change.p)}"
         figures += ")" if change.p < LEVEL else ", which may be chance)"
         parts.append(Part(f"{'; it ' if number else ''}{verb} {measure}{where} "))
         if way == "same":

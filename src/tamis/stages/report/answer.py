@@ -127,13 +127,23 @@ def verdict_of(change: Change) -> Verdict:
 
 
 def reservations(results: Mapping[str, Any], change: Change) -> list[str]:
-    """What speaks against the verdict although the comparison with the first stage does not show it."""
+    """What a reader should weigh before following the verdict, which looks at one comparison."""
     means = results["mean_ndcg10"]
     found = []
     for system in results["systems"]:
         name, title = system["name"], system["title"]
         if system["group"] == "first stage" and name != change.baseline and means[name] >= change.after:
             found.append(f"{title[:1].upper()}{title[1:]} alone has {points(means[name])}.")
+    found += [
+        f"The untrained student has {points(adapted.before)} in the same place, and needs no adaptation."
+        for adapted in adaptation_changes(results)
+        if adapted.system == change.system and adapted.before >= adapted.after
+    ]
+    missed = [target["name"] for target in results["targets"] if not target["met"]]
+    if missed:
+        found.append(f"{len(missed)} of {len(results['targets'])} targets are missed.")
+    if results["adapted_to_corpus"]:
+        found.append("Transductive: it learnt from the documents that it ranks here, never from the questions.")
     return found
 
 
@@ -181,19 +191,20 @@ def adaptation_sentence(changes: Sequence[Change]) -> list[Part]:
         parts += [
             Part(" and " if number else ""),
             Part(f"{signed(change.difference)} points", direction(change.difference) if change.p < LEVEL else "same"),
-            Part(f" {where} ({_move(change)}, {p_value(change.p)}{chance})"),
+            Part(f" {where} ({move(change)}, {p_value(change.p)}{chance})"),
         ]
     return [*parts, Part(".")]
 
 
-def _move(change: Change) -> str:
+def move(change: Change) -> str:
+    """`54.9 → 64.9`, with spaces at which no line breaks."""
     return f"{points(change.before)} → {points(change.after)}".replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def _clause(change: Change, measure: str) -> list[Part]:
     way = direction(change.difference)
     chance = "" if change.p < LEVEL else ", which may be chance"
-    figures = f" ({_move(change)}, {p_value(change.p)}{chance})"
+    figures = f" ({move(change)}, {p_value(change.p)}{chance})"
     if way == "same":
         return [Part(f"leaves {measure} where {change.title} had it{figures}")]
     verb, against = ("raises", "over") if way == "gain" else ("lowers", "below")

@@ -34,6 +34,8 @@ def render(template: str, **views: Any) -> str:
         "duration": wording.duration,
         "size": wording.size,
         "number": wording.number,
+        "bound": wording.bound,
+        "effect": wording.effect,
         "json": _json,
     }
     environment.globals["LEVEL"] = wording.LEVEL

@@ -50,4 +50,14 @@ def number(value: object) -> str:
     """A count with commas, another number with up to four significant digits, anything else as it is."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)
-    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+    return (f"{value:,}" if isinstance(value, int) else f"{value:.4g}").replace("-", "−")
+
+
+def bound(text: str) -> str:
+    """`>= -0.5` as `≥ −0.5`."""
+    return text.replace(">=", "≥").replace("<=", "≤").replace("-", "−")
+
+
+def effect(value: float | None) -> str:
+    """An effect size with its sign and two decimals, `−0.03`; a dash where there is none."""
+    return "–" if value is None else f"{value:+.2f}".replace("-", "−")
