@@ -9,12 +9,14 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from multiprocessing import connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import pytest
+import torch
 import yaml
 
 from tamis.cli import main
@@ -90,6 +92,45 @@ def kill_when(reached: Callable[[], bool], log: Path, *arguments: object) -> Non
     process.join()
 
 
+def run_team(size: int, log: Path, work: Callable[..., None], *arguments: object) -> None:
+    """Run a function once in each of some processes that are a team, told so as torchrun tells those that it starts.
+
+    Args:
+        size: How many processes.
+        log: Where their standard output and error go.
+        work: What each does; picklable, as its arguments.
+        arguments: Of the function.
+    """
+    store = torch.distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    told = {
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(store.port),
+        "TORCHELASTIC_USE_AGENT_STORE": "True",
+        "WORLD_SIZE": str(size),
+    }
+    team: list[BaseProcess] = [
+        fork_server().Process(
+            target=_work, args=(log, {**told, "RANK": str(rank), "LOCAL_RANK": str(rank)}, work, arguments), daemon=True
+        )
+        for rank in range(size)
+    ]
+    for process in team:
+        process.start()
+    while (running := [process.sentinel for process in team if process.is_alive()]) and connection.wait(running, 240):
+        if any(process.exitcode for process in team):
+            break  # the others would wait for it for ever
+    for process in team:
+        process.kill()
+        process.join()
+    assert [process.exitcode for process in team] == [0] * size, log.read_text()[-4000:]
+
+
+def _work(log: Path, told: dict[str, str], work: Callable[..., None], arguments: tuple[object, ...]) -> None:
+    _write_to(log)
+    os.environ |= told
+    work(*arguments)
+
+
 @functools.cache
 def fork_server() -> Any:
     """Starts processes that have the slow imports behind them."""
@@ -99,13 +140,17 @@ def fork_server() -> Any:
 
 
 def _run(log: Path, arguments: list[str], prepare: Callable[[], None] | None) -> None:
-    with log.open("ab") as stream:
-        os.dup2(stream.fileno(), 1)
-        os.dup2(stream.fileno(), 2)
+    _write_to(log)
     if prepare:
         prepare()
     sys.argv = ["tamis", *arguments]
     main()
+
+
+def _write_to(log: Path) -> None:
+    with log.open("ab") as stream:
+        os.dup2(stream.fileno(), 1)
+        os.dup2(stream.fileno(), 2)
 
 
 def write_recipe(content: dict[str, Any], folder: Path) -> Path:

@@ -1,10 +1,8 @@
-"""A training of a student in parts, killed and resumed: what each process that torchrun starts in test_team.py does."""
+"""A training of a student in parts, killed and resumed: what each process of test_team.py does."""
 
 import json
-import sys
 import warnings
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
@@ -91,7 +89,3 @@ def main(folder, out, wanted, documents, memory):
     (out / f"{team.rank}.json").write_text(json.dumps(facts))
     if team.leads:
         save_file(trained, out / "trained.safetensors")
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), *json.loads(sys.argv[3]))

@@ -1,7 +1,6 @@
-"""A training of a warm student that several processes share: what each of those does that torchrun starts."""
+"""A training of a warm student that several processes share: what each of them does."""
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from tamis.team import Team, this_team
 from tests.stages.test_train import HELD_OUT, batches, texts_for
 
 
-def learn(body: str, loss: str, recompute: bool, team: Team) -> dict[str, Any]:
+def learn(body: Path, loss: str, recompute: bool, team: Team) -> dict[str, Any]:
     """Twenty steps: the curve, and the sum of all weights at its end."""
     student = WarmCrossEncoder(Encoder.load(body), Apart("", "", 32, 48), 1, -2.0, scale=8.0, bias=-5.0).eval()
     settings = TrainSettings(learning_rate=2e-3, lists_per_step=5, checkpoints=4, loss=loss)
@@ -26,12 +25,8 @@ def learn(body: str, loss: str, recompute: bool, team: Team) -> dict[str, Any]:
     return {"loss": curve.loss, "agreement": curve.agreement, "weights": weights}
 
 
-def main(body: str, out: str, loss: str, memory: str) -> None:
+def main(body: Path, out: Path, loss: str, recompute: bool) -> None:
     torch.set_num_threads(1)
     team = this_team()
-    learnt = json.dumps(learn(body, loss, memory == "recompute", team))
-    Path(f"{out}-{team.rank}.json").write_text(learnt, encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+    learnt = json.dumps(learn(body, loss, recompute, team))
+    (out / f"{team.rank}.json").write_text(learnt, encoding="utf-8")

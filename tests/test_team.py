@@ -1,8 +1,5 @@
 import json
-import subprocess
-import sys
 from dataclasses import asdict
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,22 +9,12 @@ from transformers import AutoModel
 
 from tamis.building.state import StateFile
 from tamis.team import ALONE, Team, whole
+from tests import sharded, teamed
+from tests.commands import run_team
 from tests.families import deepseek_config, lively, qwen3_config, tokenizer
 from tests.sharded import learn, student_of
-from tests.teamed import learn as learn_warm
 
-ROOT = Path(__file__).parent.parent
 LENGTHS = [5, 9, 9, 2, 7, 1, 3]
-
-
-def torchrun(processes):
-    return [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-
-
-def run(command):
-    environment = {"PYTHONPATH": f"{ROOT}:{ROOT / 'src'}", "OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin"}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240)
-    assert done.returncode == 0, done.stderr[-4000:]
 
 
 def test_a_team_shares_every_pair_once_and_evenly():
@@ -49,9 +36,10 @@ def test_alone_everything_comes_back_in_order():
     ("loss", "memory"), [pytest.param("margin-mse", "keep", marks=pytest.mark.slow), ("gap-hinge", "recompute")]
 )
 def test_two_processes_learn_as_one(tiny_encoder, tmp_path, loss, memory):
-    run([*torchrun(2), "-m", "tests.teamed", str(tiny_encoder), str(tmp_path / "curve"), loss, memory])
-    first, second = (json.loads((tmp_path / f"curve-{rank}.json").read_text()) for rank in range(2))
-    one = learn_warm(str(tiny_encoder), loss, memory == "recompute", ALONE)
+    recompute = memory == "recompute"
+    run_team(2, tmp_path / "log", teamed.main, tiny_encoder, tmp_path, loss, recompute)
+    first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2))
+    one = teamed.learn(tiny_encoder, loss, recompute, ALONE)
     assert first == second
     np.testing.assert_allclose([v for _, v in first["loss"]], [v for _, v in one["loss"]], atol=1e-4)
     np.testing.assert_allclose([v for _, v in first["agreement"]], [v for _, v in one["agreement"]], atol=1e-4)
@@ -89,7 +77,7 @@ def test_processes_that_hold_parts_learn_as_one_that_holds_all(
         config = qwen3_config(words) if family == "causal" else deepseek_config(words)
         lively(AutoModel.from_config(config), seed=1).save_pretrained(body)
     out.mkdir()
-    run([*torchrun(processes), "-m", "tests.sharded", str(body), str(out), json.dumps([wanted, documents, memory])])
+    run_team(processes, tmp_path / "log", sharded.main, body, out, wanted, documents, memory)
 
     alone = student_of(body, **wanted)
     start = alone.trained()

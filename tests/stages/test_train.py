@@ -285,7 +285,7 @@ def test_weights_that_explode_are_never_taken_for_a_checkpoint(student):
 
 
 def test_mean_agreement_is_the_mean_ndcg_of_the_lists_with_the_labels_as_gains(student):
-    from sklearn.metrics import ndcg_score  # slow, and what torchrun starts for test_team.py imports this module too
+    from sklearn.metrics import ndcg_score  # slow, and the processes of test_team.py import this module too
 
     expected = []
     for one in LISTS:
