@@ -10,14 +10,19 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # the hub's client reads it when it is impor
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 import pytest
-import torch
 from hypothesis import settings
 
 from tamis.user_cache import user_cache
-from tests.rerankers import bert_encoder, encoder, stock_folder, warm_folder  # noqa: F401  # fixtures for all
 
 settings.register_profile("tamis", deadline=None, derandomize=True)
 settings.load_profile("tamis")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Fixtures for all; the process that only hands the files out starts without torch, which takes seconds."""
+    if config.option.dist == "no" or hasattr(config, "workerinput"):
+        config.pluginmanager.import_plugin("tests.rerankers")
+
 
 TOPICS = {
     "en": [
@@ -60,11 +65,14 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _one_thread() -> None:
+    import torch
+
     torch.set_num_threads(1)
 
 
 def build_tiny_encoder(folder: Path, hidden: int = 32, layers: int = 3) -> Path:
     """A BERT of a few thousand weights with a word tokenizer over the texts above."""
+    import torch
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
     from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 

@@ -1,69 +1,39 @@
-"""mteb runs a local reranking task with a tamis reranker, and finds what it finds with sentence-transformers' own."""
+"""mteb runs a local reranking task with a tamis reranker, and finds what it finds with sentence-transformers' own; the
+task is a judged set of tamis too. What is slow to import is imported by the tests.
+"""
 
-import mteb
+import json
+import re
+import sys
+
 import pytest
-from datasets import Dataset
-from mteb.abstasks.retrieval import AbsTaskRetrieval
-from mteb.abstasks.task_metadata import TaskMetadata
-from sentence_transformers import CrossEncoder
 
 from tamis import Reranker
-from tamis.integrations.mteb import TamisCrossEncoder
-from tests.conftest import TOPICS
+from tamis.evaluation.mteb_tasks import read_mteb_task
+from tamis.evaluation.sets import TASK
+from tests.commands import tamis
+from tests.conftest import write_beir
 from tests.families import build_querit
 
-PAIRS = [(question, answer) for topics in TOPICS.values() for question, answer in topics]
+pytestmark = pytest.mark.filterwarnings("ignore")
 
 
-class LocalReranking(AbsTaskRetrieval):
-    """The questions and answers of the tests: every question ranks all answers."""
-
-    metadata = TaskMetadata(
-        name="LocalReranking",
-        description="Twenty questions.",
-        dataset={"path": "local/none", "revision": "1"},
-        type="Reranking",
-        category="t2t",
-        modalities=["text"],
-        eval_splits=["test"],
-        eval_langs=["eng-Latn"],
-        main_score="ndcg_at_10",
-    )
-
-    def load_data(self, *args, **kwargs):
-        if self.data_loaded:
-            return
-        numbers = [str(number) for number in range(len(PAIRS))]
-        documents = [{"id": n, "title": "", "text": answer} for n, (_, answer) in zip(numbers, PAIRS, strict=True)]
-        queries = [{"id": n, "text": question} for n, (question, _) in zip(numbers, PAIRS, strict=True)]
-        self.dataset = {
-            "default": {
-                "test": {
-                    "corpus": Dataset.from_list(documents),
-                    "queries": Dataset.from_list(queries),
-                    "relevant_docs": {number: {number: 1} for number in numbers},
-                    "top_ranked": {number: numbers for number in numbers},
-                }
-            }
-        }
-        self.data_loaded = True
-
-
-def scores(model):
-    results = mteb.evaluate(model, LocalReranking(), cache=None, overwrite_strategy="always", show_progress_bar=False)
-    return results.task_results[0].scores["test"][0]
-
-
-@pytest.mark.filterwarnings("ignore")
 def test_mteb_finds_the_same_as_with_sentence_transformers(stock_folder):
+    from sentence_transformers import CrossEncoder
+
+    from tamis.integrations.mteb import TamisCrossEncoder
+    from tests.integrations.local_task import scores
+
     ours, theirs = scores(TamisCrossEncoder(stock_folder)), scores(CrossEncoder(str(stock_folder)))
     for name in ("ndcg_at_10", "map_at_10", "mrr_at_10", "recall_at_5"):
         assert ours[name] == pytest.approx(theirs[name], abs=1e-6)
     assert 0 < ours["ndcg_at_10"] < 1
 
 
-@pytest.mark.filterwarnings("ignore")
 def test_instructions_of_a_task_reach_the_model_query_by_query(tmp_path):
+    from tamis.integrations.mteb import TamisCrossEncoder
+    from tests.integrations.local_task import PAIRS
+
     model = TamisCrossEncoder(build_querit(tmp_path / "querit", "qwen3"))
     told = ["Find it.", "Find it.", ""]
     pairs = PAIRS[:3]
@@ -73,3 +43,69 @@ def test_instructions_of_a_task_reach_the_model_query_by_query(tmp_path):
     expected = [*plain.score_pairs(pairs[:2], "Find it.").logits, *plain.score_pairs(pairs[2:]).logits]
     assert found == pytest.approx(expected, abs=1e-5)
     assert model.mteb_model_meta.name == "tamis/querit"
+
+
+@pytest.fixture
+def registered(monkeypatch):
+    """mteb knows the local tasks by their names, as it knows its own."""
+    from tests.integrations.local_task import LocalReranking, TwoLanguages
+
+    for task in (LocalReranking, TwoLanguages):
+        monkeypatch.setitem(sys.modules["mteb.get_tasks"]._TASKS_REGISTRY, task.metadata.name, task)
+
+
+@pytest.mark.usefixtures("registered")
+def test_a_reranking_task_gives_its_own_candidates_and_mtebs_figures(stock_folder, tmp_path):
+    from tamis.integrations.mteb import TamisCrossEncoder
+    from tests.integrations.local_task import scores
+
+    (judged,) = read_mteb_task("mteb:LocalReranking", "LocalReranking")
+    assert (judged.name, len(judged.documents), len(judged.questions)) == ("LocalReranking", 20, 20)
+    assert {question.language for question in judged.questions.values()} == {"eng"}
+    assert all(len(found.doc_ids) == 20 for found in judged.given[TASK].values())
+    # Whatever the depth: of a list without an order nothing can be left out. A folder has no lists of its own.
+    asked = ("--on", "mteb:LocalReranking", "--on", write_beir(tmp_path / "set"), "--first", "bm25", "--first", TASK)
+    found = tamis("evaluate", f"m={stock_folder}", *asked, "--depth", 5, "--out", tmp_path / "out")
+    assert found.status == 0, found.err
+    sets = json.loads((tmp_path / "out" / "results.json").read_text(encoding="utf-8"))["sets"]
+    assert "m@task" not in sets["set"]["figures"]
+    ours = sets["LocalReranking"]["figures"]["m@task"]
+    theirs = scores(TamisCrossEncoder(stock_folder))
+    for name, key in {"nDCG@10": "ndcg_at_10", "AP": "map_at_1000", "RR@10": "mrr_at_10"}.items():
+        assert ours[name] == pytest.approx(theirs[key], abs=1e-5), name
+
+
+@pytest.mark.usefixtures("registered")
+def test_subsets_are_sets_and_one_can_be_named():
+    names = [judged.name for judged in read_mteb_task("mteb:TwoLanguages", "TwoLanguages")]
+    assert names == ["TwoLanguages-de", "TwoLanguages-en"]
+    (german,) = read_mteb_task("mteb:TwoLanguages:de", "TwoLanguages:de")
+    assert german.name == "TwoLanguages-de"
+    assert {question.language for question in german.questions.values()} == {"deu"}
+
+
+@pytest.mark.usefixtures("registered")
+@pytest.mark.parametrize(
+    ("named", "message"),
+    [
+        ("NoSuchTask", "mteb knows no task 'NoSuchTask'"),
+        ("STS12", "STS12 is no retrieval or reranking task"),
+        ("TwoLanguages:fr", "TwoLanguages has no subset 'fr'; it has de, en"),
+        ("SciFact", r"mteb cannot load SciFact \(.+\); it needs a model hub, or a machine that has loaded it before"),
+    ],
+)
+def test_a_task_that_cannot_be_measured_is_one_line(monkeypatch, tmp_path, named, message):
+    import datasets
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    found = tamis("evaluate", "--on", f"mteb:{named}", "--out", tmp_path / "out")
+    assert found.status == 2
+    assert re.fullmatch(f"--on mteb:{named}: {message}", found.complaint)
+
+
+def test_lists_that_no_set_brings_are_refused(tmp_path):
+    complaint = tamis("evaluate", "--on", write_beir(tmp_path / "set"), "--first", TASK).complaint
+    assert complaint == "--first task: no such first stage; expected bm25, dense, hybrid or NAME=FILE"

@@ -1,0 +1,65 @@
+"""Small tasks of mteb. Importing mteb takes seconds: only the tests that use it do, when they run."""
+
+from typing import Any
+
+import mteb
+from datasets import Dataset
+from mteb.abstasks.retrieval import AbsTaskRetrieval
+from mteb.abstasks.task_metadata import TaskMetadata
+
+from tests.conftest import TOPICS
+
+PAIRS = [(question, answer) for topics in TOPICS.values() for question, answer in topics]
+
+
+class LocalReranking(AbsTaskRetrieval):
+    """The questions and answers of the tests: every question ranks all answers."""
+
+    metadata = TaskMetadata(
+        name="LocalReranking",
+        description="Twenty questions.",
+        dataset={"path": "local/none", "revision": "1"},
+        type="Reranking",
+        category="t2t",
+        modalities=["text"],
+        eval_splits=["test"],
+        eval_langs=["eng-Latn"],
+        main_score="ndcg_at_10",
+    )
+
+    def load_data(self, *args, **kwargs):
+        if self.data_loaded:
+            return
+        numbers = [str(number) for number in range(len(PAIRS))]
+        documents = [{"id": n, "title": "", "text": answer} for n, (_, answer) in zip(numbers, PAIRS, strict=True)]
+        queries = [{"id": n, "text": question} for n, (question, _) in zip(numbers, PAIRS, strict=True)]
+        self.dataset = {
+            "default": {
+                "test": {
+                    "corpus": Dataset.from_list(documents),
+                    "queries": Dataset.from_list(queries),
+                    "relevant_docs": {number: {number: 1} for number in numbers},
+                    "top_ranked": {number: numbers for number in numbers},
+                }
+            }
+        }
+        self.data_loaded = True
+
+
+class TwoLanguages(LocalReranking):
+    """The same questions as two subsets."""
+
+    metadata = LocalReranking.metadata.model_copy(
+        update={"name": "TwoLanguages", "eval_langs": {"de": ["deu-Latn"], "en": ["eng-Latn"]}}
+    )
+
+    def load_data(self, *args, **kwargs):
+        if not self.data_loaded:
+            super().load_data()
+            self.dataset = {subset: self.dataset["default"] for subset in self.hf_subsets}
+
+
+def scores(model: Any) -> dict[str, float]:
+    """What mteb finds for a model on the task."""
+    results = mteb.evaluate(model, LocalReranking(), cache=None, overwrite_strategy="always", show_progress_bar=False)
+    return results.task_results[0].scores["test"][0]
