@@ -248,9 +248,7 @@ def rerank(
 ) -> None:
     """Rank the lines of a file by how well they answer a query."""
     from tamis.errors import InputError
-    from tamis.models.reranker import Reranker
 
-    _quiet_libraries()
     try:
         text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
     except OSError as error:
@@ -260,6 +258,9 @@ def rerank(
     lines = [line for line in text.splitlines() if line.strip()]
     if not lines:
         raise InputError(f"{file}: no lines to rank")
+    from tamis.models.reranker import Reranker  # takes seconds
+
+    _quiet_libraries()
     for ranked in Reranker(model).rank(query, lines, top_k=top, return_documents=True):
         typer.echo(f"{ranked['score']:.4f}\t{ranked['text']}")
 
