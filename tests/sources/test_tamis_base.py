@@ -21,18 +21,24 @@ DOCUMENTS = [
 ]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def body(tmp_path_factory):
+    """What is built on, converted once for all tests, which have a cache of their own."""
+    folder = tmp_path_factory.mktemp("e5") / "body"
+    convert_e5_small(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        patch.setattr(module, "convert_e5_small", lambda out: shutil.copytree(folder, out))
+        yield folder
+
+
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("cache")
+def by_its_name(body):
+    return Reranker("tamis-base")
 
 
-@pytest.fixture(autouse=True)
-def own_cache(cache, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
-
-
-def test_the_general_student_works_by_its_name_without_a_network():
-    ranked = Reranker("tamis-base").rank(QUESTION, DOCUMENTS)
+def test_the_general_student_works_by_its_name_without_a_network(by_its_name):
+    ranked = by_its_name.rank(QUESTION, DOCUMENTS)
     assert ranked[0]["corpus_id"] == 1
     assert ranked[-1]["corpus_id"] == 0
 
@@ -48,13 +54,12 @@ def test_it_is_built_once(monkeypatch):
     assert tamis_base() == folder
 
 
-def test_it_is_the_body_with_the_shipped_layers(tmp_path):
-    convert_e5_small(tmp_path / "body")
-    body, built = load_file(tmp_path / "body" / "model.safetensors"), load_file(tamis_base() / "model.safetensors")
+def test_it_is_the_body_with_the_shipped_layers(body):
+    plain, built = load_file(body / "model.safetensors"), load_file(tamis_base() / "model.safetensors")
     layers = load_file(SHIPPED / "layers.safetensors")
-    assert built.keys() == body.keys()
+    assert built.keys() == plain.keys()
     for name, tensor in built.items():
-        assert torch.equal(tensor, layers[name].float() if name in layers else body[name])
+        assert torch.equal(tensor, layers[name].float() if name in layers else plain[name])
     assert all(name.startswith("encoder.layer.") for name in layers)
     assert sum(file.stat().st_size for file in SHIPPED.iterdir()) < 45e6
 
@@ -89,6 +94,6 @@ def test_another_head_is_another_folder(tmp_path, monkeypatch):
     assert json.loads((after / "tamis.json").read_text())["bias"] == facts["bias"] + 1
 
 
-def test_its_published_score_tells_an_answer_from_none():
-    scores = Reranker("tamis-base").predict([(QUESTION, document) for document in DOCUMENTS])
+def test_its_published_score_tells_an_answer_from_none(by_its_name):
+    scores = by_its_name.predict([(QUESTION, document) for document in DOCUMENTS])
     assert scores[1] > 0.5 > scores[0]
