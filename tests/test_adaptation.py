@@ -26,16 +26,21 @@ def base(tmp_path_factory, tiny_encoder):
 
 
 @pytest.fixture
-def few_steps(monkeypatch):
-    """Adapts in a few steps of learning: what is accounted for does not depend on how much was learnt."""
+def small_recipe(monkeypatch):
+    """Few steps, short lists, few that judge: what is accounted for depends on none of it."""
 
-    def short(content, name):
-        return recipe_from({**content, "train": {**content["train"], "specialist_steps": 12}}, name)
+    def small(content, name):
+        sizes = {
+            "lists": {"documents": 4},
+            "train": {"specialist_steps": 12, "checkpoints": 2},
+            "merge": {"held_out": 10},
+        }
+        return recipe_from(content | {part: content[part] | some for part, some in sizes.items()}, name)
 
-    monkeypatch.setattr(adaptation, "recipe_from", short)
+    monkeypatch.setattr(adaptation, "recipe_from", small)
 
 
-@pytest.mark.usefixtures("few_steps")
+@pytest.mark.usefixtures("small_recipe")
 def test_a_model_is_adapted_and_every_domain_is_accounted_for(base, tmp_path, tiny_encoder):
     told = []
     found = adapt(

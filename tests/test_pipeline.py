@@ -575,7 +575,7 @@ def test_one_domain_needs_no_merge_and_gives_the_best_single_student(recipe: dic
 
 def test_without_judged_questions_the_report_is_written_all_the_same(finished: Finished, tmp_path: Path) -> None:
     content = {name: section for name, section in finished.content.items() if name != "evaluate"}
-    folders = run_recipe(recipe_from(content, "tiny"), tmp_path / "run")
+    folders = run_recipe(recipe_from(content, "tiny"), shutil.copytree(finished.root, tmp_path / "run"))
     assert "evaluate" not in folders
     assert "How they were merged" in (folders["report"] / "report.html").read_text(encoding="utf-8")
 

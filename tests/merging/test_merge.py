@@ -20,7 +20,7 @@ from tamis.models.reranker import Reranker
 from tests.families import build_causal, build_encoder, build_yes_no
 from tests.merging.siblings import changed, edit, in_one_file, querit_family, sibling, weights
 
-LONGEST = 499
+LONGEST = 1009
 """Elements of a tensor in memory at a time in these tests: no tensor's number of elements is a multiple of it."""
 
 

@@ -260,6 +260,13 @@ def made_data():
     )
 
 
+def in_words():
+    """The same without most of the plots, which take nearly all of the time to write a page."""
+    data = made_data()
+    path = {name: part for name, part in data.merge_path.items() if name not in ("t_curves", "weight_curves")}
+    return replace(data, curves={}, lists=[], merge_path=path)
+
+
 def written(data, folder):
     path = folder / "report.html"
     write_report(data, path)
@@ -317,7 +324,7 @@ def test_the_verdict_stands_first_with_what_speaks_against_it(page, tmp_path):
     results = made_results()
     results["mean_ndcg10"]["dense"] = 0.6
     results["mean_ndcg10"]["untrained+hybrid"] = 0.55
-    against = Page(written(replace(made_data(), results=results), tmp_path)).text
+    against = Page(written(replace(in_words(), results=results), tmp_path)).text
     assert "Dense alone has 60.0." in against
     assert "The untrained student has 55.0 in the same place, and needs no adaptation." in against
     assert "1 of 2 targets are missed." in text
@@ -354,7 +361,7 @@ def test_the_answer_tells_what_adaptation_added_from_what_the_student_could_do_b
     for one, (difference, p) in zip(results["adaptation"], changes, strict=True):
         results["mean_ndcg10"][one["baseline"]] = results["mean_ndcg10"][one["system"]] - difference
         one |= {"difference": difference, "p_holm": p}
-    page = Page(written(replace(made_data(), results=results), tmp_path))
+    page = Page(written(replace(in_words(), results=results), tmp_path))
     assert said in page.text.replace("\N{NO-BREAK SPACE}", " ")
     rows = page.table("What adaptation itself added")
     assert [row[:2] for row in rows[1:]] == [list(pair) for pair in ADAPTATION]
@@ -410,7 +417,7 @@ def test_missed_targets_are_said_as_plainly_as_met_ones(page):
 
 def test_the_page_says_that_the_documents_were_adapted_to(page, tmp_path):
     assert "Transductive." in page.text
-    inductive = replace(made_data(), results=made_results() | {"adapted_to_corpus": False})
+    inductive = replace(in_words(), results=made_results() | {"adapted_to_corpus": False})
     assert "Transductive" not in Page(written(inductive, tmp_path)).text
 
 
@@ -435,7 +442,7 @@ def test_domains_of_several_languages_stand_below_the_languages(tmp_path):
         name: {domain: sum(own[one] for one in spoken) / len(spoken) for domain, spoken in results["domains"].items()}
         for name, own in results["ndcg10"].items()
     }
-    rows = Page(written(replace(made_data(), results=results), tmp_path)).table("Student alone")
+    rows = Page(written(replace(in_words(), results=results), tmp_path)).table("Student alone")
     names = [row[0] for row in rows]
     assert names.index("Mean") - names.index("cjk (ja)") == 2
     row = rows[names.index("others (de, ar)")]
@@ -472,7 +479,7 @@ def test_the_way_over_t_is_plotted_for_each_domain(source):
     [(["latin", "cjk"], "is taken: latin → cjk."), (["general"], "is taken: general, since no merge was better.")],
 )
 def test_the_model_that_was_taken_is_named(tmp_path, order, said):
-    data = made_data()
+    data = in_words()
     text = Page(written(replace(data, merge_path={**data.merge_path, "order": order}), tmp_path)).text
     assert said in re.sub(r"\s+", " ", text)
 
@@ -491,7 +498,7 @@ def test_each_writer_is_followed_from_its_queries_to_the_lists(page):
 
 
 def test_three_written_queries_per_language_and_no_given_ones(tmp_path):
-    data = made_data()
+    data = in_words()
     given = Query("g", "a given query", "de", "general", "d0", "given")
     text = Page(written(replace(data, queries={**data.queries, "g": given}), tmp_path)).text
     assert len(re.findall(r"query \d+", text)) == 9
