@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from judged import language_of_row
-from machine import commit, machine, print_targets, targets_table, write_results
+from machine import DOCS, commit, machine, print_targets, show_in_readme, targets_table, write_results
 from tamis.artifacts import read_json
 from tamis.building.memory import peak_memory
 from tamis.building.toolbox import Toolbox
@@ -36,6 +36,7 @@ from tamis.sources.fetch import fetch
 
 DEMO = Path("demo")
 ENCODER = DEMO / "models" / "e5-small"
+DOCUMENTS = [100, 1_000, 10_000]
 LANGUAGES = 23
 """The most frequent ones of the manual pages; the others have fewer than 30 each."""
 
@@ -180,7 +181,7 @@ def targets_of(sizes: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 def main() -> None:
     """Measure every size, write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--documents", type=int, nargs=3, default=[100, 1_000, 10_000], help="1x, 10x and 100x")
+    parser.add_argument("--documents", type=int, nargs=3, default=DOCUMENTS, help="1x, 10x and 100x")
     parser.add_argument("--data", type=Path, default=DEMO / "data" / "manpages", help="fetched if it is not there")
     parser.add_argument("--per-document", type=int, default=2, help="queries asked for per document")
     parser.add_argument("--depth", type=int, default=100, help="candidates per query")
@@ -206,6 +207,8 @@ def main() -> None:
         "targets": targets_of(sizes),
     }
     write_results("mining", content, table(sizes))
+    if chosen.documents == DOCUMENTS:
+        show_in_readme(table(sizes), "mining", DOCS / "benchmarks.md")
     print(table(sizes))
     print_targets(content["targets"])
 

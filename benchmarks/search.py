@@ -19,12 +19,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from machine import commit, machine, print_targets, write_results
+from machine import DOCS, commit, machine, print_targets, show_in_readme, targets_table, write_results
 from tamis.building.memory import peak_memory
 from tamis.retrievers.dense import DOCUMENTS, QUERIES, search_dense
 from tamis.retrievers.shelf import FUSED
 from tamis.retrievers.vectors import Floats, Rows, VectorFile
 
+SIZES = [10_000, 100_000, 1_000_000]
 WIDTH = 384
 SEED = 0
 
@@ -83,7 +84,7 @@ def table(sizes: Sequence[Mapping[str, Any]]) -> str:
         f"{f['seconds'] / f['floor_seconds']:.2f} | {f['peak_memory_bytes'] / 2**20:,.0f} MiB |"
         for f in sizes
     ]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, "", *targets_table(targets_of(sizes))]) + "\n"
 
 
 def targets_of(sizes: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -100,7 +101,7 @@ def targets_of(sizes: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 def main() -> None:
     """Measure every size, write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--documents", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
+    parser.add_argument("--documents", type=int, nargs="+", default=SIZES)
     parser.add_argument("--queries", type=int, default=10_000)
     parser.add_argument("--depth", type=int, default=FUSED)
     parser.add_argument("--threads", type=int, default=2)
@@ -120,6 +121,8 @@ def main() -> None:
         "targets": targets_of(sizes),
     }
     write_results("search", content, table(sizes))
+    if chosen.documents == SIZES:
+        show_in_readme(table(sizes), "search", DOCS / "benchmarks.md")
     print(table(sizes))
     print_targets(content["targets"])
 

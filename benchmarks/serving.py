@@ -36,10 +36,9 @@ from urllib.parse import urljoin
 import httpx2
 import numpy as np
 
-from machine import commit, machine, print_targets, targets_table
+from machine import DOCS, ROOT, commit, machine, print_targets, show_in_readme, targets_table, write_results
 from scoring_engines import DEMO, trained_model
 
-ROOT = Path(__file__).resolve().parent
 SMALL, LARGE = 20, 200
 MIXTURES = ((1, 8), (2, 2), (3, 1))
 """Clients that send small requests, clients that send large ones."""
@@ -298,7 +297,6 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=30, help="of each measurement")
     parser.add_argument("--overload", type=float, default=600, help="seconds at twice the rate that was reached")
     parser.add_argument("--infinity", type=Path, help="infinity_emb's command in its environment")
-    parser.add_argument("--out", type=Path, default=ROOT / "results", help="folder of serving.json and serving.md")
     chosen = parser.parse_args()
     model = chosen.model or trained_model()
     content = {
@@ -310,9 +308,9 @@ def main() -> None:
         "seconds": chosen.seconds,
     } | measure(model, chosen.infinity, chosen.clients, chosen.seconds, chosen.overload)
     content["targets"] = targets_of(content)
-    chosen.out.mkdir(exist_ok=True)
-    (chosen.out / "serving.json").write_text(json.dumps(content, indent=2) + "\n", "utf-8")
-    (chosen.out / "serving.md").write_text(markdown(content), "utf-8")
+    write_results("serving", content, markdown(content))
+    if chosen.infinity and not chosen.model:
+        show_in_readme(markdown(content), "serving", DOCS / "serving.md")
     print_targets(content["targets"])
 
 
