@@ -144,7 +144,7 @@ class Engine:
         self._queue = FairQueue(reranker.scorer.token_budget)
         self._changed = threading.Condition()
         self._closed = False
-        self._recent = (0.0, 0.0)  # tokens and seconds of the last batches
+        self._recent = np.zeros(3)  # pairs, tokens and seconds of the last batches
         self._words = plain_backend(reranker.tokenizer)
         text = reranker.serializer
         self._most_tokens = max(text.query_tokens, text.document_tokens) if isinstance(text, Apart) else text.max_tokens
@@ -162,8 +162,8 @@ class Engine:
     @property
     def rate(self) -> float:
         """Tokens a second over the last batches; infinite before the first one."""
-        tokens, seconds = self._recent
-        return tokens / seconds if seconds else math.inf
+        _, tokens, seconds = self._recent
+        return float(tokens / seconds) if seconds else math.inf
 
     @property
     def alive(self) -> bool:
@@ -180,6 +180,9 @@ class Engine:
         if self.pairs + count > self.most_pairs:
             wait = self._queue.work / self.rate
             raise _overloaded(f"{self.pairs} pairs wait already, at most {self.most_pairs} may", wait)
+        pairs, tokens, _ = self._recent
+        with self._changed:
+            self._check_time(count * tokens / max(pairs, 1))  # a guess: whoever is refused is not tokenised
         self.pairs += count
         try:
             return await self._score(asked)
@@ -199,7 +202,7 @@ class Engine:
             raise RefusedError("malformed", f"document {cut[0]} is too long, and truncation was not allowed")
         job = _Job(rows, [row.length for row in rows], self.seconds, asyncio.get_running_loop())
         with self._changed:
-            self._check_time(job)
+            self._check_time(job.work)
             self._queue.add(job)
             self._changed.notify()
         try:
@@ -213,13 +216,13 @@ class Engine:
         tokens = sum(job.lengths[place] for place in places)
         return Scores(values.tolist(), [int(i) for i in order], tokens, cut, job.begun - job.entered)
 
-    def _check_time(self, job: _Job) -> None:
-        """Refuse a request that would wait too long behind others; one that is alone may try.
+    def _check_time(self, work: float) -> None:
+        """Refuse a request of `work` tokens that would wait too long behind others; one that is alone may try.
 
         Raises:
             RefusedError: of kind `overloaded`.
         """
-        seconds = (self._queue.work + job.work) / self.rate
+        seconds = (self._queue.work + work) / self.rate
         if len(self._queue) and seconds > TAKEN * self.seconds:
             what = f"what waits and this request take about {seconds:.0f} seconds"
             raise _overloaded(f"{what}, at most {TAKEN * self.seconds:g} may", seconds - TAKEN * self.seconds)
@@ -272,7 +275,7 @@ class Engine:
             self._give(job, places, logits[offset : offset + len(places)])
             offset += len(places)
         tokens = sum(row.length for row in rows)
-        self._recent = (tokens + MEMORY * self._recent[0], seconds + MEMORY * self._recent[1])
+        self._recent = MEMORY * self._recent + (len(rows), tokens, seconds)
         self._watch(Batch(len(rows), tokens, seconds, error is not None))
 
     def _give(self, job: _Job, places: list[int], logits: np.ndarray) -> None:
