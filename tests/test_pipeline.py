@@ -206,10 +206,20 @@ def test_a_gpu_that_is_asked_for_and_not_there_is_said_at_once(
         run_recipe(recipe_from(content, "tiny"), tmp_path / "run")
 
 
+def given_or_written(origins: dict[str, str]) -> dict[str, Query]:
+    """Given queries of general documents, written ones of the target, and for `log` queries without a document."""
+    return {
+        query_id: Query(query_id, "", "de", "target", "", "given")
+        if origin == "log"
+        else Query(query_id, "", "de", origin, "d", "given" if origin == "general" else "any")
+        for query_id, origin in origins.items()
+    }
+
+
 @pytest.mark.parametrize(("share", "expected"), [(0.0, "gg"), (0.5, "ggt"), (1.0, "ggtt"), (9.0, "ggttt")])
 def test_the_general_step_mixes_written_queries_into_given_ones(share: float, expected: str) -> None:
     origins = {"g0": "general", "g1": "general", "t0": "target", "t1": "target", "t2": "target"}
-    queries = {query_id: Query(query_id, "", "de", origin, "", "any") for query_id, origin in origins.items()}
+    queries = given_or_written(origins)
     lists = [TrainingList(query_id, "x", "train", ("a", "b"), (0.0, 1.0), (0, 1), (1.0, 0.0)) for query_id in queries]
 
     def learnt(some: list[TrainingList]) -> list[TrainingList]:
@@ -226,7 +236,7 @@ def test_the_general_step_mixes_written_queries_into_given_ones(share: float, ex
 
 def test_given_and_written_queries_judge_in_turn() -> None:
     origins = {"g0": "general", "g1": "general", "t0": "target", "t1": "target", "t2": "target", "other": "target"}
-    queries = {query_id: Query(query_id, "", "de", origin, "", "any") for query_id, origin in origins.items()}
+    queries = given_or_written(origins)
     lists = [
         TrainingList(i, "y" if i == "other" else "x", "held-out", ("a", "b"), (0.0, 1.0), (0, 1), (1.0, 0.0))
         for i in queries
@@ -238,9 +248,31 @@ def test_given_and_written_queries_judge_in_turn() -> None:
     assert training.held_out_lists(trained_on, queries, "x", 9) == []
 
 
+def test_a_log_is_learnt_from_beside_all_that_was_there_and_weighs_no_first_stage() -> None:
+    origins = {"t0": "target", "t1": "target", "l0": "log", "l1": "log", "g0": "general"}
+    queries = given_or_written(origins)
+    lists = {
+        split: [TrainingList(i, "x", split, ("a", "b"), (0.0, 1.0), (0, 1), (1.0, 0.0)) for i in queries]
+        for split in ("train", "held-out")
+    }
+
+    def learnt(names: str) -> str:
+        some = [one for one in lists["train"] if one.query_id[0] in names]
+        weight = training._weights(some, queries, TrainSettings(written_per_given=1.0))
+        return "".join(sorted(one.query_id[0] for one in some if weight(one) > 0))
+
+    assert learnt("tl") == "lltt"  # however few the log holds
+    assert learnt("tlg") == "gllt"  # as many written ones as without the log
+    in_turn = training.held_out_lists(lists["held-out"], queries, "x", 4)
+    assert [queries[one.query_id].generator for one in in_turn] == ["any", "given"] * 2
+    assert [query.query_id for query in training.weighing_queries(lists["held-out"], queries)] == ["g0"]
+    logged = [one for one in lists["held-out"] if one.query_id[0] == "l"]
+    assert training.weighing_queries(logged, queries) == []
+
+
 def test_given_queries_weigh_the_first_stages_and_written_ones_where_none_are_given() -> None:
     origins = {"g0": "general", "g1": "general", "t0": "target", "t1": "target"}
-    queries = {query_id: Query(query_id, "", "de", origin, "", "any") for query_id, origin in origins.items()}
+    queries = given_or_written(origins)
     splits = {"g0": "train", "g1": "held-out", "t0": "held-out", "t1": "train"}
     lists = [TrainingList(i, "x", splits[i], ("a", "b"), (0.0, 1.0), (0, 1), (1.0, 0.0)) for i in queries]
     assert [query.query_id for query in training.weighing_queries(lists, queries)] == ["g1"]

@@ -12,7 +12,8 @@ from tamis.artifacts import find_records, newest_results, read_json, read_stream
 from tamis.building.ledger import Spending, spent_in
 from tamis.errors import InputError, RunError
 from tamis.pipeline import NAMES
-from tamis.records import Candidates, Document, Dropped, Query, ScoredCandidates, TrainingList
+from tamis.records import GIVEN, Candidates, Document, Dropped, Query, ScoredCandidates, TrainingList
+from tamis.stages.queries import LOG
 
 Record = TypeVar("Record")
 
@@ -70,7 +71,7 @@ class History:
 
     Attributes:
         query: The query; its fields say who wrote it, with which prompt and seed.
-        source: The document it was written from, None where that was left out.
+        source: The document it was written from, None where that was left out, or for a query of a log.
         dropped: (stage, reason) that left it out, None where it was learnt from or held out.
         domain: The specialist that it belongs to, empty where it is in no list.
         split: `train` or `held-out`, empty where it is in no list.
@@ -197,6 +198,8 @@ class Inspection:
         file = self._file("queries", "dropped.parquet")
         for record in read_stream(file, Dropped) if file else ():
             generator, *_, document_id = record.record_id.split("/", 2)
+            if generator == LOG:
+                generator, document_id = GIVEN, ""
             yield Query(record.record_id, record.text, record.language, "", document_id, generator)
 
     def _of_query(self, stage: str, kind: type[Record], query_id: str) -> Record | None:

@@ -36,6 +36,7 @@ from tamis.building.work import Estimate
 from tamis.building.workshop import Workshop
 from tamis.engines.local import LOCAL, Engine
 from tamis.errors import InputError, SettingsError
+from tamis.formats.queries import query_log_files
 from tamis.settings import Recipe
 from tamis.team import this_team
 
@@ -166,6 +167,9 @@ def _check_files(recipe: Recipe, stages: Sequence[str]) -> None:
     """Name what late stages would miss before hours of work, not after; no data is opened."""
     from tamis.models.encoder import check_folder
 
+    if "queries" in stages:
+        for log in recipe.queries.logs:
+            query_log_files(log.path)
     if "candidates" in stages:
         check_folder(recipe.candidates.dense.path)
         check_files(list(recipe.candidates.runs.values()), "candidates")

@@ -1,6 +1,10 @@
 """What flows between the stages: small frozen records with the words of the field."""
 
 from dataclasses import dataclass
+from typing import Final
+
+GIVEN: Final = "given"
+"""Writer of the queries that nobody wrote for the run: those of general corpora and of logs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +33,8 @@ class Query:
         text: What would be typed into a search box.
         language: Language of the query, as `Document.language`.
         origin: As `Document.origin`; candidates come from documents of the same origin and language.
-        document_id: The document it was written from (the seed), or whose title it was.
+        document_id: The document it was written from (the seed), or that answers it; empty for a query of a log, of
+            which nobody knows what answers it.
         generator: `extractive`, `given`, or the short name of the language model.
         prompt: Hash of all of the prompt but the document, empty where there was none.
         seed: Seed of the generator for this query.

@@ -322,8 +322,8 @@ def print_history(history: History, top: int) -> None:
         ("language", query.language),
         ("written by", _writer(query)),
         ("seed", str(query.seed)),
-        ("from", query.document_id),
-        ("", clip(" ".join(history.source.text.split()), 300) if history.source else "not in the corpus"),
+        ("from", query.document_id or "no document"),
+        ("", _source(history)),
         ("became", fate or "not in any list"),
     ):
         facts.add_row(name, escape(value))
@@ -343,6 +343,13 @@ def print_history(history: History, top: int) -> None:
     console.print(table)
     if len(history.entries) > top:
         console.print(f"{len(history.entries) - top} more; --top {len(history.entries)} shows them")
+
+
+def _source(history: History) -> str:
+    """The beginning of the document that a query was written from."""
+    if history.source:
+        return clip(" ".join(history.source.text.split()), 300)
+    return "not in the corpus" if history.query.document_id else "typed by somebody, as a log says"
 
 
 def _writer(query: Query) -> str:

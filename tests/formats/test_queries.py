@@ -1,5 +1,7 @@
 """Given queries: BEIR folders and training files."""
 
+import csv
+import gzip
 import json
 
 import pyarrow as pa
@@ -7,9 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from tamis.errors import InputError
+from tamis.formats.beir import read_query_texts
 from tamis.formats.documents import read_documents
 from tamis.formats.fields import content_id
-from tamis.formats.queries import given_query_files, read_given_queries
+from tamis.formats.queries import LoggedQuery, given_query_files, query_log_files, read_given_queries, read_query_log
 from tests.formats.files import write_jsonl, write_text
 
 
@@ -185,3 +188,82 @@ def test_a_file_without_queries_is_refused(tmp_path):
 def test_half_a_surrogate_pair_in_a_query_is_left_out(tmp_path):
     file = write_text(tmp_path / "t.jsonl", json.dumps({"query": "a\ud800b", "pos": ["c\udfffd"]}))
     assert [text for _, text, _ in read_given_queries(file)] == ["ab"]
+
+
+def logged(*rows):
+    return [LoggedQuery(*row) for row in rows]
+
+
+def test_a_log_of_lines_numbers_its_queries(tmp_path):
+    file = write_text(tmp_path / "log.txt", '\ufeffwo ist das\r\n\n  \n"quoted\n')
+    assert list(read_query_log(file)) == logged(("1", "wo ist das", "und"), ("2", '"quoted', "und"))
+    packed = tmp_path / "log.txt.gz"
+    packed.write_bytes(gzip.compress(file.read_bytes()))
+    assert list(read_query_log(packed)) == list(read_query_log(file))
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet", "csv", "tsv"])
+def test_a_log_of_rows_may_have_ids_and_languages(tmp_path, kind):
+    path = tmp_path / f"log.{kind}"
+    rows = [{"query": "wo ist, das", "lang": "de_AT"}, {"query": "where", "lang": ""}]
+    for ids in ([], ["b", "7"]):
+        entries = [{"qid": own, **row} for own, row in zip(ids, rows, strict=True)] if ids else rows
+        if kind == "parquet":
+            pq.write_table(pa.Table.from_pylist(entries), path)
+        elif kind == "jsonl":
+            write_jsonl(path, *entries)
+        else:
+            with path.open("w", encoding="utf-8", newline="") as stream:
+                table = csv.DictWriter(stream, entries[0], delimiter="," if kind == "csv" else "\t")
+                table.writeheader()
+                table.writerows(entries)
+        first, second = ids or ("1", "2")
+        assert list(read_query_log(path)) == logged((first, "wo ist, das", "de-at"), (second, "where", "und"))
+
+
+def test_a_log_in_several_files_is_numbered_through(tmp_path):
+    for name in ("a", "b"):
+        pq.write_table(pa.table({"question": [f"{name} eins", f"{name} zwei"]}), tmp_path / f"{name}.parquet")
+    found = list(read_query_log(tmp_path))
+    assert [(one.query_id, one.text) for one in found][1:3] == [("2", "a zwei"), ("3", "b eins")]
+
+
+def test_topics_without_a_header_are_read_as_they_stand(tmp_path):
+    file = write_text(tmp_path / "topics.tsv", '0\twhat is "the\n 17 \tanother one\n')
+    assert list(read_query_log(file)) == logged(("0", 'what is "the', "und"), ("17", "another one", "und"))
+    assert read_query_texts(file) == {"0": 'what is "the', "17": "another one"}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("x.txt", "17\two ist das\n", r"x\.txt, line 1: got '17\\two ist das' with a tab, expected a query a line"),
+        ("x.txt", "wo\n\udcff", r"x\.txt, line 2: byte 0xff is not UTF-8"),
+        ("x.txt", " \n", r"x\.txt: no queries in it; leave it out of queries\.logs"),
+        ("x.jsonl", "", r"x\.jsonl: no queries in it"),
+        ("x.tsv", "1\teins\n2\tzwei\tdrei\n", r"x\.tsv, line 2: got 3 cells .* expected id and query between a tab"),
+        ("x.tsv", "1\teins\n1\tzwei\n", r"x\.tsv, line 2: id '1' stands on line 1 too; ids must be unique"),
+        ("x.tsv", "_id\tsearch\n1\teins\n", r"x\.tsv, line 2: no text; expected a field text, query or question"),
+        ("x.csv", "id,text\n1\n", r"x\.csv, line 2: got 1 cells, expected 2"),
+        ("x.jsonl", '{"text": 1}', r"x\.jsonl, line 1: text is 1, expected text"),
+        ("x.jsonl", '{"_id": null, "text": "a"}', r"x\.jsonl, line 1: _id is null, expected printable text"),
+        (
+            "x.jsonl",
+            '{"text": "a", "lang": "German!"}',
+            r"x\.jsonl, line 1: the language is \"German!\", expected a tag",
+        ),
+        ("x.log", "wo", r"x\.log: cannot read \.log; queries\.logs expects queries in a \.txt"),
+    ],
+)
+def test_a_log_that_is_not_understood_is_named(tmp_path, name, text, message):
+    file = tmp_path / name
+    file.write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(InputError, match=message):
+        list(read_query_log(file))
+
+
+def test_of_a_beir_folder_the_file_of_queries_is_the_log(tmp_path):
+    folder = beir_folder(tmp_path, "q1\td1\t1")
+    with pytest.raises(InputError, match="no tables in this folder; of a BEIR folder name the file of queries"):
+        query_log_files(folder)
+    assert list(read_query_log(folder / "queries.jsonl")) == logged(("q1", "eins", "und"), ("q2", "zwei", "und"))

@@ -202,3 +202,36 @@ def test_general_documents_in_a_language_that_no_specialist_speaks_serve_the_gen
     query = Query("q", "text", "ko", "general", "d0", "given")
     (found,) = draw({"q": query}, [ScoredCandidates("q", ("d0", "d1"), (1.0, 0.5), (1.0, 0.5))])
     assert found.domain == "general"
+
+
+def without_documents(queries):
+    return {query_id: replace(query, document_id="") for query_id, query in queries.items()}
+
+
+@given(seed=SEEDS, chosen=CHOICES, bonus=st.floats(0, 3))
+@settings(max_examples=20)
+def test_a_query_without_a_document_is_never_dropped_and_graded_by_the_teacher_alone(seed, chosen, bonus):
+    queries, scored = synthetic(seed)
+    queries = without_documents(queries)
+    for found, result in zip(scored, draw(queries, scored, chosen, bonus), strict=True):
+        assert isinstance(result, TrainingList)
+        grades = zscore(found.teacher) if len(set(found.teacher)) > 1 else np.zeros(len(found.teacher))
+        z = dict(zip(found.doc_ids, grades, strict=True))
+        assert len(set(result.doc_ids)) == len(result.doc_ids) == min(chosen.documents, len(found.doc_ids))
+        if chosen.rescale == "none":
+            np.testing.assert_allclose(result.labels, [z[doc_id] for doc_id in result.doc_ids], atol=1e-9)
+    over = scores_of_many(scored, queries, chosen, bonus)
+    assert len(over) == sum(len(found.doc_ids) for found in scored)
+
+
+def test_queries_without_a_document_are_split_by_themselves_and_always_alike():
+    queries, scored = synthetic(1, queries=900)
+    splits = {one.query_id: one.split for one in draw(without_documents(queries), scored)}
+    assert 0.25 < list(splits.values()).count("held-out") / len(splits) < 0.35
+    assert {one.query_id: one.split for one in draw(without_documents(queries), scored[::-1], seed=2)} == splits
+
+
+def test_people_may_ask_in_a_language_that_no_specialist_speaks():
+    query = Query("log/x/1", "text", "ko", "target", "", "given")
+    (found,) = draw({query.query_id: query}, [ScoredCandidates(query.query_id, ("d0", "d1"), (1.0, 0.5), (1.0, 0.5))])
+    assert found.domain == "general"

@@ -1,6 +1,6 @@
 """Writing queries and leaving the useless ones out."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 from hypothesis import given
@@ -13,6 +13,7 @@ from tamis.stages.queries import (
     copy_of_shot,
     filter_queries,
     given_queries,
+    logged_queries,
     seed_of_query,
     too_long,
     too_short,
@@ -130,6 +131,36 @@ def test_given_queries_take_language_and_origin_from_their_document():
     ]
 
 
+def test_queries_of_a_log_have_no_document_and_speak_a_language_of_the_documents():
+    rows = [
+        ("7", "wo  ist\tdas Kabel", "und"),
+        ("a/b", "where is it", "en-us"),
+        ("9", "où est-il", "fr"),
+        ("10", "哪里", "zh"),
+    ]
+    languages = ["de", "en", "zh-cn", "zh-tw"]
+    found = list(logged_queries(rows, "2026.txt", "target", languages, german))
+    assert found[0] == Query("log/2026.txt/7", "wo ist das Kabel", "de", "target", "", "given")
+    assert [one.query_id for one in found] == [f"log/2026.txt/{number}" for number, _, _ in rows]
+    assert [one.language for one in found] == ["de", "en", "fr", "zh-cn"]
+    identified = logged_queries([("1", "哪里", "und")], "x", "general", languages, lambda text: "zh")
+    assert [(one.language, one.origin) for one in identified] == [("zh-cn", "general")]
+
+
+def test_a_query_without_a_document_is_judged_by_itself_alone():
+    typed = [
+        ("Drucker einrichten", None),
+        ("Brot", "too short"),
+        ("x " * 50, "too long"),
+        ("drucker: EINRICHTEN", "copy of another query"),
+        (DOCUMENT.text[:80], None),
+        ("where do I choose the printer of this system", None),
+        ("Warum ist Brot alt?", None),
+    ]
+    queries = [replace(query(text, "given"), document_id="", query_id=str(n)) for n, (text, _) in enumerate(typed)]
+    assert reasons(queries, lambda text: "en", ["Warum ist Brot alt?"]) == [reason for _, reason in typed]
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
@@ -153,14 +184,14 @@ def test_given_queries_take_language_and_origin_from_their_document():
     ],
 )
 def test_short_queries_are_refused_in_every_script(text, reason):
-    assert too_short(query(text), DOCUMENT) == reason
+    assert too_short(query(text)) == reason
 
 
 def test_long_queries_are_refused():
-    assert too_long(query("x" * 200), DOCUMENT) is None
-    assert too_long(query("x" * 201), DOCUMENT) == "too long"
-    assert too_long(query("a " * 40), DOCUMENT) is None
-    assert too_long(query("a " * 41), DOCUMENT) == "too long"
+    assert too_long(query("x" * 200)) is None
+    assert too_long(query("x" * 201)) == "too long"
+    assert too_long(query("a " * 40)) is None
+    assert too_long(query("a " * 41)) == "too long"
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from tamis.building.mining import given_rows
+from tamis.building.mining import given_rows, log_queries
 from tamis.building.workshop import Workshop
 from tamis.records import Query
+from tamis.text import normalise
 
 _QUESTION_BYTES: Final = 150  # of a line of questions, which no stage before the evaluation opens
 
@@ -49,6 +50,8 @@ def asked_queries(shop: Workshop) -> Asked:
     counts = Counter({("target", k): round(n * settings.per_document * writers) for k, n in target.items()})
     for _, _, doc_id in given_rows(shop):
         counts["general", shop.documents[doc_id].language] += 1
+    typed = {(query.origin, query.language, normalise(query.text)) for query in log_queries(shop)}  # often repeated
+    counts.update((origin, language) for origin, language, _ in typed)
     return Asked(counts, None)
 
 

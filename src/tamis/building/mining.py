@@ -32,7 +32,7 @@ from tamis.errors import InputError, SettingsError
 from tamis.formats.documents import read_documents
 from tamis.formats.evaluation_sets import read_evaluation_texts
 from tamis.formats.fields import UNKNOWN_LANGUAGE
-from tamis.formats.queries import given_query_files, read_given_queries
+from tamis.formats.queries import given_query_files, query_log_files, read_given_queries, read_query_log
 from tamis.progress import Advance, track
 from tamis.records import Candidates, Document, Dropped, Query, ScoredCandidates, TrainingList
 from tamis.retrievers.given_run import read_run
@@ -40,7 +40,7 @@ from tamis.settings import GeneralCorpus, Recipe
 from tamis.stages.candidates import find_candidates
 from tamis.stages.corpus import clean, identify_languages, language_identifier
 from tamis.stages.lists import GENERAL, by_hash, draw_lists, scores_of_many
-from tamis.stages.queries import filter_queries, given_id, given_queries
+from tamis.stages.queries import filter_queries, given_id, given_queries, logged_id, logged_queries
 from tamis.stages.scores import score_candidates
 
 Facts = dict[str, Any]
@@ -122,17 +122,23 @@ def _reasons(dropped: Sequence[Dropped]) -> str:
 def queries_settings(recipe: Recipe) -> object:
     """Settings of the writers and of the filters; those that are off are as if there were none."""
     near = recipe.queries.near_duplicate
-    return [writers_settings(recipe), *([near] if near else ()), *kept_out_hashes(recipe.queries.keep_out)]
+    logs = [
+        {"name": log.path.name, "files": input_hashes(query_log_files(log.path), "queries")}
+        | log.model_dump(mode="json", exclude={"path"})
+        for log in recipe.queries.logs
+    ]
+    kept_out = kept_out_hashes(recipe.queries.keep_out)
+    return [writers_settings(recipe), *([near] if near else ()), *kept_out, *([{"logs": logs}] if logs else ())]
 
 
 def build_queries(shop: Workshop, folder: Path) -> Facts:
-    """Write queries from the target documents, take the given ones of the general documents, filter both."""
+    """Write queries from the target documents, take those given by general corpora and logs, filter all."""
     documents = shop.documents
     languages = sorted({document.language for document in documents.values()})
     written, shots, spent = written_queries(shop)
     given = given_queries(given_rows(shop), documents)
     identify = language_identifier([*languages, "en"])
-    came = itertools.chain(written, given)
+    came = itertools.chain(written, given, log_queries(shop))
     queries, dropped = split_dropped(_filter(came, documents, identify, shots))
     queries, left_out = _without_overlaps(
         queries,
@@ -152,6 +158,15 @@ def given_rows(shop: Workshop) -> Iterator[tuple[str, str, str]]:
         for query_id, text, doc_id in read_given_queries(general.path, general.splits):
             if f"{general.path.name}:{doc_id}" in shop.documents:
                 yield query_id, text, f"{general.path.name}:{doc_id}"
+
+
+def log_queries(shop: Workshop) -> Iterator[Query]:
+    """What the logs hold, in the languages of the documents that are searched."""
+    for log in shop.recipe.queries.logs:
+        spoken = sorted({d.language for d in shop.documents.values() if d.origin == log.origin})
+        among = [log.language] if log.language else shop.recipe.corpus.languages or spoken
+        rows = read_query_log(log.path)
+        yield from logged_queries(rows, log.path.name, log.origin, spoken, language_identifier(among))
 
 
 def by_generator(kept: Sequence[str], dropped: Sequence[Dropped]) -> dict[str, Facts]:
@@ -205,15 +220,20 @@ def build_candidates(shop: Workshop, folder: Path) -> Facts:
 def _given_runs(shop: Workshop) -> tuple[dict[str, dict[str, float]], dict[str, int]]:
     """Scores of the documents that the user's engine found, by our query id; and how many lines named unknown ones.
 
-    Ids in a run are those of its general corpus. A query of such a corpus that its run does not answer has no scores.
+    Ids in a run are those of its general corpus, or of its log and of the run's own documents. A query that its run
+    does not answer has no scores.
     """
     given: dict[str, dict[str, float]] = {}
     unknown: dict[str, int] = {}
+    logs = {log.path.name for log in shop.recipe.queries.logs}
     for name, path in shop.recipe.candidates.runs.items():
-        run = read_run(path, shop.documents, f"{name}:")
+        run = read_run(path, shop.documents, "" if name in logs else f"{name}:")
         unknown[name] = run.unknown
+        of_log = logged_id(name, "")
         for query in shop.queries.values():
-            if query.origin == "general" and query.document_id.startswith(f"{name}:"):
+            if name in logs and query.query_id.startswith(of_log):
+                given[query.query_id] = run.scores.get(query.query_id.removeprefix(of_log), {})
+            elif query.origin == "general" and query.document_id.startswith(f"{name}:"):
                 given[query.query_id] = run.scores.get(given_id(query), {})
     return given, unknown
 

@@ -36,7 +36,7 @@ from tamis.models.sequence_student import SequenceStudent
 from tamis.models.student import Student
 from tamis.models.warm import WarmCrossEncoder
 from tamis.progress import track
-from tamis.records import Query, TrainingList
+from tamis.records import GIVEN, Query, TrainingList
 from tamis.settings import Recipe, TrainSettings
 from tamis.stages.lists import GENERAL, by_hash
 from tamis.stages.merge import Curve as MergeCurve
@@ -91,20 +91,21 @@ def _judging_lists(
 def given_and_written(
     lists: Iterable[TrainingList], queries: Mapping[str, Query]
 ) -> tuple[list[TrainingList], list[TrainingList]]:
-    """Lists of given queries, which belong to general documents, and of written ones; order is kept."""
+    """Lists of given queries, those of general documents and of logs, and of written ones; order is kept."""
     given: list[TrainingList] = []
     written: list[TrainingList] = []
     for one in lists:
-        (given if queries[one.query_id].origin == "general" else written).append(one)
+        (given if queries[one.query_id].generator == GIVEN else written).append(one)
     return given, written
 
 
 def weighing_queries(lists: Sequence[TrainingList], queries: Mapping[str, Query]) -> list[Query]:
     """The held-out queries that weigh the first stages, at most `WEIGHING` drawn by hash.
 
-    The given ones, or the written ones where none are given.
+    The given ones, or the written ones where none are given. Those of logs cannot: of them no document is known.
     """
-    given, written = given_and_written((one for one in lists if one.split == "held-out"), queries)
+    held_out = (one for one in lists if one.split == "held-out" and queries[one.query_id].document_id)
+    given, written = given_and_written(held_out, queries)
     chosen = given or written
     if len(chosen) > WEIGHING:
         chosen = by_hash(chosen)[:WEIGHING]
@@ -196,10 +197,12 @@ def _weights(
 ) -> Callable[[TrainingList], float]:
     """Probability of each list to be learnt from in a pass; 0 for all but the given ones.
 
-    Where queries are given, only so many written ones are learnt from, drawn by hash.
+    Where queries are given with their documents, only so many written ones are learnt from, drawn by hash. Those of
+    logs come on top: a log takes nothing away.
     """
     given, written = given_and_written((one for one in lists if one.split == "train"), queries)
-    chosen = given + by_hash(written)[: round(len(given) * settings.written_per_given) if given else None]
+    answered = sum(1 for one in given if queries[one.query_id].document_id)
+    chosen = given + by_hash(written)[: round(answered * settings.written_per_given) if answered else None]
     language_of = {one.query_id: queries[one.query_id].language for one in chosen}
     by_language = language_weights(Counter(language_of.values()), settings.language_balance)
     return lambda one: by_language[language_of[one.query_id]] if one.query_id in language_of else 0.0

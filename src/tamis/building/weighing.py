@@ -36,7 +36,15 @@ class Head(NamedTuple):
 
 
 def held_out_heads(shop: Workshop, student: Student, queries: Sequence[Query]) -> dict[str, list[Head]]:
-    """What the student makes of held-out queries, by first stage, down to the depth at which it will be used."""
+    """What the student makes of held-out queries, by first stage, down to the depth at which it will be used.
+
+    Args:
+        shop: The tools of the run.
+        student: The model.
+        queries: Each with the document that it belongs to; may be none.
+    """
+    if not queries:
+        return {first_stage: [] for first_stage in RERANKED}
     vectors = shop.vectors("query", "dense", texts_of(shop.queries))
     found = dict(
         (query.query_id, ranked)
@@ -65,8 +73,11 @@ def first_stage_weights(
 
     Judged by nDCG@10 of the document that each held-out query belongs to; a weight other than 1 needs evidence
     (`steady_weight`). Not by agreement with the teacher: it holds the first stage's own scorers and flatters them
-    (docs/log.md).
+    (docs/log.md). Without any query there is no evidence, and no curve.
     """
+    if not any(heads.values()):
+        choices = list(choices)
+        return dict.fromkeys(heads, steady_weight(choices, np.zeros((len(choices), 1)))), {}
     weights: dict[str, float] = {}
     curves: dict[str, list[list[float]]] = {}
     choices = sorted(choices)
@@ -82,5 +93,8 @@ def first_stage_weights(
 
 def level_of(heads: Iterable[Head]) -> float:
     """The logit between the documents that held-out queries belong to and the other candidates; 0 without either."""
+    heads = list(heads)
+    if not heads:
+        return 0.0
     logits, own = (np.concatenate(parts) for parts in zip(*((h.logits, h.own) for h in heads), strict=True))
     return balanced_level(logits[own == 1], logits[own == 0]) if 0 < own.sum() < len(own) else 0.0

@@ -19,9 +19,9 @@ from tamis.generators.endpoint import EndpointGenerator
 from tamis.generators.extractive import ExtractiveGenerator, inverse_document_frequencies
 from tamis.generators.templates import Mode, Prompts, load_prompts, load_templates
 from tamis.progress import track
-from tamis.records import Document, Dropped, Query, QueryAnswer, QueryRequest, Tokens
+from tamis.records import GIVEN, Document, Dropped, Query, QueryAnswer, QueryRequest, Tokens
 from tamis.settings import PLACE_AND_PRICE, QueriesSettings, Recipe, Section
-from tamis.stages.queries import Generate, Plan, requests_for, write_queries
+from tamis.stages.queries import LOG, Generate, Plan, requests_for, write_queries
 
 if TYPE_CHECKING:
     from tamis.generators.causal import CausalGenerator
@@ -95,7 +95,7 @@ def written_queries(shop: Workshop) -> tuple[list[Query | Dropped], frozenset[st
     written: list[Query | Dropped] = []
     shots: frozenset[str] = frozenset()
     spent: Facts = {}
-    names = {"given"}
+    names = {GIVEN, LOG}
     for kind in settings.generator:
         if kind == "extractive":
             extract = ExtractiveGenerator(inverse_document_frequencies(target))

@@ -6,9 +6,18 @@ from typing import Final
 
 from tamis.errors import InputError
 from tamis.evaluation.sets import Asked, JudgedSet, join_set, of_languages
-from tamis.formats.beir import QUERY_IDS, QUERY_TEXTS, beir_file
+from tamis.formats.beir import beir_file
 from tamis.formats.documents import read_documents
-from tamis.formats.fields import DOMAIN, LANGUAGES, domain_of, language_of, record_id, text_of
+from tamis.formats.fields import (
+    DOMAIN,
+    LANGUAGES,
+    QUERY_IDS,
+    QUERY_TEXTS,
+    domain_of,
+    language_of,
+    record_id,
+    text_of,
+)
 from tamis.formats.qrels import qrels_files, read_qrels
 from tamis.formats.tables import check_new, rows
 from tamis.retrievers.shelf import Languages

@@ -7,15 +7,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from tamis.errors import InputError
-from tamis.formats.fields import record_id, text_of
+from tamis.formats.fields import QUERY_IDS, QUERY_TEXTS, record_id, text_of
 from tamis.formats.qrels import read_qrels
-from tamis.formats.tables import check_new, rows, table_files
+from tamis.formats.query_rows import query_rows
+from tamis.formats.tables import check_new, table_files
 from tamis.records import Document, Query
 
 _LINES: Final = (".jsonl", ".jsonl.gz", ".jsonl.zst")
 _HEADER: Final = "query-id\tcorpus-id\tscore"
-QUERY_IDS: Final = ("_id", "id", "query_id", "qid")
-QUERY_TEXTS: Final = ("text", "query", "question")
 
 
 def beir_file(folder: Path, name: str) -> Path | None:
@@ -62,14 +61,14 @@ def read_query_texts(path: Path) -> dict[str, str]:
 
     Args:
         path: Any form of rows (see `table_files`) with `_id`, `id`, `query_id` or `qid` and `text`, `query` or
-            `question`.
+            `question`; a `.tsv` without a header holds id and text.
 
     Raises:
         InputError: A line or row that is not understood, or an id that comes twice.
     """
     texts: dict[str, str] = {}
     places: dict[str, tuple[Path, str]] = {}
-    for row in rows(table_files(path), {*QUERY_IDS, *QUERY_TEXTS}):
+    for row in query_rows(table_files(path)):
         query_id = record_id(row.content, row.where, QUERY_IDS)
         check_new(query_id, row, places)
         texts[query_id] = text_of(row.content, row.where, QUERY_TEXTS)

@@ -21,6 +21,8 @@ TEXTS: Final = ("text", "contents", "content", "body")
 TITLE: Final = "title"
 LANGUAGES: Final = ("metadata", "lang", "language")
 DOMAIN: Final = "domain"
+QUERY_IDS: Final = ("_id", "id", "query_id", "qid")
+QUERY_TEXTS: Final = ("text", "query", "question")
 DOCUMENT_FIELDS: Final = (*IDS, *TEXTS, TITLE, *LANGUAGES)
 """All fields that a document may be read from; other columns of a table stay unread."""
 

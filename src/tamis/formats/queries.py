@@ -2,10 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from tamis.errors import InputError
 from tamis.formats.beir import beir_file, judged_files, read_judged_queries
-from tamis.formats.tables import table_files
+from tamis.formats.fields import QUERY_IDS, QUERY_TEXTS, language_of, record_id, text_of
+from tamis.formats.lines import ending
+from tamis.formats.query_rows import LINES, query_rows
+from tamis.formats.tables import check_new, table_files
 from tamis.formats.training_files import FORMS, read_examples
 
 
@@ -39,6 +43,58 @@ def given_query_files(path: Path, splits: Sequence[str]) -> list[Path]:
         InputError: A file that can hold no queries.
     """
     return [] if _is_training_file(path) else judged_files(path, splits)
+
+
+class LoggedQuery(NamedTuple):
+    """A query as a log has it.
+
+    Attributes:
+        query_id: Its id in the log, or its number from 1 where the log has no ids.
+        text: What was typed.
+        language: A lower-case tag; `und` where the log does not say.
+    """
+
+    query_id: str
+    text: str
+    language: str
+
+
+def read_query_log(path: Path) -> Iterator[LoggedQuery]:
+    """Read queries that were typed and belong to no document, in their order.
+
+    Args:
+        path: A `.txt` file with a query a line; rows (see `table_files`) with `text`, `query` or `question`, if you
+            like with `_id`, `id`, `query_id` or `qid`, and with a language as documents have it; or a `.tsv` without a
+            header, whose lines hold id and text.
+
+    Raises:
+        InputError: Nothing to read, a line or row that is not understood (at the time it is reached), or an id that
+            comes twice.
+    """
+    places: dict[str, tuple[Path, str]] = {}
+    for number, row in enumerate(query_rows(query_log_files(path)), 1):
+        named = any(name in row.content for name in QUERY_IDS)
+        query_id = record_id(row.content, row.where, QUERY_IDS) if named else str(number)
+        check_new(query_id, row, places)
+        yield LoggedQuery(query_id, text_of(row.content, row.where, QUERY_TEXTS), language_of(row.content, row.where))
+    if not places:
+        raise InputError(f"{path}: no queries in it; leave it out of queries.logs")
+
+
+def query_log_files(path: Path) -> list[Path]:
+    """The files of a query log; none is opened.
+
+    Raises:
+        InputError: Nothing there that can be read.
+    """
+    files = [path] if ending(path) == LINES and path.is_file() else table_files(path)
+    if not files:
+        found = f"cannot read {path.suffix or 'a file without ending'}" if path.is_file() else "no such file"
+        found = "no tables in this folder; of a BEIR folder name the file of queries" if path.is_dir() else found
+        raise InputError(
+            f"{path}: {found}; queries.logs expects queries in a .txt (one a line), .jsonl, .csv, .tsv or .parquet file"
+        )
+    return files
 
 
 def _is_training_file(path: Path) -> bool:

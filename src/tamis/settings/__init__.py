@@ -3,7 +3,7 @@
 from tamis.settings.candidates import EncoderSettings, FusionWeights
 from tamis.settings.corpus import GeneralCorpus
 from tamis.settings.learning import ListsSettings, MergeSettings, StudentSettings, TrainSettings
-from tamis.settings.queries import EndpointSettings, PromptSettings, QueriesSettings, QueryKind
+from tamis.settings.queries import EndpointSettings, PromptSettings, QueriesSettings, QueryKind, QueryLog
 from tamis.settings.reading import read_recipe, recipe_from
 from tamis.settings.recipe import Recipe
 from tamis.settings.scores import (
@@ -30,6 +30,7 @@ __all__ = [
     "PromptSettings",
     "QueriesSettings",
     "QueryKind",
+    "QueryLog",
     "Recipe",
     "RemoteEncoderTeacher",
     "RemoteRerankerTeacher",

@@ -59,7 +59,8 @@ class CandidatesSettings(Section):
     weights: FusionWeights | None = Field(default=None, description="for fusion weighted; none: bm25 0.5, dense 1")
     runs: dict[str, Path] = Field(
         default_factory=dict,
-        description="TREC run of your own engine for the given queries of a general corpus, by its folder's name",
+        description="TREC run of your own engine for the given queries of a general corpus or a log, by the name of "
+        "its folder or file",
     )
 
     @model_validator(mode="after")

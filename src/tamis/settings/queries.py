@@ -14,6 +14,26 @@ QueryKind = Literal["question", "keyword", "claim"]
 """Types of query that a language model can be asked for."""
 
 
+class QueryLog(Section):
+    """Queries that people typed, of which nobody knows what answers them; a path alone has the defaults."""
+
+    path: Path = Field(
+        description="a query a line (.txt); rows with text, query or question (.jsonl, .csv, .tsv, .parquet); or a "
+        ".tsv without a header, of ids and texts"
+    )
+    origin: Literal["target", "general"] = Field(default="target", description="the documents that they search")
+    language: str = Field(
+        default="",
+        pattern=r"^([a-z]{2,3}(-[a-z0-9]{1,8})*)?$",
+        description="of queries that do not say theirs, as a lower-case tag; empty: told from each text",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _path_alone(cls, content: Any) -> Any:
+        return {"path": content} if isinstance(content, str | Path) else content
+
+
 class PromptSettings(Section):
     """How language models are asked for queries."""
 
@@ -64,7 +84,7 @@ class QueriesSettings(Section):
     """Who writes queries, and how many."""
 
     generator: tuple[Literal["extractive", "llama", "endpoint", "transformers"], ...] = Field(
-        default=("extractive",), min_length=1, description="one or several"
+        default=("extractive",), description="one, several, or with logs none"
     )
     per_document: int = Field(default=2, ge=1, description="queries asked for per target document and generator")
     documents: int = Field(
@@ -83,6 +103,7 @@ class QueriesSettings(Section):
         description="evaluation sets (BEIR folders, files of queries): queries and general documents that overlap them "
         "are dropped",
     )
+    logs: tuple[QueryLog, ...] = Field(default=(), description="files of queries that people typed, beside the written")
     prompt: PromptSettings = PromptSettings()
     llama: LlamaSettings | None = None
     endpoint: EndpointSettings | None = None
@@ -92,6 +113,20 @@ class QueriesSettings(Section):
     @classmethod
     def _one_alone(cls, content: Any) -> Any:
         return (content,) if isinstance(content, str) else content
+
+    @field_validator("logs")
+    @classmethod
+    def _names_tell_logs_apart(cls, logs: tuple[QueryLog, ...]) -> tuple[QueryLog, ...]:
+        for name, count in Counter(log.path.name for log in logs).items():
+            if count > 1:
+                raise ValueError(f"{count} logs are called {name}, which the ids of their queries hold; rename one")
+        return logs
+
+    @model_validator(mode="after")
+    def _somebody_asks(self) -> "QueriesSettings":
+        if not self.generator and not self.logs:
+            raise ValueError("generator is empty and there are no logs: nobody asks anything; name one of both")
+        return self
 
     @model_validator(mode="after")
     def _generators_have_their_sections(self) -> "QueriesSettings":

@@ -101,13 +101,29 @@ class Recipe(Section):
         return self
 
     @model_validator(mode="after")
-    def _runs_belong_to_general_corpora(self) -> "Recipe":
-        known = [general.path.name for general in self.corpus.general]
+    def _runs_belong_to_given_queries(self) -> "Recipe":
+        known = [path.name for path in {general.path for general in self.corpus.general}]
+        known += [log.path.name for log in self.queries.logs]
         for name in self.candidates.runs:
-            if name not in known:
+            if known.count(name) != 1:
+                called = "both a general corpus and a log are" if name in known else "no general corpus or log is"
                 raise ValueError(
-                    f"candidates.runs: no general corpus is called {name!r}; a run's name is that of the folder whose "
-                    f"given queries it answers: {', '.join(known) or 'there is none'}"
+                    f"candidates.runs: {called} called {name!r}; a run's name is that of the folder or log whose "
+                    f"given queries it answers: {', '.join(sorted(known)) or 'there is none'}"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _logs_ask_what_is_there(self) -> "Recipe":
+        for log in self.queries.logs:
+            if not (self.corpus.target if log.origin == "target" else self.corpus.general):
+                raise ValueError(
+                    f"queries.logs: {log.path} searches corpus.{log.origin}, which is not there; set origin"
+                )
+            if self.evaluate and log.path.resolve() == self.evaluate.queries.resolve():
+                raise ValueError(
+                    f"queries.logs: {log.path} holds the judged questions of evaluate.queries, which no stage before "
+                    "may read; give queries of other people"
                 )
         return self
 

@@ -45,9 +45,9 @@ def find_candidates(
 
     Yields:
         Candidates by the hybrid or the given run, best first; a query with fewer than two documents to rank is dropped.
-        Where languages are crossed, the query's seed document joins as the last one: it is what the query asks for, and
-        the lists need it. First those that are not searched, then shelf by shelf, so that few are held at a time; each
-        part in the order of the queries.
+        Where languages are crossed, the query's seed document, if it has one, joins as the last one: it is what the
+        query asks for, and the lists need it. First those that are not searched, then shelf by shelf, so that few are
+        held at a time; each part in the order of the queries.
     """
     given = given or {}
     own: list[Query] = []
@@ -74,7 +74,7 @@ def _completed(found: Candidates, query: Query, shelves: Shelves) -> Candidates:
 
 def _with_seed(found: Candidates, query: Query) -> Candidates:
     """The candidates and the query's seed document, with the score of the last one: nobody looked for it."""
-    if query.document_id in found.doc_ids:
+    if not query.document_id or query.document_id in found.doc_ids:
         return found
     doc_ids, scores = found.doc_ids, found.scores
     return Candidates(found.query_id, (*doc_ids, query.document_id), (*scores, scores[-1]))

@@ -30,7 +30,8 @@ def draw_lists(
 
     A query whose seed document the teacher does not rank among its best `round_trip` is dropped: the query does not
     ask for what its document says (or the teacher cannot see it). The seed document then gets `seed_bonus` standard
-    deviations on top, as evidence the teacher lacks; it need not become the best of the list.
+    deviations on top, as evidence the teacher lacks; it need not become the best of the list. A query of a log has no
+    seed document: the teacher alone grades its candidates.
 
     Args:
         scored: Candidates with teacher scores.
@@ -48,7 +49,8 @@ def draw_lists(
             yield Dropped(query.query_id, reason, query.language, query.text)
             continue
         domain = domain_of.get(query.language, GENERAL)
-        if domain == GENERAL and query.origin == "target":
+        # People ask in languages that no document has, too; those of the documents were checked before.
+        if domain == GENERAL and query.origin == "target" and query.document_id:
             raise SettingsError(
                 f"lists.domains: no domain for language {query.language!r} of the corpus; add it to one of "
                 f"{', '.join(settings.domains)}"
@@ -71,6 +73,8 @@ def scores_of_many(
 
 
 def _refuse(found: ScoredCandidates, query: Query, round_trip: int) -> str | None:
+    if not query.document_id:
+        return None
     if query.document_id not in found.doc_ids:
         return "seed document not among the candidates"
     teacher = np.asarray(found.teacher)
@@ -81,9 +85,10 @@ def _refuse(found: ScoredCandidates, query: Query, round_trip: int) -> str | Non
 
 
 def _scores(found: ScoredCandidates, query: Query, seed_bonus: float) -> np.ndarray:
-    """The teacher's scores in standard deviations, with the seed document's bonus."""
+    """The teacher's scores in standard deviations, with the bonus of the seed document, where there is one."""
     scores = z_scores(np.asarray(found.teacher))
-    scores[found.doc_ids.index(query.document_id)] += seed_bonus
+    if query.document_id:
+        scores[found.doc_ids.index(query.document_id)] += seed_bonus
     return scores
 
 
@@ -97,7 +102,7 @@ def _draw(
     over: np.ndarray | None,
 ) -> TrainingList:
     scores = _scores(found, query, seed_bonus)
-    place = found.doc_ids.index(query.document_id)
+    place = found.doc_ids.index(query.document_id) if query.document_id else None
     bins = assign_bins(scores, bin_edges(scores, settings.bins, settings.anchors))
     rng = np.random.default_rng([seed, _number(query.query_id)])
     drawn = stratified_draw(bins, settings.documents, rng, first=place)
@@ -105,12 +110,17 @@ def _draw(
     return TrainingList(
         query.query_id,
         domain,
-        "held-out" if _number(query.document_id) % 10_000 < settings.held_out * 10_000 else "train",
+        _split(query, settings.held_out),
         tuple(found.doc_ids[i] for i in drawn),
         tuple(float(label) for label in labels),
         tuple(int(b) for b in bins[drawn]),
         tuple(found.first_stage[i] for i in drawn),
     )
+
+
+def _split(query: Query, held_out: float) -> str:
+    """All queries of a document are on one side; a query without one decides for itself."""
+    return "held-out" if _number(query.document_id or query.query_id) % 10_000 < held_out * 10_000 else "train"
 
 
 def by_hash(lists: Iterable[TrainingList]) -> list[TrainingList]:

@@ -1,19 +1,21 @@
 """Queries: from documents to queries, and which of them to keep.
 
-write_queries | given_queries ─ filter_queries
+write_queries | given_queries | logged_queries ─ filter_queries
 """
 
 import hashlib
 import random
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from tamis.formats.fields import UNKNOWN_LANGUAGE
-from tamis.records import Document, Dropped, Prompt, Query, QueryAnswer, QueryRequest
+from tamis.records import GIVEN, Document, Dropped, Prompt, Query, QueryAnswer, QueryRequest
 from tamis.text import clip, letters, normalise, one_line, sentences, without_spaces, words
 
-_GIVEN: Final = "given"
+LOG: Final = "log"
+"""What ids of queries of a log begin with, as those of others do with the name of their writer."""
+
 _EXTRACTIVE: Final = "extractive"
 _MIN_WORDS: Final = 2
 _MIN_SPACELESS_LETTERS: Final = 4
@@ -27,6 +29,8 @@ _CLIPPED: Final = 200
 Filter = Callable[[Query, Document], str | None]
 """Gives the reason to leave a query out that was written from the document, or None to keep it."""
 
+FilterAlone = Callable[[Query], str | None]
+"""The same, whatever it was written from."""
 
 Ask = Callable[[Document, str], Prompt]
 """Puts a document and a type of query into a prompt."""
@@ -161,17 +165,51 @@ def given_queries(rows: Iterable[tuple[str, str, str]], documents: Mapping[str, 
         `unknown document` where the document is not there (it may have been left out as a duplicate).
     """
     for given_id, text, doc_id in rows:
-        query_id = f"{_GIVEN}/{given_id}/{doc_id}"
+        query_id = f"{GIVEN}/{given_id}/{doc_id}"
         document = documents.get(doc_id)
         if document is None:
             yield Dropped(query_id, "unknown document", UNKNOWN_LANGUAGE, clip(text, _CLIPPED))
         else:
-            yield Query(query_id, one_line(text), document.language, document.origin, doc_id, generator=_GIVEN)
+            yield Query(query_id, one_line(text), document.language, document.origin, doc_id, generator=GIVEN)
 
 
 def given_id(query: Query) -> str:
     """The id under which a given query came: that of its folder's queries.jsonl."""
-    return query.query_id.removeprefix(f"{_GIVEN}/").removesuffix(f"/{query.document_id}")
+    return query.query_id.removeprefix(f"{GIVEN}/").removesuffix(f"/{query.document_id}")
+
+
+def logged_queries(
+    rows: Iterable[tuple[str, str, str]],
+    log: str,
+    origin: str,
+    languages: Sequence[str],
+    identify: Callable[[str], str],
+) -> Iterator[Query]:
+    """Turn queries that people typed into records; no document is known to answer them.
+
+    Args:
+        rows: Id in the log, text and language, `und` where it is not known.
+        log: Name of the log, holds no slash.
+        origin: Of the documents that they search.
+        languages: Of these documents. A query's language becomes the one of them with the same primary part, `en` for
+            `en-us`; one that none of them has stays.
+        identify: Text -> language tag.
+
+    Yields:
+        One query a row, with the id `log/LOG/id`.
+    """
+    nearest = {_primary(tag): tag for tag in reversed(languages)}
+    for own_id, text, told in rows:
+        typed = one_line(text)
+        language = identify(typed) if told == UNKNOWN_LANGUAGE else told
+        if language not in languages:
+            language = nearest.get(_primary(language), language)
+        yield Query(logged_id(log, own_id), typed, language, origin, document_id="", generator=GIVEN)
+
+
+def logged_id(log: str, own_id: str) -> str:
+    """The id of a query, from the name of its log and its id there."""
+    return f"{LOG}/{log}/{own_id}"
 
 
 def filter_queries(
@@ -179,9 +217,11 @@ def filter_queries(
 ) -> Iterator[Query | Dropped]:
     """Leave out queries that would teach nothing or something wrong. The first reason wins.
 
+    A query without a document is judged by itself alone.
+
     Args:
         queries: Written or given queries.
-        documents: Document id -> document, with the document of every query.
+        documents: Document id -> document, with the document of every query that has one.
         identify: Text -> language tag, choosing among the languages of the corpus and English, into which language
             models slip.
         shots: Queries in the prompts of language models.
@@ -189,21 +229,22 @@ def filter_queries(
     Yields:
         For each query, in order, the query or why it was left out.
     """
-    filters: tuple[Filter, ...] = (
-        too_short,
-        too_long,
-        copy_of_passage,
-        copy_of_shot(shots),
-        wrong_language(identify),
-        copy_of_another_query(),  # last, so that it remembers kept queries only
-    )
+    beside_document: tuple[Filter, ...] = (copy_of_passage, copy_of_shot(shots), wrong_language(identify))
+    repeats = copy_of_another_query()
+
+    def reasons(query: Query) -> Iterator[str | None]:
+        yield too_short(query)
+        yield too_long(query)
+        if query.document_id:
+            yield from (judge(query, documents[query.document_id]) for judge in beside_document)
+        yield repeats(query)  # last, so that it remembers kept queries only
+
     for query in queries:
-        document = documents[query.document_id]
-        reason = next((reason for judge in filters if (reason := judge(query, document))), None)
+        reason = next(filter(None, reasons(query)), None)
         yield query if reason is None else Dropped(query.query_id, reason, query.language, clip(query.text, _CLIPPED))
 
 
-def too_short(query: Query, document: Document) -> str | None:
+def too_short(query: Query) -> str | None:
     """Refuse fewer than 2 words with letters or digits, or 4 letters of a script without spaces."""
     if without_spaces(query.text):
         enough = letters(query.text) >= _MIN_SPACELESS_LETTERS
@@ -212,7 +253,7 @@ def too_short(query: Query, document: Document) -> str | None:
     return None if enough else "too short"
 
 
-def too_long(query: Query, document: Document) -> str | None:
+def too_long(query: Query) -> str | None:
     """Refuse more than 200 characters or 40 words."""
     fits = len(query.text) <= _MAX_CHARACTERS and len(query.text.split()) <= _MAX_WORDS
     return None if fits else "too long"
@@ -277,11 +318,11 @@ def wrong_language(identify: Callable[[str], str]) -> Filter:
     return judge
 
 
-def copy_of_another_query() -> Filter:
+def copy_of_another_query() -> FilterAlone:
     """Make a filter that refuses a query with the words of one that it saw before, of the same language and origin."""
     seen: set[tuple[str, str, str]] = set()
 
-    def judge(query: Query, document: Document) -> str | None:
+    def judge(query: Query) -> str | None:
         key = (normalise(query.text), query.language, query.origin)
         if key in seen:
             return "copy of another query"
@@ -292,7 +333,7 @@ def copy_of_another_query() -> Filter:
 
 
 def _from_language_model(query: Query) -> bool:
-    return query.generator not in (_EXTRACTIVE, _GIVEN)
+    return query.generator not in (_EXTRACTIVE, GIVEN)
 
 
 def _primary(language: str) -> str:

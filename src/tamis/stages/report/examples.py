@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tamis.formats.fields import UNKNOWN_LANGUAGE
-from tamis.records import Document, Query
+from tamis.records import GIVEN, Document, Query
 from tamis.stages.report.highlight import Piece, common_words, matching_part
 from tamis.text import clip
 
@@ -13,7 +13,6 @@ PER_LANGUAGE: Final = 3
 CASES: Final = 10
 _QUERY_CLIPPED: Final = 220
 _DOCUMENT_CLIPPED: Final = 180
-_GIVEN: Final = "given"
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ def sample_queries(queries: Iterable[Query], documents: Mapping[str, Document]) 
     common = common_words(documents.values())
     by_language: dict[str, list[Query]] = {}
     for query in sorted(queries, key=lambda query: query.query_id):
-        if query.generator != _GIVEN and query.document_id in documents:
+        if query.generator != GIVEN and query.document_id in documents:
             by_language.setdefault(query.language, []).append(query)
     return {
         language: [_sample(query, documents, common) for query in _spread(found)]

@@ -204,7 +204,7 @@ class Yield(NamedTuple):
     """What came of the queries of one writer.
 
     Attributes:
-        generator: Its name; `given` for queries that came with documents.
+        generator: Its name; `given` for queries that came with documents, `log` for those of a log.
         written: Queries that it wrote.
         filtered: Queries that passed the filters.
         lists: Queries that became training lists, so passed the round trip.

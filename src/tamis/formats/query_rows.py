@@ -1,0 +1,65 @@
+"""Rows that hold a query each: tables with a header, topics without one, lines of text."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from tamis.errors import InputError
+from tamis.formats.fields import LANGUAGES, QUERY_IDS, QUERY_TEXTS
+from tamis.formats.lines import ending, filled_lines
+from tamis.formats.tables import Row, rows
+from tamis.text import clip
+
+LINES: Final = ".txt"
+"""Ending of files that hold a query a line and nothing else."""
+
+
+def query_rows(files: Sequence[Path]) -> Iterator[Row]:
+    """Read files of queries, one after the other; blank lines are passed over.
+
+    Args:
+        files: Files of rows, see `table_files`; a `.tsv` that begins with two cells of which none is called as ids or
+            texts of queries are has no header and holds id and text, as the topics of MS MARCO and MIRACL do. Or
+            `.txt` files (also compressed), a query a line.
+
+    Yields:
+        Rows with `text`, and with `_id` where the file has ids; or with the fields that a header names.
+
+    Raises:
+        InputError: A file that cannot be read, or a line or row that is not understood.
+    """
+    for file in files:
+        if ending(file) == LINES:
+            yield from _lines(file)
+        elif ending(file) == ".tsv" and _without_header(file):
+            yield from _topics(file)
+        else:
+            yield from rows([file], {*QUERY_IDS, *QUERY_TEXTS, *LANGUAGES})
+
+
+def _lines(file: Path) -> Iterator[Row]:
+    for place, (number, line) in enumerate(filled_lines(file)):
+        if place == 0 and "\t" in line:
+            raise InputError(
+                f"{file}, line {number}: got {clip(line, 60)!r} with a tab, expected a query a line and nothing else; "
+                "call a file of ids and queries .tsv"
+            )
+        yield Row(file, f"line {number}", {"text": line})
+
+
+def _without_header(file: Path) -> bool:
+    _, line = next(filled_lines(file), (0, ""))
+    cells = [cell.strip().strip('"') for cell in line.split("\t")]
+    return len(cells) == 2 and not {*QUERY_IDS, *QUERY_TEXTS} & set(cells)
+
+
+def _topics(file: Path) -> Iterator[Row]:
+    """Id and text between a tab; quotes are the query's own."""
+    for number, line in filled_lines(file):
+        cells = line.split("\t")
+        if len(cells) != 2:
+            raise InputError(
+                f"{file}, line {number}: got {len(cells)} cells ({clip(line, 60)!r}), expected id and query between a "
+                "tab, as on its first line; or give the file a header with text"
+            )
+        yield Row(file, f"line {number}", {"_id": cells[0].strip(), "text": cells[1]})
