@@ -237,7 +237,7 @@ def test_topics_without_a_header_are_read_as_they_stand(tmp_path):
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("x.txt", "17\two ist das\n", r"x\.txt, line 1: got '17\\two ist das' with a tab, expected a query a line"),
+        ("x.txt", "17\two ist das\n", r"x\.txt, line 1: got \"17\\two ist das\" with a tab, expected a query a line"),
         ("x.txt", "wo\n\udcff", r"x\.txt, line 2: byte 0xff is not UTF-8"),
         ("x.txt", " \n", r"x\.txt: no queries in it; leave it out of queries\.logs"),
         ("x.jsonl", "", r"x\.jsonl: no queries in it"),

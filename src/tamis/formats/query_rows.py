@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import Final
 
 from tamis.errors import InputError
-from tamis.formats.fields import LANGUAGES, QUERY_IDS, QUERY_TEXTS
+from tamis.formats.fields import LANGUAGES, QUERY_IDS, QUERY_TEXTS, shown
 from tamis.formats.lines import ending, filled_lines
 from tamis.formats.tables import Row, rows
-from tamis.text import clip
 
 LINES: Final = ".txt"
 """Ending of files that hold a query a line and nothing else."""
@@ -41,7 +40,7 @@ def _lines(file: Path) -> Iterator[Row]:
     for place, (number, line) in enumerate(filled_lines(file)):
         if place == 0 and "\t" in line:
             raise InputError(
-                f"{file}, line {number}: got {clip(line, 60)!r} with a tab, expected a query a line and nothing else; "
+                f"{file}, line {number}: got {shown(line)} with a tab, expected a query a line and nothing else; "
                 "call a file of ids and queries .tsv"
             )
         yield Row(file, f"line {number}", {"text": line})
@@ -59,7 +58,7 @@ def _topics(file: Path) -> Iterator[Row]:
         cells = line.split("\t")
         if len(cells) != 2:
             raise InputError(
-                f"{file}, line {number}: got {len(cells)} cells ({clip(line, 60)!r}), expected id and query between a "
+                f"{file}, line {number}: got {len(cells)} cells ({shown(line)}), expected id and query between a "
                 "tab, as on its first line; or give the file a header with text"
             )
         yield Row(file, f"line {number}", {"_id": cells[0].strip(), "text": cells[1]})

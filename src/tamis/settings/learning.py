@@ -121,7 +121,7 @@ class TrainSettings(Section):
     )
     general_steps: int = Field(default=200, ge=0)
     written_per_given: float = Field(
-        default=1.0, ge=0, description="most written queries for each given one, where some are given"
+        default=1.0, ge=0, description="most written queries for each one given with a document, where some are"
     )
     specialist_steps: int = Field(default=150, ge=0)
     checkpoints: int = Field(
