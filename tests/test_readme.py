@@ -159,8 +159,9 @@ def test_recipe_snippets_fit_into_the_demo_recipe(page: str):
 
 
 def test_the_snippets_say_what_their_pages_are_about():
-    (queries,), (teachers,) = blocks("docs/queries.md", "yaml"), blocks("docs/teachers.md", "yaml")
+    (queries, logs), (teachers,) = blocks("docs/queries.md", "yaml"), blocks("docs/teachers.md", "yaml")
     assert yaml.safe_load(queries)["queries"]["generator"] == ["extractive", "endpoint"]
+    assert len(yaml.safe_load(logs)["queries"]["logs"]) == 3
     kinds = [one["kind"] for one in yaml.safe_load(teachers)["scores"]["teachers"]]
     assert kinds == ["judge", "remote-reranker", "remote-encoder", "reranker"]
 
