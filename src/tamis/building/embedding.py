@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import numpy as np
 
 from tamis.artifacts import ItemStore, item_key
+from tamis.building.memory import release_memory
 from tamis.engines.local import Mapped, run_here
 from tamis.progress import track
 from tamis.retrievers.vectors import VectorFile, Vectors
@@ -48,6 +49,7 @@ def embed_missing(
             keys = [(item_key("row", identity, text), _bytes(row)) for text, row in fresh.items()]
             items.put([*keys, (head, _bytes(width, count))])
             rows |= fresh
+            release_memory()
             advance(len(block))
     return Vectors(VectorFile(path, width), {text_id: rows[text] for text_id, text in texts.items()})
 

@@ -20,6 +20,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from tamis.building.memory import release_memory
 from tamis.errors import InputError
 from tamis.formulas.ranking import rank_order, tie_key
 from tamis.models.reranker import Reranker, bounded, check_pairs
@@ -38,6 +39,9 @@ LONGEST_WAIT = 60
 
 TAKEN = 0.5
 """Share of a request's time that the work before it and its own may take, at the present rate, for it to be taken."""
+
+RELEASED_EVERY = 10
+"""Seconds between two times that freed memory goes back to the system."""
 
 MEMORY = 0.9
 """What a batch counts in the rate, for each batch after it: one is slow or fast by what is remembered of its texts."""
@@ -144,6 +148,7 @@ class Engine:
         self._queue = FairQueue(reranker.scorer.token_budget)
         self._changed = threading.Condition()
         self._closed = False
+        self._released = 0.0
         self._recent = np.zeros(3)  # pairs, tokens and seconds of the last batches
         self._words = plain_backend(reranker.tokenizer)
         text = reranker.serializer
@@ -277,6 +282,9 @@ class Engine:
         tokens = sum(row.length for row in rows)
         self._recent = MEMORY * self._recent + (len(rows), tokens, seconds)
         self._watch(Batch(len(rows), tokens, seconds, error is not None))
+        if start - self._released > RELEASED_EVERY:
+            release_memory()
+            self._released = start
 
     def _give(self, job: _Job, places: list[int], logits: np.ndarray) -> None:
         """Write logits down; a request that has all, or one that is not finite, is woken up."""
