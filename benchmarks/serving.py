@@ -242,7 +242,7 @@ def measure(
                     }
                     best = max(row["pairs_per_second"] for row in rows.values())
                     found["overload"] = asyncio.run(overload(url, 2 * best, overloaded))
-            print({key: of for key, of in found.items() if key in ("mixed", "overload")}, file=sys.stderr)
+                    print(found["mixed"], found["overload"], file=sys.stderr)
     best = max(row["pairs_per_second"] for row in found["servers"]["tamis"]["clients"].values())
     found["offline_pairs_per_second"] = offline(model, max(SMALL, round(best * seconds)))
     found["score_difference"] = max(float(np.abs(one - scores["tamis"]).max()) for one in scores.values())

@@ -61,9 +61,10 @@ BEIR_TASKS: Final[Mapping[str, str]] = {
 }
 """What mteb calls the sets of BEIR."""
 
-_FORUMS: Final = "android english gaming gis mathematica physics programmers stats tex unix webmasters wordpress"
-
-FORUMS: Final = (*_FORUMS.split(" "),)
+FORUMS: Final = (
+    "android", "english", "gaming", "gis", "mathematica", "physics", "programmers", "stats", "tex", "unix",
+    "webmasters", "wordpress",
+)  # fmt: skip
 """The parts of cqadupstack, whose figure is their mean."""
 
 MEASURES: Final = ("nDCG@10", "AP", "RR@10")

@@ -120,8 +120,8 @@ class Engine:
     Attributes:
         reranker: The model.
         most_pairs: Pairs that may wait at a time, those being scored included.
-        seconds: Within which a request that is taken should be scored.
         pairs: How many do.
+        seconds: Within which a request that is taken should be scored.
     """
 
     def __init__(
@@ -182,11 +182,11 @@ class Engine:
             RefusedError: the queue is full, the texts cannot be scored, or the model failed.
         """
         count = len(asked.documents)
-        if self.pairs + count > self.most_pairs:
-            wait = self._queue.work / self.rate
-            raise _overloaded(f"{self.pairs} pairs wait already, at most {self.most_pairs} may", wait)
         pairs, tokens, _ = self._recent
         with self._changed:
+            if self.pairs + count > self.most_pairs:
+                wait = self._queue.work / self.rate
+                raise _overloaded(f"{self.pairs} pairs wait already, at most {self.most_pairs} may", wait)
             self._check_time(count * tokens / max(pairs, 1))  # a guess: whoever is refused is not tokenised
         self.pairs += count
         try:

@@ -1,11 +1,11 @@
 """`corpus`: which documents are read."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator
 
-from tamis.settings.section import NAME, Section
+from tamis.settings.section import NAME, LanguageTag, PathSection, Section
 
 LEAST_SIMILAR = 0.5
 """Lowest share of common shingles that can be asked for: below it nearly every pair would have to be compared."""
@@ -23,7 +23,7 @@ Similarity = Annotated[float, Field(ge=0, le=1), AfterValidator(_off_or_similar)
 """Jaccard similarity from which texts are near-duplicates; 0 for off."""
 
 
-class GeneralCorpus(Section):
+class GeneralCorpus(PathSection):
     """A judged set whose own queries are the given ones of stage 1; a path alone stands for one with the defaults."""
 
     path: Path = Field(
@@ -33,16 +33,10 @@ class GeneralCorpus(Section):
         default=("test",), min_length=1, description="files qrels/SPLIT.tsv of a BEIR folder whose queries are given"
     )
     limit: int = Field(default=0, ge=0, description="most documents per language, 0 for all")
-    language: str = Field(
+    language: LanguageTag = Field(
         default="",
-        pattern=r"^([a-z]{2,3}(-[a-z0-9]{1,8})*)?$",
         description="of documents that do not say theirs, as a lower-case tag; empty: told from each text",
     )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _path_alone(cls, content: Any) -> Any:
-        return {"path": content} if isinstance(content, str | Path) else content
 
 
 class CorpusSettings(Section):

@@ -7,14 +7,14 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from tamis.settings.corpus import Similarity
-from tamis.settings.section import Section
+from tamis.settings.section import LanguageTag, PathSection, Section
 from tamis.settings.servers import ServerSettings, check_extra
 
 QueryKind = Literal["question", "keyword", "claim"]
 """Types of query that a language model can be asked for."""
 
 
-class QueryLog(Section):
+class QueryLog(PathSection):
     """Queries that people typed, of which nobody knows what answers them; a path alone has the defaults."""
 
     path: Path = Field(
@@ -22,16 +22,10 @@ class QueryLog(Section):
         ".tsv without a header, of ids and texts"
     )
     origin: Literal["target", "general"] = Field(default="target", description="the documents that they search")
-    language: str = Field(
+    language: LanguageTag = Field(
         default="",
-        pattern=r"^([a-z]{2,3}(-[a-z0-9]{1,8})*)?$",
         description="of queries that do not say theirs, as a lower-case tag; empty: told from each text",
     )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _path_alone(cls, content: Any) -> Any:
-        return {"path": content} if isinstance(content, str | Path) else content
 
 
 class PromptSettings(Section):
