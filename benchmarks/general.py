@@ -27,7 +27,7 @@ from tamis.formats.documents import read_documents
 from tamis.formulas.significance import holm, paired_randomisation
 from tamis.models.checkpoint import find_checkpoint, load_warm, read_facts
 from tamis.models.encoder import Encoder
-from tamis.models.precision import fastest_precision
+from tamis.models.precision import CPU_TOKENS, GPU_TOKENS, fastest_device, fastest_precision
 from tamis.models.prepared import Prepared
 from tamis.models.start import start_student
 from tamis.models.student import Student, score_prepared
@@ -92,14 +92,17 @@ class Bench:
         folder = Path("demo") / "bench-general"
         folder.mkdir(parents=True, exist_ok=True)
         self.items = ItemStore(folder / "items.sqlite")
-        self.encoder = Encoder.load(ENCODER, precision, 2048)
+        device = fastest_device()
+        self.budget = budget = CPU_TOKENS if device.type == "cpu" else GPU_TOKENS
+        self.encoder = Encoder.load(ENCODER, precision, budget)
+        self.encoder.body.to(device)
         recipe = read_recipe(RECIPE)
         path = find_checkpoint("tamis-base")
         facts = read_facts(path)
-        base = load_warm(path, facts, precision, 2048)
+        base = load_warm(path, facts, precision, budget)
         wanted = recipe.student.model_copy(update={"apart_layers": 0})  # nothing learns here
-        start = start_student(wanted, lambda: self.encoder, PREFIXES, precision, 2048, recipe.seed)
-        self.students: dict[str, Student] = {"untrained": start, "tamis-base": base}
+        start = start_student(wanted, lambda: self.encoder, PREFIXES, precision, budget, recipe.seed)
+        self.students: dict[str, Student] = {"untrained": start.to(device), "tamis-base": base.to(device)}
         self.weights = facts.deployment.first_stage_weights
         identity = {"untrained": (model_identity(ENCODER), wanted), "tamis-base": model_identity(Path(path))}
         self.prepared = {
@@ -146,7 +149,7 @@ class Bench:
         own = prepared.documents([f"{label}/{d}" for _, d in pairs], {f"{label}/{d}": t for d, t in documents.items()})
         logits: dict[tuple[str, str], float] = {}
         with track(f"{label}: {student}", len(pairs)) as advance:
-            for batch, values in score_prepared(self.students[student], queries, own, 2048):
+            for batch, values in score_prepared(self.students[student], queries, own, self.budget):
                 logits.update((pairs[i], float(value)) for i, value in zip(batch, values, strict=True))
                 advance(len(batch))
         return logits

@@ -102,7 +102,7 @@ def _pace(shop: Workshop, student: Student) -> Pace:
     student.prepare_documents(texts[:1])
     queries, for_queries = timed(lambda: student.prepare_queries(asked))
     documents, for_documents = timed(lambda: student.prepare_documents(texts))
-    budget = shop.recipe.machine.token_budget
+    budget = shop.toolbox.token_budget
     list(score_prepared(student, queries[:1], documents[:1], budget))
     _, for_pairs = timed(lambda: list(score_prepared(student, queries, documents, budget)))
     return Pace(

@@ -42,7 +42,7 @@ def score_pairs(
             if key not in known:
                 values = np.empty(len(block), np.float32)
                 queries, documents = [query_of[q] for q, _ in block], [document_of[d] for _, d in block]
-                for batch, scores in score_prepared(student, queries, documents, shop.recipe.machine.token_budget):
+                for batch, scores in score_prepared(student, queries, documents, shop.toolbox.token_budget):
                     values[batch] = scores
                     advance(len(batch))
                 known[key] = values.tobytes()

@@ -11,7 +11,7 @@ import torch
 from tamis.errors import MissingPartError, SettingsError
 from tamis.models.embedder import Embedder, pooling_of
 from tamis.models.encoder import Encoder
-from tamis.models.precision import Precision, fastest_device
+from tamis.models.precision import CPU_TOKENS, LEARNING_GPU_TOKENS, Precision, fastest_device
 from tamis.models.reranker import Reranker
 from tamis.models.start import is_encoder
 from tamis.records import QueryAnswer, QueryRequest
@@ -55,6 +55,14 @@ class Toolbox:
             found = torch.device(wanted)
         return torch.device("cuda", self._local_rank) if found.type == "cuda" else found
 
+    @property
+    def token_budget(self) -> int:
+        """Most tokens per forward pass: as many as a processor's cache holds; on a GPU, room is left to learn in."""
+        wanted = self.recipe.machine.token_budget
+        if wanted != "auto":
+            return wanted
+        return CPU_TOKENS if self.device.type == "cpu" else LEARNING_GPU_TOKENS
+
     @cached_property
     def encoder(self) -> Encoder:
         """The bi-encoder that retrieves, teaches and is the student's start."""
@@ -62,7 +70,7 @@ class Toolbox:
 
     def load_encoder(self, path: Path) -> Encoder:
         """An encoder, on the device."""
-        encoder = Encoder.load(path, self.precision, self.recipe.machine.token_budget)
+        encoder = Encoder.load(path, self.precision, self.token_budget)
         encoder.body.to(self.device)
         return encoder
 
@@ -101,8 +109,8 @@ class Toolbox:
         plain = (wanted.pooling or pooling_of(wanted.path) or "mean") == "mean" and not wanted.trust_remote_code
         if shared and plain and is_encoder(wanted.path):
             return self.encoder
-        budget = self.recipe.machine.token_budget
-        return Embedder(wanted.path, wanted.pooling, self.precision, budget, self.device, wanted.trust_remote_code)
+        how = (self.precision, self.token_budget, self.device)
+        return Embedder(wanted.path, wanted.pooling, *how, wanted.trust_remote_code)
 
     def judge(self, teacher: RerankerTeacher, group: Group) -> Scores:
         """Logits of a reranker that teaches; last bits depend on all documents of the group."""
@@ -112,8 +120,8 @@ class Toolbox:
     def reranker(self, teacher: RerankerTeacher) -> Reranker:
         """A reranker that teaches, which stays loaded until it is released."""
         if teacher.path not in self._rerankers:
-            budget = self.recipe.machine.token_budget
-            self._rerankers[teacher.path] = Reranker(teacher.path, self.precision, budget, device=str(self.device))
+            where = str(self.device)
+            self._rerankers[teacher.path] = Reranker(teacher.path, self.precision, self.token_budget, device=where)
         return self._rerankers[teacher.path]
 
     def release_rerankers(self) -> None:
@@ -137,7 +145,7 @@ class Toolbox:
             from tamis.generators.causal import CausalGenerator
 
             path, mode = settings.transformers.path, settings.transformers.mode
-            return CausalGenerator(path, mode, self.precision, self.device, machine.token_budget)
+            return CausalGenerator(path, mode, self.precision, self.device, self.token_budget)
         from tamis.generators.llama import LlamaGenerator
 
         assert settings.llama is not None, "checked when the recipe was read"

@@ -231,7 +231,7 @@ def _train_unit(
         if machine.checkpointing and isinstance(student, SequenceStudent):
             student.save_memory()
         kept = _state_file(shop, keys)
-        how = Machine(machine.token_budget, machine.token_budget, machine.recompute, shop.team)
+        how = Machine(shop.toolbox.token_budget, shop.toolbox.token_budget, machine.recompute, shop.team)
         board = shop.unfinished.with_name("tensorboard") / f"{name}-{keys[0]}" if shop.team.leads else None
         rate = product_rate(student.device, shop.precision)
         with track(f"training {name}", steps if board else 0) as advance, watching(board, advance, rate) as watch:
@@ -325,7 +325,7 @@ def judge_without_labels(shop: Workshop, student: Student, lists: Sequence[Train
 
     def judge(tensors: Tensors) -> dict[str, float]:
         student.load_trained(tensors)
-        budget = recipe.machine.token_budget
+        budget = shop.toolbox.token_budget
         return {domain: mean_agreement(student, own, texts, recipe.train, budget) for domain, own in held_out.items()}
 
     return judge

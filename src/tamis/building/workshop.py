@@ -295,7 +295,7 @@ class Workshop:
         """
         wanted, dense = self.recipe.student, self.recipe.candidates.dense
         prefixes = (dense.query_prefix, dense.document_prefix)
-        budget = self.recipe.machine.token_budget
+        budget = self.toolbox.token_budget
         student = start_student(wanted, self._student_encoder, prefixes, self.precision, budget, self.recipe.seed)
         if self.recipe.machine.shard and not isinstance(student, SequenceStudent):
             raise SettingsError(
@@ -322,7 +322,7 @@ class Workshop:
     def prepared(self) -> Prepared:
         """Prepared texts, shared by training, merging and evaluation."""
         folder = self.items.path.with_name("prepared")
-        identity = item_key(self.student_identity, self.recipe.machine.token_budget)
+        identity = item_key(self.student_identity, self.toolbox.token_budget)
         return Prepared(self.untrained_student(), folder, identity)
 
     @property

@@ -14,7 +14,7 @@ from tamis.errors import InputError, ModelError
 from tamis.formulas.ranking import rank_order, tie_key, z_scores
 from tamis.models.checkpoint import find_checkpoint, load_warm, read_facts
 from tamis.models.families import load_scorer
-from tamis.models.precision import Precision, fastest_device, fastest_precision
+from tamis.models.precision import CPU_TOKENS, GPU_TOKENS, Precision, fastest_device, fastest_precision
 from tamis.models.remembered import REMEMBERED, RememberedStates
 from tamis.models.rows import Pair
 from tamis.models.serializer import Document, Serializer, document_text
@@ -25,9 +25,6 @@ logger = logging.getLogger(__name__)
 
 PROBE = [("a cat sleeps", "The cat is asleep."), ("a cat sleeps", "Interest rates rose."), ("1", "2")]
 """Pairs that no working reranker scores alike."""
-
-CPU_TOKENS, GPU_TOKENS = 2048, 65_536
-"""Tokens per forward pass unless asked for more: on two cores 8,192 run a fifth slower than 2,048."""
 
 DocumentPair = tuple[str, Document]
 
