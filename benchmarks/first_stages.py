@@ -180,6 +180,12 @@ def table(sets: Mapping[str, Mapping[str, Any]]) -> str:
         figures = [found[what].get(system) for what in ("ndcg10", "recall100") for system in SYSTEMS]
         cells = " | ".join("" if figure is None else f"{figure:.3f}" for figure in figures)
         lines.append(f"| {name}, {found['questions']:,} of {found['documents']:,} | {cells} |")
+    return "\n".join(lines) + "\n"
+
+
+def tables_by_language(sets: Mapping[str, Mapping[str, Any]]) -> str:
+    """recall@100 of the sets of parallel documents, by the question's language and, where crossed, the document's."""
+    lines = []
     for name, found in sets.items():
         if name.endswith(", same"):
             lines += ["", *languages_table(name, by_row(found["recall100_by_language"]))]
@@ -259,10 +265,10 @@ def main() -> None:
         "figures": sets,
         "targets": targets_of(sets),
     }
-    write_results("first_stages", content, table(sets))
+    write_results("first_stages", content, table(sets) + tables_by_language(sets))
     if chosen.sets == [*SETS, *CROSSED]:
         show_in_readme(table(sets), "first_stages", DOCS / "benchmarks.md")
-    print(table(sets))
+    print(table(sets) + tables_by_language(sets))
     print_targets(content["targets"])
 
 
