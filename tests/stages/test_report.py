@@ -332,6 +332,19 @@ def test_the_verdict_stands_first_with_what_speaks_against_it(page, tmp_path):
     assert "The untrained student has" not in text
 
 
+@pytest.mark.parametrize(
+    ("p", "said"),
+    [
+        (0.01, "Deploy the untrained student, with the first-stage score added: adaptation made it worse."),
+        (0.20, "Deploy it for de only, with the first-stage score added."),
+    ],
+)
+def test_what_adaptation_harmed_beyond_chance_is_not_what_to_deploy(tmp_path, p, said):
+    results = made_results()
+    results["adaptation"][1] |= {"difference": -0.02, "p_holm": p}
+    assert said in Page(written(replace(in_words(), results=results), tmp_path)).text
+
+
 def test_effect_sizes_stand_with_their_intervals(page):
     rows = page.table("What adaptation itself added")
     assert rows[1][6] == "+1.31 −0.03 to +0.21"

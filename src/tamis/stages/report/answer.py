@@ -119,11 +119,20 @@ def listed(names: Sequence[str]) -> str:
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
-def verdict_of(change: Change) -> Verdict:
-    """The verdict on a comparison, language by language."""
+def verdict_of(change: Change, adapted: Sequence[Change]) -> Verdict:
+    """The verdict on a comparison, language by language.
+
+    Args:
+        change: The merged student against a first stage.
+        adapted: See `adaptation_changes`; what adaptation has harmed beyond chance is not what to deploy.
+    """
     parts = [(one.language, one.difference, one.beyond_chance) for one in change.languages]
     how = ", with the first-stage score added" if change.with_first_stage else ""
-    return verdict(change.difference, change.p, parts, how)
+    found = verdict(change.difference, change.p, parts, how)
+    harmed = any(one.system == change.system and one.difference < 0 and one.p < LEVEL for one in adapted)
+    if harmed and found.way == "gain":
+        return Verdict(f"Deploy the untrained student{how}: adaptation made it worse.", "loss")
+    return found
 
 
 def reservations(results: Mapping[str, Any], change: Change) -> list[str]:

@@ -75,7 +75,7 @@ def _views(data: ReportData) -> dict[str, Any]:
     adapted = adaptation_changes(data.results)
     helped, hurt = _changed(data, *HEADLINE[-1])
     return {
-        "verdict": verdict_of(changes[-1]) if changes else None,
+        "verdict": verdict_of(changes[-1], adapted) if changes else None,
         "answer": [*sentence(changes), *adaptation_sentence(adapted)] if changes else [],
         "reservations": reservations(data.results, changes[-1]) if changes else [],
         "changes": changes,
