@@ -191,7 +191,8 @@ def letters(text: str) -> int:
 
 def without_spaces(text: str) -> bool:
     """Say whether most letters of the text belong to scripts written without spaces (Hangul does not)."""
-    return 2 * len(_ONE_SPACELESS.findall(text)) > letters(text)
+    spaceless = len(_ONE_SPACELESS.findall(text))
+    return spaceless > 0 and 2 * spaceless > letters(text)
 
 
 def one_line(text: str) -> str:

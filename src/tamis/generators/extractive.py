@@ -105,15 +105,16 @@ class _Weights:
 
     def salience(self, token: str) -> float:
         """Weight of the token's most salient word: rare in the corpus, frequent in the document."""
-        return max(map(self._word_salience, words(token)), default=0.0)
+        return max(map(self.of_word, words(token)), default=0.0)
 
-    def _word_salience(self, word: str) -> float:
+    def of_word(self, word: str) -> float:
+        """Salience of one word."""
         return self.idf.get(word, self.rarest) * (1 + math.log(max(self.counts.get(word, 1), 1)))
 
     def of_phrase(self, phrase: str) -> float:
         """Mean salience of the two most salient tokens, or of all character pairs where there are no spaces."""
         if without_spaces(phrase):
-            pairs = list(map(self._word_salience, words(phrase)))
+            pairs = list(map(self.of_word, words(phrase)))
             return sum(pairs) / len(pairs)
         return sum(sorted(map(self.salience, phrase.split()), reverse=True)[:2]) / 2
 
@@ -184,9 +185,9 @@ def _keywords(text: str, weights: _Weights) -> list[str]:
     if without_spaces(text):
         return []
     stripped = {token.strip(_EDGES + '()[]<>„“”«»"') for token in text.split()}
-    fit = {token for token in stripped if letters(token) >= _KEYWORD_LETTERS and len(words(token)) == 1}
-    distinct = {token.casefold(): token for token in sorted(fit)}.values()
-    found = sorted(distinct, key=lambda token: (-weights.salience(token), token))[: _KEYWORDS[1]]
+    read = {token: words(token) for token in stripped if letters(token) >= _KEYWORD_LETTERS}
+    distinct = {token.casefold(): token for token in sorted(read) if len(read[token]) == 1}.values()
+    found = sorted(distinct, key=lambda token: (-weights.of_word(read[token][0]), token))[: _KEYWORDS[1]]
     return found if len(found) >= _KEYWORDS[0] else []
 
 

@@ -81,8 +81,8 @@ def exact_scores(
     for start, block in _blocks(documents, document_block):
         for query, some, found in zip(ours, places, scores, strict=True):
             first, last = np.searchsorted(some, (start, start + len(block)))
-            # Not by a matrix product, whose last bits depend on the company of a row.
-            found[first:last] = (block[some[first:last] - start].astype(np.float64) * query).sum(axis=1)
+            # Not by a matrix product, whose last bits depend on the company of a row. The query makes it float64.
+            found[first:last] = (block[some[first:last] - start] * query).sum(axis=1)
     return scores
 
 

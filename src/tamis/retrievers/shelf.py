@@ -150,7 +150,7 @@ class Shelf:
         """As `search`, of the heads that `heads` found."""
         keys = [self._keys(query_id) for query_id in asked.query_ids]
         if "hybrid" in wanted:
-            fused = self._fuse(asked.texts, _whole_vectors(asked), heads["bm25"], heads["dense"], keys)
+            fused = self._fuse(asked.texts, _whole_vectors(asked), heads["bm25"], heads["dense"], depth, keys)
             heads = {**heads, "hybrid": fused}
         for number, query_id in enumerate(asked.query_ids):
             found = {name: heads[name][number] for name in wanted}
@@ -163,9 +163,15 @@ class Shelf:
         return Hnsw(self.vectors) if self.how.index == "faiss" else None
 
     def _fuse(
-        self, texts: Sequence[str], vectors: Floats, bm25: Sequence[Head], dense: Sequence[Head], keys: Sequence[Keys]
+        self,
+        texts: Sequence[str],
+        vectors: Floats,
+        bm25: Sequence[Head],
+        dense: Sequence[Head],
+        depth: int,
+        keys: Sequence[Keys],
     ) -> list[Head]:
-        """The hybrid's scores of all that either head of a query holds, best first."""
+        """The best by the hybrid's scores of all that either head of a query holds."""
         pairs = list(zip(bm25, dense, strict=True))
         places = [np.union1d(one.places, other.places) for one, other in pairs]
         if self.how.weights is None:
@@ -175,10 +181,18 @@ class Shelf:
             ]
         else:
             lexical = [self.bm25.scores_of(text, some) for text, some in zip(texts, places, strict=True)]
-            cosines = exact_scores(vectors, self.vectors, places)
+            cosines = self._cosines(vectors, dense, places)
             scores = [fuse(parts, self.how.weights) for parts in zip(lexical, cosines, strict=True)]
-        everyone = [max(len(some), 1) for some in places]
-        return [settle(*one) for one in zip(places, scores, everyone, keys, strict=True)]
+        return [settle(some, fused, depth, key) for some, fused, key in zip(places, scores, keys, strict=True)]
+
+    def _cosines(self, vectors: Floats, dense: Sequence[Head], places: Sequence[Places]) -> list[NDArray[np.float64]]:
+        """Exact dense scores; places ascend and hold those of the head, whose scores are exact already."""
+        scores = [_whole(head, some) for head, some in zip(dense, places, strict=True)]
+        unknown = [np.isneginf(known) for known in scores]
+        missing = [some[where] for some, where in zip(places, unknown, strict=True)]
+        for known, where, found in zip(scores, unknown, exact_scores(vectors, self.vectors, missing), strict=True):
+            known[where] = found
+        return scores
 
     def _filled(self, head: Head, depth: int, keys: Keys) -> Head:
         if len(head.places) >= min(depth, len(self.doc_ids)):
