@@ -76,6 +76,20 @@ def test_a_small_memory_gives_the_same_scores(warm_folder, read, most_bytes):
     assert len(found) > 5 + len(DOCUMENTS)
 
 
+def test_read_alone_a_teachers_scores_are_the_same_bits_in_any_order_of_its_queries(warm_folder, read):
+    found, watched = read
+    groups = [[(query, document) for document in DOCUMENTS[n:]] for n, query in enumerate(QUERIES[:5])]
+    teachers = [watched(Reranker(warm_folder)), Reranker(warm_folder)]
+    for teacher, order in zip(teachers, (groups, groups[::-1]), strict=True):
+        teacher.remember(alone=True)
+        scores = {group[0][0]: teacher.score_pairs(group).logits for group in order}
+        if teacher is teachers[0]:
+            expected = scores
+    for query, values in scores.items():
+        np.testing.assert_array_equal(values, expected[query])
+    assert len(found) == len(set(found)) == 5 + len(DOCUMENTS)
+
+
 @given(places=st.sets(st.integers(0, len(DOCUMENTS) - 1), min_size=1))
 def test_the_states_of_a_text_do_not_depend_on_the_texts_read_beside_it(encoder, places):
     ids = [encoder.tokenise([DOCUMENTS[place]], "passage: ", 24)[0] for place in sorted(places)]

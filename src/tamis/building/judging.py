@@ -47,6 +47,9 @@ from tamis.stages.report.page import ReportData, write_report
 
 Facts = dict[str, Any]
 
+QUESTIONS_AT_ONCE = 128
+"""How many questions a teacher is asked about together: enough to keep a server busy, few enough to see it move."""
+
 
 def evaluate_settings(recipe: Recipe) -> object:
     """Settings of the evaluation, and the hashes of its questions and judgements."""
@@ -118,7 +121,12 @@ def find_pools(shop: Workshop, questions: Sequence[Question]) -> list[Pool]:
     depth = shop.recipe.candidates.depth
     queries = [Query(q.query_id, q.text, q.language, "target", "", "question") for q in questions]
     ranked = list(search_shelves(queries, vectors, shop.shelves, depth, FIRST_STAGES, engine=shop.engine))
-    taught = teach([(query, of["hybrid"].doc_ids) for query, of in ranked])
+    taught: list[np.ndarray] = []
+    with track("asking the teacher", len(ranked)) as advance:
+        for start in range(0, len(ranked), QUESTIONS_AT_ONCE):
+            asked = [(query, of["hybrid"].doc_ids) for query, of in ranked[start : start + QUESTIONS_AT_ONCE]]
+            taught += teach(asked)
+            advance(len(asked))
     shop.toolbox.release_rerankers()
     found: dict[str, dict[str, Candidates]] = {}
     for (query, of), scores in zip(ranked, taught, strict=True):

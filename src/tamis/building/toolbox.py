@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from tamis.generators.causal import CausalGenerator
     from tamis.generators.llama import LlamaGenerator
 
+TEACHERS_MEMORY = 2**30
+"""Bytes of states that a teacher may keep: eight thousand documents of 160 tokens for a body of 384 in bfloat16."""
+
 
 class Toolbox:
     """The models of a recipe. A copy in another process has none yet and loads what it is asked for.
@@ -121,7 +124,10 @@ class Toolbox:
         """A reranker that teaches, which stays loaded until it is released."""
         if teacher.path not in self._rerankers:
             where = str(self.device)
-            self._rerankers[teacher.path] = Reranker(teacher.path, self.precision, self.token_budget, device=where)
+            found = Reranker(teacher.path, self.precision, self.token_budget, device=where)
+            # Most documents are candidates of many queries. Alone: no score depends on the order of the queries.
+            found.remember(TEACHERS_MEMORY, alone=True)
+            self._rerankers[teacher.path] = found
         return self._rerankers[teacher.path]
 
     def release_rerankers(self) -> None:

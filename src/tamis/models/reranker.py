@@ -114,7 +114,7 @@ class Reranker:
         if np.ptp(logits) == 0:
             raise ModelError(f"{self.path}: every pair gets the same score; the score head is missing or untrained")
 
-    def remember(self, most_bytes: int = REMEMBERED) -> None:
+    def remember(self, most_bytes: int = REMEMBERED, alone: bool = False) -> None:
         """Keep what a warm model makes of each text before it sees the other one, so that it is read once.
 
         For use by one thread at a time. The last bits of a score then depend on what was scored before, by some 1e-6 of
@@ -123,9 +123,11 @@ class Reranker:
 
         Args:
             most_bytes: Of all that is kept, 256 MiB by default, where the weights lie; the longest unused goes first.
+            alone: Read each text by itself, so that a score is the same whatever was scored before; slower for texts
+                that come once.
         """
         if isinstance(self.scorer, WarmScorer):
-            self.scorer.memory = RememberedStates(most_bytes)
+            self.scorer.memory, self.scorer.alone = RememberedStates(most_bytes), alone
 
     def predict(
         self,

@@ -40,12 +40,14 @@ class WarmScorer:
         student: The model.
         token_budget: Most tokens per forward pass, padding included.
         memory: States of texts that were read before; None keeps none.
+        alone: Read each text by itself: its states, and what is scored with them, do not depend on other texts.
     """
 
     def __init__(self, student: WarmCrossEncoder, token_budget: int) -> None:
         self.student = student
         self.token_budget = token_budget
         self.memory: RememberedStates | None = None
+        self.alone = False
 
     def encode(self, pairs: Sequence[Pair], instruction: str | None = None) -> list[ApartRow]:
         """Token ids of both texts of each pair.
@@ -86,7 +88,9 @@ class WarmScorer:
         """States of each text; what is not remembered is read."""
         known = {} if self.memory is None else self.memory.known(texts)
         unread = sorted(texts - known.keys())
-        read = dict(zip(unread, self.student.read(unread), strict=True))
+        company = [[text] for text in unread] if self.alone else [unread]
+        states = [one for texts in company for one in self.student.read(texts)]
+        read = dict(zip(unread, states, strict=True))
         if self.memory is not None:
             self.memory.keep(read)
         return known | read
