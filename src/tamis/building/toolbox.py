@@ -61,10 +61,8 @@ class Toolbox:
     @property
     def token_budget(self) -> int:
         """Most tokens per forward pass: as many as a processor's cache holds; on a GPU, room is left to learn in."""
-        wanted = self.recipe.machine.token_budget
-        if wanted != "auto":
-            return wanted
-        return CPU_TOKENS if self.device.type == "cpu" else LEARNING_GPU_TOKENS
+        fitting = CPU_TOKENS if self.device.type == "cpu" else LEARNING_GPU_TOKENS
+        return self.recipe.machine.token_budget or fitting
 
     @cached_property
     def encoder(self) -> Encoder:

@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -48,8 +48,8 @@ class MachineSettings(Section):
 
     threads: int = Field(default=2, ge=1)
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto: a GPU where there is one")
-    token_budget: Annotated[int, Field(ge=64)] | Literal["auto"] = Field(
-        default="auto", description="tokens per forward pass; auto: 2,048 on a processor, 16,384 on a GPU"
+    token_budget: int = Field(
+        default=0, ge=0, description="tokens per forward pass; 0: 2,048 on a processor, 16,384 on a GPU"
     )
     recompute: bool = Field(
         default=False, description="learn with the memory of one forward pass, for a third more time; same gradients"
