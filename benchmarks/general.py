@@ -27,7 +27,7 @@ from tamis.formats.documents import read_documents
 from tamis.formulas.significance import holm, paired_randomisation
 from tamis.models.checkpoint import find_checkpoint, load_warm, read_facts
 from tamis.models.encoder import Encoder
-from tamis.models.precision import CPU_TOKENS, GPU_TOKENS, fastest_device, fastest_precision
+from tamis.models.precision import fastest_device, fastest_precision, scoring_tokens
 from tamis.models.prepared import Prepared
 from tamis.models.start import start_student
 from tamis.models.student import Student, score_prepared
@@ -93,7 +93,7 @@ class Bench:
         folder.mkdir(parents=True, exist_ok=True)
         self.items = ItemStore(folder / "items.sqlite")
         device = fastest_device()
-        self.budget = budget = CPU_TOKENS if device.type == "cpu" else GPU_TOKENS
+        self.budget = budget = scoring_tokens(device)
         self.encoder = Encoder.load(ENCODER, precision, budget)
         self.encoder.body.to(device)
         recipe = read_recipe(RECIPE)

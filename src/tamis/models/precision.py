@@ -27,6 +27,11 @@ def fastest_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def scoring_tokens(device: torch.device) -> int:
+    """Tokens per forward pass that score fastest: as many as a processor's cache holds, or as fill a GPU."""
+    return CPU_TOKENS if device.type == "cpu" else GPU_TOKENS
+
+
 def autocast(device: torch.device, precision: Precision, cached: bool = True) -> AbstractContextManager[object]:
     """Run matrix products in `precision`; normalisations and sums stay in float32.
 

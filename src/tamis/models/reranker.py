@@ -14,7 +14,7 @@ from tamis.errors import InputError, ModelError
 from tamis.formulas.ranking import rank_order, tie_key, z_scores
 from tamis.models.checkpoint import find_checkpoint, load_warm, read_facts
 from tamis.models.families import load_scorer
-from tamis.models.precision import CPU_TOKENS, GPU_TOKENS, Precision, fastest_device, fastest_precision
+from tamis.models.precision import Precision, fastest_device, fastest_precision, scoring_tokens
 from tamis.models.remembered import REMEMBERED, RememberedStates
 from tamis.models.rows import Pair
 from tamis.models.serializer import Document, Serializer, document_text
@@ -85,7 +85,7 @@ class Reranker:
         path = find_checkpoint(path)
         facts = read_facts(path)
         where = torch.device(device) if device else fastest_device()
-        budget = token_budget or (CPU_TOKENS if where.type == "cpu" else GPU_TOKENS)
+        budget = token_budget or scoring_tokens(where)
         chosen: Precision = fastest_precision() if precision == "auto" else precision
         self.deployment = facts.deployment
         self.scorer: Scorer
