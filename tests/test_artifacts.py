@@ -5,6 +5,7 @@ import errno
 import fcntl
 import random
 import sqlite3
+import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from multiprocessing.synchronize import Event
@@ -310,6 +311,21 @@ def test_several_processes_use_a_store_at_once(tmp_path: Path) -> None:
     names = ["a", "b", "c"]
     with ProcessPoolExecutor(len(names), mp_context=fork_server()) as pool:
         assert list(pool.map(put_and_get, [tmp_path / "items.sqlite"] * len(names), names)) == [50] * len(names)
+
+
+def open_at(path: Path, moment: float) -> int:
+    while time.monotonic() < moment:
+        pass
+    ItemStore(path).close()
+    return 1
+
+
+def test_several_processes_make_a_store_in_the_same_moment(tmp_path: Path) -> None:
+    with ProcessPoolExecutor(3, mp_context=fork_server()) as pool:
+        for number in range(25):
+            moment = time.monotonic() + 0.01
+            opened = pool.map(open_at, [tmp_path / f"{number}.sqlite"] * 3, [moment] * 3)
+            assert list(opened) == [1, 1, 1]
 
 
 def put_many(path: Path, under_way: Event) -> None:

@@ -1,11 +1,15 @@
 """Finished items of long stages, and answers that all runs share, in sqlite files."""
 
 import sqlite3
+import time
 from collections.abc import Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
 
 from tamis.artifacts.disk import writing
+
+_PATIENCE = 60.0
+"""Seconds to wait for another process that holds the file."""
 
 
 class ItemStore:
@@ -20,8 +24,8 @@ class ItemStore:
         """
         self._advice = advice
         with writing(path, advice):
-            self._connection = sqlite3.connect(path, timeout=60)
-            self._connection.execute("PRAGMA journal_mode=WAL")
+            self._connection = sqlite3.connect(path, timeout=_PATIENCE)
+            _keep_a_log(self._connection)
             # A killed process loses nothing by it, a power cut the last moments; waiting for the disk costs
             # milliseconds for each of a hundred answers a second.
             self._connection.execute("PRAGMA synchronous=NORMAL")
@@ -48,6 +52,23 @@ class ItemStore:
     def close(self) -> None:
         """Close the file."""
         self._connection.close()
+
+
+def _keep_a_log(connection: sqlite3.Connection) -> None:
+    """Switch to a write-ahead log; a file keeps that, so only the first processes to open it meet each other here.
+
+    sqlite does not wait for a lock while it goes from reading to writing, and this switch does: it fails at once where
+    another process switches too, whatever the connection's timeout.
+    """
+    give_up = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > give_up:
+                raise
+        time.sleep(0.01)
 
 
 def open_cache(folder: Path) -> ItemStore:
