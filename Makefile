@@ -51,6 +51,7 @@ general: demo-data  ## Train tamis-base again and ship it; DATA=DIR holds the ju
 	mkdir -p general/data
 	for set in $(GENERAL_SETS); do ln -sfn $(abspath $(DATA))/$$set general/data/$$set; done
 	$(TAMIS) fetch manpages general/data/manpages
+	$(TAMIS) fetch software-faqs general/data/software-faqs
 	$(TAMIS) run recipes/general.yaml --yes --out general/run --until merge --model general/model
 	$(BIN)/python -m tamis.sources.tamis_base general/model
 

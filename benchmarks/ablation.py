@@ -4,10 +4,10 @@
     python benchmarks/ablation.py --data DIR --seeds 17 --steps 20 --questions 20
 
 None of the corpora is one on which results are reported. Queries are written from their documents and scored by the
-demo's teacher; every variant learns the same lists in the same order for the same number of steps, the checkpoint is
-chosen by agreement as always, and the corpus' own questions measure it. `stock` starts from a new head of one label,
-learns all layers and is trained with the first seed only; `distilled` learns from the warm student's scores instead of
-the teacher's. Writes benchmarks/results/ablation.json and ablation.md.
+demo's teacher without tamis-base; every variant learns the same lists in the same order for the same number of steps,
+the checkpoint is chosen by agreement as always, and the corpus' own questions measure it. `stock` starts from a new
+head of one label, learns all layers and is trained with the first seed only; `distilled` learns from the warm student's
+scores instead of the teacher's. Writes benchmarks/results/ablation.json and ablation.md.
 """
 
 import argparse

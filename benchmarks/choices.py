@@ -1,7 +1,8 @@
 """What the benchmarks of a recipe's choices have in common: three corpora that nothing is reported on, and one student.
 
-Queries are written from their documents and scored by the demo's teacher; every variant of the recipe learns for the
-same number of steps, the checkpoint is chosen by agreement as always, and the corpus' own questions measure it.
+Queries are written from their documents and scored by the demo's teacher without tamis-base, since the student starts
+from the encoder; every variant of the recipe learns for the same number of steps, the checkpoint is chosen by agreement
+as always, and the corpus' own questions measure it.
 """
 
 import json
@@ -38,6 +39,8 @@ def recipe_for(out: Path, name: str, seed: int, steps: int, changes: Sequence[st
             f"seed={seed}",
             f"corpus.target={folder}",
             "corpus.general=[]",
+            "candidates.depth=100",
+            "scores.teachers=[]",
             f"corpus.languages={languages}",
             f"lists.domains={{all: {languages}}}",
             f"train.general_steps={steps}",

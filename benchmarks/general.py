@@ -4,8 +4,9 @@
     python benchmarks/general.py --data DIR --questions 0
 
 BM25's and the hybrid's best 100 are reranked by the shipped model and by the same student before its training; the
-figures are nDCG@10, a set of several languages counts as the mean of them. Writes benchmarks/results/general.json and
-general.md.
+figures are nDCG@10, a set of several languages counts as the mean of them. What was scored is kept in
+demo/bench-general: with other first-stage weights a second run takes minutes. Writes benchmarks/results/general.json
+and general.md.
 """
 
 import argparse
@@ -22,7 +23,7 @@ import torch
 from machine import commit, machine, print_targets, show_in_readme, write_results
 from tamis.artifacts import ItemStore, item_key
 from tamis.building.embedding import embed_missing
-from tamis.building.identities import model_identity
+from tamis.building.scoring import digest
 from tamis.formats.documents import read_documents
 from tamis.formulas.significance import holm, paired_randomisation
 from tamis.models.checkpoint import find_checkpoint, load_warm, read_facts
@@ -34,7 +35,7 @@ from tamis.models.student import Student, score_prepared
 from tamis.progress import track
 from tamis.records import Document, Query
 from tamis.retrievers.shelf import FIRST_STAGES, fill_shelves
-from tamis.retrievers.vectors import Vectors
+from tamis.retrievers.vectors import Floats, Vectors
 from tamis.settings import read_recipe
 from tamis.sources.tamis_base import SHIPPED
 from tamis.stages.candidates import search_shelves
@@ -67,6 +68,9 @@ SETS = {
     "jsquad-ja": "ja",
 }
 """Never learnt from, in any form; language of each, empty where the documents say it."""
+
+AT_ONCE = 256
+"""Questions that are scored between two writes."""
 
 BASELINES = ("bm25", "dense", "hybrid")
 STUDENTS = ("untrained", "tamis-base")
@@ -104,9 +108,13 @@ class Bench:
         start = start_student(wanted, lambda: self.encoder, PREFIXES, precision, budget, recipe.seed)
         self.students: dict[str, Student] = {"untrained": start.to(device), "tamis-base": base.to(device)}
         self.weights = facts.deployment.first_stage_weights
-        identity = {"untrained": (model_identity(ENCODER), wanted), "tamis-base": model_identity(Path(path))}
+        # The bias moves all logits of a student alike, and no order.
+        self.identities = {
+            name: item_key(digest({k: v for k, v in student.state_dict().items() if k != "bias"}), precision)
+            for name, student in self.students.items()
+        }
         self.prepared = {
-            name: Prepared(student, folder / "prepared", item_key(identity[name], precision))
+            name: Prepared(student, folder / "prepared", self.identities[name])
             for name, student in self.students.items()
         }
 
@@ -142,17 +150,48 @@ class Bench:
     def _logits(
         self, student: str, pools: Sequence[Pool], documents: Mapping[str, str], label: str
     ) -> dict[tuple[str, str], float]:
-        pairs = pairs_to_score(pools, self.depth)
+        """Logits of all pairs; those of a question are kept together."""
+        doc_ids: dict[str, list[str]] = {}
+        for query_id, doc_id in pairs_to_score(pools, self.depth):
+            doc_ids.setdefault(query_id, []).append(doc_id)
         texts = {pool.question.query_id: pool.question.text for pool in pools}
+        keys = {
+            q: item_key("logits", self.identities[student], texts[q], [documents[d] for d in own])
+            for q, own in doc_ids.items()
+        }
+        known = self.items.get(list(keys.values()))
+        missing = [q for q in doc_ids if keys[q] not in known]
+        with track(f"{label}: {student}", len(missing)) as advance:
+            for start in range(0, len(missing), AT_ONCE):
+                some = {q: doc_ids[q] for q in missing[start : start + AT_ONCE]}
+                for q, values in self._scored(student, some, texts, documents, label).items():
+                    known[keys[q]] = values.tobytes()
+                    self.items.put([(keys[q], known[keys[q]])])
+                advance(len(some))
+        return {
+            (q, doc_id): float(value)
+            for q, own in doc_ids.items()
+            for doc_id, value in zip(own, np.frombuffer(known[keys[q]], np.float32), strict=True)
+        }
+
+    def _scored(
+        self,
+        student: str,
+        doc_ids: Mapping[str, Sequence[str]],
+        queries: Mapping[str, str],
+        documents: Mapping[str, str],
+        label: str,
+    ) -> dict[str, Floats]:
+        """Logits of the documents of each question, [documents]."""
         prepared = self.prepared[student]
-        queries = prepared.queries([f"{label}/{q}" for q, _ in pairs], {f"{label}/{q}": t for q, t in texts.items()})
-        own = prepared.documents([f"{label}/{d}" for _, d in pairs], {f"{label}/{d}": t for d, t in documents.items()})
-        logits: dict[tuple[str, str], float] = {}
-        with track(f"{label}: {student}", len(pairs)) as advance:
-            for batch, values in score_prepared(self.students[student], queries, own, self.budget):
-                logits.update((pairs[i], float(value)) for i, value in zip(batch, values, strict=True))
-                advance(len(batch))
-        return logits
+        pairs = [(q, d) for q, own in doc_ids.items() for d in own]
+        asked = prepared.queries([f"{label}/{q}" for q, _ in pairs], {f"{label}/{q}": queries[q] for q in doc_ids})
+        given = prepared.documents([f"{label}/{d}" for _, d in pairs], {f"{label}/{d}": documents[d] for _, d in pairs})
+        logits = np.empty(len(pairs), np.float32)
+        for batch, values in score_prepared(self.students[student], asked, given, self.budget):
+            logits[batch] = values
+        ends = np.cumsum([len(own) for own in doc_ids.values()])
+        return dict(zip(doc_ids, np.split(logits, ends[:-1]), strict=True))
 
 
 def differences(sets: Mapping[str, Mapping[str, Any]], ours: str, theirs: str, rounds: int) -> dict[str, Any]:

@@ -57,6 +57,7 @@ def test_a_model_is_adapted_and_every_domain_is_accounted_for(base, tmp_path, ti
     assert sum(after for *_, after in found.agreement.values()) >= sum(b for b, *_ in found.agreement.values()) - 1e-9
     facts = json.loads((found.model / "tamis.json").read_text())
     assert facts["lineage"]["encoder"] == str(tiny_encoder)
+    assert f"2 {(base / 'model').name}" in facts["lineage"]["teacher"]
     assert len(Reranker(found.model).rank("install a package", ["the sky is blue", "install a package"])) == 2
 
 

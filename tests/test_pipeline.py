@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 from safetensors.numpy import load_file
@@ -151,6 +152,26 @@ def test_the_published_score_tells_own_documents_from_others_as_often_right(fini
     own = np.concatenate([head.own for head in heads]) == 1
     scores = expit(np.concatenate([head.logits for head in heads]))
     assert scores[own].mean() == pytest.approx(1 - scores[~own].mean(), abs=1e-3)
+
+
+def test_judged_questions_weigh_the_first_stages_as_the_evaluation_measures_them(
+    finished: Finished, tmp_path: Path
+) -> None:
+    root, elsewhere = tmp_path / "run", tmp_path / "elsewhere"
+    shutil.copytree(finished.root, root)
+    shutil.copytree(finished.content["corpus"]["target"], elsewhere)
+    content = changed(changed(finished.content, "merge.weigh_on", str(elsewhere)), "evaluate.depth", 10)
+    folders = run_recipe(recipe_from(content, "tiny"), root)
+    assert folders["train"].name == finished.folders["train"].name
+    curves = read_json(folders["merge"] / "path.json")["weight_curves"]
+    measured = pq.read_table(folders["evaluate"] / "questions.parquet").to_pydict()
+    for first_stage, curve in curves.items():
+        alone = dict(map(tuple, curve))[0.0]
+        assert alone == pytest.approx(np.mean(measured[f"merged@{first_stage}"]), abs=1e-6)
+    (elsewhere / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq/en/0\ten/1\t1\n", encoding="utf-8")
+    again = run_recipe(recipe_from(content, "tiny"), root, until="merge")
+    assert again["train"].name == folders["train"].name
+    assert read_json(again["merge"] / "path.json")["weight_curves"] != curves
 
 
 def test_a_reranker_that_teaches_alone_gives_its_logits_and_is_asked_once(

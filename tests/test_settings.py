@@ -195,6 +195,15 @@ def test_every_other_loss_takes_labels_of_any_range(loss: str, rescale: str) -> 
     assert recipe_from(content, "r.yaml").train.loss == loss
 
 
+def test_the_judged_questions_do_not_weigh_the_first_stages(tmp_path: Path) -> None:
+    judged = {"queries": str(tmp_path / "queries.jsonl"), "qrels": str(tmp_path / "qrels" / "test.tsv")}
+    content = with_setting("evaluate", judged)
+    content["merge"] = {"weigh_on": str(tmp_path / "other" / "..")}
+    assert "merge.weigh_on: " in complaint(content)
+    content["merge"] = {"weigh_on": str(tmp_path / "other")}
+    assert recipe_from(content, "r.yaml").merge.weigh_on == tmp_path / "other"
+
+
 def test_a_run_of_a_general_corpus_and_weights_of_a_weighted_hybrid_are_accepted() -> None:
     content = with_setting("candidates.runs", {"docs": "engine.trec"})
     content["corpus"]["general"] = ["data/docs"]

@@ -17,6 +17,9 @@ from tamis.settings import Recipe, recipe_from
 DOMAIN = "corpus"
 """Name of the new domain."""
 
+DEPTH = 30
+"""Candidates of a query: the model, which is one of the teachers, scores them all."""
+
 
 @dataclass(frozen=True)
 class Adapted:
@@ -71,7 +74,9 @@ def adapt(
         content = {
             "name": "adapt-" + re.sub(r"[^A-Za-z0-9._-]+", "-", corpus.stem),  # a corpus may have any name
             "corpus": {"target": str(corpus)},
-            "candidates": {"dense": dense},
+            "candidates": {"dense": dense, "depth": DEPTH},
+            # What a student is taught by less than itself makes it worse (docs/log.md).
+            "scores": {"teachers": [{"kind": "reranker", "path": model, "weight": 2}]},
             "lists": {"domains": {DOMAIN: list(languages)}},
             "student": {"start": model, "head": "own"},
             "train": {"general_steps": 0},

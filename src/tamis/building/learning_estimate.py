@@ -8,8 +8,8 @@ from typing import Final
 from tamis.artifacts import read_column, read_json
 from tamis.building.asked import Asked, count_questions
 from tamis.building.probe import QUERY_CHARACTERS, a_few, timed
-from tamis.building.training import WEIGHING, steps_done
-from tamis.building.weighing import rerank_depth
+from tamis.building.training import steps_done
+from tamis.building.weighing import WEIGHING, rerank_depth
 from tamis.building.work import Work
 from tamis.building.workshop import Workshop, texts_of
 from tamis.models.student import Student, score_prepared
@@ -68,7 +68,8 @@ def learning(shop: Workshop, unfinished: Collection[str], asked: Asked) -> Itera
     if "merge" in unfinished:
         specialists = len(domains) + bool(recipe.merge.keep)
         pairs = judgements(specialists, len(recipe.merge.t), recipe.merge.refine) * judged
-        weighing = min(WEIGHING, sum(count for (_, split), count in lists.items() if split == "held-out"))
+        held_out = sum(count for (_, split), count in lists.items() if split == "held-out")
+        weighing = WEIGHING if recipe.merge.weigh_on else min(WEIGHING, held_out)
         pairs += len(RERANKED) * weighing * rerank_depth(recipe)
         yield Work("merge", "pairs to score", pairs, True, pairs * pace.pair, disk=pace.model_bytes)
     if "evaluate" in unfinished and recipe.evaluate:

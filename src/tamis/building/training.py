@@ -22,12 +22,21 @@ from tamis.artifacts import (
 from tamis.building.card import model_card
 from tamis.building.feed import endless_batches, language_weights
 from tamis.building.identities import model_identity, resolve_precision
+from tamis.building.inputs import documents_hash, input_hashes
 from tamis.building.old_domains import old_domains, old_domains_identity
 from tamis.building.origin import target_facts, teacher_of
 from tamis.building.scoring import digest
 from tamis.building.state import StateFile
 from tamis.building.watching import watching
-from tamis.building.weighing import first_stage_weights, held_out_heads, level_of, rerank_depth
+from tamis.building.weighing import (
+    WEIGHING,
+    first_stage_weights,
+    held_out_heads,
+    judged_files,
+    judged_heads,
+    level_of,
+    rerank_depth,
+)
 from tamis.building.workshop import Workshop, texts_of
 from tamis.models.checkpoint import Deployment
 from tamis.models.precision import product_rate
@@ -46,9 +55,6 @@ from tamis.team import whole
 
 Facts = dict[str, Any]
 Tensors = Mapping[str, Tensor]
-
-WEIGHING = 600
-"""Most held-out queries that weigh the first stages: their standard error is then about a point."""
 
 
 def training_texts(shop: Workshop) -> tuple[list[TrainingList], Texts]:
@@ -246,8 +252,11 @@ def _train_unit(
 
 def merge_settings(recipe: Recipe) -> object:
     """Settings of the merge, and the depth for which it weighs the first stages."""
-    settings = recipe.merge.model_dump(mode="json", exclude={"keep"})
-    return [settings, old_domains_identity(recipe.merge.keep), rerank_depth(recipe), recipe.seed]
+    settings = recipe.merge.model_dump(mode="json", exclude={"keep", "weigh_on"})
+    facts = [settings, old_domains_identity(recipe.merge.keep), rerank_depth(recipe), recipe.seed]
+    if folder := recipe.merge.weigh_on:
+        facts += [documents_hash(folder), input_hashes(judged_files(folder), "merge")]
+    return facts
 
 
 def build_merge(shop: Workshop, folder: Path) -> Facts:
@@ -267,7 +276,10 @@ def build_merge(shop: Workshop, folder: Path) -> Facts:
             specialists, trained[GENERAL], trained["untrained"], judge, recipe.merge, advance
         )
     student.load_trained(model)
-    heads = held_out_heads(shop, student, weighing_queries(lists, shop.queries))
+    if recipe.merge.weigh_on:
+        heads = judged_heads(shop, student, recipe.merge.weigh_on)
+    else:
+        heads = held_out_heads(shop, student, weighing_queries(lists, shop.queries))
     weights, curves = first_stage_weights(heads, recipe.merge.first_stage_weights)
     if isinstance(student, WarmCrossEncoder):
         with torch.no_grad():

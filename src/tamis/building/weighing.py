@@ -1,19 +1,31 @@
 """Held-out queries weigh the first stages beside the student, and say where its published score is one half."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Final, NamedTuple
 
 import numpy as np
 
+from tamis.artifacts import split_dropped
 from tamis.building.scoring import score_pairs
 from tamis.building.workshop import Workshop, texts_of
+from tamis.formats.documents import read_documents
 from tamis.formulas.calibration import balanced_level
-from tamis.formulas.ranking import agreement, steady_weight, z_scores
+from tamis.formulas.ranking import agreement, steady_weight, tie_key, z_scores
 from tamis.models.student import Student
 from tamis.records import Query
+from tamis.retrievers.shelf import Shelves
+from tamis.retrievers.vectors import Vectors
 from tamis.settings import Recipe
 from tamis.stages.candidates import search_shelves
-from tamis.stages.evaluate import RERANKED
+from tamis.stages.corpus import clean, identify_languages
+from tamis.stages.evaluate import RERANKED, read_questions
+
+WEIGHING: Final = 600
+"""Most queries that weigh the first stages: their standard error is then about a point."""
+
+_JUDGED: Final = "judged:"
 
 
 def rerank_depth(recipe: Recipe) -> int:
@@ -39,29 +51,89 @@ def held_out_heads(shop: Workshop, student: Student, queries: Sequence[Query]) -
     """What the student makes of held-out queries, by first stage, down to the depth at which it will be used.
 
     Args:
-        shop: The tools of the run.
+        shop: The tools of the run; texts are prepared.
         student: The model.
         queries: Each with the document that it belongs to; may be none.
     """
     if not queries:
         return {first_stage: [] for first_stage in RERANKED}
     vectors = shop.vectors("query", "dense", texts_of(shop.queries))
-    found = dict(
-        (query.query_id, ranked)
-        for query, ranked in search_shelves(queries, vectors, shop.shelves, rerank_depth(shop.recipe), RERANKED)
-    )
+    own = {query.query_id: {query.document_id} for query in queries}
+    return _heads(shop, student, queries, own, vectors, shop.shelves)
+
+
+def judged_heads(shop: Workshop, student: Student, folder: Path) -> dict[str, list[Head]]:
+    """The same of judged questions on documents that nothing was learnt from, which alone are searched.
+
+    Args:
+        shop: The tools of the run.
+        student: The model.
+        folder: BEIR folder; of more than `WEIGHING` questions as many are drawn by hash.
+
+    Raises:
+        InputError: The folder is no judged set, see `read_documents` and `read_questions`.
+    """
+    recipe = shop.recipe
+    kept, _ = split_dropped(clean(read_documents(folder, "target"), recipe.corpus.max_chars))
+    # The run may know other texts by the same ids.
+    documents = {
+        document.doc_id: document
+        for document in (
+            replace(one, doc_id=f"{_JUDGED}{one.doc_id}")
+            for one in identify_languages(kept, recipe.corpus.languages or None)
+        )
+    }
+    languages = {doc_id.removeprefix(_JUDGED): document.language for doc_id, document in documents.items()}
+    judged, _ = read_questions(*judged_files(folder), languages, recipe.candidates.languages)
+    drawn = sorted(judged, key=lambda question: tie_key("question", question.query_id))[:WEIGHING]
+    queries = [Query(f"{_JUDGED}{q.query_id}", q.text, q.language, "target", "", "question") for q in drawn]
+    own = {
+        f"{_JUDGED}{question.query_id}": {f"{_JUDGED}{d}" for d, grade in question.relevant.items() if grade > 0}
+        for question in drawn
+    }
+    texts = {query.query_id: query.text for query in queries}
+    shop.prepare(texts, texts_of(documents))
+    shelves = shop.searchable(documents.values(), shop.vectors("document", "dense", texts_of(documents)))
+    return _heads(shop, student, queries, own, shop.vectors("query", "dense", texts), shelves)
+
+
+def judged_files(folder: Path) -> tuple[Path, Path]:
+    """Questions and judgements of a BEIR folder."""
+    return folder / "queries.jsonl", folder / "qrels" / "test.tsv"
+
+
+def _heads(
+    shop: Workshop,
+    student: Student,
+    queries: Sequence[Query],
+    own: Mapping[str, Collection[str]],
+    vectors: Vectors,
+    shelves: Shelves,
+) -> dict[str, list[Head]]:
+    """Heads of prepared queries and documents, by first stage.
+
+    Args:
+        shop: The tools of the run.
+        student: The model.
+        queries: What is asked.
+        own: Ids of the documents that belong to each query, by its id.
+        vectors: Of the queries.
+        shelves: What they search.
+    """
+    searched = search_shelves(queries, vectors, shelves, rerank_depth(shop.recipe), RERANKED)
+    found = [(query.query_id, ranked) for query, ranked in searched]
     heads: dict[str, list[Head]] = {}
     for first_stage in RERANKED:
-        ranked = [(query, found[query.query_id][first_stage]) for query in queries]
-        pairs = [(query.query_id, doc_id) for query, head in ranked for doc_id in head.doc_ids]
+        ranked = [(query_id, of[first_stage]) for query_id, of in found]
+        pairs = [(query_id, doc_id) for query_id, head in ranked for doc_id in head.doc_ids]
         logits = score_pairs(shop, student, pairs, f"weighing {first_stage}")
         heads[first_stage] = [
             Head(
-                np.array([logits[query.query_id, doc_id] for doc_id in head.doc_ids]),
+                np.array([logits[query_id, doc_id] for doc_id in head.doc_ids]),
                 np.array(head.scores),
-                np.array([float(doc_id == query.document_id) for doc_id in head.doc_ids]),
+                np.array([float(doc_id in own[query_id]) for doc_id in head.doc_ids]),
             )
-            for query, head in ranked
+            for query_id, head in ranked
         ]
     return heads
 

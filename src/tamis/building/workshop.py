@@ -204,6 +204,10 @@ class Workshop:
     @cached_property
     def shelves(self) -> Shelves:
         """All documents, searchable."""
+        return self.searchable(self.documents.values(), self.document_vectors("dense"))
+
+    def searchable(self, documents: Iterable[Document], vectors: Vectors) -> Shelves:
+        """Documents with the vectors of the first stages' bi-encoder, searchable as the recipe wants it."""
         wanted = self.recipe.candidates
         weights = wanted.weights or FusionWeights()
         how = Searching(
@@ -213,7 +217,7 @@ class Workshop:
             weights=(weights.bm25, weights.dense) if wanted.fusion == "weighted" else None,
             index=wanted.index,
         )
-        return fill_shelves(self.documents.values(), self.document_vectors("dense"), how)
+        return fill_shelves(documents, vectors, how)
 
     @cached_property
     def given_runs(self) -> dict[str, GivenRun]:

@@ -146,6 +146,11 @@ class MergeSettings(Section):
         default=(),
         description="folders of earlier runs whose domains judge too; the student's start is then merged with",
     )
+    weigh_on: Path | None = Field(
+        default=None,
+        description="BEIR folder of judged questions on documents that nothing is learnt from (qrels/test.tsv): they "
+        "weigh the first stages in place of held-out queries, for corpora that the model will not have seen",
+    )
     first_stage_weights: tuple[Annotated[float, Field(ge=0)], ...] = Field(
         default=(0.0, 0.25, 0.5, 1.0, 2.0), min_length=1, description="tried; 1 unless another is surely better"
     )

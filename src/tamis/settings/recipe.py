@@ -130,6 +130,16 @@ class Recipe(Section):
         return self
 
     @model_validator(mode="after")
+    def _what_weighs_is_not_what_measures(self) -> "Recipe":
+        folder = self.merge.weigh_on
+        if folder and self.evaluate and (folder / "queries.jsonl").resolve() == self.evaluate.queries.resolve():
+            raise ValueError(
+                f"merge.weigh_on: {folder} holds the judged questions of evaluate.queries, which no stage before may "
+                "read; give judged questions on other documents"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _old_domains_need_their_model(self) -> "Recipe":
         settings = (self.student.head, self.train.general_steps, self.merge.on)
         if self.merge.keep and settings != ("own", 0, "weights"):
