@@ -17,12 +17,13 @@ STAGES = ("corpus", "queries", "candidates", "scores", "lists", "train")
 """What a student learns from, and learning itself."""
 
 
-def model_card(shop: Workshop, lineage: Facts, lists: Sequence[TrainingList]) -> str:
+def model_card(shop: Workshop, lineage: Facts, weights: Mapping[str, float], lists: Sequence[TrainingList]) -> str:
     """A Hugging Face model card in Markdown.
 
     Args:
         shop: The run; its stages up to the training are finished.
         lineage: What `tamis.json` says of the model's origin; agreement by domain and parents are shown.
+        weights: Of each first stage's score beside the student's.
         lists: All lists of the run.
     """
     recipe = shop.recipe
@@ -64,8 +65,15 @@ def model_card(shop: Workshop, lineage: Facts, lists: Sequence[TrainingList]) ->
         *_table(("domain", "agreement"), [(d, f"{value:.4f}") for d, value in lineage.get("agreement", {}).items()]),
         "",
         f"Parents, in the order they were merged: {', '.join(lineage.get('parents', [])) or 'none'}.",
+        "",
+        f"Weight of the first stage's z-score beside the model's: {_weights(weights)}; chosen on "
+        f"{Path(lineage['weighed_on']).name}.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _weights(weights: Mapping[str, float]) -> str:
+    return ", ".join(f"{weight:g} ({first_stage})" for first_stage, weight in weights.items())
 
 
 def _what_it_is(recipe: Recipe) -> str:

@@ -307,10 +307,11 @@ def build_merge(shop: Workshop, folder: Path) -> Facts:
         "parents": path.order,
         "stages": {name: shop.folders[name].name for name in ("corpus", "queries", "scores", "lists", "train")},
         "agreement": path.agreement["merged"],
+        "weighed_on": str(recipe.merge.weigh_on or "held-out queries"),
         "versions": versions(),
     }
     save_student(student, folder / "model", Deployment(weights, lineage))
-    (folder / "model" / "README.md").write_text(model_card(shop, lineage, lists), encoding="utf-8")
+    (folder / "model" / "README.md").write_text(model_card(shop, lineage, weights, lists), encoding="utf-8")
     tried = len(path.steps)
     refused = Counter("a domain falls" if step.reason else "another step was better" for step in path.steps)
     refused.pop("another step was better", None)
