@@ -508,6 +508,16 @@ def test_missing_questions_are_named_before_any_work(recipe: dict[str, Any], tmp
     assert not (tmp_path / "run").exists()
 
 
+def test_missing_questions_that_weigh_are_named_before_any_work(recipe: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "general" / "queries.jsonl").unlink()
+    content = changed(recipe, "merge.weigh_on", str(tmp_path / "general")) | {
+        "corpus": {"target": str(tmp_path / "corpus")}
+    }
+    with pytest.raises(TamisError, match=r"queries\.jsonl: not found; the recipe's merge section names it"):
+        run_recipe(recipe_from(content, "tiny"), tmp_path / "run", "merge")
+    assert not (tmp_path / "run").exists()
+
+
 # What is reused
 
 

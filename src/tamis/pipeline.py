@@ -32,10 +32,12 @@ from tamis.building.mining import (
 )
 from tamis.building.origin import shown_recipe
 from tamis.building.training import build_merge, build_train, merge_settings, train_settings
+from tamis.building.weighing import judged_files
 from tamis.building.work import Estimate
 from tamis.building.workshop import Workshop
 from tamis.engines.local import LOCAL, Engine
 from tamis.errors import InputError, SettingsError
+from tamis.formats.documents import document_files
 from tamis.formats.queries import query_log_files
 from tamis.settings import Recipe
 from tamis.team import this_team
@@ -176,6 +178,8 @@ def _check_files(recipe: Recipe, stages: Sequence[str]) -> None:
     if "merge" in stages:
         for run in recipe.merge.keep:
             newest_results(run, "train")
+        if folder := recipe.merge.weigh_on:
+            check_files([*document_files(folder), *judged_files(folder)], "merge")
     if "evaluate" in stages and recipe.evaluate:
         for path in (recipe.evaluate.queries, recipe.evaluate.qrels, *recipe.evaluate.runs.values()):
             if not path.is_file():
