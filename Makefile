@@ -37,11 +37,13 @@ demo: $(VENV)/installed-llm
 LLM_SETTINGS := --set queries.generator=llama --set queries.documents=300 --set queries.llama.model=$(DEMO)/models/qwen-0.5b.gguf
 endif
 
+QUESTIONS ?= 40
+
 demo: demo-data  ## Adapt a reranker to the Debian FAQ and measure it; LLM=1 lets a language model write the queries
 ifdef LLM
 	$(TAMIS) fetch qwen-0.5b $(DEMO)/models/qwen-0.5b.gguf
 endif
-	$(TAMIS) run recipes/demo.yaml --yes --out $(DEMO)/run $(LLM_SETTINGS) \
+	$(TAMIS) run recipes/demo.yaml --yes --out $(DEMO)/run --set evaluate.questions=$(QUESTIONS) $(LLM_SETTINGS) \
 		--results $(DEMO)/results.json --report $(DEMO)/report.html --model $(DEMO)/model
 
 GENERAL_SETS := $(addprefix xquad-,ar de en es hi ru th zh) $(addprefix tydiqa-,ar bn en fi id ko) scifact
