@@ -75,21 +75,16 @@ def judged_heads(shop: Workshop, student: Student, folder: Path) -> dict[str, li
     """
     recipe = shop.recipe
     kept, _ = split_dropped(clean(read_documents(folder, "target"), recipe.corpus.max_chars))
-    # The run may know other texts by the same ids.
-    documents = {
-        document.doc_id: document
-        for document in (
-            replace(one, doc_id=f"{_JUDGED}{one.doc_id}")
-            for one in identify_languages(kept, recipe.corpus.languages or None)
-        )
-    }
-    languages = {doc_id.removeprefix(_JUDGED): document.language for doc_id, document in documents.items()}
+    read = list(identify_languages(kept, recipe.corpus.languages or None))
+    languages = {document.doc_id: document.language for document in read}
     judged, _ = read_questions(*judged_files(folder), languages, recipe.candidates.languages)
     drawn = sorted(judged, key=lambda question: tie_key("question", question.query_id))[:WEIGHING]
+    # The run may know other texts by the same ids.
+    documents = {f"{_JUDGED}{d.doc_id}": replace(d, doc_id=f"{_JUDGED}{d.doc_id}") for d in read}
     queries = [Query(f"{_JUDGED}{q.query_id}", q.text, q.language, "target", "", "question") for q in drawn]
     own = {
-        f"{_JUDGED}{question.query_id}": {f"{_JUDGED}{d}" for d, grade in question.relevant.items() if grade > 0}
-        for question in drawn
+        query.query_id: {f"{_JUDGED}{d}" for d, grade in question.relevant.items() if grade > 0}
+        for query, question in zip(queries, drawn, strict=True)
     }
     texts = {query.query_id: query.text for query in queries}
     shop.prepare(texts, texts_of(documents))
