@@ -90,13 +90,19 @@ def work_of(model: Path, pairs: list[Pair]) -> dict[str, float]:
     """Tokens, padding and floating point operations of the pairs in an encoder of this shape."""
     from tamis import Reranker
     from tamis.models.batching import token_batches
-    from tamis.models.sequence import SequenceScorer
+    from tamis.models.packing import pays
+    from tamis.models.sequence import ClassifierModel, SequenceScorer
 
     reranker = Reranker(model, device="cpu")
     scorer = reranker.scorer
     assert isinstance(scorer, SequenceScorer)
     lengths = [len(row.ids) for row in scorer.encode(sorted(set(pairs)))]
-    padded = sum(len(b) * max(lengths[i] for i in b) for b in token_batches(lengths, scorer.token_budget))
+    packs = isinstance(scorer.model, ClassifierModel) and scorer.model.packs
+    padded = 0
+    with torch.inference_mode():
+        for batch in token_batches(lengths, scorer.token_budget, padded=not packs):
+            own = [lengths[i] for i in batch]
+            padded += sum(own) if packs and pays(own) else len(own) * max(own)
     config = json.loads((model / "config.json").read_text("utf-8"))
     hidden, wide, layers = config["hidden_size"], config["intermediate_size"], config["num_hidden_layers"]
     operations = sum(layers * (2 * n * (4 * hidden**2 + 2 * hidden * wide) + 4 * n**2 * hidden) for n in lengths)

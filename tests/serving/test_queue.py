@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tamis.serving.engine import IN_TIME, TAKEN
 from tamis.serving.queue import OLDEST, FairQueue, Waiting
 
 
@@ -28,7 +29,7 @@ def test_every_row_is_drawn_once_and_batches_stay_within_the_budget(requests: li
             number = waits.index(one)
             drawn[number] += places
             lengths += [requests[number][place] for place in places]
-        assert len(lengths) * max(lengths) <= budget or len(lengths) == 1
+        assert sum(lengths) <= budget or len(lengths) == 1
     assert [sorted(places) for places in drawn.values()] == [list(range(len(lengths))) for lengths in requests]
     assert not len(queue)
 
@@ -67,14 +68,14 @@ def test_no_request_starves_whatever_comes_after_it(before: list[int], large: in
 
 @pytest.mark.parametrize("rows", [4, 40, 120, 190])
 @pytest.mark.parametrize("before", [0, 1, 3])
-def test_none_is_late_where_no_more_is_taken_than_fits_into_half_the_time(rows: int, before: int):
+def test_none_is_late_where_no_more_is_taken_than_the_engine_takes(rows: int, before: int):
     seconds, now = 4000.0, 0.0  # a token a second
     queue = FairQueue(40)
     came: dict[Waiting, float] = {}
     late: list[float] = []
 
     def ask(one: Waiting) -> bool:
-        if queue.work + one.work > seconds / 2:
+        if queue.work + one.work > TAKEN * seconds:
             return False
         queue.add(one)
         came[one] = now
@@ -82,8 +83,8 @@ def test_none_is_late_where_no_more_is_taken_than_fits_into_half_the_time(rows: 
 
     while now < 4 * seconds:
         for each in range(1 + before):
-            ask(waiting([10] * (rows // (1 + each)), now + 0.8 * seconds))
-        while ask(waiting([10] * 4, now + 0.8 * seconds)):
+            ask(waiting([10] * (rows // (1 + each)), now + IN_TIME * seconds))
+        while ask(waiting([10] * 4, now + IN_TIME * seconds)):
             pass
         now += sum(10 * len(places) for _, places in queue.next_batch(now, 1.0))
         late += [now - came.pop(one) - seconds for one in list(came) if not one.count]
@@ -121,7 +122,7 @@ def test_large_requests_do_not_fill_up_the_batches_of_small_ones():
 
 
 def p99_of_small_requests(clients: list[int]) -> float:
-    """What clients of so many documents each wait that ask again at once, in tokens of padded work."""
+    """What clients of so many documents each wait that ask again at once, in tokens of work."""
     generator = np.random.default_rng(0)
     queue = FairQueue(2048)
     now, found = 0, []
@@ -138,8 +139,7 @@ def p99_of_small_requests(clients: list[int]) -> float:
         ask(count)
     while len(found) < 400:
         batch = queue.next_batch()
-        longest = max(lengths_of[one][place] for one, places in batch for place in places)
-        now += 50 + longest * sum(len(places) for _, places in batch)
+        now += 50 + sum(lengths_of[one][place] for one, places in batch for place in places)
         for one, places in batch:
             one.left -= len(places)
             if not one.left:
@@ -166,13 +166,21 @@ def test_what_fits_into_one_batch_becomes_one():
     assert queue.next_batch() == []
 
 
-def test_rows_of_other_requests_fill_a_batch_up_only_where_they_are_about_as_long():
+def test_rows_of_other_requests_fill_a_batch_up_the_longest_that_fits_first():
     queue = FairQueue(40)
-    first, second = waiting([10, 9]), waiting([2, 10, 8, 9])
+    first, second = waiting([10, 9]), waiting([2, 30, 20, 9])
     queue.add(first)
     queue.add(second)
-    assert queue.next_batch() == [(first, [0, 1]), (second, [1, 3])]
-    assert queue.next_batch() == [(second, [2, 0])]
+    assert queue.next_batch() == [(first, [0, 1]), (second, [2])]
+    assert queue.next_batch() == [(second, [1, 3])]
+    assert queue.next_batch() == [(second, [0])]
+
+
+def test_a_row_that_is_longer_than_a_batch_travels_alone():
+    queue = FairQueue(40)
+    first = waiting([10, 50, 30])
+    queue.add(first)
+    assert [queue.next_batch() for _ in range(3)] == [[(first, [1])], [(first, [2, 0])], []]
 
 
 def test_a_request_that_is_taken_out_is_not_drawn_from():

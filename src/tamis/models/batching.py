@@ -3,26 +3,28 @@
 from collections.abc import Iterator, Sequence
 
 
-def token_batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
-    """Group item indices so that longest item × items stays within a budget.
+def token_batches(lengths: Sequence[int], budget: int, padded: bool = True) -> Iterator[list[int]]:
+    """Group item indices so that longest item × items, or the sum of their lengths, stays within a budget.
 
     Items are taken from the longest to the shortest, so the first batch shows at once whether memory suffices.
 
     Args:
         lengths: Tokens of each item, at least 1.
-        budget: Most tokens per batch, padding included; an item longer than that travels alone.
+        budget: Most tokens per batch; an item longer than that travels alone.
+        padded: Whether items are padded to the longest of their batch, and padding counts.
 
     Yields:
         Indices into `lengths`; every index occurs exactly once.
     """
     batch: list[int] = []
-    longest = 0
+    tokens = longest = 0
     for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
-        if batch and (len(batch) + 1) * longest > budget:
+        if batch and tokens + (longest if padded else lengths[index]) > budget:
             yield batch
             batch = []
         if not batch:
-            longest = lengths[index]
+            tokens, longest = 0, lengths[index]
         batch.append(index)
+        tokens += longest if padded else lengths[index]
     if batch:
         yield batch

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from tamis.errors import ModelError
-from tamis.models.attention import register_attention
+from tamis.models.attention import NAME, padding_bias, plain_packing, register_attention
 from tamis.models.batching import token_batches
+from tamis.models.packing import Packing, pays
 from tamis.models.precision import Precision, autocast
 
 BODIES = ("bert", "roberta", "xlm-roberta")
@@ -75,6 +76,11 @@ class Encoder:
         device: torch.device = self.body.device
         return device
 
+    @property
+    def packs(self) -> bool:
+        """Whether the layers can read a batch without padding, and gain by it, see `tamis.models.packing`."""
+        return bool(self.body.config._attn_implementation == NAME) and self.device.type == "cpu"
+
     def with_own_layers(self) -> "Encoder":
         """The same with a copy of the layers; the embeddings, most of the weights and always frozen, are shared."""
         body = copy.deepcopy(self.body, {id(self.body.embeddings): self.body.embeddings})
@@ -109,28 +115,36 @@ class Encoder:
         """
         states: list[Tensor] = [torch.empty(0)] * len(token_ids)
         for batch in token_batches([len(ids) for ids in token_ids], self.token_budget):
-            ids, real = right_padded([token_ids[i] for i in batch], self.tokenizer.pad_token_id, self.device)
-            hidden = self.run_layers(self.body.embeddings(ids), real, 0, layers)
-            for row, index in enumerate(batch):
-                states[index] = hidden[row, : len(token_ids[index])].clone()
+            for index, found in zip(batch, self._batch_states([token_ids[i] for i in batch], layers), strict=True):
+                states[index] = found.clone()  # a view would keep the whole batch
             if progress:
                 progress(len(batch))
         return states
 
-    def run_layers(self, hidden: Tensor, real: Tensor, first: int, end: int) -> Tensor:
-        """Hidden states of a padded batch after the layers from `first` to before `end`, with gradients if any learns.
+    def _batch_states(self, rows: Sequence[Sequence[int]], layers: int) -> list[Tensor]:
+        """As `states`, of one batch, the longest row first; views of one tensor."""
+        lengths = [len(row) for row in rows]
+        if self.packs and pays(lengths):
+            packing = plain_packing(lengths, self.precision, self.device)
+            hidden = self.run_layers(packed_embeddings(self.body, rows), packing, 0, layers)
+            return list(torch.split(hidden[0], lengths))
+        ids, real = right_padded(rows, self.tokenizer.pad_token_id, self.device)
+        hidden = self.run_layers(self.body.embeddings(ids), padding_bias(real, self.precision), 0, layers)
+        return [states[:length] for states, length in zip(hidden, lengths, strict=True)]
+
+    def run_layers(self, hidden: Tensor, bias: Tensor | Packing | None, first: int, end: int) -> Tensor:
+        """Hidden states of a batch after the layers from `first` to before `end`, with gradients if any learns.
 
         Args:
-            hidden: States before `first`, [texts, tokens, hidden].
-            real: Which of the tokens are no padding, [texts, tokens].
+            hidden: States before `first`, [texts, tokens, hidden]; of a packed batch [1, tokens, hidden].
+            bias: What hides padding, see `padding_bias`, or how the texts are packed.
             first: The first layer, counted from 0.
             end: The layer before which to stop.
 
         Returns:
-            [texts, tokens, hidden], in bfloat16 where that is the precision.
+            Of the shape of `hidden`, in bfloat16 where that is the precision.
         """
         with autocast(self.device, self.precision):
-            bias = attention_bias(real, self.precision)
             for layer in self.body.encoder.layer[first:end]:
                 hidden = run_layer(layer, hidden, bias)
         return hidden.to(torch.bfloat16 if self.precision == "bfloat16" else torch.float32)
@@ -169,16 +183,34 @@ def mean_state(states: Tensor, mask: Tensor) -> Tensor:
     return (states * weights).sum(1) / weights.sum(1)
 
 
-def attention_bias(real: Tensor, precision: Precision) -> Tensor | None:
-    """Additive attention bias [batch, 1, 1, tokens] that hides padding; None where there is none (a faster path)."""
-    if bool(real.all()):
-        return None
-    dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
-    return torch.zeros(real.shape, dtype=dtype, device=real.device).masked_fill(~real, -1e9)[:, None, None, :]
+def packed_embeddings(
+    body: Any, rows: Sequence[Sequence[int] | np.ndarray], second: Sequence[int] | None = None
+) -> Tensor:
+    """Embeddings of rows of token ids, one after the other, each with positions of its own: [1, tokens, hidden].
+
+    Args:
+        body: Of one of `BODIES`.
+        rows: Token ids.
+        second: Where the second segment of each row begins; None for one segment.
+    """
+    padding = body.embeddings.position_embeddings.padding_idx
+    ids, positions, types = [], [], []
+    for number, row in enumerate(rows):
+        own = torch.as_tensor(row, dtype=torch.long)
+        place = torch.arange(len(own))
+        ids.append(own)
+        types.append((place >= second[number]).long() if second else torch.zeros_like(own))
+        if padding is not None:  # RoBERTa counts from the position after padding's own, and does not count padding
+            real = (own != padding).long()
+            place = real.cumsum(0) * real + padding
+        positions.append(place)
+    given = (torch.cat(parts)[None].to(body.device) for parts in (ids, types, positions))
+    embedded: Tensor = body.embeddings(**dict(zip(("input_ids", "token_type_ids", "position_ids"), given, strict=True)))
+    return embedded
 
 
-def run_layer(layer: Any, hidden: Tensor, bias: Tensor | None) -> Tensor:
-    """One transformer layer; [batch, tokens, hidden] to the same shape."""
+def run_layer(layer: Any, hidden: Tensor, bias: Tensor | Packing | None) -> Tensor:
+    """One transformer layer; [batch, tokens, hidden], of packed rows [1, tokens, hidden], to the same shape."""
     output = layer(hidden, attention_mask=bias)
     states: Tensor = output[0] if isinstance(output, tuple) else output
     return states

@@ -3,7 +3,10 @@
 from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor, nn
+
+from tamis.models.packing import Packing
 
 BODIES = ("bert", "roberta", "xlm-roberta")
 """Model types whose heads read the first token, and whose layers have the form that is used here."""
@@ -19,7 +22,9 @@ def read_first_token_only(body: Any) -> None:
         layer.forward = partial(first_token, layer)
 
 
-def first_token(layer: Any, hidden: Tensor, attention_mask: Tensor | None = None, *_: Any, **__: Any) -> Tensor:
+def first_token(
+    layer: Any, hidden: Tensor, attention_mask: Tensor | Packing | None = None, *_: Any, **__: Any
+) -> Tensor:
     """A layer of BERT's form for the first token alone.
 
     Keys and values are needed of every token; the query, both dense layers and the normalisations of one. Of a layer's
@@ -27,26 +32,34 @@ def first_token(layer: Any, hidden: Tensor, attention_mask: Tensor | None = None
 
     Args:
         layer: The layer.
-        hidden: States below, [batch, tokens, hidden].
-        attention_mask: Boolean or additive, [batch, 1, tokens or 1, tokens]; None for none.
+        hidden: States below, [batch, tokens, hidden]; of a packed batch [1, tokens, hidden].
+        attention_mask: Boolean or additive, [batch, 1, tokens or 1, tokens]; None for none; or how rows are packed.
 
     Returns:
         [batch, 1, hidden].
     """
     attention = layer.attention.self
-    first = hidden[:, :1]
+    keys, values = attention.key(hidden), attention.value(hidden)
 
     def heads(projected: Tensor) -> Tensor:
         batch, tokens, _ = projected.shape
         return projected.view(batch, tokens, attention.num_attention_heads, -1).transpose(1, 2)
 
-    attended = nn.functional.scaled_dot_product_attention(
-        heads(attention.query(first)),
-        heads(attention.key(hidden)),
-        heads(attention.value(hidden)),
-        attn_mask=None if attention_mask is None else attention_mask[:, :, :1],
-        scale=attention.scaling,
-    )
+    def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
+        mask = None if mask is None else mask[:, :, :1]
+        return nn.functional.scaled_dot_product_attention(
+            heads(query), heads(key), heads(value), attn_mask=mask, scale=attention.scaling
+        )
+
+    if isinstance(attention_mask, Packing):
+        first = hidden[0, attention_mask.starts][:, None]
+        query = attention.query(first)
+        attended = torch.cat(
+            [attend(query[g.rows], g.pad(keys[0]), g.pad(values[0]), g.bias) for g in attention_mask.groups]
+        )
+    else:
+        first = hidden[:, :1]
+        attended = attend(attention.query(first), keys, values, attention_mask)
     seen = layer.attention.output(attended.transpose(1, 2).reshape(first.shape), first)
     state: Tensor = layer.output(layer.intermediate(seen), seen)
     return state

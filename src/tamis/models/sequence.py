@@ -7,9 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tamis.models.attention import NAME
+from tamis.models.attention import NAME, padding_bias, plain_packing
 from tamis.models.batching import token_batches
-from tamis.models.encoder import attention_bias
+from tamis.models.encoder import packed_embeddings, run_layer
+from tamis.models.packing import pays
 from tamis.models.precision import Precision
 from tamis.models.rows import JoinedRows, Pair, Row, TemplateRows
 
@@ -73,6 +74,11 @@ class ClassifierModel(nn.Module):
         device: torch.device = self.classifier.device
         return device
 
+    @property
+    def packs(self) -> bool:
+        """Whether rows can be scored without padding, by `packed`, and gain by it."""
+        return self.own_attention and self.device.type == "cpu"
+
     def forward(self, ids: Tensor, lengths: Tensor, second: Tensor) -> Tensor:
         """Logits of rows.
 
@@ -86,12 +92,32 @@ class ClassifierModel(nn.Module):
         """
         place = torch.arange(ids.shape[1], device=ids.device)
         real = place < lengths[:, None]
-        mask = attention_bias(real, self.precision) if self.own_attention else real.long()
+        mask = padding_bias(real, self.precision) if self.own_attention else real.long()
         features = {"input_ids": ids, "attention_mask": mask}
         if self.uses_types:
             features["token_type_ids"] = ((place >= second[:, None]) & real).long()
         logits: Tensor = self.classifier(**features).logits
         return logits[:, 0].to(torch.float32, copy=True)  # FSDP warns of views
+
+    def packed(self, rows: Sequence[Row]) -> Tensor:
+        """As `forward`, without padding; for bodies with our attention, whose last layer gives the first token alone.
+
+        Args:
+            rows: The longest first.
+
+        Returns:
+            float32 [rows].
+        """
+        body = self.classifier.base_model
+        second = [row.second for row in rows] if self.uses_types else None
+        hidden = packed_embeddings(body, [row.ids for row in rows], second)
+        packing = plain_packing([row.length for row in rows], self.precision, self.device)
+        for layer in body.encoder.layer:
+            hidden = run_layer(layer, hidden, packing)
+        first = hidden.float()
+        pooler = getattr(body, "pooler", None)
+        logits: Tensor = self.classifier.classifier(first if pooler is None else pooler(first))
+        return logits[:, 0].float()
 
 
 def halve_body(body: nn.Module) -> None:
@@ -115,7 +141,7 @@ class SequenceScorer:
         rows: How pairs become rows.
         model: What scores the rows.
         padding: The token to pad with.
-        token_budget: Most tokens per forward pass, padding included.
+        token_budget: Most tokens per forward pass; padding included, where there is any.
     """
 
     def __init__(
@@ -133,13 +159,19 @@ class SequenceScorer:
     def logits(self, rows: Sequence[Row]) -> np.ndarray:
         """float32 [rows], in their order."""
         values = np.empty(len(rows), np.float32)
-        device = self.model.device
-        for batch in token_batches([len(row.ids) for row in rows], self.token_budget):
-            ids, lengths, second = padded([rows[i] for i in batch], self.padding)
+        packs = isinstance(self.model, ClassifierModel) and self.model.packs
+        for batch in token_batches([row.length for row in rows], self.token_budget, padded=not packs):
             with torch.inference_mode():
-                found = self.model(ids.to(device), lengths.to(device), second.to(device))
-            values[batch] = found.cpu().numpy()
+                values[batch] = self._batch_logits([rows[i] for i in batch]).cpu().numpy()
         return values
+
+    def _batch_logits(self, rows: Sequence[Row]) -> Tensor:
+        model = self.model
+        if isinstance(model, ClassifierModel) and model.packs and pays([row.length for row in rows]):
+            return model.packed(rows)
+        ids, lengths, second = (tensor.to(model.device) for tensor in padded(rows, self.padding))
+        logits: Tensor = model(ids, lengths, second)
+        return logits
 
 
 def padded(rows: Sequence[Row], padding: int) -> tuple[Tensor, Tensor, Tensor]:

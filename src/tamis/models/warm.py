@@ -22,7 +22,9 @@ import torch
 from torch import Tensor, nn
 
 from tamis.errors import ModelError
+from tamis.models.attention import padding_bias
 from tamis.models.encoder import Encoder, mean_state, run_layer
+from tamis.models.packing import Packing, pays
 from tamis.models.precision import Precision, autocast
 from tamis.models.serializer import Apart
 from tamis.models.trained import take_over
@@ -129,21 +131,45 @@ class WarmCrossEncoder(nn.Module):
         Returns:
             float32 [pairs], unbounded.
         """
-        pack = self._read_and_pack if self.apart_layers else _pack
-        hidden, in_query, in_document = pack(queries, documents, self.device)
-        with autocast(hidden.device, self.precision):
-            bias = self._bias(in_query, in_document, hidden.dtype)
-            for layer in self.joint:
-                hidden = run_layer(layer, hidden, bias)
-        hidden = hidden.float()
+        hidden, in_query, in_document = self._read_jointly(queries, documents)
         cosine = torch.cosine_similarity(mean_state(hidden, in_query), mean_state(hidden, in_document))
         logits: Tensor = cosine * self.scale + self.bias
         return logits + _best_matches(hidden, in_query, in_document) * self.match if self.match else logits
 
-    def _read_and_pack(
+    def _read_jointly(self, queries: Sequence[Tensor], documents: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """States of pairs after the joint layers, float32 [pairs, tokens, hidden], and two masks, see `_masks`."""
+        lengths = [len(query) + len(document) for query, document in zip(queries, documents, strict=True)]
+        if self.encoder.packs and not self.apart_layers and pays(lengths):
+            return self._read_packed(queries, documents, lengths)
+        pad = self._read_and_pad if self.apart_layers else _pad
+        hidden, in_query, in_document = pad(queries, documents, self.device)
+        with autocast(hidden.device, self.precision):
+            bias = self._bias(in_query, in_document, hidden.dtype)
+            for layer in self.joint:
+                hidden = run_layer(layer, hidden, bias)
+        return hidden.float(), in_query, in_document
+
+    def _read_packed(
+        self, queries: Sequence[Tensor], documents: Sequence[Tensor], lengths: list[int]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """As `_read_jointly`, the layers without padding."""
+        in_query, in_document = _masks(queries, documents, self.device)
+        hidden = torch.cat([text for pair in zip(queries, documents, strict=True) for text in pair])[None]
+
+        def bias(rows: slice, longest: int) -> Tensor:
+            return self._bias(in_query[rows, :longest], in_document[rows, :longest], hidden.dtype)
+
+        packing = Packing(lengths, bias, self.device)
+        with autocast(hidden.device, self.precision):
+            for layer in self.joint:
+                hidden = run_layer(layer, hidden, packing)
+        rows = nn.utils.rnn.pad_sequence(list(torch.split(hidden[0].float(), lengths)), batch_first=True)
+        return rows, in_query, in_document
+
+    def _read_and_pad(
         self, queries: Sequence[Tensor], documents: Sequence[Tensor], device: torch.device
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """As `_pack`, after the layers below that learn; a text that stands in several pairs is read once."""
+        """As `_pad`, after the layers below that learn; a text that stands in several pairs is read once."""
         query_states, query_start = self._read_once(queries, device)
         document_states, document_start = self._read_once(documents, device)
         states = torch.cat([query_states, document_states])
@@ -161,7 +187,7 @@ class WarmCrossEncoder(nn.Module):
         hidden = nn.utils.rnn.pad_sequence(rows, batch_first=True).to(device)
         lengths = torch.tensor([len(row) for row in rows])[:, None]
         real = (torch.arange(hidden.shape[1]) < lengths).to(device)
-        hidden = self.encoder.run_layers(hidden, real, self._frozen, self._lower)
+        hidden = self.encoder.run_layers(hidden, padding_bias(real, self.precision), self._frozen, self._lower)
         row_of = {key: number for number, key in enumerate(different)}
         start = torch.tensor([row_of[id(text)] for text in texts]).to(device) * hidden.shape[1]
         return hidden.flatten(0, 1), start
@@ -196,9 +222,7 @@ class WarmCrossEncoder(nn.Module):
         return body
 
 
-def _pack(
-    queries: Sequence[Tensor], documents: Sequence[Tensor], device: torch.device
-) -> tuple[Tensor, Tensor, Tensor]:
+def _pad(queries: Sequence[Tensor], documents: Sequence[Tensor], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     """Query then document then padding, per row: states [pairs, tokens, hidden] and two masks [pairs, tokens]."""
     rows = [torch.cat(pair) for pair in zip(queries, documents, strict=True)]
     hidden = nn.utils.rnn.pad_sequence(rows, batch_first=True).to(device)

@@ -37,7 +37,7 @@ CHARACTERS = 400_000
 LONGEST_WAIT = 60
 """Seconds: no client is told to wait longer before its next try."""
 
-TAKEN = 0.5
+TAKEN = 0.4
 """Share of a request's time that the work before it and its own may take, at the present rate, for it to be taken."""
 
 RELEASED_EVERY = 10
@@ -137,7 +137,7 @@ class Engine:
             reranker: The model; nothing else may use it from now on.
             most_pairs: Pairs that may wait at a time.
             seconds: Within which a request should be scored. Where others wait, one is taken only if all of them and
-                itself need at most half of that at the present rate.
+                itself need at most `TAKEN` of that at the present rate.
             watch: Told of each batch, on the thread that scores.
         """
         self.reranker = reranker

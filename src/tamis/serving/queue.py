@@ -1,12 +1,9 @@
 """What waits for a model: the rows of several requests, from which batches are drawn fairly and in time."""
 
 import math
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Any
-
-NEAR = 0.8
-"""Rows that share a batch are at least this share of its longest one, unless everything fits into one batch."""
 
 SMALLER = 4
 """A request goes before one that came earlier and has at least so many times its tokens."""
@@ -35,33 +32,33 @@ class Waiting:
         self._lengths = [lengths[place] for place in self._places]
 
     @property
-    def longest(self) -> int:
-        """Tokens of the longest row that waits; 0 where none does."""
-        return self._lengths[-1] if self._lengths else 0
-
-    @property
     def count(self) -> int:
         """How many rows wait; those in a batch do not."""
         return len(self._lengths)
 
-    def take(self, shortest: int, longest: int, most: int) -> list[int]:
-        """Places of up to `most` rows of `shortest` to `longest` tokens, the longest first; they wait no more."""
-        end = bisect_right(self._lengths, longest)
-        start = max(bisect_left(self._lengths, shortest), end - most)
-        taken = self._places[start:end][::-1]
-        self.work -= sum(self._lengths[start:end])
-        del self._places[start:end], self._lengths[start:end]
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest row that waits; 0 where none does."""
+        return self._lengths[-1] if self._lengths else 0
+
+    def take(self, room: int) -> list[int]:
+        """Places of rows of up to `room` tokens together, each the longest that fits; they wait no more."""
+        taken = []
+        while (place := bisect_right(self._lengths, room) - 1) >= 0:
+            length = self._lengths.pop(place)
+            taken.append(self._places.pop(place))
+            self.work -= length
+            room -= length
         return taken
 
 
 class FairQueue:
     """Small requests go before large ones, those of like size in the order in which they came, and none waits for ever.
 
-    A batch is begun by the first request: its longest rows, and what fits beside. Rows of others fill it up where they
-    are about as long, since padding costs as much as text, and where their request is not several times as large: what
-    fills a batch up takes time from the request that began it. The oldest request begins a share of the batches: a
-    quarter, or more where that is needed for all to be done when they are due. Where everything that waits fits into
-    one batch, it becomes one.
+    A batch is begun by the first request: its longest rows, and what fits beside. Rows of others fill it up where their
+    request is not several times as large: what fills a batch up takes time from the request that began it. The oldest
+    request begins a share of the batches: a quarter, or more where that is needed for all to be done when they are due.
+    Where everything that waits fits into one batch, it becomes one.
     """
 
     def __init__(self, token_budget: int) -> None:
@@ -90,7 +87,8 @@ class FairQueue:
     def next_batch(self, now: float = 0.0, rate: float = math.inf) -> list[tuple[Waiting, list[int]]]:
         """The rows to score next: of each request that takes part, their places; empty where nothing waits.
 
-        Rows × longest row stays within the token budget; a row that is longer travels alone.
+        Their tokens stay within the budget; a row that is longer travels alone. How they are laid out, so that little
+        is spent on padding, is the scorer's affair.
 
         Args:
             now: Time on the clock of `Waiting.due`.
@@ -98,9 +96,8 @@ class FairQueue:
         """
         if not self._waiting:
             return []
-        longest = max(waiting.longest for waiting in self._waiting)
-        if longest * sum(waiting.count for waiting in self._waiting) <= self.token_budget:
-            batch = _fill(self._waiting, 1, longest, self.token_budget // longest)
+        if self.work <= self.token_budget:
+            batch = self._fill(self._waiting)
         else:
             batch = self._begun_by(self._first(self._share(now, rate)))
         self._waiting = [waiting for waiting in self._waiting if waiting.count]
@@ -126,23 +123,19 @@ class FairQueue:
         return first
 
     def _begun_by(self, first: Waiting) -> list[tuple[Waiting, list[int]]]:
-        longest = first.longest
         others = [one for one in self._waiting if one is not first and one.tokens < SMALLER * first.tokens]
-        room = max(1, self.token_budget // longest)
-        batch = _fill([first, *others], max(1, int(longest * NEAR)), longest, room)
-        cost = longest * sum(len(places) for _, places in batch)
-        self._owed = 0 if first is self._waiting[0] else self._owed + cost
+        before = self.work
+        batch = self._fill([first, *others])
+        self._owed = 0 if first is self._waiting[0] else self._owed + before - self.work
         return batch
 
-
-def _fill(requests: Sequence[Waiting], shortest: int, longest: int, room: int) -> list[tuple[Waiting, list[int]]]:
-    """Up to `room` rows of `shortest` to `longest` tokens, of one request after the other."""
-    batch = []
-    for waiting in requests:
-        taken = waiting.take(shortest, longest, room)
-        room -= len(taken)
-        if taken:
-            batch.append((waiting, taken))
-        if not room:
-            break
-    return batch
+    def _fill(self, requests: Sequence[Waiting]) -> list[tuple[Waiting, list[int]]]:
+        """A batch of rows of one request after the other."""
+        room = max(self.token_budget, requests[0].longest)
+        batch = []
+        for waiting in requests:
+            before = waiting.work
+            if taken := waiting.take(room):
+                batch.append((waiting, taken))
+            room -= before - waiting.work
+        return batch
