@@ -22,6 +22,7 @@ from statistics import mean, median
 from typing import Any
 
 import numpy as np
+import torch
 from scipy.stats import kendalltau
 
 from machine import DOCS, commit, machine, matrix_rates, show_in_readme, targets_table, write_results
