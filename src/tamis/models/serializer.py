@@ -26,6 +26,11 @@ class Apart:
     document_tokens: int = 192
     title: str = "{title}\n{text}"
 
+    @property
+    def max_tokens(self) -> int:
+        """Of a text no more is ever read."""
+        return max(self.query_tokens, self.document_tokens)
+
 
 @dataclass(frozen=True, slots=True)
 class Joined:

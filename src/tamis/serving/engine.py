@@ -25,7 +25,6 @@ from tamis.errors import InputError
 from tamis.formulas.ranking import rank_order, tie_key
 from tamis.models.reranker import Reranker, bounded, check_pairs
 from tamis.models.rows import SLICE, Pair, plain_backend
-from tamis.models.serializer import Apart
 from tamis.serving.asked import Asked, RefusedError
 from tamis.serving.queue import FairQueue, Waiting
 
@@ -151,8 +150,6 @@ class Engine:
         self._released = 0.0
         self._recent = np.zeros(3)  # pairs, tokens and seconds of the last batches
         self._words = plain_backend(reranker.tokenizer)
-        text = reranker.serializer
-        self._most_tokens = max(text.query_tokens, text.document_tokens) if isinstance(text, Apart) else text.max_tokens
         reranker.remember()
         self._tokeniser = ThreadPoolExecutor(1, thread_name_prefix="tokenise")
         self._worker = threading.Thread(target=self._work, name="score", daemon=True)
@@ -247,7 +244,7 @@ class Engine:
         return pairs, shortened, parts, self.reranker.scorer.encode(parts[0], asked.instruction)
 
     def _shorten(self, text: str, tokens: int | None) -> str:
-        if tokens is None or tokens >= self._most_tokens:  # the model itself cuts there: Cohere's clients send 4,096
+        if tokens is None or tokens >= self.reranker.serializer.max_tokens:  # the model itself cuts there: Cohere's clients send 4,096
             return text
         ends = [end for _, end in self._words.encode(text, add_special_tokens=False).offsets]
         return text[: ends[tokens - 1]] if len(ends) > tokens else text
