@@ -113,29 +113,10 @@ def done(device: torch.device) -> float:
     return time.perf_counter()
 
 
-def attention_flops(query: torch.Size, key: torch.Size, *_: object, **__: object) -> int:
-    """Of both products; torch's own count knows no attention whose keys have fewer heads than its queries."""
-    pairs, heads, tokens, width = query
-    return 4 * pairs * heads * tokens * key[2] * width
-
-
-def attention_flops_back(_slope: torch.Size, query: torch.Size, key: torch.Size, *_: object, **__: object) -> int:
-    """The scores anew, and the slopes of scores, queries, keys and values."""
-    return attention_flops(query, key) * 5 // 2
-
-
-ATTENTION = {
-    getattr(torch.ops.aten, f"_scaled_dot_product_{kernel}_attention{way}"): count
-    for kernel in ("flash", "efficient", "cudnn")
-    for way, count in (("", attention_flops), ("_backward", attention_flops_back))
-}
-
-
 def train_tamis(folder: Path, count: int, per_step: int, precision: str) -> dict[str, Any]:
     """Seconds and loss of every step, and operations of the first."""
-    from torch.utils.flop_counter import FlopCounterMode
-
     from tamis.models.checkpoint import read_facts
+    from tamis.models.operations import operation_counter
     from tamis.models.precision import CPU_TOKENS, LEARNING_GPU_TOKENS, fastest_device
     from tamis.models.prepared import Prepared
     from tamis.models.sequence_student import SequenceStudent
@@ -168,7 +149,7 @@ def train_tamis(folder: Path, count: int, per_step: int, precision: str) -> dict
     settings = TrainSettings(loss="listwise", temperature=1.0, learning_rate=2e-5, checkpoints=1)
     tokens_of_a_part = CPU_TOKENS if device.type == "cpu" else LEARNING_GPU_TOKENS
     one = Machine(tokens_of_a_part, tokens_of_a_part)
-    with FlopCounterMode(display=False, custom_mapping=ATTENTION) as counter:
+    with operation_counter() as counter:
         first = iter([records[:per_step]])
         train_student(student, first, [], texts, settings, 1, one, lambda _: None)
     student = start()

@@ -244,7 +244,8 @@ class Engine:
         return pairs, shortened, parts, self.reranker.scorer.encode(parts[0], asked.instruction)
 
     def _shorten(self, text: str, tokens: int | None) -> str:
-        if tokens is None or tokens >= self.reranker.serializer.max_tokens:  # the model itself cuts there: Cohere's clients send 4,096
+        # The model itself cuts where it reads no more: Cohere's clients send 4,096.
+        if tokens is None or tokens >= self.reranker.serializer.max_tokens:
             return text
         ends = [end for _, end in self._words.encode(text, add_special_tokens=False).offsets]
         return text[: ends[tokens - 1]] if len(ends) > tokens else text

@@ -15,7 +15,6 @@ from typing import Any, Final, Protocol
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
 from tamis.errors import ModelError
 from tamis.formulas.losses.listwise import lambda_loss, listwise_cross_entropy
@@ -23,6 +22,7 @@ from tamis.formulas.losses.pairwise import gap_hinge, margin_mse, ranknet
 from tamis.formulas.losses.pointwise import pointwise_bce, pointwise_mse
 from tamis.formulas.ranking import agreement
 from tamis.models.batching import token_batches
+from tamis.models.operations import operation_counter
 from tamis.models.precision import autocast
 from tamis.models.prepared import Prepared
 from tamis.models.sharding import as_parts_of
@@ -247,7 +247,7 @@ class _Run:
         start, before = time.monotonic(), self.curve.tokens
         for group in self.optimiser.param_groups:
             group["lr"] = self.settings.learning_rate * _schedule(step, self.steps)
-        with FlopCounterMode(display=False) if self.operations_per_token is None else nullcontext() as counter:
+        with operation_counter() if self.operations_per_token is None else nullcontext() as counter:
             loss = self._backward(batch)
         if counter:
             self.operations_per_token = counter.get_total_flops() / (self.curve.tokens - before)
