@@ -24,7 +24,7 @@ ATTENTION: Final = {
     for kernel in ("flash_attention", "efficient_attention", "cudnn_attention", "flash_attention_for_cpu")
     for way, count in (("", _forward), ("_backward", _backward))
 }
-"""torch's own count refuses attention whose keys have fewer heads than its queries, and overlooks that of processors."""
+"""torch refuses to count attention whose keys have fewer heads than its queries, and overlooks that of processors."""
 
 
 def operation_counter() -> FlopCounterMode:
