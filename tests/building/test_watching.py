@@ -15,6 +15,15 @@ def test_the_line_beside_the_bar_says_what_a_step_came_to():
         assert advance.note == "loss 0.500, agreement 0.7500, 1,234 tokens/s, 25% of the product rate"
 
 
+def test_a_training_that_is_faster_than_the_measured_rate_corrects_it():
+    advance = Advance(lambda *_: None)
+    with watching(None, advance, rate=2e9) as watch:
+        watch(1, {"operations_per_second": 4e9})
+        assert advance.note == "100% of the product rate"
+        watch(2, {"operations_per_second": 2e9})
+        assert advance.note == "50% of the product rate"
+
+
 def test_the_product_rate_is_that_of_a_product():
     import time
 

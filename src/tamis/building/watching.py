@@ -33,7 +33,9 @@ def watching(folder: Path | None, advance: Advance, rate: float) -> Iterator[Wat
     latest: dict[str, float] = {}
 
     def watch(step: int, figures: Mapping[str, float]) -> None:
+        nonlocal rate
         if "operations_per_second" in figures:
+            rate = max(rate, figures["operations_per_second"])  # the machine was slower while it was measured
             figures = {**figures, "product_share": figures["operations_per_second"] / rate}
         latest.update(figures)
         advance.note = ", ".join(form.format(latest[name]) for name, form in SHOWN.items() if name in latest)
