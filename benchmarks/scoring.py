@@ -92,13 +92,13 @@ def work_of(model: Path, pairs: list[Pair]) -> dict[str, float]:
     from tamis import Reranker
     from tamis.models.batching import token_batches
     from tamis.models.packing import pays
-    from tamis.models.sequence import ClassifierModel, SequenceScorer
+    from tamis.models.sequence import SequenceScorer
 
     reranker = Reranker(model, device="cpu")
     scorer = reranker.scorer
     assert isinstance(scorer, SequenceScorer)
     lengths = [len(row.ids) for row in scorer.encode(sorted(set(pairs)))]
-    packs = isinstance(scorer.model, ClassifierModel) and scorer.model.packs
+    packs = scorer.model.packs
     padded = 0
     with torch.inference_mode():
         for batch in token_batches(lengths, scorer.token_budget, padded=not packs):

@@ -6,16 +6,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tamis.models.attention import attend, plain_packing
+from tamis.models.attention import attend, plain_packing, register_attention
 from tamis.models.batching import token_batches
 from tamis.models.encoder import Encoder
+from tamis.models.first_token import read_first_token_only
 from tamis.models.packing import NEAR, SHARE, Packing, group_ends, pays
 from tamis.models.rows import Row
-from tamis.models.sequence import ClassifierModel
+from tamis.models.sequence import ClassifierModel, halve_body
 from tamis.models.serializer import Apart
 from tamis.models.warm import WarmCrossEncoder
 
-CPU = torch.device("cpu")
 LENGTHS = st.lists(st.integers(1, 40), min_size=1, max_size=12)
 MIXED = [30, 29, 17, 16, 16, 9, 3, 3]
 
@@ -31,7 +31,7 @@ def test_groups_hold_each_row_once_and_rows_of_like_length(lengths: list[int]):
 
 @given(LENGTHS)
 def test_what_was_padded_is_unpadded_in_its_order(lengths: list[int]):
-    packing = plain_packing(lengths, "float32", CPU)
+    packing = plain_packing(lengths, "float32")
     tokens = torch.arange(sum(lengths))[:, None]
     assert torch.equal(torch.cat([group.unpad(group.pad(tokens)) for group in packing.groups]), tokens)
     assert packing.starts.tolist() == [sum(lengths[:place]) for place in range(len(lengths))]
@@ -49,7 +49,7 @@ def test_each_row_attends_to_itself_alone(lengths: list[int], dtype: torch.dtype
     query, key, value = (torch.randn(1, 3, sum(lengths), 8, generator=generator).to(dtype) for _ in range(3))
     precision = "bfloat16" if dtype == torch.bfloat16 else "float32"
     with torch.inference_mode():
-        found, _ = attend(None, query, key, value, plain_packing(lengths, precision, CPU), 0.35)
+        found, _ = attend(None, query, key, value, plain_packing(lengths, precision), 0.35)
         parts = [one.float().split(lengths, 2) for one in (query, key, value)]
         rows = [torch.softmax(q @ k.mT * 0.35, -1) @ v for q, k, v in zip(*parts, strict=True)]
     tolerance = 3e-2 if dtype == torch.bfloat16 else 1e-5
@@ -102,10 +102,6 @@ def token_rows(kind: str) -> list[Row]:
 def test_packed_rows_get_the_logits_of_transformers(kind, precision, tolerance, tmp_path):
     from transformers import AutoModelForSequenceClassification
 
-    from tamis.models.attention import register_attention
-    from tamis.models.first_token import read_first_token_only
-    from tamis.models.sequence import halve_body
-
     plain = classifier(kind)
     plain.save_pretrained(tmp_path)
     own = AutoModelForSequenceClassification.from_pretrained(tmp_path, attn_implementation=register_attention())
@@ -130,11 +126,8 @@ def test_packed_rows_get_the_logits_of_transformers(kind, precision, tolerance, 
 @pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-5), ("bfloat16", 5e-2)])
 def test_states_and_warm_logits_are_those_of_each_text_and_pair_alone(precision, tolerance):
     body = classifier("roberta").roberta
-    encoder = Encoder.__new__(Encoder)
-    from tamis.models.attention import register_attention
-
     body.set_attn_implementation(register_attention())
-    Encoder.__init__(encoder, body, tokenizer=Words(), precision=precision)
+    encoder = Encoder(body, tokenizer=Words(), precision=precision)
     student = WarmCrossEncoder(encoder, Apart("", "", 20, 30), 1, -4.0, 20.0, 0.0, match=20.0)
     texts = [row.ids.tolist() for row in token_rows("roberta")]
     queries = [text[:4] for text in texts[: len(texts) - 2]] + [[5], [6, 7]]

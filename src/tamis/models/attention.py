@@ -97,14 +97,10 @@ def padding_bias(real: Tensor, precision: Precision) -> Tensor | None:
     return torch.zeros(real.shape, dtype=dtype, device=real.device).masked_fill(~real, -1e9)[:, None, None, :]
 
 
-def plain_packing(lengths: Sequence[int], precision: Precision, device: torch.device) -> Packing:
+def plain_packing(lengths: Sequence[int], precision: Precision) -> Packing:
     """A packing of rows each of which sees all of itself."""
-    own = torch.tensor(lengths, device=device)[:, None]
-    return Packing(
-        lengths,
-        lambda rows, longest: padding_bias(torch.arange(longest, device=device) < own[rows], precision),
-        device,
-    )
+    own = torch.tensor(lengths)[:, None]
+    return Packing(lengths, lambda rows, longest: padding_bias(torch.arange(longest) < own[rows], precision))
 
 
 def register_attention() -> str:

@@ -125,7 +125,7 @@ class Encoder:
         """As `states`, of one batch, the longest row first; views of one tensor."""
         lengths = [len(row) for row in rows]
         if self.packs and pays(lengths):
-            packing = plain_packing(lengths, self.precision, self.device)
+            packing = plain_packing(lengths, self.precision)
             hidden = self.run_layers(packed_embeddings(self.body, rows), packing, 0, layers)
             return list(torch.split(hidden[0], lengths))
         ids, real = right_padded(rows, self.tokenizer.pad_token_id, self.device)
@@ -204,7 +204,7 @@ def packed_embeddings(
             real = (own != padding).long()
             place = real.cumsum(0) * real + padding
         positions.append(place)
-    given = (torch.cat(parts)[None].to(body.device) for parts in (ids, types, positions))
+    given = (torch.cat(parts)[None] for parts in (ids, types, positions))
     embedded: Tensor = body.embeddings(**dict(zip(("input_ids", "token_type_ids", "position_ids"), given, strict=True)))
     return embedded
 

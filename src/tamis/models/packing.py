@@ -69,26 +69,23 @@ class Packing:
         groups: Of rows, in order.
     """
 
-    def __init__(self, lengths: Sequence[int], bias: Bias, device: torch.device | None = None) -> None:
+    def __init__(self, lengths: Sequence[int], bias: Bias) -> None:
         """Lay out rows.
 
         Args:
             lengths: Tokens of each row, at least 1; neighbours of like length are read together, so sorted ones best.
             bias: Of the rows of a group.
-            device: Where the states lie.
         """
-        ends = torch.tensor(lengths).cumsum(0)
-        self.starts = (ends - torch.tensor(lengths)).to(device)
+        of_rows = torch.tensor(lengths)
+        self.starts = of_rows.cumsum(0) - of_rows
         self.groups: list[Group] = []
-        first = 0
+        first = start = 0
         for end in group_ends(lengths):
             own = lengths[first:end]
-            start = int(ends[first]) - own[0]
-            tokens = slice(start, int(ends[end - 1]))
-            places, real = _places(own, device)
-            rows = slice(first, end)
+            rows, tokens = slice(first, end), slice(start, start + sum(own))
+            places, real = _places(own)
             self.groups.append(Group(rows, tokens, max(own), places, real, bias(rows, max(own))))
-            first = end
+            first, start = end, tokens.stop
 
 
 def group_ends(lengths: Sequence[int]) -> list[int]:
@@ -103,7 +100,7 @@ def group_ends(lengths: Sequence[int]) -> list[int]:
     return [*ends, len(lengths)]
 
 
-def _places(lengths: Sequence[int], device: torch.device | None) -> tuple[Tensor | None, Tensor | None]:
+def _places(lengths: Sequence[int]) -> tuple[Tensor | None, Tensor | None]:
     """`Group.places` and `Group.real` of rows."""
     longest = max(lengths)
     if min(lengths) == longest:
@@ -112,4 +109,4 @@ def _places(lengths: Sequence[int], device: torch.device | None) -> tuple[Tensor
     start = own.cumsum(0) - own
     place = torch.arange(longest)
     real = (place < own).flatten().nonzero()[:, 0]
-    return (start + place.minimum(own - 1)).flatten().to(device), real.to(device)
+    return (start + place.minimum(own - 1)).flatten(), real

@@ -20,7 +20,12 @@ class LastTokenModel(nn.Module):
 
     Rows are padded on the right, where a causal body cannot look: no mask is built, and the score of a row is the same
     alone and beside longer ones.
+
+    Attributes:
+        packs: Rows are always padded: bodies of this kind bring attention of their own.
     """
+
+    packs = False
 
     def __init__(self, body: Any, weight: Tensor, bias: float) -> None:
         super().__init__()
@@ -111,7 +116,7 @@ class ClassifierModel(nn.Module):
         body = self.classifier.base_model
         second = [row.second for row in rows] if self.uses_types else None
         hidden = packed_embeddings(body, [row.ids for row in rows], second)
-        packing = plain_packing([row.length for row in rows], self.precision, self.device)
+        packing = plain_packing([row.length for row in rows], self.precision)
         for layer in body.encoder.layer:
             hidden = run_layer(layer, hidden, packing)
         first = hidden.float()
@@ -159,8 +164,7 @@ class SequenceScorer:
     def logits(self, rows: Sequence[Row]) -> np.ndarray:
         """float32 [rows], in their order."""
         values = np.empty(len(rows), np.float32)
-        packs = isinstance(self.model, ClassifierModel) and self.model.packs
-        for batch in token_batches([row.length for row in rows], self.token_budget, padded=not packs):
+        for batch in token_batches([row.length for row in rows], self.token_budget, padded=not self.model.packs):
             with torch.inference_mode():
                 values[batch] = self._batch_logits([rows[i] for i in batch]).cpu().numpy()
         return values

@@ -143,11 +143,8 @@ class WarmCrossEncoder(nn.Module):
             return self._read_packed(queries, documents, lengths)
         pad = self._read_and_pad if self.apart_layers else _pad
         hidden, in_query, in_document = pad(queries, documents, self.device)
-        with autocast(hidden.device, self.precision):
-            bias = self._bias(in_query, in_document, hidden.dtype)
-            for layer in self.joint:
-                hidden = run_layer(layer, hidden, bias)
-        return hidden.float(), in_query, in_document
+        bias = self._bias(in_query, in_document, hidden.dtype)
+        return self._run_joint(hidden, bias), in_query, in_document
 
     def _read_packed(
         self, queries: Sequence[Tensor], documents: Sequence[Tensor], lengths: list[int]
@@ -159,12 +156,16 @@ class WarmCrossEncoder(nn.Module):
         def bias(rows: slice, longest: int) -> Tensor:
             return self._bias(in_query[rows, :longest], in_document[rows, :longest], hidden.dtype)
 
-        packing = Packing(lengths, bias, self.device)
+        states = self._run_joint(hidden, Packing(lengths, bias))[0]
+        rows = nn.utils.rnn.pad_sequence(list(torch.split(states, lengths)), batch_first=True)
+        return rows, in_query, in_document
+
+    def _run_joint(self, hidden: Tensor, bias: Tensor | Packing) -> Tensor:
+        """States after the joint layers, of the shape of `hidden`, in float32."""
         with autocast(hidden.device, self.precision):
             for layer in self.joint:
-                hidden = run_layer(layer, hidden, packing)
-        rows = nn.utils.rnn.pad_sequence(list(torch.split(hidden[0].float(), lengths)), batch_first=True)
-        return rows, in_query, in_document
+                hidden = run_layer(layer, hidden, bias)
+        return hidden.float()
 
     def _read_and_pad(
         self, queries: Sequence[Tensor], documents: Sequence[Tensor], device: torch.device

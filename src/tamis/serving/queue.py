@@ -32,14 +32,14 @@ class Waiting:
         self._lengths = [lengths[place] for place in self._places]
 
     @property
-    def count(self) -> int:
-        """How many rows wait; those in a batch do not."""
-        return len(self._lengths)
-
-    @property
     def longest(self) -> int:
         """Tokens of the longest row that waits; 0 where none does."""
         return self._lengths[-1] if self._lengths else 0
+
+    @property
+    def count(self) -> int:
+        """How many rows wait; those in a batch do not."""
+        return len(self._lengths)
 
     def take(self, room: int) -> list[int]:
         """Places of rows of up to `room` tokens together, each the longest that fits; they wait no more."""
