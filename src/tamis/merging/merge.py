@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -288,10 +288,9 @@ def _write_facts(
             list(heads), straight_weights(fractions)
         ).tolist()
     if given.is_file():
-        first, *others = [one.deployment.first_stage_weights for one in facts]
-        content["first_stage_weights"] = {
-            stage: weight for stage, weight in first.items() if all(other.get(stage) == weight for other in others)
-        }
+        deployments = [one.deployment for one in facts]
+        content["first_stage_weights"] = _common([one.first_stage_weights for one in deployments])
+        content["weights_by_language"] = _common([one.weights_by_language for one in deployments])
     content["lineage"] = {
         **_method_facts(report.method, fractions),
         "parents": [_origin(model) for model in models],
@@ -300,6 +299,12 @@ def _write_facts(
         "versions": versions(),
     }
     write_json(folder / FACTS, content)
+
+
+def _common(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What all say alike."""
+    first, *others = found
+    return {name: value for name, value in first.items() if all(other.get(name) == value for other in others)}
 
 
 def _method_facts(method: Method, fractions: list[float]) -> dict[str, Any]:

@@ -20,19 +20,44 @@ FORMAT = 2
 
 ACTIVATIONS = ("sigmoid", "tanh", "identity")
 
+ORDER = "order"
+"""The first stage of which only the order of its documents is known; its weight above 0 makes it the served default."""
+
+OTHER = "other"
+"""Any first stage that a checkpoint has no weight of its own for."""
+
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
     """What a checkpoint says about its use.
 
     Attributes:
-        first_stage_weights: Weight of the first stage's z-score beside the student's, by first stage; chosen on
-            held-out queries of its own chain.
+        first_stage_weights: Weight of the first stage's z-score beside the student's, by first stage, `ORDER` and
+            `OTHER` among them; chosen on held-out queries of its own chain.
         lineage: Where the checkpoint came from: parents, data, settings.
+        weights_by_language: By first stage and language of the query, where another weight is surely better there.
     """
 
     first_stage_weights: Mapping[str, float]
     lineage: Mapping[str, Any]
+    weights_by_language: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+    def knows(self, first_stage: str) -> bool:
+        """Whether there is a weight for exactly this first stage."""
+        return first_stage in self.first_stage_weights
+
+    def weight_of(self, first_stage: str, language: str = "") -> float:
+        """Weight of a first stage's z-score.
+
+        Args:
+            first_stage: A name, `ORDER` or `OTHER`. One that is not known has the weight of `OTHER`, or 1 where there
+                is none: nothing says how far to trust it, and two z-scores then have equal say. An order that is not
+                known has 0.
+            language: Of the query, empty where it is not known.
+        """
+        name = first_stage if self.knows(first_stage) or first_stage == ORDER else OTHER
+        general = self.first_stage_weights.get(name, 0.0 if name == ORDER else 1.0)
+        return self.weights_by_language.get(name, {}).get(language, general)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +119,8 @@ def _facts(content: Mapping[str, Any]) -> Facts:
     if activation is not None and activation not in ACTIVATIONS:
         raise ModelError(f"activation {activation!r} is not one of {', '.join(ACTIVATIONS)}")
     serializer = from_facts(content["serializer"]) if "serializer" in content else None
-    weights = {name: float(weight) for name, weight in content.get("first_stage_weights", {}).items()}
+    weights = _weights(content.get("first_stage_weights", {}))
+    by_language = {name: _weights(found) for name, found in content.get("weights_by_language", {}).items()}
     warm = None
     if family == "warm":
         cross_bias, scale, bias = (float(content[name]) for name in ("cross_bias", "scale", "bias"))
@@ -104,7 +130,16 @@ def _facts(content: Mapping[str, Any]) -> Facts:
             raise ModelError("the head is not finite")
         if not isinstance(serializer, Apart):
             raise ModelError("a warm checkpoint needs a serializer of kind 'apart'")
-    return Facts(family, serializer, activation, Deployment(weights, dict(content.get("lineage", {}))), warm)
+    deployment = Deployment(weights, dict(content.get("lineage", {})), by_language)
+    return Facts(family, serializer, activation, deployment, warm)
+
+
+def _weights(content: Mapping[str, Any]) -> dict[str, float]:
+    weights = {name: float(weight) for name, weight in content.items()}
+    for name, weight in weights.items():
+        if not (math.isfinite(weight) and weight >= 0):
+            raise ValueError(f"the weight of {name!r} is {weight}, expected 0 or above")
+    return weights
 
 
 def load_warm(path: str | Path, facts: Facts, precision: Precision, token_budget: int) -> WarmCrossEncoder:

@@ -133,6 +133,7 @@ def write_facts(
         "serializer": to_facts(serializer),
         "activation": activation,
         "first_stage_weights": dict(deployment.first_stage_weights),
+        "weights_by_language": {name: dict(found) for name, found in deployment.weights_by_language.items()},
         "lineage": dict(deployment.lineage),
     }
     write_json(folder / "tamis.json", {**facts, **(head or {})})

@@ -1,0 +1,43 @@
+"""A first stage's evidence beside a reranker's logits: its scores, or the order in which it gave the documents."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from tamis.formulas.ranking import FloatArray, z_scores
+
+SOFTENED = 5
+"""How far the first ranks lead: the k of the reciprocal ranks that stand for an order without scores."""
+
+
+def scores_of_order(documents: int) -> FloatArray:
+    """Scores that stand for the order of documents where their first stage's own scores are not known.
+
+    Args:
+        documents: How many, best first.
+
+    Returns:
+        1 / (5 + rank), [documents], rank 1 first.
+    """
+    scores: FloatArray = 1 / (SOFTENED + np.arange(1, documents + 1, dtype=np.float64))
+    return scores
+
+
+def with_first_stage(logits: FloatArray | Sequence[float], first: FloatArray, weight: float) -> FloatArray:
+    """Logits of a query's documents with the first stage's opinion of them added.
+
+    The order is that of the sum of both z-scores, the second times `weight`. The values lie on the scale of the logits:
+    their mean stays, and what one standard deviation of the first stage moves is `weight` standard deviations of the
+    logits. So a bounded score made of them falls with the rank, and still says how well a document fits.
+
+    Args:
+        logits: The reranker's, [documents].
+        first: The first stage's scores of the same documents, any scale, [documents].
+        weight: 0 or above; 0 gives the logits.
+
+    Returns:
+        float64 [documents]. Where all logits are the same, the first stage cannot be measured by their spread, and they
+        stay the same.
+    """
+    found = np.asarray(logits, dtype=np.float64)
+    return found + weight * found.std() * z_scores(first) if weight else found
