@@ -73,7 +73,7 @@ STAGES = (
     Stage("queries", ("corpus",), 4, queries_settings, build_queries),
     Stage("candidates", ("corpus", "queries"), 2, encoder_settings, build_candidates),
     Stage("scores", ("corpus", "queries", "candidates"), 1, scores_settings, build_scores),
-    Stage("lists", ("queries", "scores"), 2, lists_settings, build_lists),
+    Stage("lists", ("corpus", "queries", "scores"), 3, lists_settings, build_lists),
     Stage("train", ("corpus", "queries", "lists"), 7, train_settings, build_train),
     Stage("merge", ("corpus", "queries", "lists", "train"), 11, merge_settings, build_merge),
     Stage("evaluate", ("corpus", "train", "merge"), 6, evaluate_settings, build_evaluate),

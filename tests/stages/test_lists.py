@@ -10,7 +10,7 @@ from scipy.stats import zscore
 from tamis.errors import SettingsError
 from tamis.records import Dropped, Query, ScoredCandidates, TrainingList
 from tamis.settings import ListsSettings
-from tamis.stages.lists import draw_lists, scores_of_many
+from tamis.stages.lists import Alike, draw_lists, scores_of_many
 
 DOMAINS = {"west": ("en", "de"), "east": ("ja",)}
 SETTINGS = ListsSettings(documents=6, bins=4, round_trip=3, held_out=0.3, domains=DOMAINS)
@@ -235,3 +235,42 @@ def test_people_may_ask_in_a_language_that_no_specialist_speaks():
     query = Query("log/x/1", "text", "ko", "target", "", "given")
     (found,) = draw({query.query_id: query}, [ScoredCandidates(query.query_id, ("d0", "d1"), (1.0, 0.5), (1.0, 0.5))])
     assert found.domain == "general"
+
+
+def groups_of(size):
+    return Alike({f"d{i}": f"d{i - i % size}" for i in range(100)})
+
+
+@given(seed=SEEDS, size=st.integers(1, 8))
+@settings(max_examples=40)
+def test_all_queries_of_a_cluster_are_on_one_side(seed, size):
+    queries, scored = synthetic(seed)
+    sides = {}
+    for result in draw_lists(scored, queries, SETTINGS, 0.5, 7, alike=groups_of(size)):
+        if isinstance(result, TrainingList):
+            number = int(queries[result.query_id].document_id[1:])
+            sides.setdefault(number // size, set()).add(result.split)
+    assert all(len(found) == 1 for found in sides.values())
+
+
+@given(seed=SEEDS)
+@settings(max_examples=40)
+def test_what_repeats_the_seed_document_is_in_no_list(seed):
+    queries, scored = synthetic(seed)
+
+    def repeats(own, doc_ids):
+        return np.array([int(d[1:]) % 5 == int(own[1:]) % 5 for d in doc_ids])
+
+    for result in draw_lists(scored, queries, SETTINGS, 0.5, 7, alike=Alike(repeats=repeats)):
+        if isinstance(result, TrainingList):
+            own = queries[result.query_id].document_id
+            assert own in result.doc_ids
+            assert [d for d in result.doc_ids if int(d[1:]) % 5 == int(own[1:]) % 5] == [own]
+
+
+def test_a_query_whose_candidates_all_repeat_its_document_is_dropped_with_the_reason():
+    query = Query("q", "what is it", "en", "target", "d0", "test")
+    scored = ScoredCandidates("q", ("d0", "d1", "d2"), (3.0, 2.0, 1.0), (3.0, 2.0, 1.0))
+    alike = Alike(repeats=lambda own, doc_ids: np.ones(len(doc_ids), dtype=bool))
+    (found,) = draw_lists([scored], {"q": query}, SETTINGS, 0.5, 7, alike=alike)
+    assert found == Dropped("q", "all its candidates repeat its document", "en", "what is it")

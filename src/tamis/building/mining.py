@@ -16,6 +16,7 @@ from tamis.artifacts import (
     stream_columns,
     write_records,
 )
+from tamis.building.alike import alike_documents
 from tamis.building.identities import SPEED, model_identity, resolve_precision, teacher_identity
 from tamis.building.inputs import documents_hash, input_hashes, kept_out_hashes
 from tamis.building.overlaps import (
@@ -39,7 +40,7 @@ from tamis.retrievers.given_run import read_run
 from tamis.settings import GeneralCorpus, Recipe
 from tamis.stages.candidates import find_candidates
 from tamis.stages.corpus import clean, identify_languages, language_identifier
-from tamis.stages.lists import GENERAL, by_hash, draw_lists, scores_of_many
+from tamis.stages.lists import GENERAL, by_hash, draw_lists, scores_of_many, split_by_document
 from tamis.stages.queries import filter_queries, given_id, given_queries, logged_id, logged_queries
 from tamis.stages.scores import score_candidates
 
@@ -285,18 +286,33 @@ def build_lists(shop: Workshop, folder: Path) -> Facts:
     if settings.rescale_over == "all":
         over = scores_of_many(shop.stream("scores", ScoredCandidates), shop.queries, settings, seed_bonus)
     scored = shop.stream("scores", ScoredCandidates)
-    drawn = draw_lists(scored, shop.queries, settings, seed_bonus, recipe.seed, over)
+    own = {shop.queries[q].document_id for q in read_column(shop.folders["scores"] / "scores.parquet", "query_id")}
+    alike = alike_documents(sorted(own - {""}), shop.documents, shop.document_vectors("dense"))
+    drawn = draw_lists(scored, shop.queries, settings, seed_bonus, recipe.seed, over, alike)
     kept, dropped = split_dropped(drawn)
     # In no order of language or source: training streams the file part by part.
-    lists = by_hash(kept)
+    lists = by_hash(_split_again(kept, shop.queries, settings.held_out))
     _check_splits(recipe, lists)
     facts = _write(folder, "lists", lists, TrainingList, dropped)
     domains = Counter((one.domain, one.split) for one in lists)
     return {
         **facts,
         "lists": {f"{domain}, {split}": count for (domain, split), count in sorted(domains.items())},
+        "clusters": len(set(alike.cluster_of.values())),
         "generators": by_generator([one.query_id for one in lists], dropped),
     }
+
+
+def _split_again(
+    lists: Sequence[TrainingList], queries: Mapping[str, Query], held_out: float
+) -> Iterator[TrainingList]:
+    """Lists, those of a domain whose clusters all fell on one side by document: a few documents may be one cluster."""
+    domains: dict[str, list[TrainingList]] = {}
+    for one in lists:
+        domains.setdefault(one.domain, []).append(one)
+    for own in domains.values():
+        whole = len({one.split for one in own}) < 2
+        yield from split_by_document(own, queries, held_out) if whole else own
 
 
 def check_languages(shop: Workshop) -> None:

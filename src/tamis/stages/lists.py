@@ -1,9 +1,11 @@
 """Lists: from scored candidates to a few documents per query, drawn over the teacher's score bins."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tamis.errors import SettingsError
 from tamis.formulas.ranking import tie_key, z_scores
@@ -18,6 +20,24 @@ SPREAD_OVER = 10_000
 """Queries whose scores say how scores are spread over all."""
 
 
+def nothing_repeats(own: str, doc_ids: Sequence[str]) -> NDArray[np.bool_]:
+    """No document repeats another."""
+    return np.zeros(len(doc_ids), dtype=bool)
+
+
+@dataclass(frozen=True)
+class Alike:
+    """Which documents say the same.
+
+    Attributes:
+        cluster_of: By seed document, the one that its cluster is called by; a document that it lacks stands for itself.
+        repeats: From a seed document and others to which of them say what it says: translations and twins, [others].
+    """
+
+    cluster_of: Mapping[str, str] = field(default_factory=dict)
+    repeats: Callable[[str, Sequence[str]], NDArray[np.bool_]] = nothing_repeats
+
+
 def draw_lists(
     scored: Iterable[ScoredCandidates],
     queries: Mapping[str, Query],
@@ -25,6 +45,7 @@ def draw_lists(
     seed_bonus: float,
     seed: int,
     over: np.ndarray | None = None,
+    alike: Alike = Alike(),
 ) -> Iterator[TrainingList | Dropped]:
     """Draw one list per query.
 
@@ -33,6 +54,10 @@ def draw_lists(
     deviations on top, as evidence the teacher lacks; it need not become the best of the list. A query of a log has no
     seed document: the teacher alone grades its candidates.
 
+    What repeats the seed document is in no list of its queries: it would teach that a right answer is wrong. All
+    queries of a cluster of documents are on one side of the split: held-out queries of translations or twins of what
+    was learnt would say that all is well (docs/log.md).
+
     Args:
         scored: Candidates with teacher scores.
         queries: Queries by id.
@@ -40,6 +65,7 @@ def draw_lists(
         seed_bonus: In standard deviations of the teacher's scores over the candidates.
         seed: Of the draws; each query draws from its own generator, so order and number of queries do not matter.
         over: The scores over whose spread labels are rescaled, see `scores_of_many`; none: those of each query.
+        alike: Which documents say the same.
     """
     domain_of = settings.domain_of
     for found in scored:
@@ -55,7 +81,26 @@ def draw_lists(
                 f"lists.domains: no domain for language {query.language!r} of the corpus; add it to one of "
                 f"{', '.join(settings.domains)}"
             )
-        yield _draw(found, query, domain, settings, seed_bonus, seed, over)
+        own = _without_repeats(found, query.document_id, alike) if query.document_id else found
+        if len(own.doc_ids) < 2:
+            yield Dropped(query.query_id, "all its candidates repeat its document", query.language, query.text)
+            continue
+        cluster = alike.cluster_of.get(query.document_id, query.document_id)
+        yield _draw(own, query, domain, settings, seed_bonus, seed, over, cluster)
+
+
+def _without_repeats(found: ScoredCandidates, own: str, alike: Alike) -> ScoredCandidates:
+    """Candidates without those that say what the seed document says; it stays itself."""
+    repeats = alike.repeats(own, found.doc_ids)
+    if not repeats.any():
+        return found
+    kept = [i for i, doc_id in enumerate(found.doc_ids) if doc_id == own or not repeats[i]]
+    return ScoredCandidates(
+        found.query_id,
+        tuple(found.doc_ids[i] for i in kept),
+        tuple(found.first_stage[i] for i in kept),
+        tuple(found.teacher[i] for i in kept),
+    )
 
 
 def scores_of_many(
@@ -100,6 +145,7 @@ def _draw(
     seed_bonus: float,
     seed: int,
     over: np.ndarray | None,
+    cluster: str,
 ) -> TrainingList:
     scores = _scores(found, query, seed_bonus)
     place = found.doc_ids.index(query.document_id) if query.document_id else None
@@ -110,7 +156,7 @@ def _draw(
     return TrainingList(
         query.query_id,
         domain,
-        _split(query, settings.held_out),
+        _split(cluster or query.query_id, settings.held_out),
         tuple(found.doc_ids[i] for i in drawn),
         tuple(float(label) for label in labels),
         tuple(int(b) for b in bins[drawn]),
@@ -118,9 +164,17 @@ def _draw(
     )
 
 
-def _split(query: Query, held_out: float) -> str:
-    """All queries of a document are on one side; a query without one decides for itself."""
-    return "held-out" if _number(query.document_id or query.query_id) % 10_000 < held_out * 10_000 else "train"
+def split_by_document(
+    lists: Iterable[TrainingList], queries: Mapping[str, Query], held_out: float
+) -> Iterator[TrainingList]:
+    """The same lists with each document by itself on one side, for those whose documents are one cluster."""
+    for one in lists:
+        yield replace(one, split=_split(queries[one.query_id].document_id or one.query_id, held_out))
+
+
+def _split(together: str, held_out: float) -> str:
+    """All queries of a cluster of documents are on one side; a query without a document decides for itself."""
+    return "held-out" if _number(together) % 10_000 < held_out * 10_000 else "train"
 
 
 def by_hash(lists: Iterable[TrainingList]) -> list[TrainingList]:
