@@ -1,0 +1,47 @@
+"""The part of a document that a student reads: what queries are written about, so that they can be answered from it."""
+
+from pathlib import Path
+from typing import Any
+
+from tamis.models.checkpoint import find_checkpoint, read_facts
+from tamis.models.encoder import loading
+from tamis.models.serializer import Apart
+from tamis.settings import EncoderSettings, StudentSettings
+
+
+class ReadPart:
+    """Cuts texts where a student stops reading; loads its tokenizer and no weights.
+
+    Attributes:
+        tokens: Most tokens of a document, special tokens and the prefix included.
+    """
+
+    def __init__(self, student: StudentSettings, dense: EncoderSettings) -> None:
+        """Find out what the student reads.
+
+        Args:
+            student: What it starts from; a warm reranker that goes on reads what it always read.
+            dense: The bi-encoder that a new head starts from.
+
+        Raises:
+            ModelError: a start that is not there or has no tokenizer.
+        """
+        start = find_checkpoint(student.start or dense.path)
+        own = read_facts(start).serializer if student.head == "own" else None
+        self._prefix = own.document_prefix if isinstance(own, Apart) else dense.document_prefix
+        self.tokens = own.document_tokens if isinstance(own, Apart) else student.document_tokens
+        self._tokenizer = _tokenizer(start)
+
+    def __call__(self, text: str) -> str:
+        """What is read of a text: all of it, or its beginning, cut behind the last token."""
+        encoded = self._tokenizer(self._prefix + text, truncation=True, max_length=self.tokens).encodings[0]
+        if not encoded.overflowing:
+            return text
+        return text[: max(end for _, end in encoded.offsets) - len(self._prefix)]
+
+
+def _tokenizer(path: str | Path) -> Any:
+    from transformers import AutoTokenizer
+
+    with loading(path, "a student's tokenizer"):
+        return AutoTokenizer.from_pretrained(path)
