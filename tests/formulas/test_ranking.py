@@ -14,7 +14,6 @@ from tamis.formulas.ranking import (
     mean_ranks,
     rank_order,
     reciprocal_rank_fusion,
-    steady_weight,
     tie_key,
     tied_at_top,
     z_scores,
@@ -163,35 +162,3 @@ def test_agreement_needs_as_many_grades_as_scores(scores):
 def test_where_no_order_is_wrong_agreement_is_full():
     assert agreement(np.array([3.0, 1.0]), np.array([0.1, 0.1])) == 1
     assert math.isclose(agreement(np.array([3.0]), np.array([0.1])), 1)
-
-
-WEIGHTS = (0.0, 0.25, 0.5, 1.0, 2.0)
-
-
-def test_a_weight_that_is_surely_better_is_chosen_wherever_it_lies():
-    rng = np.random.default_rng(0)
-    for best in range(len(WEIGHTS)):
-        values = 0.5 + 0.01 * rng.standard_normal((len(WEIGHTS), 50))
-        values[best] += 0.2
-        assert steady_weight(WEIGHTS, values) == WEIGHTS[best]
-
-
-def test_noise_alone_moves_the_weight_away_from_one_less_often_than_the_best_mean_does():
-    rng = np.random.default_rng(1)
-    curves = [rng.standard_normal((len(WEIGHTS), 30)) for _ in range(200)]
-    steady = np.mean([steady_weight(WEIGHTS, values) == 1.0 for values in curves])
-    best = np.mean([WEIGHTS[values.mean(axis=1).argmax()] == 1.0 for values in curves])
-    assert best == pytest.approx(0.2, abs=0.1)
-    assert steady > 0.4
-
-
-def test_where_no_weight_matters_both_scores_have_equal_say_or_as_nearly_as_there_is():
-    assert steady_weight(WEIGHTS, np.ones((len(WEIGHTS), 7))) == 1.0
-    assert steady_weight((0.0, 0.25, 4.0), np.ones((3, 7))) in (0.25, 4.0)
-    assert steady_weight((0.5, 2.0), np.array([[0.4], [0.4]])) == 0.5
-    assert steady_weight((0.0,), np.array([[0.3, 0.4]])) == 0.0
-
-
-def test_of_two_equally_near_weights_the_better_one_is_taken():
-    values = np.array([[0.2, 0.9, 0.5], [0.3, 0.9, 0.5]])
-    assert steady_weight((0.5, 2.0), values) == 2.0

@@ -201,10 +201,13 @@ def made_data():
                 }
             ],
             "order": ["latin", "cjk"],
-            "first_stage_weights": {"bm25": 0.5, "hybrid": 1.0},
+            "first_stage_weights": {"bm25": 0.5, "hybrid": 1.0, "other": 0.5, "order": 0.25},
+            "weights_by_language": {"bm25": {"ja": 2.0}},
             "weight_curves": {
                 "bm25": [[0.0, 0.5], [0.5, 0.6], [1.0, 0.55]],
                 "hybrid": [[0.0, 0.5], [0.5, 0.6], [1.0, 0.65]],
+                "other": [[0.0, 0.5], [0.5, 0.6], [1.0, 0.6]],
+                "order": [[0.0, 0.5], [0.25, 0.54], [1.0, 0.52]],
             },
         },
         curves={
@@ -281,6 +284,13 @@ def source(tmp_path_factory):
 @pytest.fixture(scope="module")
 def page(source):
     return Page(source)
+
+
+def test_the_weights_are_said_with_what_order_and_other_stand_for_and_by_language(page):
+    said = page.text.split("Weight of the first stage")[-1].split("What was kept and what was dropped")[0]
+    assert "bm25 0.5, hybrid 1.0, other 0.5, order 0.25" in said
+    assert "order stands for the order in which the candidates come" in said
+    assert "Surely better with bm25: ja 2.0." in said
 
 
 def test_the_answer_comes_first_and_says_points_p_values_and_cost(page):

@@ -8,6 +8,7 @@ from typing import Any
 from tamis.artifacts import read_json
 from tamis.building.origin import teacher_of
 from tamis.building.workshop import Workshop
+from tamis.models.checkpoint import ORDER, OTHER, Deployment
 from tamis.records import TrainingList
 from tamis.settings import Recipe
 
@@ -16,17 +17,19 @@ Facts = Mapping[str, Any]
 STAGES = ("corpus", "queries", "candidates", "scores", "lists", "train")
 """What a student learns from, and learning itself."""
 
+_TOLD = {ORDER: "the order alone, where no scores are known", OTHER: "scores of any other first stage"}
 
-def model_card(shop: Workshop, lineage: Facts, weights: Mapping[str, float], lists: Sequence[TrainingList]) -> str:
+
+def model_card(shop: Workshop, deployment: Deployment, lists: Sequence[TrainingList]) -> str:
     """A Hugging Face model card in Markdown.
 
     Args:
         shop: The run; its stages up to the training are finished.
-        lineage: What `tamis.json` says of the model's origin; agreement by domain and parents are shown.
-        weights: Of each first stage's score beside the student's.
+        deployment: What `tamis.json` says of the model's use, and of its origin: agreement by domain and parents are
+            shown.
         lists: All lists of the run.
     """
-    recipe = shop.recipe
+    recipe, lineage = shop.recipe, deployment.lineage
     manifests = {name: read_json(shop.folders[name] / "manifest.json") for name in STAGES}
     languages = dict(sorted(Counter(shop.queries[one.query_id].language for one in lists).items()))
     lines = [
@@ -66,14 +69,18 @@ def model_card(shop: Workshop, lineage: Facts, weights: Mapping[str, float], lis
         "",
         f"Parents, in the order they were merged: {', '.join(lineage.get('parents', [])) or 'none'}.",
         "",
-        f"Weight of the first stage's z-score beside the model's: {_weights(weights)}; chosen on "
-        f"{Path(lineage['weighed_on']).name}.",
+        *_weights(deployment),
     ]
     return "\n".join(lines) + "\n"
 
 
-def _weights(weights: Mapping[str, float]) -> str:
-    return ", ".join(f"{weight:g} ({first_stage})" for first_stage, weight in weights.items())
+def _weights(deployment: Deployment) -> Iterator[str]:
+    weights = ", ".join(f"{w:g} ({_TOLD.get(name, name)})" for name, w in deployment.first_stage_weights.items())
+    chosen_on = Path(deployment.lineage["weighed_on"]).name
+    yield f"Weight of the first stage's z-score beside the model's: {weights}; chosen on {chosen_on}."
+    for name, found in deployment.weights_by_language.items():
+        other = ", ".join(f"{weight:g} ({language})" for language, weight in found.items())
+        yield f"For queries in some languages another one is surely better with {_TOLD.get(name, name)}: {other}."
 
 
 def _what_it_is(recipe: Recipe) -> str:

@@ -30,13 +30,13 @@ from tamis.building.state import StateFile
 from tamis.building.watching import watching
 from tamis.building.weighing import (
     WEIGHING,
-    first_stage_weights,
     held_out_heads,
     judged_files,
     judged_heads,
     level_of,
     rerank_depth,
 )
+from tamis.building.weights import choose_weights
 from tamis.building.workshop import Workshop, texts_of
 from tamis.models.checkpoint import Deployment
 from tamis.models.precision import product_rate
@@ -280,7 +280,7 @@ def build_merge(shop: Workshop, folder: Path) -> Facts:
         heads = judged_heads(shop, student, recipe.merge.weigh_on)
     else:
         heads = held_out_heads(shop, student, weighing_queries(lists, shop.queries))
-    weights, curves = first_stage_weights(heads, recipe.merge.first_stage_weights)
+    weights = choose_weights(heads, recipe.merge.first_stage_weights)
     if isinstance(student, WarmCrossEncoder):
         with torch.no_grad():
             student.bias.sub_(level_of(heads["hybrid"]))
@@ -292,8 +292,9 @@ def build_merge(shop: Workshop, folder: Path) -> Facts:
         "steps": steps,
         "t_curves": [_curve_facts(curve) for curve in path.curves()],
         "order": path.order,
-        "first_stage_weights": weights,
-        "weight_curves": curves,
+        "first_stage_weights": weights.general,
+        "weights_by_language": weights.by_language,
+        "weight_curves": weights.curves,
     }
     write_json(folder / "path.json", facts)
     save_file(dict(model), folder / "merged.safetensors")
@@ -310,8 +311,9 @@ def build_merge(shop: Workshop, folder: Path) -> Facts:
         "weighed_on": str(recipe.merge.weigh_on or "held-out queries"),
         "versions": versions(),
     }
-    save_student(student, folder / "model", Deployment(weights, lineage))
-    (folder / "model" / "README.md").write_text(model_card(shop, lineage, weights, lists), encoding="utf-8")
+    deployment = Deployment(weights.general, lineage, weights.by_language)
+    save_student(student, folder / "model", deployment)
+    (folder / "model" / "README.md").write_text(model_card(shop, deployment, lists), encoding="utf-8")
     tried = len(path.steps)
     refused = Counter("a domain falls" if step.reason else "another step was better" for step in path.steps)
     refused.pop("another step was better", None)

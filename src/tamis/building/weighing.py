@@ -1,18 +1,19 @@
-"""Held-out queries weigh the first stages beside the student, and say where its published score is one half."""
+"""Heads of held-out queries: they weigh the first stages beside the student, and say where its score is one half."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 
 from tamis.artifacts import split_dropped
 from tamis.building.scoring import score_pairs
+from tamis.building.weights import Head
 from tamis.building.workshop import Workshop, texts_of
 from tamis.formats.documents import read_documents
 from tamis.formulas.calibration import balanced_level
-from tamis.formulas.ranking import agreement, steady_weight, tie_key, z_scores
+from tamis.formulas.ranking import tie_key
 from tamis.models.student import Student
 from tamis.records import Query
 from tamis.retrievers.shelf import Shelves
@@ -31,20 +32,6 @@ _JUDGED: Final = "judged:"
 def rerank_depth(recipe: Recipe) -> int:
     """How many candidates the model will rerank; of the evaluation's settings no other is looked at before it."""
     return recipe.evaluate.depth if recipe.evaluate else 20
-
-
-class Head(NamedTuple):
-    """The best candidates of a first stage for one held-out query.
-
-    Attributes:
-        logits: The student's, [candidates].
-        first: The first stage's scores, [candidates].
-        own: 1 for the document that the query belongs to, 0 for the others, [candidates].
-    """
-
-    logits: np.ndarray
-    first: np.ndarray
-    own: np.ndarray
 
 
 def held_out_heads(shop: Workshop, student: Student, queries: Sequence[Query]) -> dict[str, list[Head]]:
@@ -116,46 +103,23 @@ def _heads(
         shelves: What they search.
     """
     searched = search_shelves(queries, vectors, shelves, rerank_depth(shop.recipe), RERANKED)
-    found = [(query.query_id, ranked) for query, ranked in searched]
+    found = list(searched)
     heads: dict[str, list[Head]] = {}
     for first_stage in RERANKED:
-        ranked = [(query_id, of[first_stage]) for query_id, of in found]
-        pairs = [(query_id, doc_id) for query_id, head in ranked for doc_id in head.doc_ids]
+        ranked = [(query, of[first_stage]) for query, of in found]
+        pairs = [(query.query_id, doc_id) for query, head in ranked for doc_id in head.doc_ids]
         logits = score_pairs(shop, student, pairs, f"weighing {first_stage}")
         heads[first_stage] = [
             Head(
-                np.array([logits[query_id, doc_id] for doc_id in head.doc_ids]),
+                query.query_id,
+                query.language,
+                np.array([logits[query.query_id, doc_id] for doc_id in head.doc_ids]),
                 np.array(head.scores),
-                np.array([float(doc_id in own[query_id]) for doc_id in head.doc_ids]),
+                np.array([float(doc_id in own[query.query_id]) for doc_id in head.doc_ids]),
             )
-            for query_id, head in ranked
+            for query, head in ranked
         ]
     return heads
-
-
-def first_stage_weights(
-    heads: Mapping[str, Sequence[Head]], choices: Iterable[float]
-) -> tuple[dict[str, float], dict[str, list[list[float]]]]:
-    """For each reranked first stage, the weight of its score beside the student's, and how well each weight does.
-
-    Judged by nDCG@10 of the document that each held-out query belongs to; a weight other than 1 needs evidence
-    (`steady_weight`). Not by agreement with the teacher: it holds the first stage's own scorers and flatters them
-    (docs/log.md). Without any query there is no evidence, and no curve.
-    """
-    if not any(heads.values()):
-        choices = list(choices)
-        return dict.fromkeys(heads, steady_weight(choices, np.zeros((len(choices), 1)))), {}
-    weights: dict[str, float] = {}
-    curves: dict[str, list[list[float]]] = {}
-    choices = sorted(choices)
-    for first_stage, found in heads.items():
-        parts = [(z_scores(head.logits), z_scores(head.first), head.own) for head in found]
-        values = np.array(
-            [[agreement(s + weight * f, own) if own.any() else 0.0 for s, f, own in parts] for weight in choices]
-        )
-        curves[first_stage] = [[w, float(value)] for w, value in zip(choices, values.mean(axis=1), strict=True)]
-        weights[first_stage] = steady_weight(choices, values)
-    return weights, curves
 
 
 def level_of(heads: Iterable[Head]) -> float:

@@ -147,26 +147,3 @@ def agreement(scores: FloatArray, grades: FloatArray, k: int = 10) -> float:
     expected = np.repeat(mean_gain, size) @ discounts
     ideal = np.sort(gains)[::-1] @ discounts
     return min(1.0, float(expected / ideal))
-
-
-def steady_weight(weights: Sequence[float], values: FloatArray) -> float:
-    """Choose a weight by its value on few queries, without following their noise.
-
-    Of all weights that are not surely worse than the best one (their mean loss does not exceed its own standard error,
-    paired by query), the one nearest to 1 on a logarithmic scale: two z-scores have equal say until there is evidence
-    for something else. The one-standard-error rule of Breiman et al. 1984, with 1 as the simplest choice.
-
-    Args:
-        weights: At least one, each 0 or above.
-        values: How well each weight does on each query, [weights, queries], with at least one query.
-
-    Returns:
-        One of `weights`; among equally near ones that with the better mean.
-    """
-    values = np.asarray(values, dtype=np.float64)
-    means = values.mean(axis=1)
-    lost = values[means.argmax()] - values
-    error = lost.std(axis=1, ddof=1) / np.sqrt(values.shape[1]) if values.shape[1] > 1 else np.zeros(len(weights))
-    within = [i for i in range(len(weights)) if lost[i].mean() <= error[i]]
-    nearest = min(within, key=lambda i: (abs(np.log2(weights[i])) if weights[i] else np.inf, -means[i]))
-    return float(weights[nearest])

@@ -18,7 +18,7 @@ class ReportData:
             differences lie in [0, 1] and [-1, 1]; the page shows them times 100, as points. Empty without an
             evaluation.
         merge_path: domains, agreement (by model and domain), steps, t_curves, order, first_stage_weights,
-            weight_curves.
+            weights_by_language, weight_curves.
         curves: For `general` and each specialist: loss and agreement as [step, value] pairs, and the chosen step.
         manifests: One per stage, in the order of the flow: stage, key, counts {in, kept, dropped: {reason: n}},
             languages {language: records kept}, generators {query writer: counts} of queries and lists, seconds,

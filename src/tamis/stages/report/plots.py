@@ -204,7 +204,7 @@ def _running_mean(values: Any) -> Any:
 
 def weight_curves(curves: Mapping[str, Sequence[Sequence[float]]], chosen: Mapping[str, float], name: str) -> str:
     """nDCG@10 of the own document by first-stage weight, one line per first stage, the chosen weight ringed."""
-    looks = ((_GAIN, "-", "o"), (_SECOND, "--", "s"), (_MUTED, ":", "^"))
+    looks = ((_GAIN, "-", "o"), (_SECOND, "--", "s"), (_MUTED, ":", "^"), (_INK, "-.", "v"))
     with rc_context({**_STYLE, "svg.hashsalt": name}):
         figure, axes = _axes(380, 230)
         for number, (first_stage, curve) in enumerate(curves.items()):

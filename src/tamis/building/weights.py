@@ -1,0 +1,184 @@
+"""What queries with a document of their own say about the weights of first stages: one each, for an order, by language.
+
+Judged by nDCG@10 of the documents that each query belongs to, whatever found the candidates and whatever scored them.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from tamis.formats.fields import UNKNOWN_LANGUAGE
+from tamis.formulas.first_stage import scores_of_order
+from tamis.formulas.ranking import agreement, z_scores
+from tamis.formulas.weights import FloatArray, better_weight, steady_weight
+from tamis.models.checkpoint import ORDER, OTHER
+
+ORDER_ERRORS: Final = 1.0
+"""Standard errors by which an order has to help before it counts: where it does, a server counts it unasked."""
+
+LANGUAGE_ERRORS: Final = 2.0
+"""Standard errors by which a language's own weight has to be better: there are many languages to be wrong about."""
+
+
+class Head(NamedTuple):
+    """The best candidates of a first stage for one query, best first.
+
+    Attributes:
+        query_id: The query.
+        language: Of the query.
+        logits: The model's, [candidates].
+        first: The first stage's scores, [candidates].
+        own: 1 for the documents that the query belongs to, 0 for the others, [candidates].
+    """
+
+    query_id: str
+    language: str
+    logits: np.ndarray
+    first: np.ndarray
+    own: np.ndarray
+
+    def ndcg(self, scores: FloatArray) -> float:
+        """NDCG@10 of some scores of the candidates; 0 where no document of the query's own is among them."""
+        return agreement(scores, self.own) if self.own.any() else 0.0
+
+
+@dataclass(frozen=True)
+class Sample:
+    """How well each weight does on each query.
+
+    Attributes:
+        weights: Those tried, ascending.
+        query_ids: Each query once.
+        languages: Of the queries.
+        values: NDCG@10 of the query's own documents, [weights, queries].
+    """
+
+    weights: tuple[float, ...]
+    query_ids: tuple[str, ...]
+    languages: tuple[str, ...]
+    values: FloatArray
+
+    def of(self, language: str) -> FloatArray:
+        """Values of the queries of a language, [weights, its queries]."""
+        return self.values[:, np.array([one == language for one in self.languages], bool)]
+
+    def with_weights(self, general: float, by_language: Mapping[str, float]) -> FloatArray:
+        """Values with each query's own weight: its language's, or the general one; [queries]."""
+        places = [self.weights.index(by_language.get(language, general)) for language in self.languages]
+        return self.values[places, np.arange(len(places))]
+
+    def curve(self) -> list[list[float]]:
+        """Each weight with its mean."""
+        return [[w, float(value)] for w, value in zip(self.weights, self.values.mean(axis=1), strict=True)]
+
+
+def sample_of(heads: Sequence[Head], weights: Iterable[float], by_order: bool = False) -> Sample:
+    """How well each weight does on heads of different queries.
+
+    Args:
+        heads: At least one.
+        weights: To be tried.
+        by_order: Whether the order of the candidates counts in place of the first stage's scores.
+    """
+    weights = tuple(sorted(set(weights)))
+    values = np.empty((len(weights), len(heads)))
+    for number, head in enumerate(heads):
+        first = z_scores(scores_of_order(len(head.first)) if by_order else head.first)
+        logits = z_scores(head.logits)
+        values[:, number] = [head.ndcg(logits + weight * first) for weight in weights]
+    return Sample(weights, tuple(h.query_id for h in heads), tuple(h.language for h in heads), values)
+
+
+def pooled(samples: Sequence[Sample]) -> Sample:
+    """Samples of several first stages as one: a query counts once, with the mean of its values.
+
+    So the standard error is that of the queries: what two first stages find for the same one is no second witness.
+
+    Args:
+        samples: At least one, of the same weights.
+    """
+    columns: dict[str, list[FloatArray]] = {}
+    languages: dict[str, str] = {}
+    for sample in samples:
+        for number, (query_id, language) in enumerate(zip(sample.query_ids, sample.languages, strict=True)):
+            columns.setdefault(query_id, []).append(sample.values[:, number])
+            languages[query_id] = language
+    values = np.stack([np.mean(found, axis=0) for found in columns.values()], axis=1)
+    return Sample(samples[0].weights, tuple(columns), tuple(languages.values()), values)
+
+
+def weight_of_order(by_stage: Sequence[Sample]) -> float:
+    """Weight of the candidates' order, see `better_weight`: 0 unless it surely helps and no first stage loses by it.
+
+    Args:
+        by_stage: What the order does, by first stage; 0 is among the weights.
+    """
+    values = pooled(by_stage).values
+    return better_weight(by_stage[0].weights, values, 0.0, ORDER_ERRORS, [one.values for one in by_stage])
+
+
+def weights_by_language(sample: Sample, general: float, parts: Sequence[Sample] = ()) -> dict[str, float]:
+    """Weights of the languages in which another one than the general one is surely better.
+
+    Args:
+        sample: The queries.
+        general: One of its weights.
+        parts: What it was pooled of: no part may lose by more than one standard error.
+    """
+    found = {}
+    for language in sorted({*sample.languages} - {UNKNOWN_LANGUAGE}):
+        own = [part.of(language) for part in parts]
+        weight = better_weight(sample.weights, sample.of(language), general, LANGUAGE_ERRORS, own)
+        if weight != general:
+            found[language] = weight
+    return found
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Weights of first stages, by name.
+
+    Attributes:
+        general: Weight of each, `ORDER` and `OTHER` among them.
+        by_language: By first stage and language, where another one is surely better.
+        curves: Pairs of weight and mean nDCG@10, by first stage.
+    """
+
+    general: dict[str, float]
+    by_language: dict[str, dict[str, float]] = field(default_factory=dict)
+    curves: dict[str, list[list[float]]] = field(default_factory=dict)
+
+
+def choose_weights(heads: Mapping[str, Sequence[Head]], choices: Iterable[float]) -> Weights:
+    """The weight of each first stage's scores, of the order alone, and of the scores of any other first stage.
+
+    A first stage's weight is other than 1 only with evidence (`steady_weight`); so is that of any other, chosen on all
+    first stages together, for nobody knows which of them it will be like. The order counts only where it surely helps.
+    Not judged by agreement with the teacher: it holds the first stage's own scorers and flatters them (docs/log.md).
+
+    Args:
+        heads: By first stage; may be empty.
+        choices: Weights to be tried, for the order 0 besides.
+
+    Returns:
+        Without any query there is no evidence: no curve, and nothing for the order or any other first stage.
+    """
+    choices = sorted(set(choices))
+    if not any(heads.values()):
+        return Weights(dict.fromkeys(heads, steady_weight(choices, np.zeros((len(choices), 1)))))
+    by_scores = {name: sample_of(found, choices) for name, found in heads.items()}
+    by_order = [sample_of(found, {0.0, *choices}, by_order=True) for found in heads.values()]
+    parts = {**{name: [one] for name, one in by_scores.items()}, OTHER: list(by_scores.values()), ORDER: by_order}
+    samples = {name: pooled(some) for name, some in parts.items()}
+    general = {
+        name: weight_of_order(by_order) if name == ORDER else steady_weight(sample.weights, sample.values)
+        for name, sample in samples.items()
+    }
+    by_language = {name: weights_by_language(one, general[name], parts[name]) for name, one in samples.items()}
+    return Weights(
+        general,
+        {name: found for name, found in by_language.items() if found},
+        {name: sample.curve() for name, sample in samples.items()},
+    )
