@@ -220,6 +220,45 @@ def adapt(
 
 
 @app.command()
+def weigh(
+    model: Annotated[str, typer.Argument(help="Folder of a reranker; of tamis-base a copy, by --out")],
+    corpus: Annotated[
+        Path, typer.Argument(help="Documents: BEIR folder, file of rows (.jsonl, .csv, .parquet), or folder of texts")
+    ],
+    queries: Annotated[
+        Path, typer.Option(help="Rows of document-id and query, or a run folder, whose held-out queries are taken")
+    ],
+    runs: Annotated[
+        list[str] | None, typer.Option("--run", help="NAME=FILE: your engine's TREC run for the queries; repeatable")
+    ] = None,
+    first: Annotated[
+        list[str] | None, typer.Option(help="bm25, dense or hybrid, which search here, where you have no run")
+    ] = None,
+    encoder: Annotated[str | None, typer.Option(help="Bi-encoder of the first stages dense and hybrid")] = None,
+    depth: Annotated[int, typer.Option(help="Candidates of a query that are scored")] = 20,
+    order: Annotated[
+        bool, typer.Option("--order", help="Also keep the weight of the order, which a server then counts unasked")
+    ] = False,
+    out: Annotated[Path | None, typer.Option("--out", help="New folder: a copy of the model with the weights")] = None,
+    queries_out: Annotated[
+        Path | None, typer.Option(help="Only write the queries for your engine to this file, id and text by tabs")
+    ] = None,
+) -> None:
+    """Choose how much your own engine's scores count beside a model, by written queries, and keep it in the model."""
+    from tamis.summary import print_weighed
+    from tamis.weighing import Weighing, export_queries
+    from tamis.weighing import weigh as weigh_first_stages
+
+    if queries_out:
+        written, there = export_queries(queries, queries_out)
+        typer.echo(f"queries: {written:,} of {there:,} in {queries_out}")
+        return
+    _quiet_libraries()
+    asked = Weighing(model, corpus, queries, runs or (), first or (), encoder, depth, order, out)
+    print_weighed(weigh_first_stages(asked))
+
+
+@app.command()
 def inspect(
     run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run")],
     query: Annotated[

@@ -20,12 +20,14 @@ from tamis.errors import RunError
 from tamis.exporting.parity import Parity
 from tamis.inspection import History, StageFacts
 from tamis.merging.merge import MergeReport
+from tamis.models.checkpoint import ORDER
 from tamis.pipeline import NAMES
 from tamis.progress import lasting
 from tamis.records import Query, Tokens
 from tamis.retrievers.shelf import FIRST_STAGES
 from tamis.stages.report.answer import adaptation_changes, adaptation_sentence
 from tamis.text import clip
+from tamis.weighing import Row, Weighed
 
 COLUMNS = (
     ("bm25", "BM25"),
@@ -375,3 +377,32 @@ def print_adapted(adapted: Adapted) -> None:
     if adapted.order == ["untrained"] or adapted.order == ["start"]:
         console.print("nothing that was learnt is better: the result is the model as it came")
     console.print(f"model:  {adapted.model}", soft_wrap=True)
+
+
+def print_weighed(found: Weighed) -> None:
+    """Print what each weight does, what was left out, and where the weights lie."""
+    table = Table(
+        "first stage",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        title="nDCG@10 of each query's own document",
+        caption="p: paired sign flips; the weight was chosen on the same queries",
+    )
+    for heading in ("queries", "itself", "model", "both", "weight", "p (model)", "p (itself)"):
+        table.add_column(heading, justify="right")
+    for row in found.rows:
+        table.add_row(*_weighed_row(row))
+    console = Console(highlight=False)
+    console.print(table)
+    for note in found.notes:
+        console.print(f"- {escape(note)}", soft_wrap=True)
+    if ORDER not in found.kept:
+        console.print(f"- the order's weight, {found.order:g}, was not kept; --order keeps it", soft_wrap=True)
+    console.print(f"weights of {', '.join(found.kept)}: {found.model / 'tamis.json'}", soft_wrap=True)
+
+
+def _weighed_row(row: Row) -> tuple[str, ...]:
+    figures = [f"{value:.3f}" for value in (row.first, row.alone, row.together)]
+    tests = [f"{p:.4f}" for p in (row.p_alone, row.p_first)]
+    name = f"  {row.language}" if row.language else row.name
+    return escape(name), f"{row.queries:,}", *figures, f"{row.weight:g}", *tests

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tamis.errors import InputError
 from tamis.formats.qrels import write_qrels
-from tamis.formats.trec import by_rank, read_run, write_run
+from tamis.formats.trec import by_rank, contradicted, read_run, write_run
 from tamis.formulas.ranking import tie_key
 from tamis.records import Candidates
 from tests.formats.files import write_text
@@ -129,3 +129,18 @@ def test_ranx_reads_what_trec_eval_reads(tmp_path):
     assert {measures[name]: value for name, value in theirs.items()} == pytest.approx(
         {str(measure): value for measure, value in ours.items()}
     )
+
+
+def test_ranks_that_contradict_the_scores_are_found_query_by_query(tmp_path):
+    lines = {
+        "right": ("1 9.5", "2 9.5", "3 1"),
+        "from-zero-in-any-order": ("2 1", "0 9", "1 3"),
+        "distances": ("1 0.1", "2 0.4"),
+        "one-pair": ("1 9", "2 3", "3 4"),
+        "no-rank": ("0 1", "0 2", "0 3"),
+        "no-number": ("a 1", "b 2"),
+    }
+    text = "".join(
+        f"{query_id} Q0 d{number} {found} x\n" for query_id, some in lines.items() for number, found in enumerate(some)
+    )
+    assert contradicted(write_text(tmp_path / "a.trec", text)) == {"distances", "one-pair"}

@@ -2,6 +2,8 @@
 
 import math
 from collections.abc import Iterable
+from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import IO
 
@@ -36,7 +38,7 @@ def read_run(file: Path) -> dict[str, Candidates]:
     scores: dict[str, dict[str, float]] = {}
     for number, line in filled_lines(file):
         where = f"{file}, line {number}"
-        query_id, doc_id, score = _fields(line, where)
+        query_id, doc_id, _, score = _fields(line, where)
         found = scores.setdefault(query_id, {})
         if doc_id in found:
             raise InputError(f"{where}: document {doc_id!r} comes twice for query {query_id!r}; remove one")
@@ -44,6 +46,28 @@ def read_run(file: Path) -> dict[str, Candidates]:
     if not scores:
         raise InputError(f"{file}: no run in it; expected lines of {_COLUMNS}")
     return {query_id: _ranked(query_id, found) for query_id, found in scores.items()}
+
+
+def contradicted(file: Path) -> set[str]:
+    """Ids of the queries whose rank column puts a document before another one with a higher score.
+
+    Args:
+        file: As for `read_run`. Ranks that are no numbers say nothing; nor does one that all documents share.
+
+    Raises:
+        InputError: A line without six columns or with a score that is no finite number.
+    """
+    ranked: dict[str, list[tuple[float, float]]] = {}
+    for number, line in filled_lines(file):
+        query_id, _, rank, score = _fields(line, f"{file}, line {number}")
+        with suppress(ValueError):
+            ranked.setdefault(query_id, []).append((float(rank), -score))
+    # Within a rank the scores fall, so where they rise the rank does too.
+    return {
+        query_id
+        for query_id, found in ranked.items()
+        if any(after < before for (_, before), (_, after) in pairwise(sorted(found)))
+    }
 
 
 def write_run(file: Path, found: Iterable[Candidates], tag: str) -> None:
@@ -71,20 +95,20 @@ def by_rank(query_id: str, ranked: Iterable[str]) -> Candidates:
     return Candidates(query_id, doc_ids, tuple(-rank for rank in range(1, len(doc_ids) + 1)))
 
 
-def _fields(line: str, where: str) -> tuple[str, str, float]:
+def _fields(line: str, where: str) -> tuple[str, str, str, float]:
     columns = line.split("\t")
     if len(columns) != 6:
         columns = line.split()
     if len(columns) != 6:
         raise InputError(f"{where}: got {len(columns)} columns ({clip(line, 60)!r}), expected {_COLUMNS}")
-    query_id, _, doc_id, _, written, _ = columns
+    query_id, _, doc_id, rank, written, _ = columns
     try:
         score = float(written)
     except ValueError:
         score = math.nan
     if not math.isfinite(score):
         raise InputError(f"{where}: the score is {clip(written, 40)!r}, expected a finite number")
-    return query_id, doc_id, score
+    return query_id, doc_id, rank, score
 
 
 def _ranked(query_id: str, scores: dict[str, float]) -> Candidates:

@@ -139,6 +139,29 @@ def write_facts(
     write_json(folder / "tamis.json", {**facts, **(head or {})})
 
 
+def add_weights(folder: Path, weights: Mapping[str, float], by_language: Mapping[str, Mapping[str, float]]) -> None:
+    """Put weights of first stages into the `tamis.json` of a checkpoint; it changes whole or not at all.
+
+    Args:
+        folder: The checkpoint, with or without a `tamis.json`; all else in it stays.
+        weights: By first stage; they take the place of those of the same name, and so do their languages'.
+        by_language: Of the same first stages; may lack some.
+    """
+    file = folder / "tamis.json"
+    facts: dict[str, Any] = {"format": FORMAT}
+    if file.exists():
+        facts = json.loads(file.read_text(encoding="utf-8"))
+    facts["first_stage_weights"] = {**facts.get("first_stage_weights", {}), **weights}
+    kept = {name: found for name, found in facts.get("weights_by_language", {}).items() if name not in weights}
+    facts["weights_by_language"] = kept | {name: dict(found) for name, found in by_language.items() if found}
+    unfinished = folder / ".tamis.json.part"
+    try:
+        write_json(unfinished, facts)
+        unfinished.replace(file)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
 def save_tokenizer(tokenizer: Any, folder: Path) -> None:
     """Write the tokenizer as it is, not as it was last used: the same bytes whatever was tokenised before."""
     tokenizer.backend_tokenizer.no_truncation()

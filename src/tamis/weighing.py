@@ -1,0 +1,430 @@
+"""`tamis weigh`: how much the user's own search engine counts beside a model, learnt from written queries alone."""
+
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final, TypeVar
+
+import numpy as np
+
+from tamis.artifacts import ItemStore, find_records, newest_results, read_stream, writing
+from tamis.building.weighing import WEIGHING
+from tamis.building.weights import Head, Sample, pooled, sample_of, weight_of_order, weights_by_language
+from tamis.errors import InputError, ModelError, RunError, SettingsError
+from tamis.evaluation.candidates import BiEncoder, Wanted, find
+from tamis.evaluation.sets import JudgedSet
+from tamis.formats.documents import read_documents
+from tamis.formats.fields import UNKNOWN_LANGUAGE
+from tamis.formats.trec import contradicted, read_run
+from tamis.formats.written_queries import read_written_queries
+from tamis.formulas.ranking import tie_key
+from tamis.formulas.significance import paired_randomisation
+from tamis.formulas.weights import FloatArray, steady_weight
+from tamis.models.checkpoint import ORDER, OTHER, find_checkpoint, read_facts
+from tamis.models.reranker import Reranker
+from tamis.models.saving import add_weights
+from tamis.models.serializer import Apart
+from tamis.progress import track
+from tamis.records import GIVEN, Candidates, Document, Query, TrainingList
+from tamis.retrievers.shelf import FIRST_STAGES
+from tamis.settings import MergeSettings
+from tamis.sources.tamis_base import NAME as TAMIS_BASE
+from tamis.stages.corpus import identify_languages
+from tamis.stages.evaluate import Question
+from tamis.user_cache import user_cache
+from tamis.whole_folder import require_free, whole_folder
+
+FEW: Final = 100
+"""Queries below which a weight may be luck."""
+
+ROUNDS: Final = 10_000
+"""Of the paired tests."""
+
+RESERVED: Final = (ORDER, OTHER, "none")
+Item = TypeVar("Item")
+
+_NAME: Final = re.compile(r"[\w.-]+")
+
+
+@dataclass(frozen=True)
+class Weighing:
+    """What is to be weighed, as the command line says it.
+
+    Attributes:
+        model: Folder of a reranker, or `tamis-base`.
+        corpus: Documents, as `corpus.target` of a recipe.
+        queries: File of written queries, or folder of a run, whose held-out written queries are taken.
+        runs: NAME=FILE, TREC runs for these queries.
+        first: Some of `FIRST_STAGES`, which search here.
+        encoder: Bi-encoder of dense and hybrid.
+        depth: Candidates of a query that are scored.
+        order: Whether the weight of the order alone is kept too.
+        out: Folder for a copy of the model with the weights; None: they are put into the model.
+    """
+
+    model: str
+    corpus: Path
+    queries: Path
+    runs: Sequence[str] = ()
+    first: Sequence[str] = ()
+    encoder: str | None = None
+    depth: int = 20
+    order: bool = False
+    out: Path | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a first stage is worth: alone, under the model, and beside it. NDCG@10 of the queries' own documents.
+
+    Attributes:
+        name: The first stage, or its order.
+        language: Of the queries; empty for all.
+        queries: How many.
+        first: The first stage's own ranking.
+        alone: The model's.
+        together: With the weight.
+        weight: The weight; languages with one of their own have rows of their own.
+        p_alone: Of together against alone, see `paired_randomisation`.
+        p_first: Of together against the first stage.
+    """
+
+    name: str
+    language: str
+    queries: int
+    first: float
+    alone: float
+    together: float
+    weight: float
+    p_alone: float
+    p_first: float
+
+
+@dataclass(frozen=True)
+class Weighed:
+    """Weights that were found and where they lie.
+
+    Attributes:
+        model: The folder whose `tamis.json` has them.
+        rows: What they do.
+        notes: What was left out, and what makes a weight doubtful; a line each.
+        order: Weight of the order alone, whether it was kept or not.
+        kept: Names of the weights that were written.
+    """
+
+    model: Path
+    rows: Sequence[Row]
+    notes: Sequence[str]
+    order: float
+    kept: Sequence[str]
+
+
+def weigh(asked: Weighing) -> Weighed:
+    """Choose the weight of first stages by written queries, and write them into the model or a copy of it.
+
+    A query's own document is the evidence; no judgement is read.
+
+    Raises:
+        TamisError: what was given does not fit together, see the messages; nothing is written then.
+    """
+    named = _named_runs(asked)
+    folder = _checked_model(asked)
+    notes: list[str] = []
+    queries = {query.query_id: query for query in read_queries(asked.queries)}
+    found = {name: _of_queries(file, queries, asked, notes) for name, file in named.items()}
+    documents = _documents(asked, queries, found)
+    queries = _answerable(asked, queries, documents, notes)
+    found = {name: _known(name, run, queries, documents, asked, notes) for name, run in found.items()}
+    if asked.first:
+        found |= _searched(asked, _drawn(queries, notes, "the queries"), documents)
+    heads = _heads(folder, asked.depth, found, queries, documents)
+    return _weighed(asked, folder, heads, notes)
+
+
+def read_queries(path: Path) -> list[Query]:
+    """Written queries of a file, or the held-out ones of a run folder, each with its document.
+
+    Raises:
+        InputError: none, or a row that is not understood.
+        RunError: a folder that is no run with finished lists.
+    """
+    if not path.is_dir():
+        return [
+            Query(one.query_id, one.text, one.language, "target", one.document_id, "written", kind=one.kind)
+            for one in read_written_queries(path)
+        ]
+    folders = newest_results(path, "lists")
+    lists = read_stream(folders["lists"] / "lists.parquet", TrainingList)
+    held_out = {one.query_id for one in lists if one.split == "held-out"}
+    stored = find_records(folders["queries"] / "queries.parquet", Query, "query_id", held_out)
+    found = [query for query in stored if query.generator != GIVEN and query.document_id]
+    if not found:
+        raise InputError(f"{path}: no written query of this run is held out; give a file of written queries")
+    return found
+
+
+def export_queries(path: Path, out: Path) -> tuple[int, int]:
+    """Write the queries that would weigh for a search engine to answer: lines of id and text between a tab.
+
+    Args:
+        path: As for `read_queries`.
+        out: The file.
+
+    Returns:
+        How many were written, at most `WEIGHING` drawn by hash, and how many there are.
+    """
+    queries = {query.query_id: query for query in read_queries(path)}
+    drawn = _drawn(queries, [], "")
+    with writing(out, "make room or name another file"):
+        lines = (f"{query_id}\t{' '.join(query.text.split())}\n" for query_id, query in drawn.items())
+        out.write_text("".join(lines), encoding="utf-8")
+    return len(drawn), len(queries)
+
+
+def _named_runs(asked: Weighing) -> dict[str, Path]:
+    """Files of the runs by name, once all names were looked at."""
+    if not asked.runs and not asked.first:
+        raise SettingsError(
+            "nothing to weigh: give your engine's results for the queries with --run NAME=RUN, or --first bm25 to "
+            "search here; --queries-out FILE writes the queries for your engine"
+        )
+    if asked.depth < 2:
+        raise SettingsError(f"--depth is {asked.depth}, expected at least 2: one candidate has no order")
+    unknown = next((name for name in asked.first if name not in FIRST_STAGES), None)
+    if unknown is not None:
+        raise SettingsError(f"--first {unknown}: expected {', '.join(FIRST_STAGES)}; give other engines by --run")
+    named: dict[str, Path] = {}
+    for given in asked.runs:
+        name, _, file = given.partition("=")
+        if not file or not _NAME.fullmatch(name) or name in RESERVED:
+            raise SettingsError(
+                f"--run {given}: expected NAME=RUN, a name of letters, digits, dots and hyphens, "
+                f"none of {', '.join(RESERVED)}"
+            )
+        if name in named or name in asked.first:
+            raise SettingsError(f"--run {given}: the name {name!r} stands for two first stages; call one otherwise")
+        named[name] = Path(file)
+    return named
+
+
+def _checked_model(asked: Weighing) -> Path:
+    """The model's folder, if the weights can be written where they are to lie."""
+    if not asked.out and asked.model == TAMIS_BASE:
+        raise _shared(asked.model)
+    folder = Path(find_checkpoint(asked.model))
+    if not folder.is_dir():
+        raise ModelError(f"{asked.model}: no folder here; weights are written into the folder of a model")
+    read_facts(folder)
+    if asked.out:
+        require_free(asked.out)
+    elif folder.resolve().is_relative_to(user_cache().resolve()):
+        raise _shared(asked.model)
+    elif not os.access(folder, os.W_OK):
+        raise RunError(f"{folder}: cannot be written; give --out FOLDER for a copy")
+    return folder
+
+
+def _shared(model: str) -> SettingsError:
+    return SettingsError(f"{model} is shared by all that use it here: give --out FOLDER for a copy of your own")
+
+
+def _of_queries(file: Path, queries: Mapping[str, Query], asked: Weighing, notes: list[str]) -> dict[str, Candidates]:
+    """What a run says of the queries."""
+    run = read_run(file)
+    found = {query_id: candidates for query_id, candidates in run.items() if query_id in queries}
+    if not found:
+        raise InputError(
+            f"{file}: holds none of the queries of {asked.queries}; it has ids like {next(iter(run))!r}, they are "
+            f"called like {next(iter(queries))!r}"
+        )
+    against = contradicted(file) & found.keys()
+    if against:
+        notes.append(
+            f"{file.name}: for {len(against):,} of {len(found):,} queries the ranks contradict the scores; the scores "
+            "count, so negate distances"
+        )
+    return found
+
+
+def _documents(
+    asked: Weighing, queries: Mapping[str, Query], runs: Mapping[str, Mapping[str, Candidates]]
+) -> dict[str, Document]:
+    """All documents where they are searched; otherwise those that queries and runs name."""
+    wanted = {query.document_id for query in queries.values()}
+    wanted |= {doc_id for run in runs.values() for found in run.values() for doc_id in found.doc_ids}
+    documents = read_documents(asked.corpus, "target")
+    return {document.doc_id: document for document in documents if asked.first or document.doc_id in wanted}
+
+
+def _answerable(
+    asked: Weighing, queries: Mapping[str, Query], documents: Mapping[str, Document], notes: list[str]
+) -> dict[str, Query]:
+    """The queries whose document is in the corpus; where nobody says a query's language, it is its document's."""
+    kept = {query_id: query for query_id, query in queries.items() if query.document_id in documents}
+    if not kept:
+        unknown = next(iter(queries.values())).document_id
+        raise InputError(
+            f"{asked.queries}: not one document that its queries belong to is in {asked.corpus}, the first is called "
+            f"{unknown!r}; do they belong together?"
+        )
+    _count(notes, len(queries) - len(kept), f"queries left out, their own document is not in {asked.corpus}")
+    unsaid = {query_id: query for query_id, query in kept.items() if query.language == UNKNOWN_LANGUAGE}
+    own = {query.document_id: documents[query.document_id] for query in unsaid.values()}
+    told = {document.doc_id: document.language for document in identify_languages(own.values(), None)}
+    return kept | {query_id: replace(query, language=told[query.document_id]) for query_id, query in unsaid.items()}
+
+
+def _known(
+    name: str,
+    run: Mapping[str, Candidates],
+    queries: Mapping[str, Query],
+    documents: Mapping[str, Document],
+    asked: Weighing,
+    notes: list[str],
+) -> dict[str, Candidates]:
+    """A run without documents that are not in the corpus, of queries drawn by hash where there are too many."""
+    answered = {query_id: found for query_id, found in run.items() if query_id in queries}
+    kept = {query_id: _of_corpus(found, documents) for query_id, found in answered.items()}
+    unknown = sum(len(found.doc_ids) - len(kept[query_id].doc_ids) for query_id, found in answered.items())
+    found = {query_id: candidates for query_id, candidates in kept.items() if candidates.doc_ids}
+    if not found:
+        raise InputError(f"{name}: none of the documents of its run is in {asked.corpus}; do the ids belong together?")
+    _count(notes, unknown, f"documents of {name} passed over, they are not in {asked.corpus}")
+    _count(notes, len(queries) - len(found), f"queries left out, {name} has nothing for them")
+    return _drawn(found, notes, f"the queries of {name}")
+
+
+def _count(notes: list[str], count: int, what: str) -> None:
+    """Note what happened so many times, if it did."""
+    if count:
+        notes.append(f"{count:,} {what}")
+
+
+def _of_corpus(found: Candidates, documents: Mapping[str, Document]) -> Candidates:
+    pairs = zip(found.doc_ids, found.scores, strict=True)
+    kept = [(doc_id, score) for doc_id, score in pairs if doc_id in documents]
+    return Candidates(found.query_id, tuple(doc_id for doc_id, _ in kept), tuple(score for _, score in kept))
+
+
+def _drawn(of_queries: Mapping[str, Item], notes: list[str], what: str) -> dict[str, Item]:
+    """At most `WEIGHING` queries, drawn by hash; in the order in which they came."""
+    if len(of_queries) <= WEIGHING:
+        return dict(of_queries)
+    drawn = {*sorted(of_queries, key=lambda query_id: tie_key("weigh", query_id))[:WEIGHING]}
+    notes.append(f"{WEIGHING} of {what} were drawn, of {len(of_queries):,}")
+    return {query_id: item for query_id, item in of_queries.items() if query_id in drawn}
+
+
+def _searched(
+    asked: Weighing, queries: Mapping[str, Query], documents: Mapping[str, Document]
+) -> dict[str, dict[str, Candidates]]:
+    """What the library's own first stages find, by name."""
+    questions = {q: Question(q, query.text, query.language, {query.document_id: 1}) for q, query in queries.items()}
+    judged = JudgedSet(asked.corpus.name, str(asked.corpus), documents, questions)
+    serializer = read_facts(find_checkpoint(asked.model)).serializer
+    prefixes = serializer if isinstance(serializer, Apart) else Apart("query: ", "passage: ")
+    encoder = BiEncoder(asked.encoder, prefixes.query_prefix, prefixes.document_prefix) if asked.encoder else None
+    wanted = Wanted(list(dict.fromkeys(asked.first)), {}, asked.depth, "any", encoder)
+    with tempfile.TemporaryDirectory() as folder, closing(ItemStore(Path(folder) / "items.sqlite")) as items:
+        return {name: dict(found) for name, found in find(judged, wanted, items).items()}
+
+
+def _heads(
+    folder: Path,
+    depth: int,
+    found: Mapping[str, Mapping[str, Candidates]],
+    queries: Mapping[str, Query],
+    documents: Mapping[str, Document],
+) -> dict[str, list[Head]]:
+    """Heads of each first stage, scored by the model; a pair that several have is scored once."""
+    tops = [(name, query_id, each.doc_ids[:depth]) for name, run in found.items() for query_id, each in run.items()]
+    logits = _logits(folder, {(q, doc_id) for _, q, doc_ids in tops for doc_id in doc_ids}, queries, documents)
+    heads: dict[str, list[Head]] = {name: [] for name in found}
+    for name, query_id, doc_ids in tops:
+        query = queries[query_id]
+        heads[name].append(
+            Head(
+                query_id,
+                query.language,
+                np.array([logits[query_id, doc_id] for doc_id in doc_ids]),
+                np.array(found[name][query_id].scores[:depth]),
+                np.array([float(doc_id == query.document_id) for doc_id in doc_ids]),
+            )
+        )
+    return heads
+
+
+def _logits(
+    folder: Path, pairs: Iterable[tuple[str, str]], queries: Mapping[str, Query], documents: Mapping[str, Document]
+) -> dict[tuple[str, str], float]:
+    """Logits by query id and document id; a document's pairs after each other, so that what is made of it is used."""
+    ordered = sorted(pairs, key=lambda pair: (pair[1], pair[0]))
+    texts = ((queries[query_id].text, documents[doc_id].text) for query_id, doc_id in ordered)
+    found: list[float] = []
+    with track("scoring", len(ordered)) as advance:
+        for scored in Reranker(folder).score_windows(texts):
+            found += scored.logits.tolist()
+            advance(len(scored.logits))
+    if not np.isfinite(found).all():
+        query_id, doc_id = ordered[int(np.argmin(np.isfinite(found)))]
+        raise ModelError(f"{folder}: the score of query {query_id!r} and document {doc_id!r} is not finite")
+    return dict(zip(ordered, found, strict=True))
+
+
+def _weighed(asked: Weighing, folder: Path, heads: Mapping[str, Sequence[Head]], notes: list[str]) -> Weighed:
+    """Choose the weights, write them, and say what they do."""
+    choices = MergeSettings().first_stage_weights
+    samples = {name: sample_of(found, choices) for name, found in heads.items()}
+    by_order = {name: sample_of(found, {0.0, *choices}, by_order=True) for name, found in heads.items()}
+    weights = {name: steady_weight(sample.weights, sample.values) for name, sample in samples.items()}
+    by_language = {name: weights_by_language(sample, weights[name]) for name, sample in samples.items()}
+    order = weight_of_order(list(by_order.values()))
+    of_order = weights_by_language(pooled(list(by_order.values())), order, list(by_order.values()))
+    rows: list[Row] = []
+    for name, found in heads.items():
+        rows += _rows(name, found, samples[name], weights[name], by_language[name])
+        rows += _rows(f"{name}: order", found, by_order[name], order, of_order)
+        if len(found) < FEW:
+            notes.append(f"{name}: {len(found)} queries are few, its weight may be luck; take {FEW} or more")
+    kept = weights | ({ORDER: order} if asked.order else {})
+    _write(folder, asked.out, kept, by_language | {ORDER: of_order})
+    return Weighed(asked.out or folder, rows, notes, order, list(kept))
+
+
+def _rows(
+    name: str, heads: Sequence[Head], sample: Sample, weight: float, by_language: Mapping[str, float]
+) -> Iterator[Row]:
+    """A row for all queries, then one for each language with a weight of its own."""
+    first = np.array([head.ndcg(head.first) for head in heads])
+    alone = sample.with_weights(0.0, {})
+    together = sample.with_weights(weight, by_language)
+    languages = np.array(sample.languages)
+    for language in ("", *by_language):
+        of = (languages == language) | (not language)
+        chosen = by_language.get(language, weight)
+        yield _row(name, language, chosen, first[of], alone[of], together[of])
+
+
+def _row(name: str, language: str, weight: float, first: FloatArray, alone: FloatArray, together: FloatArray) -> Row:
+    rng = np.random.default_rng(tie_key(name, language))
+    p_alone, p_first = (paired_randomisation(together - other, rng, ROUNDS) for other in (alone, first))
+    before, under, beside = (float(values.mean()) for values in (first, alone, together))
+    return Row(name, language, len(first), before, under, beside, weight, p_alone, p_first)
+
+
+def _write(
+    folder: Path, out: Path | None, weights: Mapping[str, float], by_language: Mapping[str, Mapping[str, float]]
+) -> None:
+    of_kept = {name: by_language.get(name, {}) for name in weights}
+    if out is None:
+        with writing(folder, "make room or name a copy with --out"):
+            add_weights(folder, weights, of_kept)
+        return
+    with whole_folder(out) as partial:
+        shutil.copytree(folder, partial, dirs_exist_ok=True)
+        add_weights(partial, weights, of_kept)
