@@ -324,9 +324,13 @@ def test_what_cannot_be_weighed_is_one_line_and_nothing_changes(model, corpus, w
         ("none.tsv", None, "none.tsv: no such file; expected written queries"),
         ("w.txt", "a query\n", "w.txt: cannot read .txt; expected written queries"),
         ("w.tsv", "document-id\tquery\n", "w.tsv: no queries in it"),
-        ("w.tsv", "query\na package\n", "w.tsv, line 2: no id; expected a field document-id, document_id"),
+        (
+            "w.tsv",
+            "query\na package\n",
+            "w.tsv, line 2: it has query, expected the id of a document in a field document-id (or document_id",
+        ),
         ("w.tsv", "document-id\tquery\nen/0\t \n", "w.tsv, line 2: query '1' is empty"),
-        ("w.tsv", "document-id\tanswer\nen/0\tyes\n", "w.tsv, line 2: no text; expected a field text, query or"),
+        ("w.tsv", "document-id\tanswer\nen/0\tyes\n", "w.tsv, line 2: no query; expected a field query, text or"),
     ],
 )
 def test_queries_that_cannot_be_read_are_named(model, corpus, tmp_path, name, text, message):

@@ -115,7 +115,44 @@ def _stage_command(name: str, help_text: str) -> None:
 
 
 _stage_command("corpus", "Read and clean the documents.")
-_stage_command("queries", "Write queries from the documents, and filter them.")
+
+
+@app.command()
+def queries(
+    recipe: RecipePath,
+    out: OutPath = None,
+    yes: Yes = False,
+    batch_in: Annotated[
+        Path | None, typer.Option("--batch-in", help="Take the answers to a file of --batch-out, and stop")
+    ] = None,
+    batch_out: Annotated[
+        Path | None,
+        typer.Option("--batch-out", help="Write what queries.endpoint would be asked, for OpenAI's or vLLM's batches"),
+    ] = None,
+) -> None:
+    """Write queries from the documents, and filter them; or exchange prompts and answers as batch files."""
+    if not batch_in and not batch_out:
+        run(recipe, out, until="queries", yes=yes)
+        return
+    from tamis.building.batches import endpoint_of, read_answers, write_prompts
+    from tamis.errors import InputError
+    from tamis.pipeline import with_corpus
+    from tamis.settings import read_recipe
+    from tamis.summary import Announcer, print_answers, print_prompts
+
+    _quiet_libraries()
+    settings = read_recipe(recipe)
+    endpoint, folder, announcer = endpoint_of(settings), out or Path("runs") / settings.name, Announcer()
+    if batch_in:
+        answers = with_corpus(settings, folder, lambda shop: read_answers(shop, batch_in), announcer)
+        print_answers(answers, endpoint, batch_in)
+        if answers.complaint:
+            raise InputError(answers.complaint)
+    if batch_out:
+        prompts = with_corpus(settings, folder, lambda shop: write_prompts(shop, batch_out), announcer)
+        print_prompts(prompts, endpoint, batch_out)
+
+
 _stage_command("candidates", "Find candidates for every query by BM25 and dense retrieval.")
 _stage_command("scores", "Let the teacher score the candidates.")
 _stage_command("lists", "Draw training lists over the teacher's score bins.")

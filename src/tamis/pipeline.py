@@ -2,10 +2,11 @@
 
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tamis.artifacts import (
     ItemStore,
@@ -35,14 +36,15 @@ from tamis.building.training import build_merge, build_train, merge_settings, tr
 from tamis.building.weighing import judged_files
 from tamis.building.work import Estimate
 from tamis.building.workshop import Workshop
+from tamis.building.written import check_query_files
 from tamis.engines.local import LOCAL, Engine
 from tamis.errors import InputError, SettingsError
 from tamis.formats.documents import document_files
-from tamis.formats.queries import query_log_files
 from tamis.settings import Recipe
 from tamis.team import this_team
 
 Facts = dict[str, Any]
+Result = TypeVar("Result")
 Announce = Callable[[str, Path, bool], None]
 """Told the name and folder of each finished stage, and whether it was reused."""
 Consider = Callable[[Estimate], None]
@@ -134,6 +136,31 @@ def run_recipe(
         return _run_stages(stages, shop, run, announce, consider)
 
 
+def with_corpus(
+    recipe: Recipe, root: Path, do: Callable[[Workshop], Result], announce: Announce | None = None
+) -> Result:
+    """Do something with the run folder of a recipe once its documents are read, and nothing of later stages.
+
+    Args:
+        recipe: As for `run_recipe`, as `root` and `announce`.
+        root: The run folder; made if it is not there, and held meanwhile.
+        do: Given the workshop, which is closed afterwards.
+        announce: Told of the stage corpus.
+
+    Returns:
+        What it returned.
+
+    Raises:
+        TamisError: whatever the user can mend.
+    """
+    _check_files(recipe, ("corpus", "queries"))
+    run = RunFolder(root, recipe.name)
+    with run.held(), closing(Workshop(recipe, ItemStore(root / "items.sqlite"))) as shop:
+        corpus = STAGES[0]
+        _run_stage(corpus, shop, run, announce, *_key(corpus, shop))
+        return do(shop)
+
+
 def _run_stages(
     stages: Sequence[Stage], shop: Workshop, run: RunFolder, announce: Announce | None, consider: Consider | None
 ) -> dict[str, Path]:
@@ -166,12 +193,11 @@ def _unfinished(
 
 
 def _check_files(recipe: Recipe, stages: Sequence[str]) -> None:
-    """Name what late stages would miss before hours of work, not after; no data is opened."""
+    """Name what late stages would miss before hours of work, not after; no data is opened but examples of style."""
     from tamis.models.encoder import check_folder
 
     if "queries" in stages:
-        for log in recipe.queries.logs:
-            query_log_files(log.path)
+        check_query_files(recipe)
     if "candidates" in stages:
         check_folder(recipe.candidates.dense.path)
         check_files(list(recipe.candidates.runs.values()), "candidates")

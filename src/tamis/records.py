@@ -35,12 +35,12 @@ class Query:
         origin: As `Document.origin`; candidates come from documents of the same origin and language.
         document_id: The document it was written from (the seed), or that answers it; empty for a query of a log, of
             which nobody knows what answers it.
-        generator: `extractive`, `given`, or the short name of the language model.
+        generator: `extractive`, `given`, the short name of the language model, or that of the file it was read from.
         prompt: Hash of all of the prompt but the document, empty where there was none.
         seed: Seed of the generator for this query.
         model: The language model as its server or folder calls it, empty where there was none.
         temperature: Of the draw; none where there was no model, or where its server was left to choose.
-        kind: `question`, `keyword` or `claim`, as the model was asked; empty where none was.
+        kind: `question`, `keyword` or `claim`, as the model was asked, or what its file says; empty where none does.
     """
 
     query_id: str

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from tamis.adaptation import Adapted
 from tamis.artifacts import read_json, write_json, writing
+from tamis.building.batches import Answers, Prompts
 from tamis.building.judging import costs
 from tamis.building.ledger import Spending
 from tamis.building.work import Estimate, Work
@@ -24,7 +25,9 @@ from tamis.models.checkpoint import ORDER
 from tamis.pipeline import NAMES
 from tamis.progress import lasting
 from tamis.records import Query, Tokens
+from tamis.remote.budget import cost
 from tamis.retrievers.shelf import FIRST_STAGES
+from tamis.settings import ServerSettings
 from tamis.stages.report.answer import adaptation_changes, adaptation_sentence
 from tamis.text import clip
 from tamis.weighing import Row, Weighed
@@ -82,6 +85,39 @@ def agreed(found: Estimate, yes: bool) -> bool:
     if found.paid:
         raise RunError(f"{found.doubt}: give --yes if that is wanted, or see what it costs with --estimate")
     return True
+
+
+def print_prompts(found: Prompts, prices: ServerSettings, path: Path) -> None:
+    """Print what a file of prompts holds and what it would cost, whole and at half price as batches often do."""
+    tokens, money = found.tokens, cost(found.tokens, prices)
+    before = f" ({found.answered:,} more are answered already)" if found.answered else ""
+    price = f"at the prices of queries.endpoint {money:.4g} in money, at half of them {money / 2:.4g}"
+    parts = [
+        f"{path}: {found.prompts:,} prompts{before}",
+        f"about {tokens.prompt + tokens.completion:,} tokens ({tokens.prompt:,} to read, at most {tokens.completion:,} "
+        "to write)",
+        price if money or not tokens.requests else "queries.endpoint names no prices",
+    ]
+    Console(highlight=False).print(", ".join(parts), soft_wrap=True, markup=False)
+
+
+def print_answers(found: Answers, prices: ServerSettings, path: Path) -> None:
+    """Print what was taken of a file of answers, what was not and why, and what is still missing."""
+    failed = [(count, f"failed ({reason})") for reason, count in found.failed.most_common()]
+    counts = [
+        (found.empty, "of them without a query"),
+        (found.known, "known before"),
+        (found.repeated, "repeated"),
+        *failed,
+        (found.unusable, "without a query or a cost"),
+        (found.strange, "to requests that the recipe does not make"),
+        (found.broken, "lines not understood"),
+    ]
+    tokens = found.tokens
+    spent = f"{tokens.prompt + tokens.completion:,} tokens, {cost(tokens, prices):.4g} in money"
+    said = [f"{path}: {found.taken:,} answers taken ({spent})", *(f"{n:,} {what}" for n, what in counts if n)]
+    left = f"{found.missing:,} prompts have no answer yet" if found.missing else "every prompt has its answer"
+    Console(highlight=False).print(f"{', '.join(said)}; {left}", soft_wrap=True, markup=False)
 
 
 def print_estimate(found: Estimate, console: Console) -> None:

@@ -155,7 +155,15 @@ def read_queries(path: Path) -> list[Query]:
     """
     if not path.is_dir():
         return [
-            Query(one.query_id, one.text, one.language, "target", one.document_id, "written", kind=one.kind)
+            Query(
+                one.query_id,
+                one.text,
+                one.language or UNKNOWN_LANGUAGE,
+                "target",
+                one.document_id,
+                "written",
+                kind=one.kind,
+            )
             for one in read_written_queries(path)
         ]
     folders = newest_results(path, "lists")

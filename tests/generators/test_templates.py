@@ -9,7 +9,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tamis.errors import InputError
+from tamis.errors import InputError, SettingsError
 from tamis.generators.templates import Mode, load_prompts, load_templates
 from tamis.records import Document
 from tamis.settings import PromptSettings
@@ -44,6 +44,8 @@ def test_every_language_has_words_for_everything() -> None:
         assert set(template.length) == {"short", "medium", "long"}
         assert "{persona}" in template.persona
         assert template.rules
+        assert template.another
+        assert template.style
         assert template.write_in
         assert len(template.examples) == 3
         assert all(set(example) == {"passage", *KINDS} for example in template.examples)
@@ -52,7 +54,14 @@ def test_every_language_has_words_for_everything() -> None:
 def test_no_words_are_shared_by_two_languages() -> None:
     words: list[str] = []
     for template in load_templates().values():
-        words += [template.rules, template.write_in, *template.difficulty.values(), *template.length.values()]
+        words += [
+            template.rules,
+            template.another,
+            template.style,
+            template.write_in,
+            *template.difficulty.values(),
+            *template.length.values(),
+        ]
         words += [kind.task for kind in template.kinds.values()]
         words += [text for example in template.examples for text in example.values()]
     assert len(words) == len(set(words))
@@ -105,7 +114,7 @@ def test_the_number_of_examples(count: int) -> None:
     prompt = text(Document("d", "The Nile.", "en"), examples=count)
     assert prompt.count("Passage: ") == count + 1
     assert ("Write one question" in prompt) == (count == 0)  # without examples the task must be said
-    assert len(load_prompts(PromptSettings(examples=count), "chat").shots()) == count * len(LANGUAGES)
+    assert len(load_prompts(PromptSettings(examples=count), "chat").shots()) == count * len(KINDS) * len(LANGUAGES)
 
 
 def test_shots_are_the_queries_of_the_wanted_types() -> None:
@@ -113,6 +122,68 @@ def test_shots_are_the_queries_of_the_wanted_types() -> None:
     assert len(both) == 2 * 3 * len(LANGUAGES)
     assert "How do I get my unsaved work back after a crash?" in both
     assert "bread stale fridge" not in both
+
+
+@pytest.mark.parametrize("mode", ["chat", "completion"])
+@pytest.mark.parametrize("language", sorted(LANGUAGES))
+def test_all_but_the_first_query_of_a_document_are_asked_for_another_point(language: str, mode: Mode) -> None:
+    prompts = load_prompts(PromptSettings(), mode)
+    first, second, third = (prompts(Document("d", "Zyx 123.", language), "claim", number) for number in range(3))
+    another = load_templates()[language].another
+    assert another not in first.text
+    assert another in second.text
+    assert second == third
+    assert second.hash != first.hash
+    assert second.text.replace(another + "\n", "").lstrip() == first.text
+
+
+def test_an_own_template_without_words_for_another_point_asks_as_for_the_first(tmp_path: Path) -> None:
+    prompts = load_prompts(PromptSettings(template=own(tmp_path), examples=0), "chat")
+    assert prompts.wishes.kinds == {"question": 2.0}  # those of the usual mixture that it has
+    assert prompts(Document("d", "Alpha.", "en"), "question", 1) == prompts(Document("d", "Alpha.", "en"), "question")
+
+
+def style(tmp_path: Path, count: int = 9) -> Path:
+    file = tmp_path / "style.txt"
+    file.write_text("\ufeff" + "".join(f" asked {i:02}\tso \r\n\n" for i in range(count)), encoding="utf-8")
+    return file
+
+
+@pytest.mark.parametrize("mode", ["chat", "completion"])
+@pytest.mark.parametrize("language", ["en", "ja", "et"])
+def test_a_few_examples_of_style_are_shown_in_turn(tmp_path: Path, language: str, mode: Mode) -> None:
+    prompts = load_prompts(PromptSettings(like=style(tmp_path)), mode)
+    made = [prompts(Document("d", "Alpha.", language), "question", 0, seed) for seed in range(40)]
+    shown = [re.findall(r"^- (asked \d\d so)$", one.text, re.MULTILINE) for one in made]
+    assert {len(one) for one in shown} == {4}
+    assert all(len(set(one)) == 4 for one in shown)
+    assert {line for one in shown for line in one} == {f"asked {i:02} so" for i in range(9)}
+    words = load_templates().get(language, load_templates()["en"]).style
+    assert all(f"{words}\n- asked" in one.text for one in made)
+    assert prompts(Document("d", "Alpha.", language), "question", 0, 3) == made[3]
+    assert len({one.hash for one in made}) == 1  # asked for in the same words, whichever of them are shown
+    plain = load_prompts(PromptSettings(), mode)(Document("d", "Alpha.", language), "question")
+    assert plain.hash != made[0].hash
+    assert words not in plain.text
+
+
+@pytest.mark.parametrize(("count", "advice"), [(0, "add"), (7, "add"), (51, "leave out")])
+def test_too_few_or_too_many_examples_of_style_are_refused(tmp_path: Path, count: int, advice: str) -> None:
+    said = (
+        rf"^queries\.prompt\.like: .*style\.txt holds {count} different queries, expected 8 to 50, .*; {advice} some$"
+    )
+    with pytest.raises(SettingsError, match=said):
+        load_prompts(PromptSettings(like=style(tmp_path, count)), "chat")
+    for enough in (8, 50):
+        assert len(load_prompts(PromptSettings(like=style(tmp_path, enough)), "chat").style) == enough
+
+
+def test_an_own_template_needs_words_before_the_examples_of_style(tmp_path: Path) -> None:
+    wishes = {"like": style(tmp_path), "examples": 0}
+    with pytest.raises(InputError, match=r"own\.yaml: style: no words before the queries of queries\.prompt\.like"):
+        load_prompts(PromptSettings(template=own(tmp_path), **wishes), "chat")
+    mine = load_prompts(PromptSettings(template=own(tmp_path, style="As these:"), **wishes), "chat")
+    assert "As these:\n- asked" in mine(Document("d", "Alpha.", "en"), "question").text
 
 
 def test_a_long_passage_ends_with_a_sentence_after_at_most_700_characters() -> None:
@@ -178,10 +249,6 @@ def test_an_own_template_is_used_for_every_language(tmp_path: Path) -> None:
         ({"persona": "{name}"}, "persona: unknown placeholder {name}; known here: {persona}"),
         ({"kinds": {}}, "kinds: Dictionary should have at least 1 item"),
         ({"kinds": {"riddle": {"label": "a", "task": "b"}}}, "kinds.riddle"),
-        (
-            {"kinds": {"claim": {"label": "a", "task": "b"}}},
-            "kinds: no 'question', which queries.prompt.kinds asks for",
-        ),
         ({"instructions": "x"}, "instructions: Extra inputs are not permitted"),
         ({"examples": [{"passage": "a", "question": "b"}]}, "examples: 1 of the first 2 have a passage and a query of"),
     ],
@@ -196,6 +263,10 @@ def test_an_own_template_that_cannot_be_used_is_named(tmp_path: Path, changes: d
 def test_wishes_that_an_own_template_has_no_words_for_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"own\.yaml: length: no 'short', which queries\.prompt\.length asks for"):
         load_prompts(PromptSettings(template=own(tmp_path), examples=0, length="short"), "chat")
+    with pytest.raises(
+        InputError, match=r"own\.yaml: kinds: no 'claim', which queries\.prompt\.kinds asks for; add it"
+    ):
+        load_prompts(PromptSettings(template=own(tmp_path), examples=0, kinds={"question": 1, "claim": 1}), "chat")
 
 
 @pytest.mark.parametrize(

@@ -6,14 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tamis.formats.written_queries import WrittenQuery
 from tamis.records import Document, Dropped, Prompt, Query, QueryAnswer
 from tamis.stages.queries import (
     Plan,
     copy_of_passage,
     copy_of_shot,
+    copy_of_style,
     filter_queries,
     given_queries,
     logged_queries,
+    queries_of_file,
+    requests_for,
     seed_of_query,
     too_long,
     too_short,
@@ -47,8 +51,8 @@ class FakeGenerator:
                 yield QueryAnswer(request.place, f"  about\n{doc_id} {request.seed} ")
 
 
-def ask(document, kind):
-    return Prompt(f"{kind}: {document.text}", f"hash of {kind}")
+def ask(document, kind, number, seed):
+    return Prompt(f"{kind} {number} {seed}: {document.text}", f"hash of {kind} {number}")
 
 
 def query(text, generator="model", language="de", query_id="q", origin="target"):
@@ -76,14 +80,20 @@ def test_written_queries_remember_where_they_came_from():
         origin="target",
         document_id="a",
         generator="fake",
-        prompt="hash of claim",
+        prompt="hash of claim 0",
         seed=seed,
         model="some/fake",
         temperature=0.2,
         kind="claim",
     )
-    assert second.temperature == 0.8
+    assert (second.temperature, second.prompt) == (0.8, "hash of claim 1")
     assert (last.query_id, last.language, last.origin) == ("fake/1/b", "ru", "general")
+
+
+def test_the_prompt_of_a_query_knows_its_number_and_its_seed():
+    (_, first), (_, second) = requests_for([Document("a", "x", "de")], Plan(2, 1, {"claim": 1.0}, ask=ask))
+    assert first.prompt.text == f"claim 0 {seed_of_query(1, 'a', 0)}: x"
+    assert second.prompt.text == f"claim 1 {seed_of_query(1, 'a', 1)}: x"
 
 
 def test_queries_come_in_the_documents_order_and_do_not_depend_on_it():
@@ -100,6 +110,39 @@ def test_a_query_that_could_not_be_written_is_dropped_with_the_reason():
     first, dropped, last = write_queries(documents, FakeGenerator(refuses=("1",)), Plan(1, 1))
     assert dropped == Dropped("fake/0/1", "malformed answer", "de", "")
     assert (first.query_id, last.query_id) == ("fake/0/0", "fake/0/2")
+
+
+def test_queries_of_a_file_are_about_their_documents_or_dropped_with_the_reason():
+    documents = {"a": Document("a", "x", "de-at"), "b/1": Document("b/1", "y", "ru")}
+    rows = [
+        WrittenQuery("1", "a", " wo \n ist  das", "de", "keyword"),
+        WrittenQuery("2", "b/1", "где", "", ""),
+        WrittenQuery("3", "gone", "where", "en", ""),
+        WrittenQuery("4", "never", "where", "", ""),
+        WrittenQuery("5", "a", "where", "en", ""),
+    ]
+    assert list(queries_of_file(rows, "mine", documents, {"gone"})) == [
+        Query("mine/1/a", "wo ist das", "de-at", "target", "a", "mine", kind="keyword"),
+        Query("mine/2/b/1", "где", "ru", "target", "b/1", "mine"),
+        Dropped("mine/3/gone", "its document was left out", "en", "where"),
+        Dropped("mine/4/never", "unknown document", "und", "where"),
+        Dropped("mine/5/a", "wrong language", "en", "where"),
+    ]
+
+
+def test_a_copy_of_one_example_of_style_is_refused_and_words_of_several_are_not():
+    style = ["warum druckt nichts mehr", "laptop startet langsam", "welcher drucker passt zu linux"]
+    judge = copy_of_style(style)
+    asked = ["Laptop startet langsam?", "laptop startet heute langsam", "warum startet linux", "drucker auswählen"]
+    said = [judge(query(text), DOCUMENT) for text in asked]
+    assert said == ["copy of an example of style"] * 2 + [None, None]
+    assert judge(query("laptop startet langsam", "given"), DOCUMENT) is None
+    assert judge(query("laptop startet langsam", "extractive"), DOCUMENT) is None
+    of_document = Document("d1", "Ein Laptop startet langsam, wenn seine Platte voll ist.", "de")
+    assert judge(query("laptop startet morgens langsam"), of_document) is None  # the words are the document's
+    assert copy_of_style([])(query("laptop startet langsam"), DOCUMENT) is None
+    found = filter_queries([query(text) for text in asked], DOCUMENTS, german, (), style)
+    assert [isinstance(one, Dropped) for one in found] == [True, True, False, False]
 
 
 def test_types_are_drawn_by_weight_and_by_seed():

@@ -7,6 +7,7 @@ from typing import Final
 
 from tamis.building.mining import given_rows, log_queries
 from tamis.building.workshop import Workshop
+from tamis.building.written import about_documents
 from tamis.records import Query
 from tamis.text import normalise
 
@@ -48,6 +49,7 @@ def asked_queries(shop: Workshop) -> Asked:
     share = min(1.0, settings.documents / max(target.total(), 1)) if settings.documents else 1.0
     writers = sum(1.0 if kind == "extractive" else share for kind in settings.generator)
     counts = Counter({("target", k): round(n * settings.per_document * writers) for k, n in target.items()})
+    counts.update(("target", document.language) for document in about_documents(shop))
     for _, _, doc_id in given_rows(shop):
         counts["general", shop.documents[doc_id].language] += 1
     typed = {(query.origin, query.language, normalise(query.text)) for query in log_queries(shop)}  # often repeated

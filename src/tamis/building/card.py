@@ -89,12 +89,14 @@ def _what_it_is(recipe: Recipe) -> str:
 
 
 def _corpora(recipe: Recipe) -> Iterator[str]:
-    """A line per corpus, with its licence where a file beside it says one, and per log."""
+    """A line per corpus, with its licence where a file beside it says one, and per file of queries."""
     folders = [general.path for general in recipe.corpus.general]
     if recipe.corpus.target:
         folders.insert(0, recipe.corpus.target)
     for folder in folders:
         yield f"- {folder.name}: {licence_of(folder) or 'licence not stated beside the corpus'}"
+    for path in recipe.queries.written:
+        yield f"- {path.name}: queries written about the documents, outside this run"
     for log in recipe.queries.logs:
         yield f"- {log.path.name}: queries that people typed"
 

@@ -2,7 +2,7 @@
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from tamis.building.overlaps import (
 from tamis.building.spread import spread_by_language
 from tamis.building.workshop import Workshop, texts_of
 from tamis.building.writers import writers_settings, written_queries
+from tamis.building.written import written_settings
 from tamis.errors import InputError, SettingsError
 from tamis.formats.documents import read_documents
 from tamis.formats.evaluation_sets import read_evaluation_texts
@@ -129,18 +130,22 @@ def queries_settings(recipe: Recipe) -> object:
         for log in recipe.queries.logs
     ]
     kept_out = kept_out_hashes(recipe.queries.keep_out)
-    return [writers_settings(recipe), *([near] if near else ()), *kept_out, *([{"logs": logs}] if logs else ())]
+    written = written_settings(recipe)
+    files = [{name: facts} for name, facts in (("logs", logs), ("written", written)) if facts]
+    return [writers_settings(recipe), *([near] if near else ()), *kept_out, *files]
 
 
 def build_queries(shop: Workshop, folder: Path) -> Facts:
-    """Write queries from the target documents, take those given by general corpora and logs, filter all."""
+    """Write queries from the target documents, take those of files, general corpora and logs, filter all."""
     documents = shop.documents
     languages = sorted({document.language for document in documents.values()})
-    written, shots, spent = written_queries(shop)
+    written = written_queries(shop)
     given = given_queries(given_rows(shop), documents)
     identify = language_identifier([*languages, "en"])
-    came = itertools.chain(written, given, log_queries(shop))
-    queries, dropped = split_dropped(_filter(came, documents, identify, shots))
+    came, dropped = split_dropped(itertools.chain(written.queries, given, log_queries(shop)))
+    filtered = filter_queries(came, documents, identify, written.shots, written.style)
+    queries, left_out = split_dropped(filtered)
+    dropped += left_out
     queries, left_out = _without_overlaps(
         queries,
         _evaluation_texts(shop.recipe, documents=False),
@@ -150,7 +155,7 @@ def build_queries(shop: Workshop, folder: Path) -> Facts:
     dropped += left_out
     kept = [query.query_id for query in queries]
     facts = {**_write(folder, "queries", queries, Query, dropped), "generators": by_generator(kept, dropped)}
-    return {**facts, "spent": spent} if spent else facts
+    return {**facts, "spent": written.spent} if written.spent else facts
 
 
 def given_rows(shop: Workshop) -> Iterator[tuple[str, str, str]]:
@@ -181,18 +186,6 @@ def by_generator(kept: Sequence[str], dropped: Sequence[Dropped]) -> dict[str, F
         own = dropped_of.get(name, [])
         counts[name] = {"in": kept_of[name] + len(own), "kept": kept_of[name], "dropped": drop_counts(own)}
     return counts
-
-
-def _filter(
-    came: Iterable[Query | Dropped],
-    documents: Mapping[str, Document],
-    identify: Callable[[str], str],
-    shots: frozenset[str],
-) -> Iterator[Query | Dropped]:
-    """Filter the queries among what came, pass on what was dropped before."""
-    queries, dropped = split_dropped(came)
-    yield from dropped
-    yield from filter_queries(queries, documents, identify, shots)
 
 
 def encoder_settings(recipe: Recipe) -> object:

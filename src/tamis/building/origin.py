@@ -26,6 +26,7 @@ def shown_path(path: Path) -> str:
 def origin_of(recipe: Recipe) -> dict[str, str]:
     """What a student of the recipe is made from, by what it is called on the page."""
     corpora = [shown_path(general.path) for general in recipe.corpus.general]
+    written = [shown_path(path) for path in recipe.queries.written]
     logs = [shown_path(log.path) for log in recipe.queries.logs]
     return {
         "Initialiser": shown_path(recipe.student.start or recipe.candidates.dense.path),
@@ -33,6 +34,7 @@ def origin_of(recipe: Recipe) -> dict[str, str]:
         "Bi-encoder": shown_path(recipe.candidates.dense.path),
         "Adapted to": shown_path(recipe.corpus.target) if recipe.corpus.target else "no corpus of its own",
         "Learnt before that from": ", ".join(corpora) or "nothing",
+        **({"Queries written elsewhere": ", ".join(written)} if written else {}),
         **({"Queries that people typed": ", ".join(logs)} if logs else {}),
         "Loss": recipe.train.loss,
     }

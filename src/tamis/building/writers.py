@@ -4,6 +4,7 @@ import itertools
 import json
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
@@ -13,14 +14,15 @@ from tamis.building.identities import model_identity, resolve_precision
 from tamis.building.ledger import Ledger
 from tamis.building.spread import spread
 from tamis.building.workshop import Workshop
+from tamis.building.written import file_queries
 from tamis.engines.local import Mapped
 from tamis.errors import SettingsError
 from tamis.generators.endpoint import EndpointGenerator
 from tamis.generators.extractive import ExtractiveGenerator, inverse_document_frequencies
-from tamis.generators.templates import Mode, Prompts, load_prompts, load_templates
+from tamis.generators.templates import Mode, Prompts, load_prompts
 from tamis.progress import track
 from tamis.records import GIVEN, Document, Dropped, Query, QueryAnswer, QueryRequest, Tokens
-from tamis.settings import PLACE_AND_PRICE, QueriesSettings, Recipe, Section
+from tamis.settings import PLACE_AND_PRICE, QueriesSettings, Recipe, Section, writer_name
 from tamis.stages.queries import LOG, Generate, Plan, requests_for, write_queries
 
 if TYPE_CHECKING:
@@ -50,19 +52,24 @@ def writers_settings(recipe: Recipe) -> object:
     """What the written queries depend on: settings of the writers that are used, hashes of their models and words."""
     settings = recipe.queries
     facts: dict[str, object] = {"generator": settings.generator, "per_document": settings.per_document}
-    models = {kind: _facts(recipe, kind) for kind in settings.generator if kind != "extractive"}
+    models = {kind: _facts(recipe, kind) for kind in language_models(settings)}
     if models:
         facts |= settings.model_dump(mode="json", include={"documents", "temperatures"}) | models
         facts |= {"spread": _SPREAD} if settings.documents else {}
-        facts["prompt"] = settings.prompt.model_dump(mode="json", exclude={"template"}) | {"words": _words(settings)}
+        facts["prompt"] = settings.prompt.model_dump(mode="json", exclude={"template", "like"}) | _words(settings)
     return [facts, recipe.seed]
 
 
-def _words(settings: QueriesSettings) -> str:
-    """Hash of the templates, own or shipped."""
-    own = settings.prompt.template
-    templates = load_templates() if own is None else load_prompts(settings.prompt, "chat").templates
-    return item_key(*(template.model_dump_json() for template in templates.values()))
+def language_models(settings: QueriesSettings) -> list[str]:
+    """The generators of a recipe that are given prompts."""
+    return [kind for kind in settings.generator if kind != "extractive"]
+
+
+def _words(settings: QueriesSettings) -> Facts:
+    """Hash of the templates, own or shipped, and of the examples of style where there are some."""
+    prompts = load_prompts(settings.prompt, "chat")
+    facts = {"words": item_key(*(template.model_dump_json() for template in prompts.templates.values()))}
+    return facts | ({"like": item_key(*prompts.style)} if prompts.style else {})
 
 
 def _facts(recipe: Recipe, kind: str) -> Facts:
@@ -80,39 +87,53 @@ def _facts(recipe: Recipe, kind: str) -> Facts:
     return facts
 
 
-def written_queries(shop: Workshop) -> tuple[list[Query | Dropped], frozenset[str], Facts]:
-    """Let every writer of the recipe write from the target documents.
+@dataclass
+class Written:
+    """What the writers of a recipe wrote.
 
-    Returns:
-        The queries, or why there is none; the examples that language models were shown; and what each model that is
-        paid for has cost in this run folder.
+    Attributes:
+        queries: The queries, or why there is none.
+        shots: The queries beside passages that language models were shown.
+        style: The queries of people that they were shown as examples of style.
+        spent: What each model that is paid for has cost in this run folder.
+    """
+
+    queries: list[Query | Dropped] = field(default_factory=list)
+    shots: frozenset[str] = frozenset()
+    style: frozenset[str] = frozenset()
+    spent: Facts = field(default_factory=dict)
+
+
+def written_queries(shop: Workshop) -> Written:
+    """Take the queries that were written elsewhere, and let every writer of the recipe write from the target documents.
 
     Raises:
         SettingsError: two writers have one name, so that their queries could not be told apart.
+        InputError: a file of written queries that cannot be read, or that is about other documents.
     """
     settings = shop.recipe.queries
     target = _target(shop)
-    written: list[Query | Dropped] = []
-    shots: frozenset[str] = frozenset()
-    spent: Facts = {}
-    names = {GIVEN, LOG}
+    # Those of people and of models that were asked elsewhere come first: of two copies the first one stays.
+    found = Written(list(file_queries(shop)))
+    names = {GIVEN, LOG, *map(writer_name, settings.written)}
     for kind in settings.generator:
         if kind == "extractive":
             extract = ExtractiveGenerator(inverse_document_frequencies(target))
             plan = Plan(settings.per_document, shop.recipe.seed)
-            written += write_queries(target, _extracting(shop, extract), plan)
+            found.queries += write_queries(target, _extracting(shop, extract), plan)
             names.add(extract.name)
             continue
         prompts = load_prompts(settings.prompt, _mode(settings, kind))
-        shots |= prompts.shots()
+        found.shots |= prompts.shots()
+        found.style |= frozenset(prompts.style)
         with _opened(shop, kind) as model:
             if model.name in names:
                 raise SettingsError(f"queries: two writers are called {model.name!r}; give one model another name")
             names.add(model.name)
-            written += _ask(shop, model, kind, prompts)
+            found.queries += _ask(shop, model, kind, prompts)
             if isinstance(model, EndpointGenerator):
-                spent[model.name] = _costs(model)
-    return written, shots, spent
+                found.spent[model.name] = _costs(model)
+    return found
 
 
 def _mode(settings: QueriesSettings, kind: str) -> Mode:
@@ -124,7 +145,14 @@ def _mode(settings: QueriesSettings, kind: str) -> Mode:
 
 
 def _target(shop: Workshop) -> list[Document]:
-    return [document for document in shop.documents.values() if document.origin == "target"]
+    """The target documents as writers are shown them."""
+    target = (document for document in shop.documents.values() if document.origin == "target")
+    return [replace(document, text=shown_text(document)) for document in target]
+
+
+def shown_text(document: Document) -> str:
+    """What writers are given of a document."""
+    return document.text
 
 
 def _opened(shop: Workshop, kind: str) -> "EndpointGenerator | CausalGenerator | LlamaGenerator | FarGenerator":
@@ -207,23 +235,31 @@ def _plan(shop: Workshop, kind: str, prompts: Prompts) -> tuple[list[Document], 
     temperatures: tuple[float | None, float | None] = settings.temperatures
     if settings.endpoint and kind == "endpoint" and "temperature" in settings.endpoint.extra:
         temperatures = (None, None)  # it is left out of the requests: the server chooses
-    kinds = {str(name): weight for name, weight in settings.prompt.kinds.items()}
+    kinds = {str(name): weight for name, weight in prompts.wishes.kinds.items()}
     plan = Plan(settings.per_document, shop.recipe.seed, kinds, temperatures, prompts)
     return spread(_target(shop), settings.documents), plan
 
 
 def unanswered(shop: Workshop, kind: str) -> Iterator[QueryRequest]:
     """The requests of a language model that no earlier run has finished; the model is not opened."""
+    return (request for request, _, finished in keyed_requests(shop, kind) if not finished)
+
+
+def keyed_requests(shop: Workshop, kind: str) -> Iterator[tuple[QueryRequest, str, bool]]:
+    """All requests of a language model, each with the key of its answer and whether that is there.
+
+    The model is not opened. The stores are asked about some hundred requests at a time.
+    """
     prompts = load_prompts(shop.recipe.queries.prompt, _mode(shop.recipe.queries, kind))
     requests = (request for _, request in requests_for(*_plan(shop, kind, prompts)))
-    identity = _identity(shop, kind)
+    identity = model_key(shop, kind)
     while block := list(islice(requests, _LOOKED_UP)):
         keys = [_answer_key(identity, request) for request in block]
         stored = _stored(keys, shop.items, shop.cache)
-        yield from (request for request, key in zip(block, keys, strict=True) if key not in stored)
+        yield from ((request, key, key in stored) for request, key in zip(block, keys, strict=True))
 
 
-def _identity(shop: Workshop, kind: str) -> str:
+def model_key(shop: Workshop, kind: str) -> str:
     """Names everything but the request that a language model's query depends on."""
     return item_key(kind, json.dumps(_facts(shop.recipe, kind), sort_keys=True))
 
@@ -254,7 +290,15 @@ def _ask(shop: Workshop, model: Generate, kind: str, prompts: Prompts) -> list[Q
 
 def remembering(shop: Workshop, model: Generate, kind: str, one_more: Callable[[], None]) -> "Remembered":
     """A language model of a section that keeps what it writes; `one_more` is called after each answer."""
-    return Remembered(model, _identity(shop, kind), writer_ledger(shop, model.model), shop.cache, one_more)
+    return Remembered(model, model_key(shop, kind), writer_ledger(shop, model.model), shop.cache, one_more)
+
+
+def keep_answers(answers: Sequence[tuple[str, QueryAnswer]], ledger: Ledger, cache: ItemStore) -> None:
+    """Keep what is final of some answers, by key, in the run folder and in the cache of all, and what they cost."""
+    items = [(key, json.dumps([one.text, one.reason]).encode()) for key, one in answers if one.final]
+    tokens = sum((one.tokens for _, one in answers), Tokens())
+    ledger.items.put([*items, *([ledger.entry(tokens)] if tokens != Tokens() else [])])
+    cache.put(items)
 
 
 def writer_ledger(shop: Workshop, model: str) -> Ledger:
@@ -300,7 +344,7 @@ class Remembered:
         known: deque[QueryAnswer] = deque()
         keys: dict[int, str] = {}
         for answer in self._generate.write(self._unknown(iter(requests), known, keys)):
-            self._keep(keys.pop(answer.place), answer)
+            keep_answers([(keys.pop(answer.place), answer)], self._ledger, self._cache)
             yield from self._counted(known)
             yield from self._counted(deque([answer]))
         yield from self._counted(known)
@@ -320,12 +364,6 @@ class Remembered:
                 else:
                     keys[request.place] = key
                     yield request
-
-    def _keep(self, key: str, answer: QueryAnswer) -> None:
-        items = [(key, json.dumps([answer.text, answer.reason]).encode())] if answer.final else []
-        paid = [self._ledger.entry(answer.tokens)] if answer.tokens != Tokens() else []
-        self._items.put([*items, *paid])
-        self._cache.put(items)
 
     def _counted(self, answers: deque[QueryAnswer]) -> Iterator[QueryAnswer]:
         while answers:

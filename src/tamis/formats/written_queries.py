@@ -1,25 +1,39 @@
-"""Queries that somebody wrote about documents: rows of a query and the id of its document."""
+"""Queries that somebody wrote about documents, from any form of rows: the id of the document, and the query."""
 
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from tamis.errors import InputError
-from tamis.formats.fields import LANGUAGES, QUERY_IDS, QUERY_TEXTS, language_of, record_id, text_of
-from tamis.formats.tables import check_new, rows, table_files
+from tamis.formats.fields import LANGUAGES, UNKNOWN_LANGUAGE, checked_text, language_of, record_id, text_of
+from tamis.formats.tables import Row, check_new, rows, table_files
+from tamis.text import clip
 
-DOCUMENT_IDS: Final = ("document-id", "document_id", "doc_id", "docid", "corpus-id", "corpus_id")
+OWN_IDS: Final = ("_id", "id", "query-id", "query_id", "qid")
+DOCUMENT_IDS: Final = (
+    "document-id",
+    "document_id",
+    "doc-id",
+    "doc_id",
+    "docid",
+    "corpus-id",
+    "corpus_id",
+    "passage-id",
+    "passage_id",
+)
+TEXTS: Final = ("query", "text", "question")
+KIND: Final = "kind"
 
 
 class WrittenQuery(NamedTuple):
-    """A query and the document that it was written about.
+    """A query as its file has it.
 
     Attributes:
-        query_id: Its own id, or the number of its row from 1 where rows have no ids.
-        document_id: The document.
+        query_id: Its own id, or its number among the rows from 1 where it has none.
+        document_id: The document that it is about.
         text: The query.
-        language: A lower-case tag; `und` where the row does not say.
-        kind: `question`, `keyword` ... as the row says; empty where it does not.
+        language: A lower-case tag; empty where the file does not say.
+        kind: What kind of query it is called, for instance `keyword`; empty where the file does not say.
     """
 
     query_id: str
@@ -30,32 +44,62 @@ class WrittenQuery(NamedTuple):
 
 
 def read_written_queries(path: Path) -> Iterator[WrittenQuery]:
-    """Read written queries, in their order.
+    """Read queries that were written about documents, in their order.
 
     Args:
-        path: A `.tsv` or `.csv` with a header, a `.jsonl` or a `.parquet` file. A row holds the document's id in
-            `document-id`, `document_id`, `doc_id` or `corpus-id`, the query in `query`, `text` or `question`, and may
-            hold an id of its own (`_id`, `id`, `query_id`, `qid`), a language and a `kind`.
+        path: Rows (see `table_files`; a `.tsv` or `.csv` begins with a header) with the id of a document under one of
+            the names in `DOCUMENT_IDS` and the query under one of those in `TEXTS`; if you like with an id of the
+            query's own (`OWN_IDS`), `kind`, and a language as documents have it.
 
     Raises:
-        InputError: Nothing to read, a row that is not understood (at the time it is reached), or an id that comes
-            twice.
+        InputError: Nothing to read, a line or row that is not understood or holds no query (at the time it is reached),
+            or an id that comes twice.
+    """
+    places: dict[str, tuple[Path, str]] = {}
+    columns = {*OWN_IDS, *DOCUMENT_IDS, *TEXTS, *LANGUAGES, KIND}
+    for number, row in enumerate(rows(written_query_files(path), columns), 1):
+        query = _written(row, number)
+        check_new(query.query_id, row, places)
+        yield query
+    if not places:
+        raise InputError(f"{path}: no queries in it; expected rows with document-id and query")
+
+
+def written_query_files(path: Path) -> list[Path]:
+    """The files of rows that a path of written queries stands for; none is opened.
+
+    Raises:
+        InputError: Nothing there that can be read.
     """
     files = table_files(path)
     if not files:
-        found = f"cannot read {path.suffix or 'a file without ending'}" if path.is_file() else "no such file"
-        raise InputError(f"{path}: {found}; expected written queries in a .tsv, .csv, .jsonl or .parquet file")
-    places: dict[str, tuple[Path, str]] = {}
-    columns = {*QUERY_IDS, *DOCUMENT_IDS, *QUERY_TEXTS, *LANGUAGES, "kind"}
-    for number, row in enumerate(rows(files, columns), 1):
-        named = any(name in row.content for name in QUERY_IDS)
-        query_id = record_id(row.content, row.where, QUERY_IDS) if named else str(number)
-        check_new(query_id, row, places)
-        text = text_of(row.content, row.where, QUERY_TEXTS)
-        if not text.strip():
-            raise InputError(f"{row.where}: query {query_id!r} is empty; write it or remove the row")
-        document_id = record_id(row.content, row.where, DOCUMENT_IDS)
-        kind = str(row.content.get("kind") or "")
-        yield WrittenQuery(query_id, document_id, text, language_of(row.content, row.where), kind)
-    if not places:
-        raise InputError(f"{path}: no queries in it; expected rows of document-id and query")
+        found = "no tables in this folder" if path.is_dir() else "no such file"
+        found = f"cannot read {path.suffix or 'a file without ending'}" if path.is_file() else found
+        raise InputError(
+            f"{path}: {found}; expected written queries, rows with document-id and query in a .tsv, .csv, .jsonl or "
+            ".parquet file"
+        )
+    return files
+
+
+def _written(row: Row, number: int) -> WrittenQuery:
+    content, where = row.content, row.where
+    own = next((content[name] for name in OWN_IDS if name in content), None)
+    if not any(name in content for name in DOCUMENT_IDS):
+        raise InputError(
+            f"{where}: it has {clip(', '.join(map(str, content)) or 'nothing', 60)}, expected the id of a document in "
+            "a field document-id (or document_id, doc_id, docid, corpus-id, passage_id) beside the query; begin a .tsv "
+            "or .csv with a header"
+        )
+    query_id = str(number) if own in (None, "") else record_id(content, where, OWN_IDS)
+    text, language = text_of(content, where, TEXTS), language_of(content, where)
+    if not text.strip():
+        raise InputError(f"{where}: query {query_id!r} is empty; write it or remove the row")
+    kind = content.get(KIND)
+    return WrittenQuery(
+        query_id,
+        record_id(content, where, DOCUMENT_IDS),
+        text,
+        "" if language == UNKNOWN_LANGUAGE else language,
+        "" if kind is None else " ".join(checked_text(kind, KIND, where).split()),
+    )

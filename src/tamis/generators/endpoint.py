@@ -2,14 +2,19 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, Final
 
 from tamis.generators.answers import query_of
 from tamis.records import QueryAnswer, QueryRequest, Tokens
-from tamis.remote.budget import Budget, Wording, estimated_tokens
+from tamis.remote.attempts import nothing_in_the_answer
+from tamis.remote.budget import Budget, Wording, estimated_tokens, usage
 from tamis.remote.client import Json
 from tamis.remote.endpoint import CHAT_TOKENS, Endpoint, Protocol, request_body
 from tamis.settings import EndpointSettings, RequestsSettings
+
+_WANTED: Final = "query"
+NO_QUERY: Final = nothing_in_the_answer(_WANTED)
+"""Why there is no query where a server answered without one, as a refusal."""
 
 
 class EndpointGenerator:
@@ -35,13 +40,13 @@ class EndpointGenerator:
         self.model = settings.model
         self._settings = settings
         protocol = Protocol(
-            "/chat/completions" if settings.mode == "chat" else "/completions",
+            route_of(settings),
             dict,
             self._body,
             self._most,
             self._text,
             lambda text: estimated_tokens(text or ""),
-            "query",
+            _WANTED,
         )
         wording = Wording(
             "queries.endpoint",
@@ -84,33 +89,55 @@ class EndpointGenerator:
         self.close()
 
     def _body(self, request: QueryRequest) -> dict[str, Any]:
-        """The fields of a request, made anew each time: request i holds document i and nothing else."""
-        settings = self._settings
-        ours: dict[str, Any] = {
-            "model": settings.model,
-            "temperature": request.temperature,
-            "seed": request.seed,
-            "max_tokens": settings.max_tokens,
-        }
-        if settings.mode == "chat":
-            ours["messages"] = [{"role": "user", "content": request.prompt.text}]
-        else:
-            ours |= {"prompt": request.prompt.text, "stop": ["\n"]}
-        return request_body(ours, settings.extra)
+        return body_of(request, self._settings)
 
     def _most(self, request: QueryRequest) -> Tokens:
         return most_tokens(request, self._settings)
 
     def _text(self, request: QueryRequest, answer: Json) -> str | None:
-        chat = self._settings.mode == "chat"
-        try:
-            choice = answer["choices"][0]  # type: ignore[call-overload]  # the client lets objects through only
-            text = choice["message"]["content"] if chat else choice["text"]
-        except (KeyError, IndexError, TypeError):
-            return None
-        if not isinstance(text, str):
-            return None
-        return query_of(text, request.prompt.text) if chat else text.strip()
+        return text_of(request, answer, self._settings)
+
+
+def route_of(settings: EndpointSettings) -> str:
+    """Where behind the server's address a request goes."""
+    return "/chat/completions" if settings.mode == "chat" else "/completions"
+
+
+def body_of(request: QueryRequest, settings: EndpointSettings) -> dict[str, Any]:
+    """The fields of a request, made anew each time: request i holds document i and nothing else."""
+    ours: dict[str, Any] = {
+        "model": settings.model,
+        "temperature": request.temperature,
+        "seed": request.seed,
+        "max_tokens": settings.max_tokens,
+    }
+    if settings.mode == "chat":
+        ours["messages"] = [{"role": "user", "content": request.prompt.text}]
+    else:
+        ours |= {"prompt": request.prompt.text, "stop": ["\n"]}
+    return request_body(ours, settings.extra)
+
+
+def text_of(request: QueryRequest, answer: Json, settings: EndpointSettings) -> str | None:
+    """The query in the answer to a request; None where none is there."""
+    chat = settings.mode == "chat"
+    try:
+        choice = answer["choices"][0]  # type: ignore[call-overload]  # the client lets objects through only
+        text = choice["message"]["content"] if chat else choice["text"]
+    except (KeyError, IndexError, TypeError):
+        return None
+    if not isinstance(text, str):
+        return None
+    return query_of(text, request.prompt.text) if chat else text.strip()
+
+
+def answer_of(request: QueryRequest, answer: dict[str, Any], settings: EndpointSettings) -> QueryAnswer:
+    """What became of a request whose answer came by another way than through the client, as if it had come by it."""
+    used, text = usage(answer), text_of(request, answer, settings)
+    tokens = used or Tokens(most_tokens(request, settings).prompt, estimated_tokens(text or ""), 1)
+    if text is None:
+        return QueryAnswer(request.place, "", NO_QUERY, used is not None, tokens)
+    return QueryAnswer(request.place, text, tokens=tokens)
 
 
 def most_tokens(request: QueryRequest, settings: EndpointSettings) -> Tokens:

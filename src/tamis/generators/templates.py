@@ -5,8 +5,9 @@ otherwise: the instructions, a few passages with their queries, the passage, and
 """
 
 import hashlib
+import random
 import string
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -16,7 +17,7 @@ import yaml
 from pydantic import Field, field_validator
 
 from tamis.errors import InputError
-from tamis.formats.prompt_files import read_prompt
+from tamis.formats.prompt_files import read_prompt, read_style
 from tamis.records import Document, Prompt
 from tamis.settings import PromptSettings, QueryKind, Section
 from tamis.text import sentences, without_spaces
@@ -28,6 +29,9 @@ _FOLDER: Final = Path(__file__).with_name("prompts")
 _LANGUAGES: Final = Path(__file__).with_name("languages.yaml")
 _FALLBACK: Final = "en"
 _PASSAGE_CHARACTERS: Final = 700
+_STYLE_LINES: Final = 4
+"""Examples of style in one prompt: different ones each time, so that no single query is imitated."""
+
 _EXAMPLE: Final = "{passage_label}: {passage}\n{label}: {query}\n\n"
 
 LAYOUT: Final = "{instructions}{examples}{passage_label}: {passage}\n{label}:"
@@ -51,6 +55,10 @@ class Template(Section):
     length: dict[Literal["short", "medium", "long"], str] = Field(default_factory=dict)
     persona: str = "{persona}"
     rules: str = ""
+    another: str = Field(
+        default="", description="asks for another point than the main one: for all but the first query"
+    )
+    style: str = Field(default="", description="introduces queries that people typed, one a line below it")
     write_in: str = Field(default="", description="names the wanted language as {language}")
     label_in: str = Field(default="{label}", description="the label where a query in another language is wanted")
     examples: tuple[dict[Literal["passage"] | QueryKind, str], ...] = ()
@@ -82,12 +90,13 @@ _PLACEHOLDERS: Final[Mapping[str, frozenset[str]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Prompts:
-    """Makes the prompt for a document and a type of query.
+    """Makes the prompt for a query about a document.
 
     Attributes:
         templates: Primary language subtag -> template; a language that is not there gets the English one, or the own
             one of the recipe, which then names the language that is wanted.
-        wishes: What the recipe wants.
+        wishes: What the recipe wants; of types of query it names those that are asked for.
+        style: Queries of people, of which a few are shown; empty for none.
         mode: A chat is always given the instructions. A text to continue only where the recipe has wishes or where
             there are no examples: small models follow examples better than instructions.
     """
@@ -95,23 +104,29 @@ class Prompts:
     templates: Mapping[str, Template]
     wishes: PromptSettings
     mode: Mode
+    style: Sequence[str] = ()
 
-    def __call__(self, document: Document, kind: str) -> Prompt:
+    def __call__(self, document: Document, kind: str, number: int = 0, seed: int = 0) -> Prompt:
         """The text that asks for one query about a document; nothing else of the corpus enters it.
 
         Args:
             document: Its first whole sentences are shown, about 700 characters.
             kind: `question`, `keyword` or `claim`.
+            number: Among the queries of the document; all but number 0 are to be about another point than the main one.
+            seed: Chooses which examples of style are shown.
         """
-        text = self._text(document.language, kind, opening(document.text))
-        return Prompt(text, _hash(self._text(document.language, kind, "")))
+        further = number > 0
+        chosen = random.Random(f"style {seed}").sample(self.style, min(_STYLE_LINES, len(self.style)))
+        text = self._text(document.language, kind, opening(document.text), further, chosen)
+        # All of the style stands for the few lines of it: other requests show others.
+        return Prompt(text, _hash(self._text(document.language, kind, "", further, self.style)))
 
     def shots(self) -> frozenset[str]:
         """The queries of all examples that are shown: what a model that copies would answer."""
         shown = (example for t in self.templates.values() for example in t.examples[: self.wishes.examples])
         return frozenset(example[kind] for example in shown for kind in self.wishes.kinds if kind in example)
 
-    def _text(self, tag: str, kind: str, passage: str) -> str:
+    def _text(self, tag: str, kind: str, passage: str, further: bool, style: Sequence[str]) -> str:
         primary = tag.split("-")[0]
         template = self.templates.get(primary, self.templates[_FALLBACK])
         words, language = template.kinds[kind], language_name(primary)  # type: ignore[index]  # checked when loaded
@@ -126,7 +141,7 @@ class Prompts:
             )
             for example in template.examples[: self.wishes.examples]
         )
-        instructions = self._instructions(template, words.task, language)
+        instructions = self._instructions(template, words.task, language, further, style)
         return template.layout.format(
             instructions=instructions + "\n\n" if instructions else "",
             examples=examples,
@@ -136,14 +151,17 @@ class Prompts:
             language=language,
         )
 
-    def _instructions(self, template: Template, task: str, language: str) -> str:
+    def _instructions(self, template: Template, task: str, language: str, further: bool, style: Sequence[str]) -> str:
         wishes = [
+            template.another if further else "",
             "" if self.wishes.difficulty == "any" else template.difficulty[self.wishes.difficulty],
             "" if self.wishes.length == "any" else template.length[self.wishes.length],
             template.persona.format(persona=self.wishes.persona) if self.wishes.persona else "",
         ]
         if self.mode == "chat" or not self.wishes.examples:
             wishes = [task, *wishes, template.rules, template.write_in.format(language=language)]
+        if style:
+            wishes += [template.style, *(f"- {line}" for line in style)]
         return "\n".join(filter(None, wishes))
 
 
@@ -151,13 +169,19 @@ def load_prompts(wishes: PromptSettings, mode: Mode) -> Prompts:
     """The prompts that a recipe asks for.
 
     Raises:
-        InputError: its own template cannot be read, or lacks something that the recipe asks for.
+        InputError: its own template, or the file of its examples of style, cannot be read, or the template lacks
+            something that the recipe asks for.
+        SettingsError: too few or too many examples of style.
     """
+    style = read_style(wishes.like) if wishes.like else ()
     if wishes.template is None:
-        return Prompts(load_templates(), wishes, mode)
+        return Prompts(load_templates(), wishes, mode, style)
     template = _read(wishes.template)
+    if "kinds" not in wishes.model_fields_set:  # of the usual mixture those that it has words for
+        known = {kind: weight for kind, weight in wishes.kinds.items() if kind in template.kinds}
+        wishes = wishes.model_copy(update={"kinds": known})
     _check(template, wishes, wishes.template)
-    return Prompts({_FALLBACK: template}, wishes, mode)
+    return Prompts({_FALLBACK: template}, wishes, mode, style)
 
 
 @cache
@@ -194,6 +218,8 @@ def _check(template: Template, wishes: PromptSettings, path: Path) -> None:
     for section, wanted in (("difficulty", wishes.difficulty), ("length", wishes.length)):
         if wanted != "any" and wanted not in getattr(template, section):
             raise InputError(f"{path}: {section}: no {wanted!r}, which queries.prompt.{section} asks for; add it")
+    if wishes.like and not template.style:
+        raise InputError(f"{path}: style: no words before the queries of queries.prompt.like; add some")
     shown = template.examples[: wishes.examples]
     complete = sum(all(key in example for key in ("passage", *wishes.kinds)) for example in shown)
     if complete < wishes.examples:

@@ -195,7 +195,7 @@ class Attempts(Generic[Request, Value]):
         self._pay(asked, used or Tokens(asked.most.prompt, self._server.written(value), 1))
         if value is None:
             wanted = self._server.wanted
-            failure = Failure(f"no {wanted} in the answer", f"no {wanted} in {piece(repr(outcome))}")
+            failure = Failure(nothing_in_the_answer(wanted), f"no {wanted} in {piece(repr(outcome))}")
             return self._failed(asked, failure, final=used is not None)
         self._in_a_row = 0
         return Answer(asked.request, value, tokens=asked.paid)
@@ -229,6 +229,11 @@ class Attempts(Generic[Request, Value]):
     def _stop(self, what: str, advice: str) -> None:
         error = ModelError(f"{self._server.url}: {what}; finished {self._budget.wording.results} are kept, {advice}")
         self.stopped = self.stopped or error
+
+
+def nothing_in_the_answer(wanted: str) -> str:
+    """The reason where an answer came without what was asked for."""
+    return f"no {wanted} in the answer"
 
 
 def _given_up(asked: _Asked[Request], reason: str, final: bool = False) -> Answer[Request, Value]:

@@ -3,7 +3,7 @@
 from tamis.settings.candidates import EncoderSettings, FusionWeights
 from tamis.settings.corpus import GeneralCorpus
 from tamis.settings.learning import ListsSettings, MergeSettings, StudentSettings, TrainSettings
-from tamis.settings.queries import EndpointSettings, PromptSettings, QueriesSettings, QueryKind, QueryLog
+from tamis.settings.queries import EndpointSettings, PromptSettings, QueriesSettings, QueryKind, QueryLog, writer_name
 from tamis.settings.reading import read_recipe, recipe_from
 from tamis.settings.recipe import Recipe
 from tamis.settings.scores import (
@@ -43,4 +43,5 @@ __all__ = [
     "TrainSettings",
     "read_recipe",
     "recipe_from",
+    "writer_name",
 ]

@@ -1,8 +1,9 @@
 """`queries`: who writes queries, and how they are asked for."""
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -12,6 +13,15 @@ from tamis.settings.servers import ServerSettings, check_extra
 
 QueryKind = Literal["question", "keyword", "claim"]
 """Types of query that a language model can be asked for."""
+
+
+_TAKEN: Final = frozenset({"extractive", "given", "log"})
+
+
+def writer_name(path: Path) -> str:
+    """What the queries of a file are called by: the file's name without its ending, `mine` for `some/mine.tsv.gz`."""
+    name = path.with_suffix("") if path.suffix.lower() in (".gz", ".zst") else path
+    return name.stem
 
 
 class QueryLog(PathSection):
@@ -35,12 +45,19 @@ class PromptSettings(Section):
         default=None, description="YAML file with words of your own; none: those that come with tamis, by language"
     )
     kinds: dict[QueryKind, Annotated[float, Field(gt=0)]] = Field(
-        default={"question": 1.0}, min_length=1, description="types of query, and how often each is asked for"
+        default={"question": 2.0, "keyword": 1.0, "claim": 0.5},
+        min_length=1,
+        description="types of query, and how often each is asked for; of the default those that an own template has",
     )
     difficulty: Literal["any", "easy", "hard"] = "any"
     length: Literal["any", "short", "medium", "long"] = "any"
     persona: str = Field(default="", description="who searches, in a few words")
     examples: int = Field(default=3, ge=0, le=3, description="passages with a query each that are shown before")
+    like: Path | None = Field(
+        default=None,
+        description="8 to 50 queries of your users, one a line: a few of them are shown in each prompt as examples of "
+        "style; none of them may be judged",
+    )
 
 
 class LlamaSettings(Section):
@@ -78,7 +95,12 @@ class QueriesSettings(Section):
     """Who writes queries, and how many."""
 
     generator: tuple[Literal["extractive", "llama", "endpoint", "transformers"], ...] = Field(
-        default=("extractive",), description="one, several, or with logs none"
+        default=("extractive",), description="one, several, or with logs or written none; beside written: none"
+    )
+    written: tuple[Path, ...] = Field(
+        default=(),
+        description="files of queries about target documents, whoever wrote them: rows with document-id and query "
+        "(.tsv, .csv, .jsonl, .parquet), if you like with an id, language and kind",
     )
     per_document: int = Field(default=2, ge=1, description="queries asked for per target document and generator")
     documents: int = Field(
@@ -103,6 +125,13 @@ class QueriesSettings(Section):
     endpoint: EndpointSettings | None = None
     transformers: TransformersSettings | None = None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _written_queries_replace_extracts(cls, content: Any) -> Any:
+        if isinstance(content, Mapping) and content.get("written") and "generator" not in content:
+            return {**content, "generator": ()}
+        return content
+
     @field_validator("generator", mode="before")
     @classmethod
     def _one_alone(cls, content: Any) -> Any:
@@ -116,10 +145,22 @@ class QueriesSettings(Section):
                 raise ValueError(f"{count} logs are called {name}, which the ids of their queries hold; rename one")
         return logs
 
+    @field_validator("written")
+    @classmethod
+    def _names_tell_written_queries_apart(cls, files: tuple[Path, ...]) -> tuple[Path, ...]:
+        for name, count in Counter(map(writer_name, files)).items():
+            if count > 1:
+                raise ValueError(f"{count} files are called {name}, which the ids of their queries hold; rename one")
+            if name in _TAKEN:
+                raise ValueError(f"a file cannot be called {name}: other queries have that name; rename it")
+        return files
+
     @model_validator(mode="after")
     def _somebody_asks(self) -> "QueriesSettings":
-        if not self.generator and not self.logs:
-            raise ValueError("generator is empty and there are no logs: nobody asks anything; name one of both")
+        if not self.generator and not self.logs and not self.written:
+            raise ValueError(
+                "generator is empty and there are no logs: nobody asks anything; name a generator, logs or written"
+            )
         return self
 
     @model_validator(mode="after")

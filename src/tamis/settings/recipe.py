@@ -130,6 +130,24 @@ class Recipe(Section):
         return self
 
     @model_validator(mode="after")
+    def _written_queries_and_their_style_are_not_judged(self) -> "Recipe":
+        queries = self.queries
+        named = [("queries.written", path) for path in queries.written]
+        named += [("queries.prompt.like", queries.prompt.like)] if queries.prompt.like else []
+        for setting, path in named:
+            if self.evaluate and path.resolve() == self.evaluate.queries.resolve():
+                raise ValueError(
+                    f"{setting}: {path} holds the judged questions of evaluate.queries, which no stage before may "
+                    "read; give other queries"
+                )
+        if queries.written and not self.corpus.target:
+            raise ValueError(
+                f"queries.written: {queries.written[0]} holds queries about documents of corpus.target, which is not "
+                "there; name it, or leave written out"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _what_weighs_is_not_what_measures(self) -> "Recipe":
         folder = self.merge.weigh_on
         if folder and self.evaluate and (folder / "queries.jsonl").resolve() == self.evaluate.queries.resolve():

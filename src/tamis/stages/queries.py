@@ -1,6 +1,6 @@
 """Queries: from documents to queries, and which of them to keep.
 
-write_queries | given_queries | logged_queries ─ filter_queries
+write_queries | queries_of_file | given_queries | logged_queries ─ filter_queries
 """
 
 import hashlib
@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from tamis.formats.fields import UNKNOWN_LANGUAGE
+from tamis.formats.written_queries import WrittenQuery
 from tamis.records import GIVEN, Document, Dropped, Prompt, Query, QueryAnswer, QueryRequest
 from tamis.text import clip, letters, normalise, one_line, sentences, without_spaces, words
 
@@ -32,8 +33,8 @@ Filter = Callable[[Query, Document], str | None]
 FilterAlone = Callable[[Query], str | None]
 """The same, whatever it was written from."""
 
-Ask = Callable[[Document, str], Prompt]
-"""Puts a document and a type of query into a prompt."""
+Ask = Callable[[Document, str, int, int], Prompt]
+"""Puts a document, a type of query, its number among those of the document and its seed into a prompt."""
 
 
 class Generate(Protocol):
@@ -59,7 +60,7 @@ class Generate(Protocol):
         ...
 
 
-def unprompted(document: Document, kind: str) -> Prompt:
+def unprompted(document: Document, kind: str, number: int, seed: int) -> Prompt:
     """No prompt: for generators that read the document itself."""
     return Prompt("", "")
 
@@ -124,7 +125,8 @@ def _request(place: int, document: Document, number: int, plan: Plan) -> QueryRe
     seed = seed_of_query(plan.seed, document.doc_id, number)
     kinds = sorted(plan.kinds)
     kind = random.Random(seed).choices(kinds, [plan.kinds[name] for name in kinds])[0] if kinds else ""
-    return QueryRequest(place, document, seed, kind, plan.ask(document, kind), plan.temperatures[number > 0])
+    prompt = plan.ask(document, kind, number, seed)
+    return QueryRequest(place, document, seed, kind, prompt, plan.temperatures[number > 0])
 
 
 def _finished(generate: Generate, number: int, request: QueryRequest, answer: QueryAnswer) -> Query | Dropped:
@@ -151,6 +153,35 @@ def seed_of_query(seed: int, doc_id: str, number: int) -> int:
     """Seed of the n-th query of a document, in [0, 2**31): even for number 0, odd for the others."""
     digest = hashlib.sha256(f"{seed}\0{doc_id}\0{number}".encode()).digest()
     return (int.from_bytes(digest[:4]) >> 2) << 1 | (number > 0)
+
+
+def queries_of_file(
+    rows: Iterable[WrittenQuery], writer: str, documents: Mapping[str, Document], left_out: Collection[str]
+) -> Iterator[Query | Dropped]:
+    """Turn queries that somebody wrote about documents into records, as if a writer of the run had written them.
+
+    Args:
+        rows: The queries of one file.
+        writer: What the file is called by, holds no slash.
+        documents: The documents that are there, by id.
+        left_out: Ids of documents that were read and left out.
+
+    Yields:
+        One query a row, with the id `writer/query/document` and the language and origin of its document; or the
+        reason: `unknown document`, `its document was left out`, or `wrong language` where the file says that the query
+        is in another language than its document.
+    """
+    for row in rows:
+        query_id = f"{writer}/{row.query_id}/{row.document_id}"
+        document = documents.get(row.document_id)
+        if document is None:
+            reason = "its document was left out" if row.document_id in left_out else "unknown document"
+            yield Dropped(query_id, reason, row.language or UNKNOWN_LANGUAGE, clip(row.text, _CLIPPED))
+        elif row.language and _primary(row.language) != _primary(document.language):
+            yield Dropped(query_id, "wrong language", row.language, clip(row.text, _CLIPPED))
+        else:
+            text, language = one_line(row.text), document.language
+            yield Query(query_id, text, language, document.origin, document.doc_id, generator=writer, kind=row.kind)
 
 
 def given_queries(rows: Iterable[tuple[str, str, str]], documents: Mapping[str, Document]) -> Iterator[Query | Dropped]:
@@ -213,7 +244,11 @@ def logged_id(log: str, own_id: str) -> str:
 
 
 def filter_queries(
-    queries: Iterable[Query], documents: Mapping[str, Document], identify: Callable[[str], str], shots: Collection[str]
+    queries: Iterable[Query],
+    documents: Mapping[str, Document],
+    identify: Callable[[str], str],
+    shots: Collection[str],
+    style: Collection[str] = (),
 ) -> Iterator[Query | Dropped]:
     """Leave out queries that would teach nothing or something wrong. The first reason wins.
 
@@ -224,12 +259,18 @@ def filter_queries(
         documents: Document id -> document, with the document of every query that has one.
         identify: Text -> language tag, choosing among the languages of the corpus and English, into which language
             models slip.
-        shots: Queries in the prompts of language models.
+        shots: Queries in the prompts of language models, each with its passage.
+        style: Queries in their prompts as examples of style alone.
 
     Yields:
         For each query, in order, the query or why it was left out.
     """
-    beside_document: tuple[Filter, ...] = (copy_of_passage, copy_of_shot(shots), wrong_language(identify))
+    beside_document: tuple[Filter, ...] = (
+        copy_of_passage,
+        copy_of_shot(shots),
+        copy_of_style(style),
+        wrong_language(identify),
+    )
     repeats = copy_of_another_query()
 
     def reasons(query: Query) -> Iterator[str | None]:
@@ -296,6 +337,27 @@ def copy_of_shot(shots: Collection[str]) -> Filter:
         borrowed = (asked & known) - set(words(document.text))
         copied = normalise(query.text) in whole or len(borrowed) >= _MAX_FROM_SHOTS * len(asked)
         return "copy of a shot" if copied else None
+
+    return judge
+
+
+def copy_of_style(style: Collection[str]) -> Filter:
+    """Make a filter that refuses queries which a language model copied from one of the examples of style.
+
+    These are about what the documents are about: a query may well have its words from several of them. It is a copy
+    where at least three in four of its words are those of one and not of the document.
+    """
+    lines = [(normalise(line), frozenset(words(line))) for line in style]
+
+    def judge(query: Query, document: Document) -> str | None:
+        asked = set(words(query.text))
+        if not lines or not _from_language_model(query) or not asked:
+            return None
+        text, own = normalise(query.text), set(words(document.text))
+        copied = any(
+            text == line or len((asked & known) - own) >= _MAX_FROM_SHOTS * len(asked) for line, known in lines
+        )
+        return "copy of an example of style" if copied else None
 
     return judge
 
