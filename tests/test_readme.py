@@ -19,7 +19,7 @@ from tamis.models.encoder import Encoder
 from tamis.models.saving import save_student
 from tamis.models.serializer import Apart
 from tamis.models.warm import WarmCrossEncoder
-from tamis.settings import Recipe, read_recipe, recipe_from
+from tamis.settings import PromptSettings, Recipe, read_recipe, recipe_from
 from tests.commands import tamis as run_tamis
 from tests.conftest import write_beir
 
@@ -159,8 +159,10 @@ def test_recipe_snippets_fit_into_the_demo_recipe(page: str):
 
 
 def test_the_snippets_say_what_their_pages_are_about():
-    (queries, logs), (teachers,) = blocks("docs/queries.md", "yaml"), blocks("docs/teachers.md", "yaml")
-    assert yaml.safe_load(queries)["queries"]["generator"] == ["extractive", "endpoint"]
+    (written, queries, logs), (teachers,) = blocks("docs/queries.md", "yaml"), blocks("docs/teachers.md", "yaml")
+    assert len(yaml.safe_load(written)["queries"]["written"]) == 2
+    assert yaml.safe_load(queries)["queries"]["generator"] == "endpoint"
+    assert yaml.safe_load(queries)["queries"]["prompt"]["kinds"] == PromptSettings().kinds  # called the default there
     assert len(yaml.safe_load(logs)["queries"]["logs"]) == 3
     kinds = [one["kind"] for one in yaml.safe_load(teachers)["scores"]["teachers"]]
     assert kinds == ["judge", "remote-reranker", "remote-encoder", "reranker"]

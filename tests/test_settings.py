@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tamis.errors import SettingsError
-from tamis.settings import Recipe, read_recipe, recipe_from
+from tamis.settings import Recipe, read_recipe, recipe_from, writer_name
 
 SMALLEST: dict[str, Any] = {
     "name": "demo",
@@ -115,6 +115,8 @@ def test_the_recipes_that_come_along_are_understood() -> None:
         ("queries.generator", "transformers", "needs the section queries.transformers with path, a model folder"),
         ("queries.generator", ["extractive"] * 2, "queries: generator 'extractive' stands 2 times; once is enough"),
         ("queries.generator", [], "r.yaml: queries: generator is empty and there are no logs: nobody asks anything"),
+        ("queries.written", ["a/x.tsv", "b/x.jsonl.gz"], "queries.written: 2 files are called x, which the ids of"),
+        ("queries.written", ["a/given.tsv"], "queries.written: a file cannot be called given: other queries have that"),
         ("queries.logs", ["a/x.txt", "b/x.txt"], "queries.logs: 2 logs are called x.txt, which the ids of their"),
         ("queries.logs", [{"path": "x", "origin": "general"}], "x searches corpus.general, which is not there; set or"),
         ("queries.logs", [{"path": "x", "language": "German"}], "r.yaml: queries.logs.0.language: String should mat"),
@@ -202,6 +204,34 @@ def test_the_judged_questions_do_not_weigh_the_first_stages(tmp_path: Path) -> N
     assert "merge.weigh_on: " in complaint(content)
     content["merge"] = {"weigh_on": str(tmp_path / "other")}
     assert recipe_from(content, "r.yaml").merge.weigh_on == tmp_path / "other"
+
+
+def test_written_queries_replace_extracts_unless_some_are_asked_for() -> None:
+    content = with_setting("queries.written", ["my/x.y.tsv.gz"])
+    assert recipe_from(content, "r.yaml").queries.generator == ()
+    assert writer_name(recipe_from(content, "r.yaml").queries.written[0]) == "x.y"
+    content["queries"]["generator"] = "extractive"
+    assert recipe_from(content, "r.yaml").queries.generator == ("extractive",)
+    assert recipe_from(with_setting("queries.written", []), "r.yaml").queries.generator == ("extractive",)
+
+
+def test_the_judged_questions_are_neither_written_queries_nor_the_style(tmp_path: Path) -> None:
+    judged = {"queries": str(tmp_path / "queries.jsonl"), "qrels": str(tmp_path / "qrels" / "test.tsv")}
+    content = with_setting("evaluate", judged)
+    same = str(tmp_path / "qrels" / ".." / "queries.jsonl")
+    content["queries"] = {"written": [same]}
+    assert f"queries.written: {same} holds the judged questions of evaluate.queries, which no" in complaint(content)
+    content["queries"] = {"prompt": {"like": same}}
+    assert f"queries.prompt.like: {same} holds the judged questions of evaluate.queries" in complaint(content)
+
+
+def test_written_queries_need_the_documents_that_they_are_about() -> None:
+    content = with_setting("queries.written", ["x.tsv"])
+    content["corpus"] = {"general": ["data/docs"]}
+    content["lists"] = {"domains": {}}
+    assert "queries.written: x.tsv holds queries about documents of corpus.target, which is not there" in complaint(
+        content
+    )
 
 
 def test_a_run_of_a_general_corpus_and_weights_of_a_weighted_hybrid_are_accepted() -> None:
