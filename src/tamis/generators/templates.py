@@ -174,13 +174,14 @@ def load_prompts(wishes: PromptSettings, mode: Mode) -> Prompts:
         SettingsError: too few or too many examples of style.
     """
     style = read_style(wishes.like) if wishes.like else ()
-    if wishes.template is None:
+    own = wishes.template
+    if own is None:
         return Prompts(load_templates(), wishes, mode, style)
-    template = _read(wishes.template)
+    template = _read(own)
     if "kinds" not in wishes.model_fields_set:  # of the usual mixture those that it has words for
         known = {kind: weight for kind, weight in wishes.kinds.items() if kind in template.kinds}
         wishes = wishes.model_copy(update={"kinds": known})
-    _check(template, wishes, wishes.template)
+    _check(template, wishes, own)
     return Prompts({_FALLBACK: template}, wishes, mode, style)
 
 
