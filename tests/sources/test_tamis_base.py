@@ -54,6 +54,12 @@ def test_it_is_built_once(monkeypatch):
     assert tamis_base() == folder
 
 
+def test_who_may_read_other_new_files_may_read_it(tmp_path):
+    (tmp_path / "file").touch()
+    modes = {file.stat().st_mode for file in tamis_base().iterdir()}
+    assert modes == {(tmp_path / "file").stat().st_mode}
+
+
 def test_it_is_the_body_with_the_shipped_layers(body):
     plain, built = load_file(body / "model.safetensors"), load_file(tamis_base() / "model.safetensors")
     layers = load_file(SHIPPED / "layers.safetensors")

@@ -24,6 +24,7 @@ class ItemStore:
         """
         self._advice = advice
         with writing(path, advice):
+            path.touch()  # sqlite's own new files are never for a group to write, whatever the umask says
             self._connection = sqlite3.connect(path, timeout=_PATIENCE)
             _keep_a_log(self._connection)
             # A killed process loses nothing by it, a power cut the last moments; waiting for the disk costs

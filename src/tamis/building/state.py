@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from tamis.artifacts import write_json, writing
+from tamis.file_modes import write_tensors
 
 
 class StateFile:
@@ -37,7 +37,7 @@ class StateFile:
         unfinished = self.path.with_suffix(".part")
         with writing(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            save_file({n: t.contiguous() for n, t in tensors.items()}, unfinished, {"facts": json.dumps(facts)})
+            write_tensors(unfinished, {n: t.contiguous() for n, t in tensors.items()}, {"facts": json.dumps(facts)})
             unfinished.rename(self.path)
 
     def failed(self, facts: Mapping[str, Any]) -> str:

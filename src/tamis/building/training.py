@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import load as load_tensors
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
@@ -38,6 +38,7 @@ from tamis.building.weighing import (
 )
 from tamis.building.weights import choose_weights
 from tamis.building.workshop import Workshop, texts_of
+from tamis.file_modes import write_tensors
 from tamis.models.checkpoint import Deployment
 from tamis.models.precision import product_rate
 from tamis.models.saving import save_student
@@ -137,7 +138,7 @@ def build_train(shop: Workshop, folder: Path) -> Facts:
     domains = _domains(lists)
     student = shop.untrained_student()
     start = student.trained()
-    save_file(dict(start), folder / "untrained.safetensors")
+    write_tensors(folder / "untrained.safetensors", start)
     if shop.shards and isinstance(student, SequenceStudent):
         student.shard(shop.device)
     curves: dict[str, Curve] = {}
@@ -149,7 +150,7 @@ def build_train(shop: Workshop, folder: Path) -> Facts:
         file = shop.folders["lists"] / "lists.parquet"
         batches = endless_batches(file, weight, recipe.train.lists_per_step, recipe.seed)
         tensors, curves[name] = _train_unit(shop, [*identity, name], student, parent, batches, held_out, texts, steps)
-        save_file(dict(tensors), folder / f"{name}.safetensors")
+        write_tensors(folder / f"{name}.safetensors", tensors)
         return tensors
 
     judging = _judging_lists(recipe, lists, shop.queries)
@@ -297,7 +298,7 @@ def build_merge(shop: Workshop, folder: Path) -> Facts:
         "weight_curves": weights.curves,
     }
     write_json(folder / "path.json", facts)
-    save_file(dict(model), folder / "merged.safetensors")
+    write_tensors(folder / "merged.safetensors", model)
     lineage = {
         "recipe": recipe.name,
         "seed": recipe.seed,

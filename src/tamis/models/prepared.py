@@ -7,9 +7,9 @@ from typing import Literal
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
+from tamis.file_modes import write_tensors
 from tamis.models.student import Student
 
 Advance = Callable[[int], None]
@@ -78,7 +78,7 @@ class Prepared:
             ends = torch.tensor([len(values) for values in found]).cumsum(0)
             unfinished = file.with_suffix(".part")
             file.parent.mkdir(parents=True, exist_ok=True)
-            save_file({"values": torch.cat(found).cpu(), "ends": ends}, unfinished)
+            write_tensors(unfinished, {"values": torch.cat(found).cpu(), "ends": ends})
             unfinished.rename(file)
         elif progress:
             progress(len(texts))

