@@ -165,8 +165,8 @@ def test_a_language_in_no_domain(recipe: Content, tmp_path: Path) -> None:
     recipe["lists"]["domains"] = {"english": ["en"]}
     said = refused(recipe, tmp_path)
     assert said == (
-        "lists.domains: no domain for language 'de' (document 'de/0'); add it to one of english, or name the languages "
-        "that may occur in corpus.languages"
+        "lists.domains: no domain for language 'de' (document 'de/0'); add it to one of english ('*': all other "
+        "ones), or name the languages that may occur in corpus.languages"
     )
     assert manifests(tmp_path / "run").keys() == {"corpus"}  # before anything that takes long or costs money
     recipe["lists"]["domains"] = {"all": ["en", "de"]}

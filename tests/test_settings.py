@@ -44,6 +44,24 @@ def test_everything_but_paths_and_domains_has_a_default() -> None:
     assert recipe.evaluate is None
 
 
+@pytest.mark.parametrize(
+    ("domains", "expected"),
+    [
+        (
+            {"germanic": ["de", "en"], "east-asian": ["ja"]},
+            ["germanic", "germanic", "east-asian", "general", "general"],
+        ),
+        ({"germanic": ["de", "en"], "others": "*"}, ["germanic", "germanic", "others", "others", "others"]),
+        ({"others": "*", "germanic": ["de", "en"]}, ["germanic", "germanic", "others", "others", "others"]),
+        ({"others": ["ja", "*"], "german": ["de"]}, ["german", "others", "others", "others", "others"]),
+        ({"all": ["*"]}, ["all"] * 5),
+    ],
+)
+def test_a_star_is_every_language_that_no_other_domain_names(domains: object, expected: list[str]) -> None:
+    lists = recipe_from(with_setting("lists.domains", domains), "r.yaml").lists
+    assert [lists.domain_for(language) for language in ("de", "en", "ja", "ko", "")] == expected
+
+
 def test_a_recipe_cannot_be_changed_afterwards() -> None:
     recipe = recipe_from(SMALLEST, "r.yaml")
     with pytest.raises(ValueError, match="frozen"):
@@ -94,6 +112,9 @@ def test_the_recipes_that_come_along_are_understood() -> None:
         ("lists.domains", {"a/b": ["de"]}, "lists.domains: a domain cannot be called 'a/b'; use letters"),
         ("lists.domains", {"a\n": ["de"]}, "lists.domains: a domain cannot be called 'a\\n'; use letters"),
         ("lists.domains", {"a": ["de"], "b": ["de"]}, "lists.domains: language 'de' stands 2 times; give it to one"),
+        ("lists.domains", {"a": "*", "b": ["de", "*"]}, "lists.domains: '*', all other languages, stands 2 times; give"),
+        ("lists.domains", {"a": "de"}, "lists.domains.a: Input should be a valid tuple, got 'de'"),
+        ("lists.domains", "*", "lists.domains: Input should be a valid dictionary, got '*'"),
         ("lists.domains", {"nordic": [False]}, "lists.domains.nordic.0: Input should be a valid string, got False"),
         ("train.loss", "gap-hinge", "train.loss gap-hinge compares with scores in [-1, 1]: set lists.rescale to min"),
         ("candidates.fusion", "sum", "candidates.fusion: Input should be 'rrf' or 'weighted', got 'sum'"),

@@ -198,6 +198,14 @@ def test_a_language_of_the_corpus_without_a_domain_is_refused_by_name():
         draw({"q": query}, [scored])
 
 
+@given(seed=SEEDS)
+@settings(max_examples=10)
+def test_a_domain_of_all_other_languages_has_the_lists_that_one_of_their_names_has(seed):
+    queries, scored = synthetic(seed)
+    chosen = ListsSettings(**SETTINGS.model_dump() | {"domains": {"east": "*", "west": ("en", "de")}})
+    assert draw(queries, scored, chosen) == draw(queries, scored)
+
+
 def test_general_documents_in_a_language_that_no_specialist_speaks_serve_the_general_step():
     query = Query("q", "text", "ko", "general", "d0", "given")
     (found,) = draw({"q": query}, [ScoredCandidates("q", ("d0", "d1"), (1.0, 0.5), (1.0, 0.5))])

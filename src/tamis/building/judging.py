@@ -25,7 +25,7 @@ from tamis.formats.trec import by_rank, read_run, write_run
 from tamis.progress import track
 from tamis.records import Candidates, Query, TrainingList
 from tamis.retrievers.shelf import FIRST_STAGES
-from tamis.settings import Recipe
+from tamis.settings import GENERAL, Recipe
 from tamis.stages.candidates import rank_candidates, search_shelves
 from tamis.stages.evaluate import (
     ADAPTATION,
@@ -42,7 +42,6 @@ from tamis.stages.evaluate import (
     student_runs,
     systems_of,
 )
-from tamis.stages.lists import GENERAL
 from tamis.stages.report.page import ReportData, write_report
 
 Facts = dict[str, Any]
@@ -165,15 +164,15 @@ def _student_logits(shop: Workshop, pools: Sequence[Pool], depth: int) -> dict[s
     """Logits of every pair by the untrained student, by each language's own specialist, and by the merged student."""
     student = shop.untrained_student()
     train = shop.folders["train"]
-    domain_of = shop.recipe.lists.domain_of
+    domain_for = shop.recipe.lists.domain_for
 
     def logits_of(path: Path, some: Sequence[Pool], label: str) -> dict[tuple[str, str], float]:
         student.load_trained(load_file(path))
         return score_pairs(shop, student, pairs_to_score(some, depth, tuple(shop.given_runs)), label)
 
     specialists: dict[tuple[str, str], float] = {}
-    for domain in sorted({domain_of.get(pool.question.language, GENERAL) for pool in pools}):
-        own = [pool for pool in pools if domain_of.get(pool.question.language, GENERAL) == domain]
+    for domain in sorted({domain_for(pool.question.language) for pool in pools}):
+        own = [pool for pool in pools if domain_for(pool.question.language) == domain]
         path = train / f"{domain}.safetensors"
         # A domain without a single training list has no specialist of its own.
         name = domain if path.exists() else GENERAL
@@ -189,7 +188,7 @@ def _domains(questions: Sequence[Question], recipe: Recipe) -> dict[str, list[st
     """The languages of the questions by the domain whose specialist speaks them."""
     found: dict[str, list[str]] = {}
     for language in sorted({q.language for q in questions}):
-        found.setdefault(recipe.lists.domain_of.get(language, GENERAL), []).append(language)
+        found.setdefault(recipe.lists.domain_for(language), []).append(language)
     return dict(sorted(found.items()))
 
 

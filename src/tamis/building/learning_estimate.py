@@ -13,8 +13,8 @@ from tamis.building.weighing import WEIGHING, rerank_depth
 from tamis.building.work import Work
 from tamis.building.workshop import Workshop, texts_of
 from tamis.models.student import Student, score_prepared
+from tamis.settings import GENERAL
 from tamis.stages.evaluate import RERANKED
-from tamis.stages.lists import GENERAL
 from tamis.stages.merge import judgements
 
 _BACKWARD: Final = 3  # a step of learning takes three times as long as scoring its pairs
@@ -125,7 +125,7 @@ def _lists(shop: Workshop, asked: Asked) -> Counter[tuple[str, str]]:
     settings = shop.recipe.lists
     expected: Counter[tuple[str, str]] = Counter()
     for (_, language), count in asked.counts.items():
-        domain = settings.domain_of.get(language, GENERAL)
+        domain = settings.domain_for(language)
         held_out = round(count * settings.held_out)
         expected[domain, "held-out"] += held_out
         expected[domain, "train"] += count - held_out

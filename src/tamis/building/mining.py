@@ -38,10 +38,10 @@ from tamis.formats.queries import given_query_files, query_log_files, read_given
 from tamis.progress import Advance, track
 from tamis.records import Candidates, Document, Dropped, Query, ScoredCandidates, TrainingList
 from tamis.retrievers.given_run import read_run
-from tamis.settings import GeneralCorpus, Recipe
+from tamis.settings import GENERAL, GeneralCorpus, Recipe
 from tamis.stages.candidates import find_candidates
 from tamis.stages.corpus import clean, identify_languages, language_identifier
-from tamis.stages.lists import GENERAL, by_hash, draw_lists, scores_of_many, split_by_document
+from tamis.stages.lists import by_hash, draw_lists, scores_of_many, split_by_document
 from tamis.stages.queries import filter_queries, given_id, given_queries, logged_id, logged_queries
 from tamis.stages.scores import score_candidates
 
@@ -315,13 +315,13 @@ def check_languages(shop: Workshop) -> None:
         SettingsError: One does not; it is named, and a document in it.
     """
     lists = shop.recipe.lists
-    known = lists.domain_of
     documents = stream_columns(shop.folders["corpus"] / "corpus.parquet", "doc_id", "language", "origin")
     for doc_id, language, origin in documents:
-        if origin == "target" and language not in known:
+        if origin == "target" and lists.domain_for(language) == GENERAL:
             raise SettingsError(
                 f"lists.domains: no domain for language {language!r} (document {doc_id!r}); add it to one of "
-                f"{', '.join(lists.domains)}, or name the languages that may occur in corpus.languages"
+                f"{', '.join(lists.domains)} ('*': all other ones), or name the languages that may occur in "
+                "corpus.languages"
             )
 
 

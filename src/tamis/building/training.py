@@ -47,8 +47,8 @@ from tamis.models.student import Student
 from tamis.models.warm import WarmCrossEncoder
 from tamis.progress import track
 from tamis.records import GIVEN, Query, TrainingList
-from tamis.settings import Recipe, TrainSettings
-from tamis.stages.lists import GENERAL, by_hash
+from tamis.settings import GENERAL, Recipe, TrainSettings
+from tamis.stages.lists import by_hash
 from tamis.stages.merge import Curve as MergeCurve
 from tamis.stages.merge import Judge, judgements, merge_specialists
 from tamis.stages.train import Curve, Machine, Texts, mean_agreement, train_student

@@ -9,7 +9,13 @@ from pydantic import Field, field_validator, model_validator
 
 from tamis.settings.section import NAME, Section
 
-RESERVED = ("general", "untrained", "start", "merged")
+GENERAL = "general"
+"""Domain of lists in languages that no specialist speaks; they serve the general step only."""
+
+OTHERS = "*"
+"""Stands for all languages that no other domain names."""
+
+RESERVED = (GENERAL, "untrained", "start", "merged")
 """Students beside the specialists: no specialist may have such a name."""
 
 
@@ -34,7 +40,9 @@ class ListsSettings(Section):
         default=0.15, gt=0, lt=1, description="share of seed documents whose queries are never trained on"
     )
     domains: dict[str, tuple[str, ...]] = Field(
-        default_factory=dict, description="specialist name: its languages; at least one where there is a target"
+        default_factory=dict,
+        description="specialist name: its languages, or '*' for all that no other one names; at least one where there "
+        "is a target",
     )
 
     @model_validator(mode="after")
@@ -42,6 +50,13 @@ class ListsSettings(Section):
         if self.rescale_over == "all" and self.rescale == "none":
             raise ValueError("rescale_over all says over what to rescale, and rescale is none: set it, or leave it out")
         return self
+
+    @field_validator("domains", mode="before")
+    @classmethod
+    def _a_star_needs_no_list(cls, domains: object) -> object:
+        if not isinstance(domains, dict):
+            return domains
+        return {name: (OTHERS,) if languages == OTHERS else languages for name, languages in domains.items()}
 
     @field_validator("domains")
     @classmethod
@@ -55,13 +70,19 @@ class ListsSettings(Section):
         counts = Counter(language for languages in domains.values() for language in languages)
         for language, count in counts.items():
             if count > 1:
-                raise ValueError(f"language {language!r} stands {count} times; give it to one domain")
+                called = "'*', all other languages," if language == OTHERS else f"language {language!r}"
+                raise ValueError(f"{called} stands {count} times; give it to one domain")
         return domains
 
-    @property
-    def domain_of(self) -> dict[str, str]:
-        """The specialist that speaks each language."""
-        return {language: name for name, languages in self.domains.items() for language in languages}
+    def domain_for(self, language: str) -> str:
+        """The specialist that speaks a language, `general` where none does."""
+        found = GENERAL
+        for name, languages in self.domains.items():
+            if language in languages:
+                return name
+            if OTHERS in languages:
+                found = name
+        return found
 
 
 class StudentSettings(Section):

@@ -11,10 +11,7 @@ from tamis.errors import SettingsError
 from tamis.formulas.ranking import tie_key, z_scores
 from tamis.formulas.sampling import assign_bins, bin_edges, rescale, stratified_draw
 from tamis.records import Dropped, Query, ScoredCandidates, TrainingList
-from tamis.settings import ListsSettings
-
-GENERAL = "general"
-"""Domain of lists in languages that no specialist speaks; they serve the general step only."""
+from tamis.settings import GENERAL, ListsSettings
 
 SPREAD_OVER = 10_000
 """Queries whose scores say how scores are spread over all."""
@@ -67,19 +64,18 @@ def draw_lists(
         over: The scores over whose spread labels are rescaled, see `scores_of_many`; none: those of each query.
         alike: Which documents say the same.
     """
-    domain_of = settings.domain_of
     for found in scored:
         query = queries[found.query_id]
         reason = _refuse(found, query, settings.round_trip)
         if reason:
             yield Dropped(query.query_id, reason, query.language, query.text)
             continue
-        domain = domain_of.get(query.language, GENERAL)
+        domain = settings.domain_for(query.language)
         # People ask in languages that no document has, too; those of the documents were checked before.
         if domain == GENERAL and query.origin == "target" and query.document_id:
             raise SettingsError(
                 f"lists.domains: no domain for language {query.language!r} of the corpus; add it to one of "
-                f"{', '.join(settings.domains)}"
+                f"{', '.join(settings.domains)} ('*': all other ones)"
             )
         own = _without_repeats(found, query.document_id, alike) if query.document_id else found
         if len(own.doc_ids) < 2:
