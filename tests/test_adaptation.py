@@ -1,18 +1,22 @@
 """Adapting a model that is there: to a corpus, merged into it, judged by the domains of its past."""
 
 import json
+from pathlib import Path
 
 import pytest
+import typer
 
-from tamis import adaptation
-from tamis.adaptation import adapt
+from tamis.adaptation import adapting_recipe, outcome_of, recipe_content
 from tamis.artifacts import read_json
-from tamis.errors import InputError, RunError, SettingsError
+from tamis.cli import app
+from tamis.errors import SettingsError
 from tamis.models.reranker import Reranker
 from tamis.pipeline import run_recipe
 from tamis.settings import recipe_from
-from tests.commands import tamis
+from tests.commands import Outcome, manifests, tamis
 from tests.conftest import tiny_recipe, write_beir
+
+COMMANDS = typer.main.get_group(app).commands
 
 
 @pytest.fixture(scope="module")
@@ -25,47 +29,112 @@ def base(tmp_path_factory, tiny_encoder):
     return folder
 
 
-@pytest.fixture
-def small_recipe(monkeypatch):
-    """Few steps, short lists, few that judge: what is accounted for depends on none of it."""
-
-    def small(content, name):
-        sizes = {
-            "lists": {"documents": 4},
-            "train": {"specialist_steps": 12, "checkpoints": 2},
-            "merge": {"held_out": 10},
-        }
-        return recipe_from(content | {part: content[part] | some for part, some in sizes.items()}, name)
-
-    monkeypatch.setattr(adaptation, "recipe_from", small)
+SMALL = ("lists.documents=4", "train.specialist_steps=12", "train.checkpoints=2", "merge.held_out=10")
+"""Few steps, short lists, few that judge: what is accounted for depends on none of it."""
 
 
-@pytest.mark.usefixtures("small_recipe")
-def test_a_model_is_adapted_and_every_domain_is_accounted_for(base, tmp_path, tiny_encoder):
-    told = []
-    found = adapt(
-        str(base / "model"), base / "new", tmp_path / "run", [base / "run"], None, lambda stage, *_: told.append(stage)
+def options(*changes: object) -> list[str]:
+    return [word for change in changes for word in ("--set", str(change))]
+
+
+@pytest.fixture(scope="module")
+def adapted(base) -> Outcome:
+    judged = (f"evaluate.queries={base / 'new' / 'queries.jsonl'}", f"evaluate.qrels={base / 'new' / 'qrels/test.tsv'}")
+    copies = ("--model", base / "copies" / "model", "--report", base / "copies" / "page.html")
+    changes = options(*SMALL, *judged, "evaluate.rounds=500", "name=mine")
+    outcome = tamis(
+        "adapt", base / "model", base / "new", "--out", base / "adapted", "--keep", base / "run", *changes, *copies
     )
-    assert told[-1] == "merge"
+    assert outcome.status == 0, outcome.err
+    return outcome
+
+
+def test_a_model_is_adapted_and_every_domain_is_accounted_for(base, adapted, tiny_encoder):
+    model = base / "copies" / "model"
+    path = read_json(model.resolve().parent / "path.json")
+    found = outcome_of({"merge": model.resolve().parent})
     assert set(found.agreement) == {"corpus", "run/english", "run/german"}
-    path = read_json(found.model.parent / "path.json")
-    bounds = path["agreement"]["untrained"]
-    for domain, (before, _, after) in found.agreement.items():
-        assert before == bounds[domain]
+    for domain, (before, specialist, after) in found.agreement.items():
+        assert (before, specialist) == tuple(path["agreement"][name][domain] for name in ("untrained", "corpus"))
         if "start" in found.order or len(found.order) > 1:
             assert after >= before - 0.005 - 1e-9
     assert sum(after for *_, after in found.agreement.values()) >= sum(b for b, *_ in found.agreement.values()) - 1e-9
-    facts = json.loads((found.model / "tamis.json").read_text())
+    facts = json.loads((model / "tamis.json").read_text())
     assert facts["lineage"]["encoder"] == str(tiny_encoder)
     assert f"2 {(base / 'model').name}" in facts["lineage"]["teacher"]
-    assert len(Reranker(found.model).rank("install a package", ["the sky is blue", "install a package"])) == 2
+    assert len(Reranker(model).rank("install a package", ["the sky is blue", "install a package"])) == 2
 
 
-@pytest.mark.slow
-def test_the_command_prints_what_was_gained_and_lost(base, tmp_path):
-    outcome = tamis("adapt", base / "model", base / "new", "--out", tmp_path / "run", "--keep", base / "run")
+def test_the_command_prints_what_was_gained_and_lost_and_where_model_and_report_lie(base, adapted):
+    assert all(word in adapted.out for word in ("as it came", "specialist", "run/english", "corpus"))
+    assert adapted.out.splitlines()[-2:] == [
+        f"report: {base / 'copies' / 'page.html'}",
+        f"model:  {base / 'copies' / 'model'}",
+    ]
+    assert "<h1>mine</h1>" in (base / "copies" / "page.html").read_text()
+
+
+def test_all_languages_of_a_corpus_are_one_domain(base, adapted):
+    found = manifests(base / "adapted")
+    assert {name.split(", ")[0] for name in found["lists"]["lists"]} == {"corpus"}
+    assert found["corpus"]["languages"].keys() == {"de", "en"}
+    results = read_json(next((base / "adapted" / "evaluate").glob("*/results.json")))
+    assert results["domains"] == {"corpus": ["de", "en"]}
+
+
+def test_the_same_command_goes_on_where_it_was_and_needs_no_judged_questions(base, adapted):
+    again = tamis(
+        "adapt",
+        base / "model",
+        base / "new",
+        "--out",
+        base / "adapted",
+        "--keep",
+        base / "run",
+        *options(*SMALL, "name=mine"),
+    )
+    assert again.status == 0, again.err
+    stages = [line.split() for line in again.err.splitlines() if line.startswith("[")]
+    assert [words[1] for words in stages if words[2] != "reused"] == ["report"]
+    assert "not evaluated" in Path(again.out.splitlines()[-2].removeprefix("report: ")).read_text()
+
+
+def test_an_estimate_learns_nothing(base, tmp_path):
+    outcome = tamis("adapt", base / "model", base / "new", "--out", tmp_path / "run", "--estimate", *options(*SMALL))
     assert outcome.status == 0, outcome.err
-    assert all(word in outcome.out for word in ("as it came", "specialist", "run/english", "corpus", "model:"))
+    assert "steps to learn" in outcome.out
+    assert manifests(tmp_path / "run").keys() == {"corpus"}
+
+
+def test_a_setting_that_is_none_is_named(base, tmp_path):
+    outcome = tamis("adapt", base / "model", base / "new", "--out", tmp_path / "run", "--set", "train.los=ranknet")
+    assert outcome.status == 2
+    assert outcome.complaint.endswith("unknown key 'train.los'; did you mean 'loss'?")
+    assert outcome.complaint.startswith("the recipe of `tamis adapt ")
+
+
+def test_both_commands_have_the_same_options():
+    run, adapt = (
+        {name: option for option in COMMANDS[command].params for name in option.opts} for command in ("run", "adapt")
+    )
+    shared = {"--set", "--report", "--model", "--yes", "-y", "--estimate", "--engine"}
+    assert shared | {"--out"} == (run.keys() & adapt.keys())
+    assert all(run[name].help == adapt[name].help for name in shared)
+
+
+def test_queries_that_were_written_elsewhere_are_the_recipes(base):
+    def content(*queries):
+        return recipe_content(str(base / "model"), base / "new", [], None, queries)
+
+    assert content(Path("a.jsonl"), Path("b.txt"))["queries"] == {"written": ["a.jsonl", "b.txt"]}
+    assert "queries" not in content()
+
+
+def test_of_several_specialists_the_best_is_told(base, tmp_path):
+    found = {"untrained": 0.5, "general": 0.5, "one": 0.6, "two": 0.7, "merged": 0.65, "start": 0.9}
+    path = {"domains": ["one"], "agreement": {name: {"one": value} for name, value in found.items()}, "order": ["two"]}
+    (tmp_path / "path.json").write_text(json.dumps(path))
+    assert outcome_of({"merge": tmp_path}).agreement == {"one": (0.5, 0.7, 0.65)}
 
 
 def test_a_model_that_names_no_encoder_needs_one(base, tmp_path):
@@ -78,21 +147,17 @@ def test_a_model_that_names_no_encoder_needs_one(base, tmp_path):
     (copy / "tamis.json").unlink()
     (copy / "tamis.json").write_text(json.dumps(facts))
     with pytest.raises(SettingsError, match=r"no bi-encoder to retrieve and teach with .*--encoder"):
-        adapt(str(copy), base / "new", tmp_path / "run", [], None, lambda *_: None)
+        adapting_recipe(str(copy), base / "new")
 
 
 def test_a_folder_without_a_training_is_no_past(base, tmp_path):
-    with pytest.raises(RunError, match=r"no finished stage train in it"):
-        adapt(str(base / "model"), base / "new", tmp_path / "run", [tmp_path], None, lambda *_: None)
+    outcome = tamis("adapt", base / "model", base / "new", "--out", tmp_path / "run", "--keep", tmp_path)
+    assert outcome.status == 2
+    assert "no finished stage train in it" in outcome.complaint
 
 
-def test_a_corpus_may_have_any_name(base, tmp_path, tiny_encoder):
-    with pytest.raises(InputError, match=r"my manuals \(new\)\.jsonl: not found; the recipe"):
-        adapt(
-            str(base / "model"),
-            tmp_path / "my manuals (new).jsonl",
-            tmp_path / "run",
-            [],
-            tiny_encoder,
-            lambda *_: None,
-        )
+def test_a_corpus_may_have_any_name(base, tmp_path):
+    corpus = tmp_path / "my manuals (new).jsonl"
+    outcome = tamis("adapt", base / "model", corpus, "--out", tmp_path / "run")
+    assert outcome.status == 2
+    assert outcome.complaint.startswith(f"{corpus}: not found; the recipe")

@@ -112,7 +112,7 @@ def test_the_recipes_that_come_along_are_understood() -> None:
         ("lists.domains", {"a/b": ["de"]}, "lists.domains: a domain cannot be called 'a/b'; use letters"),
         ("lists.domains", {"a\n": ["de"]}, "lists.domains: a domain cannot be called 'a\\n'; use letters"),
         ("lists.domains", {"a": ["de"], "b": ["de"]}, "lists.domains: language 'de' stands 2 times; give it to one"),
-        ("lists.domains", {"a": "*", "b": ["de", "*"]}, "lists.domains: '*', all other languages, stands 2 times; give"),
+        ("lists.domains", {"a": "*", "b": ["de", "*"]}, "lists.domains: '*', all other languages, stands 2 times;"),
         ("lists.domains", {"a": "de"}, "lists.domains.a: Input should be a valid tuple, got 'de'"),
         ("lists.domains", "*", "lists.domains: Input should be a valid dictionary, got '*'"),
         ("lists.domains", {"nordic": [False]}, "lists.domains.nordic.0: Input should be a valid string, got False"),

@@ -1,18 +1,16 @@
 """Adapt an existing model to one more corpus: one specialist, merged into it, and what the old domains lost."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from tamis.artifacts import read_json, read_records
-from tamis.errors import InputError, SettingsError
-from tamis.formats.fields import UNKNOWN_LANGUAGE
+from tamis.artifacts import read_json
+from tamis.errors import SettingsError
 from tamis.models.checkpoint import find_checkpoint, read_facts
 from tamis.models.serializer import Apart
-from tamis.pipeline import Announce, Consider, run_recipe
-from tamis.records import Document
-from tamis.settings import Recipe, recipe_from
+from tamis.settings import RESERVED, Recipe, recipe_from
 
 DOMAIN = "corpus"
 """Name of the new domain."""
@@ -23,78 +21,85 @@ DEPTH = 30
 
 @dataclass(frozen=True)
 class Adapted:
-    """An adapted model and what it cost its old domains.
+    """What an adaptation cost the old domains of its model.
 
     Attributes:
-        model: Folder of the model.
         agreement: nDCG@10 against the teacher's grades on held-out queries, by domain; of each the model as it came,
-            the specialist, and the result.
+            the specialist (of several the best), and the result.
         order: What is in the result; `start` is the model as it came.
     """
 
-    model: Path
     agreement: dict[str, tuple[float, float, float]]
     order: list[str]
 
 
-def adapt(
+def adapting_recipe(
     model: str,
     corpus: Path,
-    out: Path,
-    keep: Sequence[Path],
-    encoder: Path | None,
-    announce: Announce,
-    consider: Consider | None = None,
-) -> Adapted:
-    """Train one specialist from a model on a corpus, merge it into the model unless a domain loses by it.
+    keep: Sequence[Path] = (),
+    encoder: Path | None = None,
+    queries: Sequence[Path] = (),
+    changes: Sequence[str] = (),
+) -> Recipe:
+    """A recipe that trains one specialist from a model on a corpus and merges it into the model, unless a domain loses.
 
     Args:
         model: Folder of a reranker, or `tamis-base`.
         corpus: As `corpus.target` of a recipe.
-        out: Run folder.
         keep: Folders of earlier runs whose domains the result is judged by too; without any, only the new one.
         encoder: The bi-encoder that retrieves and teaches; None for the one that the model's lineage names.
-        announce: As for `run_recipe`.
-        consider: As for `run_recipe`.
+        queries: As `queries.written` of a recipe.
+        changes: As for `read_recipe`.
 
     Raises:
-        SettingsError: no encoder is known.
-        TamisError: see `run_recipe`.
+        SettingsError: no encoder is known, or a change is not understood.
+        ModelError: the model is none.
     """
+    content = recipe_content(model, corpus, keep, encoder, queries)
+    return recipe_from(content, f"the recipe of `tamis adapt {model} {corpus}`", changes)
+
+
+def recipe_content(
+    model: str, corpus: Path, keep: Sequence[Path], encoder: Path | None, queries: Sequence[Path]
+) -> dict[str, Any]:
+    """What `adapting_recipe` is made of, as its YAML would be read."""
     facts = read_facts(find_checkpoint(model))
-    encoder = encoder or _known_encoder(model, facts.deployment.lineage.get("encoder"))
     prefixes = facts.serializer if isinstance(facts.serializer, Apart) else Apart("query: ", "passage: ")
     dense = {
-        "path": str(encoder),
+        "path": str(encoder or _known_encoder(model, facts.deployment.lineage.get("encoder"))),
         "query_prefix": prefixes.query_prefix,
         "document_prefix": prefixes.document_prefix,
     }
+    content: dict[str, Any] = {
+        "name": "adapt-" + re.sub(r"[^A-Za-z0-9._-]+", "-", corpus.stem),  # a corpus may have any name
+        "corpus": {"target": str(corpus)},
+        "candidates": {"dense": dense, "depth": DEPTH},
+        # What a student is taught by less than itself makes it worse (docs/log.md).
+        "scores": {"teachers": [{"kind": "reranker", "path": model, "weight": 2}]},
+        "lists": {"domains": {DOMAIN: "*"}},
+        "student": {"start": model, "head": "own"},
+        "train": {"general_steps": 0},
+        "merge": {"on": "weights", "keep": [str(run) for run in keep]},
+    }
+    if queries:
+        content["queries"] = {"written": [str(file) for file in queries]}
+    return content
 
-    def recipe(languages: Sequence[str]) -> Recipe:
-        content = {
-            "name": "adapt-" + re.sub(r"[^A-Za-z0-9._-]+", "-", corpus.stem),  # a corpus may have any name
-            "corpus": {"target": str(corpus)},
-            "candidates": {"dense": dense, "depth": DEPTH},
-            # What a student is taught by less than itself makes it worse (docs/log.md).
-            "scores": {"teachers": [{"kind": "reranker", "path": model, "weight": 2}]},
-            "lists": {"domains": {DOMAIN: list(languages)}},
-            "student": {"start": model, "head": "own"},
-            "train": {"general_steps": 0},
-            "merge": {"on": "weights", "keep": [str(run) for run in keep]},
-        }
-        return recipe_from(content, f"the recipe of `tamis adapt {model} {corpus}`")
 
-    folders = run_recipe(recipe([UNKNOWN_LANGUAGE]), out, "corpus")
-    languages = {d.language for d in read_records(folders["corpus"] / "corpus.parquet", Document)}
-    if not languages:
-        raise InputError(f"{corpus}: no usable document")
-    folders = run_recipe(recipe(sorted(languages)), out, "merge", announce, consider)
+def outcome_of(folders: Mapping[str, Path]) -> Adapted:
+    """What an adaptation gained and lost.
+
+    Args:
+        folders: Of the stages of its run, the merge among them.
+    """
     path = read_json(folders["merge"] / "path.json")
+    found = path["agreement"]
+    specialists = found.keys() - set(RESERVED)
     agreement = {
-        domain: tuple(path["agreement"][name][domain] for name in ("untrained", DOMAIN, "merged"))
+        domain: (found["untrained"][domain], max(found[one][domain] for one in specialists), found["merged"][domain])
         for domain in path["domains"]
     }
-    return Adapted(folders["merge"] / "model", agreement, path["order"])
+    return Adapted(agreement, path["order"])
 
 
 def _known_encoder(model: str, named: object) -> Path:

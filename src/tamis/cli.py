@@ -1,6 +1,7 @@
 """The command line: read settings, call the library, print. Heavy imports sit inside the commands."""
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +12,7 @@ from tamis.errors import TamisError
 if TYPE_CHECKING:
     from tamis.building.work import Estimate
     from tamis.pipeline import Consider
+    from tamis.settings import Recipe
 
 app = typer.Typer(
     name="tamis",
@@ -25,6 +27,18 @@ INTERRUPTED = 130
 
 RecipePath = Annotated[Path, typer.Argument(help="YAML recipe, see recipes/demo.yaml")]
 OutPath = Annotated[Path | None, typer.Option("--out", help="Run folder; default runs/NAME")]
+Changes = Annotated[
+    list[str] | None, typer.Option("--set", help="Replace a setting: --set seed=3 --set train.loss=gap-hinge")
+]
+ReportCopy = Annotated[Path | None, typer.Option("--report", help="Also copy the HTML report to this file")]
+ModelLink = Annotated[Path | None, typer.Option("--model", help="Also link the merged model's folder to this path")]
+EstimateOnly = Annotated[
+    bool, typer.Option("--estimate", help="Read the corpus, say what is left to do and what it costs, and stop")
+]
+EngineName = Annotated[
+    str,
+    typer.Option("--engine", help="Where mining runs: local, or ray (RAY_ADDRESS, else a cluster on this machine)"),
+]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before what takes long or costs money")]
 
 DECLINED = 1
@@ -36,53 +50,58 @@ def run(
     recipe: RecipePath,
     out: OutPath = None,
     until: Annotated[str, typer.Option(help="Last stage to run")] = "report",
-    change: Annotated[
-        list[str] | None, typer.Option("--set", help="Replace a setting: --set seed=3 --set train.loss=gap-hinge")
-    ] = None,
+    change: Changes = None,
     results: Annotated[
         Path | None, typer.Option(help="Also write figures, seconds and memory to this JSON file")
     ] = None,
-    report: Annotated[Path | None, typer.Option(help="Also copy the HTML report to this file")] = None,
-    model: Annotated[Path | None, typer.Option(help="Also link the merged model's folder to this path")] = None,
+    report: ReportCopy = None,
+    link: ModelLink = None,
     yes: Yes = False,
-    estimate: Annotated[
-        bool, typer.Option("--estimate", help="Read the corpus, say what is left to do and what it costs, and stop")
-    ] = False,
-    engine: Annotated[
-        str, typer.Option(help="Where mining runs: local, or ray (RAY_ADDRESS, else a cluster on this machine)")
-    ] = "local",
+    estimate: EstimateOnly = False,
+    engine: EngineName = "local",
 ) -> None:
     """Run a recipe from documents to report; finished stages are reused."""
-    from tamis.artifacts import writing
-    from tamis.engines.ray import named_engine
     from tamis.errors import SettingsError
-    from tamis.pipeline import run_recipe
     from tamis.settings import read_recipe
-    from tamis.summary import Announcer, link_folder, print_results, write_results
+    from tamis.summary import write_results
 
-    _quiet_libraries()
     settings = read_recipe(recipe, change or ())
     if results and (settings.evaluate is None or until not in ("evaluate", "report")):
         raise SettingsError(f"--results {results}: nothing is measured without the stage evaluate and its section")
-    consider = _estimate_only if estimate else _asking(yes)
-    with named_engine(engine, settings.machine.threads, settings.machine.device) as where:
-        folders = run_recipe(settings, out or Path("runs") / settings.name, until, Announcer(), consider, where)
+    folders = _run_stages(settings, out or Path("runs") / settings.name, until, yes, estimate, engine)
     if results and "evaluate" in folders:
         write_results(folders, results)
+    _hand_over(folders, report, link)
+
+
+def _run_stages(settings: "Recipe", out: Path, until: str, yes: bool, estimate: bool, engine: str) -> dict[str, Path]:
+    """Run a recipe as its command says; the folder of each stage by name."""
+    from tamis.engines.ray import named_engine
+    from tamis.pipeline import run_recipe
+    from tamis.summary import Announcer
+
+    _quiet_libraries()
+    consider = _estimate_only if estimate else _asking(yes)
+    with named_engine(engine, settings.machine.threads, settings.machine.device) as where:
+        return run_recipe(settings, out, until, Announcer(), consider, where)
+
+
+def _hand_over(folders: Mapping[str, Path], report: Path | None, link: Path | None) -> None:
+    """Print the figures, and where report and model lie: copied and linked to where the user wants them."""
+    from tamis.summary import copy_file, link_folder, print_results
+
     if "evaluate" in folders:
         print_results(folders)
     if "report" in folders:
         page = folders["report"] / "report.html"
         if report:
-            with writing(report):
-                report.parent.mkdir(parents=True, exist_ok=True)
-                report.write_bytes(page.read_bytes())
+            copy_file(page, report)
         typer.echo(f"report: {report or page}")
     if "merge" in folders:
         merged = folders["merge"] / "model"
-        if model:
-            link_folder(merged, model)
-        typer.echo(f"model:  {model or merged}")
+        if link:
+            link_folder(merged, link)
+        typer.echo(f"model:  {link or merged}")
 
 
 def _asking(yes: bool) -> "Consider":
@@ -246,14 +265,24 @@ def adapt(
     encoder: Annotated[
         Path | None, typer.Option(help="Bi-encoder that retrieves and teaches; default: the one the model came from")
     ] = None,
+    queries: Annotated[
+        list[Path] | None, typer.Option(help="File of queries that were written elsewhere; may be repeated")
+    ] = None,
+    change: Changes = None,
+    report: ReportCopy = None,
+    link: ModelLink = None,
     yes: Yes = False,
+    estimate: EstimateOnly = False,
+    engine: EngineName = "local",
 ) -> None:
     """Adapt a model to one more corpus and merge what it learnt into it, if no domain loses by it."""
-    from tamis.adaptation import adapt as adapt_model
-    from tamis.summary import Announcer, print_adapted
+    from tamis.adaptation import adapting_recipe, outcome_of
+    from tamis.summary import print_adapted
 
-    _quiet_libraries()
-    print_adapted(adapt_model(model, corpus, out, keep or (), encoder, Announcer(), _asking(yes)))
+    settings = adapting_recipe(model, corpus, keep or (), encoder, queries or (), change or ())
+    folders = _run_stages(settings, out, "report", yes, estimate, engine)
+    print_adapted(outcome_of(folders))
+    _hand_over(folders, report, link)
 
 
 @app.command()

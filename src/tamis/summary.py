@@ -181,6 +181,17 @@ def write_results(folders: Mapping[str, Path], path: Path) -> None:
         write_json(path, found)
 
 
+def copy_file(file: Path, copy: Path) -> None:
+    """Copy a file to a path, whose folder is made.
+
+    Raises:
+        RunError: the copy cannot be written.
+    """
+    with writing(copy):
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(file.read_bytes())
+
+
 def link_folder(folder: Path, link: Path) -> None:
     """Point a symbolic link to a folder; an older link is replaced, anything else is left alone.
 
@@ -402,7 +413,7 @@ def _writer(query: Query) -> str:
 
 
 def print_adapted(adapted: Adapted) -> None:
-    """Print what every domain gained or lost, and where the model lies."""
+    """Print what every domain gained or lost."""
     table = Table("domain", box=box.SIMPLE, title="agreement with the teacher on held-out queries, nDCG@10")
     for heading in ("as it came", "specialist", "result", "change"):
         table.add_column(heading, justify="right")
@@ -412,7 +423,6 @@ def print_adapted(adapted: Adapted) -> None:
     console.print(table)
     if adapted.order == ["untrained"] or adapted.order == ["start"]:
         console.print("nothing that was learnt is better: the result is the model as it came")
-    console.print(f"model:  {adapted.model}", soft_wrap=True)
 
 
 def print_weighed(found: Weighed) -> None:

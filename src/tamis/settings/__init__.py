@@ -2,7 +2,7 @@
 
 from tamis.settings.candidates import EncoderSettings, FusionWeights
 from tamis.settings.corpus import GeneralCorpus
-from tamis.settings.learning import GENERAL, ListsSettings, MergeSettings, StudentSettings, TrainSettings
+from tamis.settings.learning import GENERAL, RESERVED, ListsSettings, MergeSettings, StudentSettings, TrainSettings
 from tamis.settings.queries import EndpointSettings, PromptSettings, QueriesSettings, QueryKind, QueryLog, writer_name
 from tamis.settings.reading import read_recipe, recipe_from
 from tamis.settings.recipe import Recipe
@@ -20,6 +20,7 @@ from tamis.settings.servers import PLACE_AND_PRICE, RequestsSettings, ServerSett
 __all__ = [
     "GENERAL",
     "PLACE_AND_PRICE",
+    "RESERVED",
     "EncoderSettings",
     "EncoderTeacher",
     "EndpointSettings",
