@@ -47,9 +47,9 @@ class Outcome:
 
     @property
     def complaint(self) -> str:
-        """What it said when it failed: one line, after those of finished stages."""
+        """What it said when it failed: one line, after those of finished stages and their warnings."""
         *stages, last = self.err.splitlines()
-        assert all(line.startswith("[") for line in stages), self.err
+        assert all(line.startswith(("[", "warning: ")) for line in stages), self.err
         assert last.startswith("tamis: "), self.err
         return last.removeprefix("tamis: ")
 

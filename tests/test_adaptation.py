@@ -82,6 +82,16 @@ def test_all_languages_of_a_corpus_are_one_domain(base, adapted):
     assert results["domains"] == {"corpus": ["de", "en"]}
 
 
+def test_too_little_to_learn_from_is_warned_of_on_the_terminal_and_in_the_report(base, adapted):
+    found = manifests(base / "adapted")["lists"]
+    (told,) = [line for line in adapted.err.splitlines() if line.startswith("warning: ")]
+    assert told.startswith(
+        f"warning: domain corpus: {found['lists']['corpus, train']} lists to learn from; below some 200 "
+    )
+    assert found["warnings"] == [told.removeprefix("warning: ")]
+    assert "Domain corpus: " in (base / "copies" / "page.html").read_text()
+
+
 def test_the_same_command_goes_on_where_it_was_and_needs_no_judged_questions(base, adapted):
     again = tamis(
         "adapt",

@@ -10,7 +10,7 @@ from tamis.artifacts import read_json
 from tamis.errors import SettingsError
 from tamis.models.checkpoint import find_checkpoint, read_facts
 from tamis.models.serializer import Apart
-from tamis.settings import RESERVED, Recipe, recipe_from
+from tamis.settings import RESERVED, Recipe, apply_changes, recipe_from
 
 DOMAIN = "corpus"
 """Name of the new domain."""
@@ -56,7 +56,8 @@ def adapting_recipe(
         ModelError: the model is none.
     """
     content = recipe_content(model, corpus, keep, encoder, queries)
-    return recipe_from(content, f"the recipe of `tamis adapt {model} {corpus}`", changes)
+    apply_changes(content, changes)
+    return recipe_from(content, f"the recipe of `tamis adapt {model} {corpus}`")
 
 
 def recipe_content(

@@ -54,7 +54,7 @@ class Announcer:
         self._console = Console(stderr=True, highlight=False)
 
     def __call__(self, stage: str, folder: Path, reused: bool) -> None:
-        """Say what a stage kept and dropped, and how long it took."""
+        """Say what a stage kept and dropped, how long it took, and what it warns of."""
         manifest = read_json(folder / "manifest.json")
         counts = manifest["counts"]
         dropped = ", ".join(f"{count:,} {reason}" for reason, count in counts["dropped"].items())
@@ -62,6 +62,8 @@ class Announcer:
         place = f"[{NAMES.index(stage) + 1}/{len(NAMES)}]"
         kept = f"{counts['kept']:,} kept of {counts['in']:,}" + (f" (dropped: {dropped})" if dropped else "")
         self._console.print(f"{place} [bold]{stage:<10}[/] {took:>9}  {kept}", markup=True, soft_wrap=True)
+        for warning in manifest.get("warnings", ()):
+            self._console.print(f"[yellow]warning:[/] {escape(warning)}", markup=True, soft_wrap=True)
 
 
 def agreed(found: Estimate, yes: bool) -> bool:

@@ -7,9 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import zscore
 
+from tamis.building.mining import too_little_to_learn
 from tamis.errors import SettingsError
 from tamis.records import Dropped, Query, ScoredCandidates, TrainingList
-from tamis.settings import ListsSettings
+from tamis.settings import ListsSettings, recipe_from
 from tamis.stages.lists import Alike, draw_lists, scores_of_many
 
 DOMAINS = {"west": ("en", "de"), "east": ("ja",)}
@@ -204,6 +205,25 @@ def test_a_domain_of_all_other_languages_has_the_lists_that_one_of_their_names_h
     queries, scored = synthetic(seed)
     chosen = ListsSettings(**SETTINGS.model_dump() | {"domains": {"east": "*", "west": ("en", "de")}})
     assert draw(queries, scored, chosen) == draw(queries, scored)
+
+
+@pytest.mark.parametrize(("lists", "warned"), [(37, True), (99, True), (100, False)])
+def test_a_domain_with_few_lists_to_learn_from_is_warned_of(lists, warned):
+    content = {
+        "name": "x",
+        "corpus": {"target": "x"},
+        "candidates": {"dense": {"path": "x"}},
+        "lists": {"domains": DOMAINS},
+    }
+    counts = {("west", "train"): lists, ("west", "held-out"): 900, ("east", "train"): 900, ("general", "train"): 2}
+    said = [
+        f"domain west: {lists} lists to learn from; below some 200 what is learnt is chance: write more queries or "
+    ]
+    found = too_little_to_learn(recipe_from(content, "r.yaml"), counts)
+    assert [one.removesuffix("give more documents") for one in found] == (said if warned else [])
+    del content["lists"], content["corpus"]
+    alone = recipe_from({**content, "corpus": {"general": ["x"]}}, "r.yaml")
+    assert [one.split(":")[0] for one in too_little_to_learn(alone, counts)] == ["domain general"]
 
 
 def test_general_documents_in_a_language_that_no_specialist_speaks_serve_the_general_step():

@@ -615,6 +615,15 @@ def test_a_run_without_an_evaluation_still_has_a_report(tmp_path):
     ]
 
 
+@pytest.mark.parametrize("evaluated", [True, False])
+def test_what_a_stage_warned_of_stands_with_what_speaks_against_the_model(tmp_path, evaluated):
+    data = made_data() if evaluated else replace(made_data(), results={}, per_query={}, runs={})
+    first, *others = data.manifests
+    warned = {**first, "warnings": ["domain <a>: few", "domain b: few"]}
+    text = Page(written(replace(data, manifests=[warned, *others]), tmp_path)).text
+    assert text.index("Domain <a>: few.") < text.index("Domain b: few.") < text.index("What it cost")
+
+
 def test_a_run_with_nothing_at_all_still_has_a_page(tmp_path):
     nothing = ReportData("Nothing", {}, {}, {}, [], {}, {}, {}, [], {}, {}, {}, {}, {})
     assert Page(written(nothing, tmp_path)).headings == []

@@ -47,6 +47,9 @@ from tamis.stages.scores import score_candidates
 
 Facts = dict[str, Any]
 
+FEW = 100
+"""Training lists of a domain below which a run is told that they are few."""
+
 
 def corpus_settings(recipe: Recipe) -> object:
     """Settings and hashes of the files that are read: of the target its documents only, never its questions."""
@@ -287,13 +290,14 @@ def build_lists(shop: Workshop, folder: Path) -> Facts:
     lists = by_hash(_split_again(kept, shop.queries, settings.held_out))
     _check_splits(recipe, lists)
     facts = _write(folder, "lists", lists, TrainingList, dropped)
-    domains = Counter((one.domain, one.split) for one in lists)
-    return {
-        **facts,
-        "lists": {f"{domain}, {split}": count for (domain, split), count in sorted(domains.items())},
+    counts = Counter((one.domain, one.split) for one in lists)
+    facts |= {
+        "lists": {f"{domain}, {split}": count for (domain, split), count in sorted(counts.items())},
         "clusters": len(set(alike.cluster_of.values())),
         "generators": by_generator([one.query_id for one in lists], dropped),
     }
+    warnings = too_little_to_learn(recipe, counts)
+    return {**facts, "warnings": warnings} if warnings else facts
 
 
 def _split_again(
@@ -328,7 +332,7 @@ def check_languages(shop: Workshop) -> None:
 def _check_splits(recipe: Recipe, lists: Sequence[TrainingList]) -> None:
     """Every domain that has lists can learn from some and be judged by others; at least one has."""
     counts = Counter((one.domain, one.split) for one in lists)
-    domains = sorted({domain for domain, _ in counts} - {GENERAL}) if recipe.corpus.target else [GENERAL]
+    domains = _learning_domains(recipe, counts)
     if not domains:
         raise InputError(
             f"{recipe.corpus.target}: no query of its documents can be learnt from (two documents of a language are "
@@ -341,6 +345,22 @@ def _check_splits(recipe: Recipe, lists: Sequence[TrainingList]) -> None:
                 f"lists: domain {domain!r} has {train} lists to learn from and {held_out} held out, needs both; give "
                 f"more documents, change lists.held_out ({recipe.lists.held_out}), or join it with another domain"
             )
+
+
+def _learning_domains(recipe: Recipe, counts: Mapping[tuple[str, str], int]) -> list[str]:
+    """The domains that have students of their own, of lists counted by domain and split."""
+    return sorted({domain for domain, _ in counts} - {GENERAL}) if recipe.corpus.target else [GENERAL]
+
+
+def too_little_to_learn(recipe: Recipe, counts: Mapping[tuple[str, str], int]) -> list[str]:
+    """A warning for each domain with few lists to learn from, of lists counted by domain and split."""
+    train = {domain: counts.get((domain, "train"), 0) for domain in _learning_domains(recipe, counts)}
+    return [
+        f"domain {domain}: {count} lists to learn from; below some {2 * FEW} what is learnt is chance: write more "
+        "queries or give more documents"
+        for domain, count in train.items()
+        if count < FEW
+    ]
 
 
 def _write_stream(folder: Path, stage: str, records: Iterable[Record | Dropped], kind: type[Record]) -> Facts:

@@ -4,7 +4,7 @@ from tamis.settings.candidates import EncoderSettings, FusionWeights
 from tamis.settings.corpus import GeneralCorpus
 from tamis.settings.learning import GENERAL, RESERVED, ListsSettings, MergeSettings, StudentSettings, TrainSettings
 from tamis.settings.queries import EndpointSettings, PromptSettings, QueriesSettings, QueryKind, QueryLog, writer_name
-from tamis.settings.reading import read_recipe, recipe_from
+from tamis.settings.reading import apply_changes, read_recipe, recipe_from
 from tamis.settings.recipe import Recipe
 from tamis.settings.scores import (
     EncoderTeacher,
@@ -43,6 +43,7 @@ __all__ = [
     "StudentSettings",
     "Teacher",
     "TrainSettings",
+    "apply_changes",
     "read_recipe",
     "recipe_from",
     "writer_name",

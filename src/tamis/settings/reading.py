@@ -1,6 +1,5 @@
 """From YAML to a recipe; an unknown key is an error that names the nearest one."""
 
-import copy
 import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -34,7 +33,18 @@ def read_recipe(path: Path, changes: Sequence[str] = ()) -> Recipe:
     content = _parse(text, str(path))
     if not isinstance(content, dict):
         raise SettingsError(f"{path}: expected a recipe with sections, got {_shown(content)}")
-    return recipe_from(content, str(path), changes)
+    apply_changes(content, changes)
+    return recipe_from(content, str(path))
+
+
+def apply_changes(content: dict[str, Any], changes: Sequence[str]) -> None:
+    """Put changes into a recipe given as nested mappings; see `read_recipe`.
+
+    Raises:
+        SettingsError: a change is not understood.
+    """
+    for change in changes:
+        _apply(content, change)
 
 
 def _apply(content: dict[str, Any], change: str) -> None:
@@ -58,20 +68,12 @@ def _parse(text: str, where: str) -> Any:
         raise SettingsError(f"{where}: not YAML: {' '.join(str(error).split())}") from None
 
 
-def recipe_from(content: Mapping[str, Any], name: str, changes: Sequence[str] = ()) -> Recipe:
-    """Check a recipe given as nested mappings.
-
-    Args:
-        content: As YAML would be read.
-        name: Stands for it in messages.
-        changes: As for `read_recipe`; `content` itself stays as it is.
+def recipe_from(content: Mapping[str, Any], name: str) -> Recipe:
+    """Check a recipe given as nested mappings; `name` stands for it in messages.
 
     Raises:
         SettingsError: see `read_recipe`.
     """
-    content = copy.deepcopy(dict(content))
-    for change in changes:
-        _apply(content, change)
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:

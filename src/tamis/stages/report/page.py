@@ -1,6 +1,6 @@
 """The page: what stands in which section, and the one file that comes of it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -77,7 +77,7 @@ def _views(data: ReportData) -> dict[str, Any]:
     return {
         "verdict": verdict_of(changes[-1], adapted) if changes else None,
         "answer": [*sentence(changes), *adaptation_sentence(adapted)] if changes else [],
-        "reservations": reservations(data.results, changes[-1]) if changes else [],
+        "reservations": [*(reservations(data.results, changes[-1]) if changes else ()), *_warnings(data.manifests)],
         "changes": changes,
         "adapted": adapted,
         "results": data.results,
@@ -107,6 +107,12 @@ def _views(data: ReportData) -> dict[str, Any]:
         "details": data.manifests,
         "versions": package_versions(data.manifests),
     }
+
+
+def _warnings(manifests: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What the stages warned of, as sentences."""
+    told = [warning for manifest in manifests for warning in manifest.get("warnings", ())]
+    return [f"{warning[:1].upper()}{warning[1:]}." for warning in told]
 
 
 def _changed(data: ReportData, system: str, baseline: str) -> tuple[list[Case], list[Case]]:
