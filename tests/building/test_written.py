@@ -1,20 +1,22 @@
 """Files of written queries, and of people's as examples of style, from the recipe to the lists."""
 
 import json
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tamis.artifacts import read_json, read_records
+from tamis.artifacts import ItemStore, read_json, read_records
 from tamis.building.mining import queries_settings
 from tamis.building.training import given_and_written
-from tamis.building.writers import shown_text, writers_settings
+from tamis.building.workshop import Workshop
+from tamis.building.writers import _target, writers_settings
 from tamis.errors import InputError, SettingsError
 from tamis.inspection import Inspection
 from tamis.pipeline import run_recipe
-from tamis.records import Document, Dropped, Query, TrainingList
+from tamis.records import Dropped, Query, TrainingList
 from tamis.settings import recipe_from
 from tests.building.test_estimate import counts, estimated
 from tests.commands import tamis, write_recipe
@@ -185,8 +187,21 @@ def test_a_run_from_written_queries_alone_ends_with_a_report(tmp_path: Path, cor
     assert '<th scope="row">asked</th>' in text
 
 
-def test_what_writers_are_shown_of_a_document_is_said_in_one_place() -> None:
-    assert shown_text(Document("d", "a text", "en")) == "a text"
+def test_writers_are_shown_what_the_student_reads_and_the_rest_is_warned_of(recipe: Content, tmp_path: Path) -> None:
+    recipe["student"] |= {"document_tokens": 8}
+    read = recipe_from(recipe, "tiny")
+    folders = run_recipe(read, tmp_path / "run", "queries")
+    with closing(Workshop(read, ItemStore(tmp_path / "run" / "items.sqlite"))) as shop:
+        shop.folders.update(folders)
+        shown = _target(shop)
+        whole = {d.doc_id: d.text for d in shop.documents.values()}
+        tokens = shop.encoder.tokenise([d.text for d in shown], "", 1000)
+    assert max(map(len, tokens)) == 8
+    assert all(whole[d.doc_id].startswith(d.text) for d in shown)
+    longer = sum(1 for d in shown if d.text != whole[d.doc_id])
+    (warning,) = read_json(folders["queries"] / "manifest.json")["warnings"]
+    assert warning.startswith(f"{longer} of {len(shown)} documents (")
+    assert "longer than the 8 tokens that the student reads" in warning
 
 
 # Examples of style

@@ -21,6 +21,7 @@ from tamis.models.checkpoint import find_checkpoint
 from tamis.models.encoder import Encoder
 from tamis.models.precision import Precision
 from tamis.models.prepared import Prepared
+from tamis.models.read_part import ReadPart
 from tamis.models.sequence_student import SequenceStudent
 from tamis.models.start import start_student
 from tamis.models.student import Student
@@ -313,6 +314,11 @@ class Workshop:
         if wanted.start is None and not wanted.layers:
             return self.encoder
         return self.toolbox.load_encoder(Path(find_checkpoint(wanted.start or self.recipe.candidates.dense.path)))
+
+    @cached_property
+    def read_part(self) -> ReadPart:
+        """Cuts a text where the student stops reading."""
+        return ReadPart(self.recipe.student, self.recipe.candidates.dense)
 
     @cached_property
     def student_identity(self) -> str:

@@ -57,7 +57,15 @@ def writers_settings(recipe: Recipe) -> object:
         facts |= settings.model_dump(mode="json", include={"documents", "temperatures"}) | models
         facts |= {"spread": _SPREAD} if settings.documents else {}
         facts["prompt"] = settings.prompt.model_dump(mode="json", exclude={"template", "like"}) | _words(settings)
+    if settings.generator:
+        facts["reads"] = _reads(recipe)
     return [facts, recipe.seed]
+
+
+def _reads(recipe: Recipe) -> list[object]:
+    """What decides how much of a document writers are shown, see `ReadPart`."""
+    student, dense = recipe.student, recipe.candidates.dense
+    return [model_identity(student.start or dense.path), student.head, student.document_tokens, dense.document_prefix]
 
 
 def language_models(settings: QueriesSettings) -> list[str]:
@@ -145,14 +153,9 @@ def _mode(settings: QueriesSettings, kind: str) -> Mode:
 
 
 def _target(shop: Workshop) -> list[Document]:
-    """The target documents as writers are shown them."""
+    """The target documents as writers are shown them: as far as the student reads, since no more can be answered."""
     target = (document for document in shop.documents.values() if document.origin == "target")
-    return [replace(document, text=shown_text(document)) for document in target]
-
-
-def shown_text(document: Document) -> str:
-    """What writers are given of a document."""
-    return document.text
+    return [replace(document, text=shop.read_part(document.text)) for document in target]
 
 
 def _opened(shop: Workshop, kind: str) -> "EndpointGenerator | CausalGenerator | LlamaGenerator | FarGenerator":
