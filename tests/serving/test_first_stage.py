@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -319,3 +320,34 @@ def test_metrics_tell_documents_in_order_from_those_in_any(weighed_folder: Path,
     assert found["tamis_ranked_requests_total"] == len(DOCUMENTS)
     assert found["tamis_first_given_in_best_three_total"] == 3
     assert found["tamis_first_given_in_best_three_by_chance_total"] == pytest.approx(3)
+
+
+# What the documentation says
+
+
+PAGE = (Path(__file__).parents[2] / "docs" / "serving.md").read_text(encoding="utf-8")
+SECTION = PAGE.split("## The first stage\n")[1].split("\n## ")[0]
+
+
+def test_the_requests_of_the_documentation_are_answered(server: Running):
+    calls = re.findall(r"^curl localhost:8000(\S+) -d '(.*)'$", SECTION, re.MULTILINE)
+    assert [path for path, _ in calls] == ["/v2/rerank", "/v1/rerank", "/rerank", "/rerank", "/score"]
+    for path, body in calls:
+        answer = server.post(path, json.loads(body.replace('"model": "model"', '"model": "weighed"')))
+        assert answer.status_code == 200, answer.text
+
+
+def test_the_documentations_lines_work(server: Running, capsys: pytest.CaptureFixture):
+    code = SECTION.split("```py\n")[1].split("```")[0].replace('"tamis-base"', '"weighed"')
+    with httpx.Client() as http:
+        here = code.replace('base_url="http://localhost:8000"', f'base_url="{server.url}", httpx_client=http')
+        exec(compile(here, "serving.md", "exec"), {"http": http})
+    assert len(capsys.readouterr().out.splitlines()) == 2
+
+
+def test_the_counters_of_the_documentation_are_there(server: Running):
+    ask(server, "cohere")
+    told = server.get("/metrics").text
+    names = re.findall(r"^\| `(tamis_\w+)` \|", SECTION, re.MULTILINE)
+    assert len(names) == 3
+    assert all(f"\n{name}{{" in told for name in names)
