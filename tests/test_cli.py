@@ -162,7 +162,9 @@ def test_lines_are_ranked_beside_their_first_stage(weighed_folder: Path, tmp_pat
     assert found.out.splitlines() == [f"{one['score']:.4f}\t{documents[one['corpus_id']]}" for one in ranked]
 
 
-@pytest.mark.parametrize("line", ["no score", "x\tno number", "1,5\tno number", "nan\tnot finite", "1.5\t ", "1.5 text"])
+@pytest.mark.parametrize(
+    "line", ["no score", "x\tno number", "1,5\tno number", "nan\tnot finite", "1.5\t ", "1.5 text"]
+)
 def test_a_line_without_the_score_of_the_first_stage_is_named(stock_folder: Path, tmp_path: Path, line: str) -> None:
     (tmp_path / "lines.txt").write_text(f"1.5\tgood\n\n{line}\n", encoding="utf-8")
     found = tamis("rerank", stock_folder, tmp_path / "lines.txt", "-q", "users", "--first-stage", "bm25")
