@@ -14,7 +14,7 @@ from transformers import AutoModel, AutoModelForSequenceClassification, AutoToke
 from tamis.errors import InputError, ModelError
 from tamis.models.checkpoint import Deployment
 from tamis.models.encoder import Encoder
-from tamis.models.first_stage import FirstStage, weight_of
+from tamis.models.first_stage import FirstStage, doubt, weight_of
 from tamis.models.reranker import Reranker
 from tamis.models.saving import save_student
 from tests.conftest import TOPICS
@@ -246,6 +246,11 @@ def test_a_weight_of_the_querys_language_goes_before(by_weight, query, name, wei
     summed = logits + weight * logits.std() * zscore(first)
     ranked = by_weight.rank(query, DOCUMENTS, first_stage=said)
     assert [entry["score"] for entry in ranked] == pytest.approx(expit(np.sort(summed)[::-1]), abs=1e-5)
+
+
+def test_an_order_that_counts_in_one_language_only_is_no_doubt():
+    assert doubt(Deployment({"order": 0.0}, {}, {"order": {"de": 0.5}}), "order") is None
+    assert "nothing was added" in (doubt(Deployment({"order": 0.0}, {}), "order") or "")
 
 
 def test_with_english_weights_alone_other_languages_have_the_general_one():

@@ -150,11 +150,13 @@ def test_the_server_may_be_told_otherwise(weighed_folder: Path, offline: Reranke
 
 
 def test_no_order_counts_where_nothing_says_how_much(warm_folder: Path, stock_folder: Path, tmp_path: Path):
-    with pytest.raises(InputError, match=r"--first-stage order: .* has no weight for the order .* tamis weigh"):
-        load_engines({"plain": str(warm_folder)}, Settings(first_stage="order"), Metrics())
+    zero = weighed(stock_folder, tmp_path / "zero", {"order": 0.0}, {})
+    for folder in (warm_folder, zero):
+        with pytest.raises(InputError, match=r"--first-stage order: .* has no weight for the order .* tamis weigh"):
+            load_engines({"m": str(folder)}, Settings(first_stage="order"), Metrics())
     outcome = tamis("serve", stock_folder, "--port", 0, "--first-stage", "bm25")
     assert (outcome.status, outcome.complaint) == (2, "--first-stage 'bm25': expected order or none")
-    with Engine(Reranker(weighed(stock_folder, tmp_path / "m", {"order": 0.0}, {})), 100) as engine:
+    with Engine(Reranker(zero), 100) as engine:
         assert engine.first_stage == "none"
 
 

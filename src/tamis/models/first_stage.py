@@ -88,6 +88,12 @@ def _finite(name: str, scores: Sequence[float]) -> FloatArray:
     return values / peak if peak > LARGEST else values  # z-scores know no scale
 
 
+def order_counts(deployment: Deployment) -> bool:
+    """Whether the order of documents has any weight, be it for queries of one language only."""
+    weights = [deployment.weight_of(ORDER), *deployment.weights_by_language.get(ORDER, {}).values()]
+    return max(weights) > 0
+
+
 def default_of(deployment: Deployment) -> str:
     """What a server does with requests that say nothing: `ORDER` where it is known to help, else `NONE`."""
     return ORDER if deployment.weight_of(ORDER) > 0 else NONE
@@ -112,10 +118,11 @@ def _identifier(weighed: tuple[str, ...]) -> Callable[[str], str]:
 
 def doubt(deployment: Deployment, name: str) -> str | None:
     """What a caller should know about a first stage that the checkpoint has no weight for; None where it has one."""
+    if name == ORDER:
+        what = "this model has no weight for the order of documents, so nothing was added"
+        return None if order_counts(deployment) else f"first_stage {ORDER!r}: {what}"
     if deployment.knows(name) or name == OTHER:
         return None
-    if name == ORDER:
-        return "first_stage 'order': this model has no weight for the order of documents, so nothing was added"
     known = ", ".join(sorted(deployment.first_stage_weights)) or "none"
     weight = deployment.weight_of(name)
     return (

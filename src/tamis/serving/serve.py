@@ -17,7 +17,7 @@ import uvicorn
 
 from tamis.errors import InputError
 from tamis.models.checkpoint import ORDER
-from tamis.models.first_stage import NONE
+from tamis.models.first_stage import NONE, order_counts
 from tamis.models.reranker import Reranker
 from tamis.serving.app import Limits, Service, create_app
 from tamis.serving.connection import Connection
@@ -126,10 +126,10 @@ def load_engines(folders: Mapping[str, str], settings: Settings, metrics: Metric
     for name, folder in folders.items():
         if folder not in by_folder:
             reranker = Reranker(folder, precision=settings.precision)  # type: ignore[arg-type]
-            if settings.first_stage == ORDER and not reranker.deployment.knows(ORDER):
+            if settings.first_stage == ORDER and not order_counts(reranker.deployment):
                 raise InputError(
                     f"--first-stage {ORDER}: {folder} has no weight for the order of documents; find one with tamis "
-                    "weigh, or leave the option out"
+                    "weigh --order, or leave the option out"
                 )
             watch = partial(metrics.batch, name)
             engine = Engine(
