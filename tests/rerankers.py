@@ -1,5 +1,6 @@
 """Rerankers that are built once: tests read them, none changes them."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -87,6 +88,25 @@ def bert_encoder(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -
         model_input_names=["input_ids", "token_type_ids", "attention_mask"],
     ).save_pretrained(folder)
     return folder
+
+
+WEIGHTS = {"bm25": 0.5, "order": 0.75, "other": 0.3}
+BY_LANGUAGE = {"bm25": {"de": 3.0}, "other": {"de": 1.5}}
+
+
+def weighed(folder: Path, out: Path, weights: dict[str, float], by_language: dict[str, dict[str, float]]) -> Path:
+    """A copy of a checkpoint with other weights of first stages."""
+    shutil.copytree(folder, out)
+    facts = json.loads((out / "tamis.json").read_text(encoding="utf-8"))
+    facts |= {"first_stage_weights": weights, "weights_by_language": by_language}
+    (out / "tamis.json").write_text(json.dumps(facts), encoding="utf-8")
+    return out
+
+
+@pytest.fixture(scope="session")
+def weighed_folder(warm_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The warm student, with a weight for an order, for any other first stage, and more for German queries."""
+    return weighed(warm_folder, tmp_path_factory.mktemp("rerankers") / "weighed", WEIGHTS, BY_LANGUAGE)
 
 
 def refused(path):

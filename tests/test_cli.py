@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tamis import Reranker
 from tests.commands import Outcome, manifests, tamis, write_recipe
 from tests.conftest import tiny_recipe, write_beir
 from tests.merging.siblings import sibling
@@ -118,7 +119,7 @@ def test_lines_are_ranked_best_first(model: Path, tmp_path: Path) -> None:
 def test_lines_come_from_standard_input_and_only_the_best_are_shown(
     model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sys, "stdin", io.StringIO(LINES))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(LINES.encode())))
     found = tamis("rerank", model, "-", "-q", "How do I add a user?", "--top", 1)
     assert found.status == 0
     assert len(found.out.splitlines()) == 1
@@ -129,7 +130,7 @@ def test_lines_come_from_standard_input_and_only_the_best_are_shown(
     [
         (None, "lines.txt: cannot be read: No such file or directory"),
         (b"", "lines.txt: no lines to rank"),
-        (b"a\xff", "lines.txt: not UTF-8 at byte 1"),
+        (b"a\n\xff", "lines.txt, line 2: byte 0xff is not UTF-8; save the file in UTF-8"),
     ],
 )
 def test_lines_that_cannot_be_ranked_are_named(
@@ -140,6 +141,35 @@ def test_lines_that_cannot_be_ranked_are_named(
     found = tamis("rerank", model, tmp_path / "lines.txt", "-q", "users")
     assert found.status == 2
     assert found.complaint.endswith(expected)
+
+
+def test_only_a_line_feed_ends_a_line_and_a_mark_of_byte_order_is_dropped(stock_folder: Path, tmp_path: Path) -> None:
+    content = "\ufeffone\u2028two\r\nthree\x0cfour\x85five\nsix\rseven\n"
+    (tmp_path / "lines.txt").write_bytes(content.encode())
+    found = tamis("rerank", stock_folder, tmp_path / "lines.txt", "-q", "How do I add a user?")
+    lines = [line.partition("\t")[2] for line in found.out.removesuffix("\n").split("\n")]
+    assert sorted(lines) == ["one\u2028two", "six\rseven", "three\x0cfour\x85five"]
+
+
+@pytest.mark.parametrize("said", ["none", "order", "bm25", "elastic"])
+def test_lines_are_ranked_beside_their_first_stage(weighed_folder: Path, tmp_path: Path, said: str) -> None:
+    documents, scores = [line for line in LINES.splitlines() if line], [3.5, -1.0, 2e3]
+    scored = said not in ("none", "order")
+    lines = [f"{s}\t{d}" for s, d in zip(scores, documents, strict=True)] if scored else documents
+    (tmp_path / "lines.txt").write_text("\n".join(lines), encoding="utf-8")
+    found = tamis("rerank", weighed_folder, tmp_path / "lines.txt", "-q", "a user", "--first-stage", said)
+    ranked = Reranker(weighed_folder).rank("a user", documents, first_stage=(said, scores) if scored else said)
+    assert found.out.splitlines() == [f"{one['score']:.4f}\t{documents[one['corpus_id']]}" for one in ranked]
+
+
+@pytest.mark.parametrize(
+    "line", ["no score", "x\tno number", "1,5\tno number", "nan\tnot finite", "1.5\t ", "1.5 text"]
+)
+def test_a_line_without_the_score_of_the_first_stage_is_named(stock_folder: Path, tmp_path: Path, line: str) -> None:
+    (tmp_path / "lines.txt").write_text(f"1.5\tgood\n\n{line}\n", encoding="utf-8")
+    found = tamis("rerank", stock_folder, tmp_path / "lines.txt", "-q", "users", "--first-stage", "bm25")
+    assert found.status == 2
+    assert f"lines.txt, line 3: got {line!r}, expected SCORE<TAB>TEXT, as --first-stage bm25 needs" in found.complaint
 
 
 def test_an_empty_query_and_a_folder_without_a_model_are_named(model: Path, tmp_path: Path) -> None:

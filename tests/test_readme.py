@@ -145,7 +145,7 @@ def test_the_readmes_recipe_is_whole_and_runs(tmp_path: Path, tiny_encoder: Path
     outcome = run_tamis(*calls["run"], *changes)
     assert outcome.status == 0, outcome.err
     assert "model:  mine" in outcome.out
-    monkeypatch.setattr("sys.stdin", io.StringIO("Pakete installiert man mit apt.\n"))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"Pakete installiert man mit apt.\n")))
     assert run_tamis(*calls["rerank"]).out.endswith("Pakete installiert man mit apt.\n")
 
 

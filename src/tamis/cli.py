@@ -350,23 +350,28 @@ def rerank(
     file: Annotated[Path, typer.Argument(help="Text file, one document per line; - for standard input")],
     query: Annotated[str, typer.Option("--query", "-q", help="What is looked for")],
     top: Annotated[int | None, typer.Option(help="How many lines to show; default all")] = None,
+    first_stage: Annotated[
+        str,
+        typer.Option(
+            metavar="none|order|NAME",
+            help="What counts beside the model: none, since lines may come in any order; order, where the best come "
+            "first; or the name of what found them (bm25, other ...), each line then being SCORE<TAB>TEXT",
+        ),
+    ] = "none",
 ) -> None:
     """Rank the lines of a file by how well they answer a query."""
-    from tamis.errors import InputError
+    from tamis.formats.line_documents import read_line_documents, read_scored_lines
 
-    try:
-        text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"{file}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise InputError(f"{file}: not UTF-8 at byte {error.start}") from None
-    lines = [line for line in text.splitlines() if line.strip()]
-    if not lines:
-        raise InputError(f"{file}: no lines to rank")
+    said: str | tuple[str, list[float]] = first_stage
+    if first_stage in ("none", "order"):
+        lines = read_line_documents(file)
+    else:
+        lines, scores = read_scored_lines(file, first_stage)
+        said = first_stage, scores
     from tamis.models.reranker import Reranker  # takes seconds
 
     _quiet_libraries()
-    for ranked in Reranker(model).rank(query, lines, top_k=top, return_documents=True):
+    for ranked in Reranker(model).rank(query, lines, top_k=top, return_documents=True, first_stage=said):
         typer.echo(f"{ranked['score']:.4f}\t{ranked['text']}")
 
 
@@ -394,6 +399,13 @@ def serve(
     characters: Annotated[int, typer.Option(min=1, help="Most characters of a text")] = 200_000,
     body: Annotated[int, typer.Option(min=1, help="Most bytes of a request")] = 16 * 2**20,
     deadline: Annotated[float, typer.Option(min=1, help="Most seconds until a request is answered")] = 60.0,
+    first_stage: Annotated[
+        str | None,
+        typer.Option(
+            metavar="order|none",
+            help="Whether the order of a request's documents counts where it says nothing; default: as the model says",
+        ),
+    ] = None,
 ) -> None:
     """Serve rerankers over HTTP, as Cohere, Jina, TEI and vLLM do; Ctrl-C or SIGTERM answers what is under way."""
     from tamis.errors import MissingPartError
@@ -406,7 +418,7 @@ def serve(
         raise MissingPartError(f"{error.name} is not installed; pip install 'tamis[serve]'") from None
     _quiet_libraries()
     limits = Limits(body, documents, characters, deadline)
-    serve_models(models, Settings(host, port, precision, queue, limits, keys, cors or (), on))
+    serve_models(models, Settings(host, port, precision, queue, limits, keys, cors or (), on, first_stage))
 
 
 @app.command()

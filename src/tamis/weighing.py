@@ -19,7 +19,7 @@ from tamis.errors import InputError, ModelError, RunError, SettingsError
 from tamis.evaluation.candidates import BiEncoder, Wanted, find
 from tamis.evaluation.sets import JudgedSet
 from tamis.formats.documents import read_documents
-from tamis.formats.fields import UNKNOWN_LANGUAGE
+from tamis.languages import UNKNOWN_LANGUAGE
 from tamis.formats.trec import contradicted, read_run
 from tamis.formats.written_queries import read_written_queries
 from tamis.formulas.ranking import tie_key

@@ -7,11 +7,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
+from scipy.special import expit
 from scipy.stats import zscore
 from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer
 
 from tamis.errors import InputError, ModelError
+from tamis.models.checkpoint import Deployment
 from tamis.models.encoder import Encoder
+from tamis.models.first_stage import FirstStage, doubt, weight_of
 from tamis.models.reranker import Reranker
 from tamis.models.saving import save_student
 from tests.conftest import TOPICS
@@ -154,14 +157,125 @@ def test_the_first_stage_is_added_by_its_z_score_and_stored_weight(reranker, nam
     ranked = reranker.rank(QUERY, DOCUMENTS, first_stage=(name, given.tolist()))
     assert [entry["corpus_id"] for entry in ranked] == np.argsort(-fused).tolist()
     assert [entry["logit"] for entry in ranked] == [logits[entry["corpus_id"]] for entry in ranked]
+    # The score is that of the sum, brought back to mean and spread of the logits.
+    summed = logits.mean(dtype=float) + logits.std(dtype=float) * fused
+    assert [entry["score"] for entry in ranked] == pytest.approx(expit(np.sort(summed)[::-1]), abs=1e-5)
+
+
+@pytest.fixture(scope="module")
+def by_weight(weighed_folder):
+    return Reranker(weighed_folder)
+
+
+SCORES = st.floats(-1e308, 1e308) | st.sampled_from([0.0, 1.0, 2.0])
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    chosen=st.lists(st.sampled_from(range(len(DOCUMENTS))), min_size=1, max_size=12),
+    said=st.sampled_from(["order", "bm25", "elastic", "other", "none"]),
+    data=st.data(),
+)
+def test_scores_never_rise_down_the_ranking(by_weight, chosen, said, data):
+    documents = [DOCUMENTS[i] for i in chosen]
+    if said not in ("order", "none"):
+        said = said, data.draw(st.lists(SCORES, min_size=len(chosen), max_size=len(chosen)))
+    ranked = by_weight.rank(QUERY, documents, first_stage=said)
+    scores = [entry["score"] for entry in ranked]
+    assert scores == sorted(scores, reverse=True)
+    assert all(0 <= score <= 1 for score in scores)
+    assert sorted(entry["corpus_id"] for entry in ranked) == list(range(len(documents)))
+
+
+def test_nothing_is_added_unless_asked(by_weight):
+    alone = by_weight.rank(QUERY, DOCUMENTS)
+    assert by_weight.rank(QUERY, DOCUMENTS, first_stage=None) == alone
+    assert by_weight.rank(QUERY, DOCUMENTS, first_stage="none") == alone
+    assert [entry["score"] for entry in alone] == pytest.approx([expit(entry["logit"]) for entry in alone], abs=1e-6)
+
+
+def test_an_order_counts_by_its_ranks(by_weight):
+    logits = by_weight.score_pairs([(QUERY, document) for document in DOCUMENTS]).logits.astype(float)
+    fused = zscore(logits) + 0.75 * zscore([1 / (5 + rank) for rank in range(1, len(DOCUMENTS) + 1)])
+    ranked = by_weight.rank(QUERY, DOCUMENTS, first_stage="order")
+    assert [entry["corpus_id"] for entry in ranked] == np.argsort(-fused).tolist()
+
+
+@pytest.mark.parametrize(("said", "best"), [("order", [0, 1, 2, 3]), (("bm25", [1.0, 3.0, 2.0, 3.5]), [3, 1, 2, 0])])
+def test_where_the_model_sees_no_difference_the_first_stage_decides(by_weight, said, best):
+    ranked = by_weight.rank(QUERY, ["Set the clock"] * 4, first_stage=said)
+    assert [entry["corpus_id"] for entry in ranked] == best
+    assert len({entry["score"] for entry in ranked}) == 1
+
+
+def test_an_unknown_first_stage_counts_as_any_other_and_is_told_once(weighed_folder, caplog):
+    reranker, given = Reranker(weighed_folder), list(range(len(DOCUMENTS)))
+    as_other = reranker.rank(QUERY, DOCUMENTS, first_stage=("other", given))
+    assert not caplog.records
+    for _ in range(2):
+        assert reranker.rank(QUERY, DOCUMENTS, first_stage=("splade", given)) == as_other
+    assert [record.getMessage() for record in caplog.records] == [
+        "first_stage 'splade': this model has no weight for it, so that of any other was taken, 0.3; "
+        "it knows bm25, order, other"
+    ]
+
+
+def test_an_order_without_a_weight_adds_nothing_and_is_told_once(warm_folder, caplog):
+    reranker = Reranker(warm_folder)
+    for _ in range(2):
+        assert reranker.rank(QUERY, DOCUMENTS, first_stage="order") == reranker.rank(QUERY, DOCUMENTS)
+    assert [record.getMessage() for record in caplog.records] == [
+        "first_stage 'order': this model has no weight for the order of documents, so nothing was added"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("query", "name", "weight"),
+    [
+        ("Wie kann ich ein Paket auf meinem Rechner installieren?", "bm25", 3.0),
+        ("How can I install a package on my computer?", "bm25", 0.5),
+        ("Wie kann ich ein Paket auf meinem Rechner installieren?", "elastic", 1.5),
+        ("Wie kann ich ein Paket auf meinem Rechner installieren?", "order", 0.75),
+    ],
+)
+def test_a_weight_of_the_querys_language_goes_before(by_weight, query, name, weight):
+    given = np.random.default_rng(1).normal(size=len(DOCUMENTS))
+    said = name if name == "order" else (name, given.tolist())
+    first = 1 / (5 + np.arange(1, len(DOCUMENTS) + 1)) if name == "order" else given
+    logits = by_weight.score_pairs([(query, document) for document in DOCUMENTS]).logits.astype(float)
+    summed = logits + weight * logits.std() * zscore(first)
+    ranked = by_weight.rank(query, DOCUMENTS, first_stage=said)
+    assert [entry["score"] for entry in ranked] == pytest.approx(expit(np.sort(summed)[::-1]), abs=1e-5)
+
+
+def test_an_order_that_counts_in_one_language_only_is_no_doubt():
+    assert doubt(Deployment({"order": 0.0}, {}, {"order": {"de": 0.5}}), "order") is None
+    assert "nothing was added" in (doubt(Deployment({"order": 0.0}, {}), "order") or "")
+
+
+def test_with_english_weights_alone_other_languages_have_the_general_one():
+    deployment = Deployment({"bm25": 0.5}, {}, {"bm25": {"en": 2.0}})
+    first = FirstStage("bm25", np.arange(3.0))
+    assert weight_of(deployment, first, "How can I install a package on my computer?") == 2
+    assert weight_of(deployment, first, "Wie kann ich ein Paket auf meinem Rechner installieren?") == 0.5
+
+
+def test_no_language_is_looked_at_where_none_has_a_weight_of_its_own(by_weight, monkeypatch):
+    monkeypatch.setattr("tamis.models.first_stage.language_identifier", None)
+    by_weight.rank(QUERY, DOCUMENTS, first_stage="order")
 
 
 @pytest.mark.parametrize(
     ("first_stage", "message"),
     [
-        (("splade", [1.0, 2.0]), "first stage 'splade': this model has no weight for it; it knows bm25, hybrid"),
-        (("bm25", [1.0]), "first stage 'bm25': 1 scores for 2 documents"),
-        (("bm25", [1.0, float("nan")]), "first stage 'bm25': score 1 is not finite"),
+        (("bm25", [1.0]), "first_stage 'bm25': 1 scores for 2 documents, expected one of each"),
+        (("bm25", [1.0, float("nan")]), "first_stage 'bm25': score 1 is not finite"),
+        (("bm25", [1.0, None]), "first_stage 'bm25': expected a finite number of each document"),
+        (("bm25", [1, 10**400]), "first_stage 'bm25': expected a finite number of each document"),
+        (("order", [1.0, 2.0]), "first_stage 'order': takes no scores; name what made them, or call it 'other'"),
+        (("none", [1.0, 2.0]), "first_stage 'none': takes no scores"),
+        (("", [1.0, 2.0]), "first_stage: got .*, expected none, order, or a name and scores"),
+        ("bm25", "first_stage: got 'bm25', expected none, order, or a name and scores"),
     ],
 )
 def test_a_first_stage_that_cannot_be_used_is_refused(warm, first_stage, message):

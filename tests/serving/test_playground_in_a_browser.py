@@ -135,10 +135,13 @@ def playground(browser: Browser, server: Running) -> Iterator[Playground]:
     assert shown.wrong == []
 
 
-def expected(folder: Path, query: str, documents: list[str]) -> list[dict[str, str]]:
+def expected(
+    folder: Path, query: str, documents: list[str], bm25: list[float] | None = None
+) -> list[dict[str, str]]:
     """What a model's column has to hold, from the offline reranker."""
     found = []
-    for place, hit in enumerate(Reranker(folder).rank(query, documents)):
+    first = None if bm25 is None else ("bm25", bm25)
+    for place, hit in enumerate(Reranker(folder).rank(query, documents, first_stage=first)):
         index = hit["corpus_id"]
         moved = f"▲ up {index - place}" if place < index else f"▼ down {place - index}" if place > index else "stayed"
         found.append(
@@ -243,7 +246,12 @@ def test_documents_are_lines_or_what_blank_lines_part(playground: Playground):
     assert playground.page.locator("#count").inner_text() == "3 documents, with blank lines between them"
     with playground.page.expect_request("**/v2/rerank") as asked:
         playground.rerank()
-    assert asked.value.post_data_json == {"model": "stock", "query": "a", "documents": ["one\ntwo", "three", "four"]}
+    assert asked.value.post_data_json == {
+        "model": "stock",
+        "query": "a",
+        "documents": ["one\ntwo", "three", "four"],
+        "first_stage": "none",
+    }
 
 
 def test_what_is_pasted_stays_text(playground: Playground):
@@ -296,7 +304,8 @@ def test_a_folders_question_shows_both_orders_by_one_click(playground: Playgroun
     assert [card["text"] for card in given] == [one["text"] for one in found]
     assert [card["score"] for card in given] == [f"{one['score']:.2f}" for one in found]
     assert page.get_by_role("heading", name="BM25 on faq").is_visible()
-    assert playground.column("first") == expected(stock_folder, query, [one["text"] for one in found])
+    texts, scores = [one["text"] for one in found], [one["score"] for one in found]
+    assert playground.column("first") == expected(stock_folder, query, texts, scores)  # it has a weight for BM25
     page.get_by_label("Query", exact=True).fill("xylophone")
     page.get_by_role("button", name="Rerank").click()
     expect(page.locator("#status")).to_have_text("No document of faq holds a word of this query.")

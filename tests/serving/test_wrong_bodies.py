@@ -17,7 +17,7 @@ from tests.serving.running import Running, served
 GOOD: dict[str, Any] = {
     "model": "m",
     "query": "a user",
-    "documents": ["one", {"text": "two", "title": "three"}],
+    "documents": ["one", {"text": "two", "title": "three", "score": None}],
     "texts": ["one"],
     "text_1": "a user",
     "text_2": ["one", "two"],
@@ -32,6 +32,8 @@ GOOD: dict[str, Any] = {
     "instruction": "",
     "rank_fields": ["text"],
     "priority": 3,
+    "first_stage": "bm25",
+    "first_stage_scores": [1.5, 2],
     "truncation_side": "right",
     "truncation_direction": "right",
 }

@@ -5,13 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tamis.errors import InputError, SettingsError
+from tamis.languages import language_identifier
 from tamis.records import Document, Dropped
-from tamis.stages.corpus import (
-    clean,
-    identify_languages,
-    language_identifier,
-    with_languages,
-)
+from tamis.stages.corpus import clean, identify_languages, with_languages
 
 PASSAGES = {
     "de": "Das Deutschlandticket kostet seit Januar 58 Euro im Monat und gilt in allen Regionalzügen.",

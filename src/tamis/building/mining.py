@@ -33,14 +33,14 @@ from tamis.building.written import written_settings
 from tamis.errors import InputError, SettingsError
 from tamis.formats.documents import read_documents
 from tamis.formats.evaluation_sets import read_evaluation_texts
-from tamis.formats.fields import UNKNOWN_LANGUAGE
 from tamis.formats.queries import given_query_files, query_log_files, read_given_queries, read_query_log
+from tamis.languages import UNKNOWN_LANGUAGE, language_identifier
 from tamis.progress import Advance, track
 from tamis.records import Candidates, Document, Dropped, Query, ScoredCandidates, TrainingList
 from tamis.retrievers.given_run import read_run
 from tamis.settings import GENERAL, GeneralCorpus, Recipe
 from tamis.stages.candidates import find_candidates
-from tamis.stages.corpus import clean, identify_languages, language_identifier
+from tamis.stages.corpus import clean, identify_languages
 from tamis.stages.lists import by_hash, draw_lists, scores_of_many, split_by_document
 from tamis.stages.queries import filter_queries, given_id, given_queries, logged_id, logged_queries
 from tamis.stages.scores import score_candidates

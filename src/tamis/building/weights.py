@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from tamis.formats.fields import UNKNOWN_LANGUAGE
+from tamis.languages import UNKNOWN_LANGUAGE
 from tamis.formulas.first_stage import scores_of_order
 from tamis.formulas.ranking import agreement, z_scores
 from tamis.formulas.weights import FloatArray, better_weight, steady_weight

@@ -5,8 +5,8 @@ from typing import Any
 
 from tamis.errors import InputError, MissingPartError
 from tamis.evaluation.sets import Asked, JudgedSet, join_set
-from tamis.formats.fields import UNKNOWN_LANGUAGE
 from tamis.formats.qrels import Judgement
+from tamis.languages import UNKNOWN_LANGUAGE
 from tamis.records import Document
 from tamis.text import clip
 

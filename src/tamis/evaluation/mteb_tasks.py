@@ -9,8 +9,8 @@ import numpy as np
 
 from tamis.errors import InputError, MissingPartError
 from tamis.evaluation.sets import TASK, Asked, JudgedSet, join_set
-from tamis.formats.fields import UNKNOWN_LANGUAGE
 from tamis.formats.qrels import Judgement
+from tamis.languages import UNKNOWN_LANGUAGE
 from tamis.records import Candidates, Document
 from tamis.stages.candidates import rank_candidates
 from tamis.text import clip

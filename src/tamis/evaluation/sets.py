@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tamis.errors import InputError
-from tamis.formats.fields import UNKNOWN_LANGUAGE
 from tamis.formats.qrels import Judgement, grades_of
+from tamis.languages import UNKNOWN_LANGUAGE
 from tamis.records import Candidates, Document
 from tamis.retrievers.shelf import Languages
 from tamis.stages.evaluate import Question

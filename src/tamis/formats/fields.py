@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from tamis.errors import InputError
+from tamis.languages import UNKNOWN_LANGUAGE
 from tamis.text import clip
 
 Content = Mapping[str, Any]
 """Field name -> value, as JSON, Parquet or CSV gave it."""
 
-UNKNOWN_LANGUAGE: Final = "und"
 LANGUAGE_TAG: Final = re.compile(r"[a-z]{2,3}(-[a-z0-9]{1,8})*")
 
 IDS: Final = ("_id", "id", "doc_id", "docid")

@@ -4,7 +4,7 @@ import gzip
 import io
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -36,20 +36,38 @@ def lines(file: Path) -> Iterator[tuple[int, str]]:
     number = 0
     try:
         with _opened(file) as stream:
-            for number, raw in enumerate(stream, 1):
-                try:
-                    yield number, raw.removeprefix(_BYTE_ORDER_MARK if number == 1 else b"").decode("utf-8")
-                except UnicodeDecodeError as error:
-                    raise not_utf8(f"{file}, line {number}", error) from error
+            for number, line in _decoded(stream, str(file)):
+                yield number, line
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         place = f"{file}, line {number + 1}" if number else str(file)
         raise InputError(f"{place}: cannot be read: {reason}") from error
 
 
+def _decoded(stream: Iterable[bytes], name: str) -> Iterator[tuple[int, str]]:
+    for number, raw in enumerate(stream, 1):
+        try:
+            yield number, raw.removeprefix(_BYTE_ORDER_MARK if number == 1 else b"").decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise not_utf8(f"{name}, line {number}", error) from error
+
+
 def filled_lines(file: Path) -> Iterator[tuple[int, str]]:
     """Numbered lines that are not blank, without their ends; see `lines`."""
-    for number, line in lines(file):
+    yield from _filled(lines(file))
+
+
+def filled_lines_of(stream: Iterable[bytes], name: str) -> Iterator[tuple[int, str]]:
+    """The same of a stream, which messages call by a name.
+
+    Raises:
+        InputError: Bytes that are not UTF-8.
+    """
+    yield from _filled(_decoded(stream, name))
+
+
+def _filled(numbered: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str]]:
+    for number, line in numbered:
         if line.strip():
             yield number, line.rstrip("\r\n")
 

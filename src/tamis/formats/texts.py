@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Final
 
 from tamis.errors import InputError
-from tamis.formats.fields import UNKNOWN_LANGUAGE
 from tamis.formats.lines import read_text
 from tamis.formats.web_page import read_page
+from tamis.languages import UNKNOWN_LANGUAGE
 from tamis.records import Document
 
 PAGES: Final = (".html", ".htm")

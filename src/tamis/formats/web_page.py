@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from html.parser import HTMLParser
 from typing import Final
 
-from tamis.formats.fields import UNKNOWN_LANGUAGE, language_tag
+from tamis.formats.fields import language_tag
+from tamis.languages import UNKNOWN_LANGUAGE
 
 _HIDDEN: Final = frozenset({"script", "style", "template", "noscript", "svg", "nav", "iframe", "object"})
 _VOID: Final = frozenset(

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from tamis.errors import InputError
-from tamis.formats.fields import LANGUAGES, UNKNOWN_LANGUAGE, checked_text, language_of, record_id, text_of
+from tamis.formats.fields import LANGUAGES, checked_text, language_of, record_id, text_of
 from tamis.formats.tables import Row, check_new, rows, table_files
+from tamis.languages import UNKNOWN_LANGUAGE
 from tamis.text import clip
 
 OWN_IDS: Final = ("_id", "id", "query-id", "query_id", "qid")

@@ -46,6 +46,10 @@ class Deployment:
         """Whether there is a weight for exactly this first stage."""
         return first_stage in self.first_stage_weights
 
+    def known_as(self, first_stage: str) -> str:
+        """The name whose weight a first stage has: its own, or `OTHER` where it has none; an order is never another."""
+        return first_stage if self.knows(first_stage) or first_stage == ORDER else OTHER
+
     def weight_of(self, first_stage: str, language: str = "") -> float:
         """Weight of a first stage's z-score.
 
@@ -55,7 +59,7 @@ class Deployment:
                 known has 0.
             language: Of the query, empty where it is not known.
         """
-        name = first_stage if self.knows(first_stage) or first_stage == ORDER else OTHER
+        name = self.known_as(first_stage)
         general = self.first_stage_weights.get(name, 0.0 if name == ORDER else 1.0)
         return self.weights_by_language.get(name, {}).get(language, general)
 

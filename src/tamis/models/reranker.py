@@ -11,9 +11,10 @@ from scipy.special import expit
 from torch import Tensor
 
 from tamis.errors import InputError, ModelError
-from tamis.formulas.ranking import rank_order, tie_key, z_scores
+from tamis.formulas.ranking import tie_key
 from tamis.models.checkpoint import find_checkpoint, load_warm, read_facts
 from tamis.models.families import load_scorer
+from tamis.models.first_stage import FirstStage, Said, doubt, first_stage_of, ranked_beside, weight_of
 from tamis.models.precision import Precision, fastest_device, fastest_precision, scoring_tokens
 from tamis.models.remembered import REMEMBERED, RememberedStates
 from tamis.models.rows import Pair
@@ -30,7 +31,7 @@ DocumentPair = tuple[str, Document]
 
 
 class Ranked(TypedDict, total=False):
-    """One ranked document, as sentence-transformers' `CrossEncoder.rank` returns it, with the ranking logit beside."""
+    """One ranked document, as sentence-transformers' `CrossEncoder.rank` returns it, with the model's logit beside."""
 
     corpus_id: int
     score: float
@@ -88,6 +89,7 @@ class Reranker:
         budget = token_budget or scoring_tokens(where)
         chosen: Precision = fastest_precision() if precision == "auto" else precision
         self.deployment = facts.deployment
+        self._doubted: set[str] = set()
         self.scorer: Scorer
         if facts.family == "warm":
             if max_tokens is not None:
@@ -166,7 +168,7 @@ class Reranker:
         top_k: int | None = None,
         return_documents: bool = False,
         prompt: str | None = None,
-        first_stage: tuple[str, Sequence[float]] | None = None,
+        first_stage: Said | None = None,
     ) -> list[Ranked]:
         """Order documents by relevance, as sentence-transformers' `CrossEncoder.rank`.
 
@@ -176,14 +178,17 @@ class Reranker:
             top_k: How many to return, at least 1; None for all.
             return_documents: Put each document's text beside its score.
             prompt: Instruction, for models that take one.
-            first_stage: Name of the first stage (`bm25`, `hybrid`) and its score of each document: its z-score is
-                added with the weight that the checkpoint chose on held-out queries.
+            first_stage: Name of the first stage (`bm25`, `hybrid`, `other`) and its score of each document, higher
+                being better: its z-score is added with the weight that the checkpoint has for it, or for any other
+                where it has none, which is logged. `"order"` where the documents come best first and their scores are
+                not known. None or `"none"`, the default, since documents may come in any order: the model alone.
 
         Returns:
-            Best first, `corpus_id` being the index into `documents`; equal logits are ordered by content.
+            Best first, `corpus_id` being the index into `documents`; what is equal is ordered by content. `score` holds
+            the first stage and never rises down the ranking; `logit` is the model's own, without it.
 
         Raises:
-            InputError: texts that are none, a first stage the model has no weight for, or scores that do not fit.
+            InputError: texts that are none, or a first stage whose scores do not fit.
         """
         if isinstance(documents, str):
             raise InputError("documents: expected a list of strings, got a single string")
@@ -191,17 +196,17 @@ class Reranker:
             raise InputError(f"top_k is {top_k}, expected at least 1")
         if not documents:
             return []
+        first = first_stage_of(first_stage, len(documents))
         pairs = [(query, document) for document in documents]
         scored = self.score_pairs(pairs, prompt)
         if scored.emptied:
             logger.warning("%d of %d documents are empty or did not fit", scored.emptied, len(pairs))
-        ranking: np.ndarray = scored.logits.astype(np.float64)
-        if first_stage is not None:
-            ranking = self._fuse(ranking, *first_stage)
-        scores = bounded(scored.logits, self.activation)
         texts = [document_text(document, self.serializer.title) for document in documents]
+        weight = self._weight(first, query) if first else 0.0
+        ranking = ranked_beside(scored.logits, first, weight, [tie_key(query, text) for text in texts])
+        scores = bounded(ranking.values, self.activation)
         ranked: list[Ranked] = []
-        for index in rank_order(ranking, [tie_key(query, text) for text in texts])[:top_k]:
+        for index in ranking.order[:top_k]:
             entry: Ranked = {
                 "corpus_id": int(index),
                 "score": float(scores[index]),
@@ -212,17 +217,13 @@ class Reranker:
             ranked.append(entry)
         return ranked
 
-    def _fuse(self, logits: np.ndarray, name: str, scores: Sequence[float]) -> np.ndarray:
-        weights = self.deployment.first_stage_weights
-        if name not in weights:
-            known = ", ".join(sorted(weights)) or "none"
-            raise InputError(f"first stage {name!r}: this model has no weight for it; it knows {known}")
-        if len(scores) != len(logits):
-            raise InputError(f"first stage {name!r}: {len(scores)} scores for {len(logits)} documents")
-        given = np.asarray(scores, dtype=np.float64)
-        if not np.isfinite(given).all():
-            raise InputError(f"first stage {name!r}: score {int(np.argmin(np.isfinite(given)))} is not finite")
-        return z_scores(logits) + weights[name] * z_scores(given)
+    def _weight(self, first: FirstStage, query: str) -> float:
+        """The weight of a first stage; says once of each what a caller should know about it."""
+        doubtful = doubt(self.deployment, first.name)
+        if doubtful and first.name not in self._doubted:
+            self._doubted.add(first.name)
+            logger.warning(doubtful)
+        return weight_of(self.deployment, first, query)
 
     def score_pairs(self, pairs: Iterable[DocumentPair], instruction: str | None = None) -> Scored:
         """Score pairs, and say what did not fit.

@@ -163,6 +163,10 @@ class Service:
         left = self.limits.seconds - (time.monotonic() - facts["begun"])
         scores = await _while_wanted(request, self.engines[name].score(asked), left, self.limits.seconds)
         facts |= {"tokens": scores.tokens, "cut": len(scores.cut)}
+        if scores.doubt:
+            facts["warning"] = scores.doubt
+        if len(asked.queries) == 1:
+            self.metrics.ranked(name, len(asked.documents), scores.leading)
         self.metrics.waited.labels(name).observe(scores.waited)
         self.metrics.cut.labels(name).inc(len(scores.cut))
         answered = Answered(
@@ -173,6 +177,7 @@ class Service:
             order=scores.order,
             tokens=scores.tokens,
             cut=scores.cut,
+            doubt=scores.doubt,
         )
         headers = {
             "x-truncated-docs": str(len(scores.cut)),
@@ -192,6 +197,8 @@ class Service:
                 "owned_by": "tamis",
                 "family": engine.reranker.family,
                 "activation": engine.reranker.activation,
+                "first_stage": engine.first_stage,
+                "first_stage_weights": dict(engine.reranker.deployment.first_stage_weights),
             }
             for name, engine in self.engines.items()
         ]

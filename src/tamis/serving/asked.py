@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from tamis.models.first_stage import Said
 from tamis.models.serializer import Document
 
 Kind = Literal[
@@ -60,6 +61,7 @@ class Asked:
         document_tokens: Most tokens of a document; None for what the model reads.
         query_tokens: Likewise of a query.
         cut: Whether pairs that are too long may be cut; they are refused otherwise.
+        first_stage: What is said of the first stage; None for what the server does by default. Only with one query.
     """
 
     model: str | None
@@ -72,6 +74,7 @@ class Asked:
     document_tokens: int | None = None
     query_tokens: int | None = None
     cut: bool = True
+    first_stage: Said | None = None
 
     def pairs(self) -> list[tuple[str, Document]]:
         """(query, document) of each document, in order."""
@@ -87,10 +90,11 @@ class Answered:
         id: Of the request.
         model: The name under which it was asked for.
         created: Unix time in seconds.
-        values: Logit or bounded score of each document, in the order of the request.
+        values: What ranks, bounded or on the scale of the logits, of each document in the order of the request.
         order: Indices of all documents, best first.
         tokens: Tokens of all pairs, special tokens included.
         cut: Indices of documents of which, or of whose query, something did not fit.
+        doubt: What the client should know about its first stage.
     """
 
     id: str
@@ -100,6 +104,7 @@ class Answered:
     order: Sequence[int]
     tokens: int
     cut: Sequence[int]
+    doubt: str | None = None
 
 
 def text_of(document: Document) -> str:
@@ -108,8 +113,11 @@ def text_of(document: Document) -> str:
 
 
 def warnings_of(answered: Answered) -> list[str]:
-    """Sentences about what was cut; none where everything fitted."""
-    if not answered.cut:
-        return []
-    shown = ", ".join(map(str, answered.cut[:10])) + (", ..." if len(answered.cut) > 10 else "")
-    return [f"{len(answered.cut)} of {len(answered.values)} documents were too long and cut: {shown}"]
+    """Sentences about what was cut and about the first stage; none where there is nothing to say."""
+    found = []
+    if answered.cut:
+        shown = ", ".join(map(str, answered.cut[:10])) + (", ..." if len(answered.cut) > 10 else "")
+        found.append(f"{len(answered.cut)} of {len(answered.values)} documents were too long and cut: {shown}")
+    if answered.doubt:
+        found.append(answered.doubt)
+    return found

@@ -16,13 +16,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
 from tamis.building.memory import release_memory
 from tamis.errors import InputError
-from tamis.formulas.ranking import rank_order, tie_key
+from tamis.formulas.ranking import tie_key
+from tamis.models.first_stage import FirstStage, default_of, doubt, first_stage_of, ranked_beside, weight_of
 from tamis.models.reranker import Reranker, bounded, check_pairs
 from tamis.models.rows import SLICE, Pair, plain_backend
 from tamis.serving.asked import Asked, RefusedError
@@ -45,6 +46,9 @@ RELEASED_EVERY = 10
 MEMORY = 0.9
 """What a batch counts in the rate, for each batch after it: one is slow or fast by what is remembered of its texts."""
 
+HEAD = 3
+"""The first given document is counted where it is among so many best ones."""
+
 IN_TIME = 0.8
 """Share of a request's time within which the queue sees to it that it is done; the rate is an estimate."""
 
@@ -54,11 +58,13 @@ class Scores:
     """What a model says about a request.
 
     Attributes:
-        values: Logit or bounded score of each document.
-        order: Indices, best first; ties as in `Reranker.rank`.
+        values: What ranks, of each document: on the scale of the logits, or bounded.
+        order: Indices, best first, as of `Reranker.rank`.
         tokens: Of all pairs.
         cut: Indices of documents of which something did not fit.
         waited: Seconds before the first of its batches was begun.
+        leading: Whether the model alone puts the first given document among the best `HEAD`.
+        doubt: What the client should know about its first stage.
     """
 
     values: list[float]
@@ -66,6 +72,8 @@ class Scores:
     tokens: int
     cut: list[int]
     waited: float
+    leading: bool
+    doubt: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +91,24 @@ class Batch:
     tokens: int
     seconds: float
     failed: bool
+
+
+class _Begun(NamedTuple):
+    """What is made of a request's texts before it is queued.
+
+    Attributes:
+        pairs: Plain texts, cut to the limits asked for.
+        shortened: Which of them were.
+        parts: Each pair once, as they are tokenised.
+        rows: Of the first part.
+        weight: Of the first stage.
+    """
+
+    pairs: list[Pair]
+    shortened: list[bool]
+    parts: list[list[Pair]]
+    rows: list[Any]
+    weight: float
 
 
 class _Job(Waiting):
@@ -121,6 +147,7 @@ class Engine:
         most_pairs: Pairs that may wait at a time, those being scored included.
         pairs: How many do.
         seconds: Within which a request that is taken should be scored.
+        first_stage: What is done with requests that say nothing of theirs: `order` or `none`.
     """
 
     def __init__(
@@ -129,6 +156,7 @@ class Engine:
         most_pairs: int,
         seconds: float = 60.0,
         watch: Callable[[Batch], None] = lambda batch: None,
+        first_stage: str | None = None,
     ) -> None:
         """Start the threads.
 
@@ -138,11 +166,13 @@ class Engine:
             seconds: Within which a request should be scored. Where others wait, one is taken only if all of them and
                 itself need at most `TAKEN` of that at the present rate.
             watch: Told of each batch, on the thread that scores.
+            first_stage: What is done with requests that say nothing of theirs; None for what the model says.
         """
         self.reranker = reranker
         self.most_pairs = most_pairs
         self.seconds = seconds
         self.pairs = 0
+        self.first_stage = first_stage or default_of(reranker.deployment)
         self._watch = watch
         self._queue = FairQueue(reranker.scorer.token_budget)
         self._changed = threading.Condition()
@@ -194,7 +224,8 @@ class Engine:
             self.pairs -= count
 
     async def _score(self, asked: Asked) -> Scores:
-        pairs, shortened, parts, rows = await self._tokenise(self._begin, asked)
+        first = first_stage_of(asked.first_stage or self.first_stage, len(asked.documents))
+        pairs, shortened, parts, rows, weight = await self._tokenise(self._begin, asked, first)
         for part in parts[1:]:  # others are tokenised in between, and a cancelled one stops
             rows += await self._tokenise(self.reranker.scorer.encode, part, asked.instruction)
         row_of = {pair: place for place, pair in enumerate(chain.from_iterable(parts))}
@@ -213,10 +244,17 @@ class Engine:
             with self._changed:
                 self._queue.remove(job)
         logits = job.logits[places]
-        order = rank_order(logits.astype(np.float64), [tie_key(*pair) for pair in pairs])
-        values = logits if asked.raw else bounded(logits, self.reranker.activation)
-        tokens = sum(job.lengths[place] for place in places)
-        return Scores(values.tolist(), [int(i) for i in order], tokens, cut, job.begun - job.entered)
+        ranking = ranked_beside(logits, first, weight, [tie_key(*pair) for pair in pairs])
+        values = ranking.values if asked.raw else bounded(ranking.values, self.reranker.activation)
+        return Scores(
+            values=values.tolist(),
+            order=ranking.order.tolist(),
+            tokens=sum(job.lengths[place] for place in places),
+            cut=cut,
+            waited=job.begun - job.entered,
+            leading=int((logits > logits[0]).sum()) < HEAD,
+            doubt=doubt(self.reranker.deployment, first.name) if first else None,
+        )
 
     def _check_time(self, work: float) -> None:
         """Refuse a request of `work` tokens that would wait too long behind others; one that is alone may try.
@@ -232,8 +270,7 @@ class Engine:
     async def _tokenise(self, work: Callable[..., Any], *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._tokeniser, work, *arguments)
 
-    def _begin(self, asked: Asked) -> tuple[list[Pair], list[bool], list[list[Pair]], list[Any]]:
-        """Pairs of plain texts, cut to the limits asked for; which were; each once, in parts; the first rows."""
+    def _begin(self, asked: Asked, first: FirstStage | None) -> _Begun:
         pairs, shortened = [], []
         queries = {query: self._shorten(query, asked.query_tokens) for query in set(asked.queries)}
         for query, document in check_pairs(asked.pairs(), self.reranker.serializer.title):
@@ -241,7 +278,9 @@ class Engine:
             pairs.append(shorter)
             shortened.append(shorter != (query, document))
         parts = _parts(sorted(set(pairs)))
-        return pairs, shortened, parts, self.reranker.scorer.encode(parts[0], asked.instruction)
+        rows = self.reranker.scorer.encode(parts[0], asked.instruction)
+        weight = weight_of(self.reranker.deployment, first, asked.queries[0]) if first else 0.0
+        return _Begun(pairs, shortened, parts, rows, weight)
 
     def _shorten(self, text: str, tokens: int | None) -> str:
         # The model itself cuts where it reads no more: Cohere's clients send 4,096.

@@ -2,7 +2,7 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
-from tamis.serving.engine import Batch
+from tamis.serving.engine import HEAD, Batch
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 PAIRS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
@@ -26,6 +26,15 @@ class Metrics:
         self.pairs = self._counter("tamis_pairs", "Pairs scored", "model")
         self.tokens = self._counter("tamis_tokens", "Tokens scored, without padding", "model")
         self.busy = self._counter("tamis_busy_seconds", "Seconds in the model", "model")
+        self.ranked_requests = self._counter(
+            "tamis_ranked_requests", f"Requests of one query and more than {HEAD} documents", "model"
+        )
+        self.first_in_head = self._counter(
+            "tamis_first_given_in_best_three", "Of these, those whose first document the model alone ranks so", "model"
+        )
+        self.first_in_head_by_chance = self._counter(
+            "tamis_first_given_in_best_three_by_chance", "How many it were if documents came in random order", "model"
+        )
         self.failures = self._counter("tamis_failed_batches", "Batches on which the model raised", "model")
         self.batch_pairs = Histogram(
             "tamis_batch_pairs", "Pairs of a batch", ["model"], buckets=PAIRS, registry=self.registry
@@ -42,6 +51,13 @@ class Metrics:
         self.busy.labels(model).inc(batch.seconds)
         self.batch_pairs.labels(model).observe(batch.pairs)
         self.failures.labels(model).inc(batch.failed)
+
+    def ranked(self, model: str, documents: int, leading: bool) -> None:
+        """Count a request that was ranked, and whether the document that came first in it is among the best."""
+        if documents > HEAD:
+            self.ranked_requests.labels(model).inc()
+            self.first_in_head.labels(model).inc(leading)
+            self.first_in_head_by_chance.labels(model).inc(HEAD / documents)
 
     def text(self) -> bytes:
         """All of it, in Prometheus' text format."""

@@ -33,6 +33,7 @@ class Arguments(BaseModel):
         precision: `float32`, `bfloat16` or `auto`.
         queue: Pairs that may wait at each replica's model.
         keys: File of API keys on every machine; beside it, replicas read TAMIS_API_KEYS.
+        first_stage: What is done with requests that say nothing of theirs; None for what each model says.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -44,6 +45,7 @@ class Arguments(BaseModel):
     precision: Literal["float32", "bfloat16", "auto"] = "float32"
     queue: int = Field(default=4096, ge=1000)
     keys: Path | None = None
+    first_stage: Literal["order", "none"] | None = None
 
 
 def build(arguments: Arguments) -> serve.Application:
@@ -69,7 +71,12 @@ class Replica:
 
     def __init__(self, arguments: Arguments) -> None:
         log_to(sys.stderr)
-        settings = Settings(precision=arguments.precision, queue_pairs=arguments.queue, keys=arguments.keys)
+        settings = Settings(
+            precision=arguments.precision,
+            queue_pairs=arguments.queue,
+            keys=arguments.keys,
+            first_stage=arguments.first_stage,
+        )
         metrics = Metrics()
         engines = load_engines(folders_of(arguments.model.split(",")), settings, metrics)
         self._service = Service(engines, settings.limits, read_keys(settings.keys, os.environ), metrics)

@@ -16,6 +16,8 @@ from types import FrameType
 import uvicorn
 
 from tamis.errors import InputError
+from tamis.models.checkpoint import ORDER
+from tamis.models.first_stage import NONE, order_counts
 from tamis.models.reranker import Reranker
 from tamis.serving.app import Limits, Service, create_app
 from tamis.serving.connection import Connection
@@ -42,6 +44,8 @@ class Settings:
         keys: File of API keys.
         origins: Web pages that may ask from a browser.
         on: BEIR folder that the playground searches.
+        first_stage: What is done with requests that say nothing of theirs: `order` or `none`; None for what each model
+            says.
     """
 
     host: str = "127.0.0.1"
@@ -52,6 +56,7 @@ class Settings:
     keys: Path | None = None
     origins: Sequence[str] = ()
     on: Path | None = None
+    first_stage: str | None = None
 
 
 def serve(models: Sequence[str], settings: Settings) -> None:
@@ -74,6 +79,8 @@ def serve(models: Sequence[str], settings: Settings) -> None:
         )
     if settings.precision not in ("float32", "bfloat16", "auto"):
         raise InputError(f"--precision {settings.precision!r}: expected float32, bfloat16 or auto")
+    if settings.first_stage not in (None, ORDER, NONE):
+        raise InputError(f"--first-stage {settings.first_stage!r}: expected {ORDER} or {NONE}")
     folders = folders_of(models)
     keys = read_keys(settings.keys, os.environ)
     collection = None if settings.on is None else Collection(settings.on)
@@ -112,16 +119,25 @@ def load_engines(folders: Mapping[str, str], settings: Settings, metrics: Metric
     """An engine by name; a folder under several names is loaded once.
 
     Raises:
+        InputError: the order of documents is to count, and a model has no weight for it.
         ModelError: a model that cannot be loaded.
     """
     by_folder: dict[str, Engine] = {}
     for name, folder in folders.items():
         if folder not in by_folder:
             reranker = Reranker(folder, precision=settings.precision)  # type: ignore[arg-type]
-            logger.info("model", extra={"facts": {"model": name, "family": reranker.family}})
-            by_folder[folder] = Engine(
-                reranker, settings.queue_pairs, settings.limits.seconds, partial(metrics.batch, name)
+            if settings.first_stage == ORDER and not order_counts(reranker.deployment):
+                raise InputError(
+                    f"--first-stage {ORDER}: {folder} has no weight for the order of documents; find one with tamis "
+                    "weigh --order, or leave the option out"
+                )
+            watch = partial(metrics.batch, name)
+            engine = Engine(
+                reranker, settings.queue_pairs, settings.limits.seconds, watch, first_stage=settings.first_stage
             )
+            facts = {"model": name, "family": reranker.family, "first_stage": engine.first_stage}
+            logger.info("model", extra={"facts": facts})
+            by_folder[folder] = engine
     return {name: by_folder[folder] for name, folder in folders.items()}
 
 

@@ -9,8 +9,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from tamis.formats.fields import UNKNOWN_LANGUAGE
 from tamis.formats.written_queries import WrittenQuery
+from tamis.languages import UNKNOWN_LANGUAGE
 from tamis.records import GIVEN, Document, Dropped, Prompt, Query, QueryAnswer, QueryRequest
 from tamis.text import clip, letters, normalise, one_line, sentences, without_spaces, words
 

@@ -7,14 +7,17 @@ from typing_extensions import TypedDict
 
 from tamis.models.serializer import Document
 from tamis.serving.asked import Answered, Asked, RefusedError, text_of, warnings_of
-from tamis.serving.dialects.dialect import Body, Count, Dialect, Given, check_texts, documents_of
+from tamis.serving.dialects.dialect import Beside, Count, Dialect, Given, check_texts, documents_of, first_stage_in
 
 DOCUMENTS_PER_UNIT = 100
 """Documents that Cohere bills as one search."""
 
 
-class V2(Body):
-    """Strict, as Cohere is; `instruction` and `raw_scores` are ours, `return_documents` LiteLLM always sends."""
+class V2(Beside):
+    """Strict, as Cohere is; `instruction`, `raw_scores` and the first stage are ours.
+
+    LiteLLM always sends `return_documents`.
+    """
 
     model_config = ConfigDict(strict=True, extra="forbid")
 
@@ -29,7 +32,7 @@ class V2(Body):
     raw_scores: bool = False
 
 
-class V1(Body):
+class V1(Beside):
     """The first version: documents may be objects of any fields, of which `rank_fields` are read."""
 
     model_config = ConfigDict(strict=True, extra="forbid")
@@ -109,6 +112,7 @@ def read_v2(body: V2) -> Asked:
         raw=body.raw_scores,
         instruction=body.instruction,
         document_tokens=body.max_tokens_per_doc,
+        first_stage=first_stage_in(body, body.documents),
     )
 
 
@@ -128,6 +132,7 @@ def read_v1(body: V1) -> Asked:
         raw=body.raw_scores,
         instruction=body.instruction,
         document_tokens=body.max_tokens_per_doc,
+        first_stage=first_stage_in(body, body.documents),
     )
 
 
@@ -158,8 +163,9 @@ def meta(answered: Answered, version: Literal["1", "2"]) -> Meta:
         "billed_units": {"search_units": units},
         "tokens": {"input_tokens": answered.tokens},
     }
+    if warnings := warnings_of(answered):
+        found["warnings"] = warnings
     if answered.cut:
-        found["warnings"] = warnings_of(answered)
         found["truncated"] = list(answered.cut)
     return found
 

@@ -6,6 +6,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from tamis.models.checkpoint import ORDER, OTHER
+from tamis.models.first_stage import NONE, Said
 from tamis.models.serializer import Document
 from tamis.serving.asked import STATUS, Answered, Asked, Kind, RefusedError
 
@@ -56,11 +58,19 @@ class Body(BaseModel):
     model_config = ConfigDict(strict=True, extra="ignore")
 
 
+class Beside(Body):
+    """What every dialect takes beside its own fields: a first stage, and its score of each document."""
+
+    first_stage: Annotated[str, Field(min_length=1, max_length=100)] | None = None
+    first_stage_scores: Annotated[list[float], Field(fail_fast=True)] | None = None
+
+
 class Text(Body):
-    """A document as an object."""
+    """A document as an object; `score` is the first stage's."""
 
     text: str
     title: str | None = None
+    score: float | None = None
 
 
 Given = Annotated[list[str | Text], Field(fail_fast=True)]
@@ -76,6 +86,49 @@ def documents_of(given: Sequence[str | Text]) -> list[Document]:
         one if isinstance(one, str) else {"text": one.text, "title": one.title} if one.title else one.text
         for one in given
     ]
+
+
+def first_stage_in(body: Beside, documents: Sequence[Any]) -> Said | None:
+    """What a request says of its first stage; None where it says nothing.
+
+    Args:
+        body: The request.
+        documents: As they came, strings or objects.
+
+    Raises:
+        RefusedError: a name without scores, scores that name no first stage, or that some documents lack.
+    """
+    inside = _scores_in(documents)
+    if inside is not None and body.first_stage_scores is not None:
+        raise RefusedError("malformed", "first_stage_scores: the documents hold scores too; send one of both")
+    name, scores = body.first_stage, inside if body.first_stage_scores is None else body.first_stage_scores
+    if scores is None:
+        if name not in (None, NONE, ORDER):
+            what = "comes without scores; send first_stage_scores, a number for each document, or order, or none"
+            raise RefusedError("malformed", f"first_stage {name!r}: {what}")
+        return name
+    if name in (NONE, ORDER):
+        what = "takes no scores; leave them out, or name what made them"
+        raise RefusedError("malformed", f"first_stage {name!r}: {what}")
+    return name or OTHER, scores
+
+
+def _scores_in(documents: Sequence[Any]) -> list[float] | None:
+    """The scores that documents bring with them; None where none does."""
+    scores = [_score_in(document) for document in documents]
+    found = [score for score in scores if score is not None]
+    if found and len(found) < len(scores):
+        what = "has no number in the field 'score', others have one; send one with each document or with none"
+        raise RefusedError("malformed", f"document {scores.index(None)}: {what}")
+    return found or None
+
+
+def _score_in(document: Any) -> float | None:
+    if isinstance(document, Text):
+        return document.score
+    # A client of Cohere's first version may keep anything in a field of this name.
+    score = document.get("score") if isinstance(document, Mapping) else None
+    return score if isinstance(score, int | float) and not isinstance(score, bool) else None
 
 
 def check_texts(query: str, documents: Sequence[Any], names: tuple[str, str] = ("query", "documents")) -> None:
@@ -110,6 +163,8 @@ def _said(kind: str, location: tuple[int | str, ...], message: str) -> str:
         return "an object"
     if kind == "missing" and len(location) > 1:
         return f"an object with the field {location[-1]!r}"
+    if location[-2:-1] == ("Text",):
+        return f"an object with {message.removeprefix('Input should be ')} in the field {location[-1]!r}"
     return message.removeprefix("Input should be ")
 
 

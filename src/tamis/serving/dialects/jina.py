@@ -6,11 +6,11 @@ from typing_extensions import TypedDict
 
 from tamis.serving.asked import Answered, Asked, RefusedError
 from tamis.serving.dialects.cohere import Meta, Result, meta, results
-from tamis.serving.dialects.dialect import Body, Count, Dialect, Given, check_texts, documents_of
+from tamis.serving.dialects.dialect import Beside, Count, Dialect, Given, check_texts, documents_of, first_stage_in
 
 
-class Rerank(Body):
-    """`top_k` is Voyage's word for `top_n`; `instruction` and `raw_scores` are ours."""
+class Rerank(Beside):
+    """`top_k` is Voyage's word for `top_n`; `instruction`, `raw_scores` and the first stage are ours."""
 
     query: str
     documents: Given
@@ -53,6 +53,7 @@ def read(body: Rerank) -> Asked:
         raw=body.raw_scores,
         instruction=body.instruction,
         document_tokens=body.max_tokens_per_doc,
+        first_stage=first_stage_in(body, body.documents),
     )
 
 

@@ -6,7 +6,7 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from tamis.serving.asked import Answered, Asked, Kind, RefusedError, text_of
-from tamis.serving.dialects.dialect import Body, Dialect, check_texts
+from tamis.serving.dialects.dialect import Beside, Dialect, check_texts, first_stage_in
 
 ERROR_TYPES: dict[Kind, str] = {
     "empty": "Empty",
@@ -18,8 +18,8 @@ ERROR_TYPES: dict[Kind, str] = {
 """`error_type` of refusals; all others are `Validation`."""
 
 
-class Rerank(Body):
-    """Long texts are cut unless `truncate` is false; `model` and `instruction` are ours."""
+class Rerank(Beside):
+    """Long texts are cut unless `truncate` is false; `model`, `instruction` and the first stage are ours."""
 
     query: str
     texts: Annotated[list[str], Field(fail_fast=True)]
@@ -56,6 +56,7 @@ def read(body: Rerank) -> Asked:
         raw=body.raw_scores,
         instruction=body.instruction,
         cut=body.truncate is not False,
+        first_stage=first_stage_in(body, body.texts),
     )
 
 

@@ -4,8 +4,18 @@ from typing import Any, Literal
 
 from typing_extensions import TypedDict
 
+from tamis.models.first_stage import NONE, Said
 from tamis.serving.asked import Answered, Asked, Kind, RefusedError, text_of
-from tamis.serving.dialects.dialect import Body, CountOrAll, Dialect, Given, Text, check_texts, documents_of
+from tamis.serving.dialects.dialect import (
+    Beside,
+    CountOrAll,
+    Dialect,
+    Given,
+    Text,
+    check_texts,
+    documents_of,
+    first_stage_in,
+)
 
 ERROR_TYPES = {
     400: "BadRequestError",
@@ -27,8 +37,11 @@ ONLY_HERE = frozenset({"max_tokens_per_query", "truncate_prompt_tokens", "trunca
 Side = Given | str | Text
 
 
-class Knobs(Body):
-    """What `/rerank` and `/score` share; `raw_scores` is ours. Unknown fields are ignored, as vLLM does."""
+class Knobs(Beside):
+    """What `/rerank` and `/score` share; `raw_scores` and the first stage are ours.
+
+    Unknown fields are ignored, as vLLM does.
+    """
 
     model: str | None = None
     truncate_prompt_tokens: int | None = None
@@ -120,14 +133,15 @@ class ScoreAnswer(TypedDict):
 def read_rerank(body: Rerank) -> Asked:
     """What a body of `/rerank` asks for."""
     check_texts(body.query, body.documents)
-    return _asked(body, [body.query], body.documents, (body.top_n or body.top_k) or None)
+    said = first_stage_in(body, body.documents)
+    return _asked(body, [body.query], body.documents, said, (body.top_n or body.top_k) or None)
 
 
 def read_score(body: Score) -> Asked:
     """What a body of `/score` asks for.
 
     Raises:
-        RefusedError: sides that are missing or do not fit each other.
+        RefusedError: sides that are missing or do not fit each other, or a first stage of several queries.
     """
     first = _one_of(body, ("text_1", "queries", "data_1"))
     second = _one_of(body, ("text_2", "documents", "items", "data_2"))
@@ -139,7 +153,10 @@ def read_score(body: Score) -> Asked:
         raise RefusedError("malformed", f"{len(queries)} texts on the first side, {len(documents)} on the second")
     for query in queries:
         check_texts(query, documents)
-    return _asked(body, queries, documents, None)
+    said = first_stage_in(body, documents)
+    if len(queries) > 1 and said not in (None, NONE):
+        raise RefusedError("malformed", f"first_stage: expected one query for all documents, got {len(queries)}")
+    return _asked(body, queries, documents, said or NONE)  # pairs count by themselves, unless they are a ranking
 
 
 def _as_list(side: list[str | Text] | str | Text) -> list[str | Text]:
@@ -154,7 +171,9 @@ def _one_of(body: Score, names: tuple[str, ...]) -> list[str | Text] | str | Tex
     raise RefusedError("malformed", f"{names[0]}: missing; {' or '.join(names[1:])} will do too")
 
 
-def _asked(body: Knobs, queries: list[str], documents: list[str | Text], top: int | None) -> Asked:
+def _asked(
+    body: Knobs, queries: list[str], documents: list[str | Text], said: Said | None, top: int | None = None
+) -> Asked:
     if body.truncation_side == "left":
         raise RefusedError("malformed", "truncation_side: texts are cut on the right only")
     if body.truncate_prompt_tokens and body.truncate_prompt_tokens != -1:
@@ -169,6 +188,7 @@ def _asked(body: Knobs, queries: list[str], documents: list[str | Text], top: in
         instruction=body.instruction,
         document_tokens=body.max_tokens_per_doc or None,
         query_tokens=body.max_tokens_per_query or None,
+        first_stage=said,
     )
 
 

@@ -18,7 +18,7 @@ const EXAMPLE = {
 
 const at = (id) => document.getElementById(id);
 const paged = document.body.dataset;
-const state = { key: "", asked: null, folder: null };
+const state = { key: "", asked: null, folder: null, weights: {} };
 
 /** An element with properties and children; strings among these become text. */
 function make(tag, properties = {}, ...children) {
@@ -176,10 +176,18 @@ function count() {
 
 const fromFolder = () => state.folder !== null && document.querySelector("[name=source]:checked").value === "folder";
 
+/** BM25's scores where it found the documents and the model has a weight for them; pasted ones are in any order. */
+function firstStageOf(model, asked) {
+  const weights = state.weights[model] ?? {};
+  if (!asked.found || !("bm25" in weights || "other" in weights)) return { first_stage: "none" };
+  return { first_stage: "bm25", first_stage_scores: asked.documents.map((one) => one.score) };
+}
+
 const bodyOf = (model, asked) => ({
   model,
   query: asked.query,
   documents: asked.documents.map((one) => one.text),
+  ...firstStageOf(model, asked),
   ...(asked.raw ? { raw_scores: true } : {}),
 });
 
@@ -193,12 +201,12 @@ async function gather(signal) {
     at("query").focus();
     throw new Refused("Write a query first.");
   }
-  const asked = { query, raw: at("raw").checked, common: [], title: "Given order", facts: "" };
+  const asked = { query, raw: at("raw").checked, common: [], found: false, title: "Given order", facts: "" };
   if (fromFolder()) {
     const { body } = await ask(`playground/candidates?${new URLSearchParams({ query })}`, { signal });
     if (!body.documents.length) throw new Refused(`No document of ${state.folder.folder} holds a word of this query.`);
     const facts = `best ${body.documents.length} of ${plural(state.folder.documents, "document")}`;
-    return { ...asked, documents: body.documents, common: body.common, title: `BM25 on ${state.folder.folder}`, facts };
+    return { ...asked, found: true, documents: body.documents, common: body.common, title: `BM25 on ${state.folder.folder}`, facts };
   }
   const { documents } = pasted(at("documents").value);
   if (!documents.length) {
@@ -286,7 +294,9 @@ function modelColumn(asked, order, name, wanted) {
     list.append(card(asked.documents[index].text, index, place, figures, wanted));
   });
   const cut = order.cut.size ? [`${order.cut.size} cut`] : [];
-  const told = [took(order.milliseconds), `in the server ${took(order.server)}`, plural(order.tokens, "token"), ...cut];
+  const beside = firstStageOf(order.model, asked).first_stage === "none" ? "the model alone" : "BM25 counts too";
+  const server = `in the server ${took(order.server)}`;
+  const told = [beside, took(order.milliseconds), server, plural(order.tokens, "token"), ...cut];
   const facts = make("p", { class: "note" }, told.join(" · "));
   const copies = make("div", { class: "copies" });
   for (const [title, write] of [["curl", curl], ["Python", python]]) {
@@ -404,6 +414,8 @@ function python(body) {
   const text = JSON.stringify; // what it writes of a string, Python reads alike
   const documents = body.documents.map((one) => `    ${text(one)},\n`).join("");
   const raw = body.raw_scores ? `, "raw_scores": True` : "";
+  const scores = body.first_stage_scores ? `, "first_stage_scores": ${text(body.first_stage_scores)}` : "";
+  const first = `"first_stage": ${text(body.first_stage)}${scores}`;
   const key = state.key ? `    headers={"Authorization": f"Bearer {os.environ['TAMIS_API_KEY']}"},\n` : "";
   return `${key ? "import os\n\n" : ""}import httpx
 
@@ -411,7 +423,7 @@ documents = [
 ${documents}]
 answer = httpx.post(
     ${text(address())},
-    json={"model": ${text(body.model)}, "query": ${text(body.query)}, "documents": documents${raw}},
+    json={"model": ${text(body.model)}, "query": ${text(body.query)}, "documents": documents, ${first}${raw}},
 ${key}    timeout=60,
 )
 answer.raise_for_status()
@@ -475,6 +487,7 @@ async function begin() {
   try {
     const { body } = await ask("v1/models");
     const names = body.data.map((one) => one.id);
+    state.weights = Object.fromEntries(body.data.map((one) => [one.id, one.first_stage_weights]));
     at("model").replaceChildren(...names.map((name) => new Option(name)));
     at("second").replaceChildren(new Option("no other", ""), ...names.map((name) => new Option(name)));
     at("other").hidden = names.length < 2;

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Final
 
-from tamis.formats.fields import UNKNOWN_LANGUAGE
+from tamis.languages import UNKNOWN_LANGUAGE
 from tamis.records import GIVEN, Document, Query
 from tamis.stages.report.highlight import Piece, common_words, matching_part
 from tamis.text import clip
