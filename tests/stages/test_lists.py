@@ -281,6 +281,25 @@ def test_all_queries_of_a_cluster_are_on_one_side(seed, size):
     assert all(len(found) == 1 for found in sides.values())
 
 
+def test_of_a_corpus_that_is_asked_about_in_part_that_part_is_held_out_query_by_query():
+    count = 6000
+    queries = {f"q{n}": Query(f"q{n}", "what is it", "en", "target", f"d{n // 2}", "test") for n in range(count)}
+    scored = [ScoredCandidates(q, (query.document_id, "other"), (2.0, 1.0), (2.0, 1.0)) for q, query in queries.items()]
+    clusters = {f"d{n}": f"d{n - n % 3}" for n in range(count // 2)}
+    chosen = SETTINGS.model_copy(update={"held_out": 0.2})
+    shares = {}
+    for covered in (0.0, 0.5, 1.0):
+        sides = {}
+        for one in draw_lists(scored, queries, chosen, 0.5, 7, alike=Alike(clusters, covered)):
+            sides.setdefault(clusters[queries[one.query_id].document_id], []).append(one.split == "held-out")
+        whole = sum(all(found) for found in sides.values()) / len(sides)
+        shares[covered] = (whole, float(np.mean([side for found in sides.values() for side in found])))
+    assert shares[0.0][0] == pytest.approx(0.2, abs=0.03)
+    assert shares[0.5][0] == pytest.approx(0.1, abs=0.03)
+    assert shares[1.0][0] < 0.01
+    assert [share for _, share in shares.values()] == pytest.approx([0.2, 0.19, 0.2], abs=0.03)
+
+
 @given(seed=SEEDS)
 @settings(max_examples=40)
 def test_what_repeats_the_seed_document_is_in_no_list(seed):

@@ -45,4 +45,6 @@ def alike_documents(own: Sequence[str], documents: Mapping[str, Document], vecto
         bounds = [TWINS if language == documents[seed].language else NEIGHBOURS for language in spoken]
         return np.asarray(cosines >= np.array(bounds))
 
-    return Alike({doc_id: first[int(label)] for doc_id, label in zip(ids, labels, strict=True)}, repeats)
+    target = {doc_id for doc_id, document in documents.items() if document.origin == "target"}
+    covered = len(target.intersection(ids)) / max(len(target), 1)
+    return Alike({doc_id: first[int(label)] for doc_id, label in zip(ids, labels, strict=True)}, covered, repeats)

@@ -306,6 +306,7 @@ def build_lists(shop: Workshop, folder: Path) -> Facts:
     facts |= {
         "lists": {f"{domain}, {split}": count for (domain, split), count in sorted(counts.items())},
         "clusters": len(set(alike.cluster_of.values())),
+        "covered": round(alike.covered, 4),
         "generators": by_generator([one.query_id for one in lists], dropped),
     }
     warnings = too_little_to_learn(recipe, counts)

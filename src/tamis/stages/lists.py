@@ -28,10 +28,12 @@ class Alike:
 
     Attributes:
         cluster_of: By seed document, the one that its cluster is called by; a document that it lacks stands for itself.
+        covered: Share of the target documents that queries were written about, in [0, 1].
         repeats: From a seed document and others to which of them say what it says: translations and twins, [others].
     """
 
     cluster_of: Mapping[str, str] = field(default_factory=dict)
+    covered: float = 0.0
     repeats: Callable[[str, Sequence[str]], NDArray[np.bool_]] = nothing_repeats
 
 
@@ -51,9 +53,12 @@ def draw_lists(
     deviations on top, as evidence the teacher lacks; it need not become the best of the list. A query of a log has no
     seed document: the teacher alone grades its candidates.
 
-    What repeats the seed document is in no list of its queries: it would teach that a right answer is wrong. All
-    queries of a cluster of documents are on one side of the split: held-out queries of translations or twins of what
-    was learnt would say that all is well (docs/log.md).
+    What repeats the seed document is in no list of its queries: it would teach that a right answer is wrong.
+
+    Held-out queries are as far from what is learnt as the questions to come will be. Those will ask about a document
+    that queries were written about as often as such documents are; so that share of the held-out queries is drawn query
+    by query, and their documents are learnt from by their other queries. For the rest whole clusters of documents are
+    held out: with a translation or a twin on the side that is learnt, they would say that all is well (docs/log.md).
 
     Args:
         scored: Candidates with teacher scores.
@@ -81,8 +86,8 @@ def draw_lists(
         if len(own.doc_ids) < 2:
             yield Dropped(query.query_id, "all its candidates repeat its document", query.language, query.text)
             continue
-        cluster = alike.cluster_of.get(query.document_id, query.document_id)
-        yield _draw(own, query, domain, settings, seed_bonus, seed, over, cluster)
+        split = _split(query, settings.held_out, alike)
+        yield _draw(own, query, domain, settings, seed_bonus, seed, over, split)
 
 
 def _without_repeats(found: ScoredCandidates, own: str, alike: Alike) -> ScoredCandidates:
@@ -141,7 +146,7 @@ def _draw(
     seed_bonus: float,
     seed: int,
     over: np.ndarray | None,
-    cluster: str,
+    split: str,
 ) -> TrainingList:
     scores = _scores(found, query, seed_bonus)
     place = found.doc_ids.index(query.document_id) if query.document_id else None
@@ -152,7 +157,7 @@ def _draw(
     return TrainingList(
         query.query_id,
         domain,
-        _split(cluster or query.query_id, settings.held_out),
+        split,
         tuple(found.doc_ids[i] for i in drawn),
         tuple(float(label) for label in labels),
         tuple(int(b) for b in bins[drawn]),
@@ -165,11 +170,23 @@ def split_by_document(
 ) -> Iterator[TrainingList]:
     """The same lists with each document by itself on one side, for those whose documents are one cluster."""
     for one in lists:
-        yield replace(one, split=_split(queries[one.query_id].document_id or one.query_id, held_out))
+        yield replace(one, split=_side(queries[one.query_id].document_id or one.query_id, held_out))
 
 
-def _split(together: str, held_out: float) -> str:
-    """All queries of a cluster of documents are on one side; a query without a document decides for itself."""
+def _split(query: Query, held_out: float, alike: Alike) -> str:
+    """Side of a query; one without a document decides for itself."""
+    if not query.document_id:
+        return _side(query.query_id, held_out)
+    covered = alike.covered if query.origin == "target" else 0.0
+    sides = (
+        _side(alike.cluster_of.get(query.document_id, query.document_id), held_out * (1 - covered)),
+        _side(f"query {query.query_id}", held_out * covered),
+    )
+    return "held-out" if "held-out" in sides else "train"
+
+
+def _side(together: str, held_out: float) -> str:
+    """Side of all that goes by one name."""
     return "held-out" if _number(together) % 10_000 < held_out * 10_000 else "train"
 
 
