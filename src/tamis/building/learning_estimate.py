@@ -8,12 +8,12 @@ from typing import Final
 from tamis.artifacts import read_column, read_json
 from tamis.building.asked import Asked, count_questions
 from tamis.building.probe import QUERY_CHARACTERS, a_few, timed
-from tamis.building.training import steps_done
+from tamis.building.training import steps_done, steps_of
 from tamis.building.weighing import WEIGHING, rerank_depth
 from tamis.building.work import Work
 from tamis.building.workshop import Workshop, texts_of
 from tamis.models.student import Student, score_prepared
-from tamis.settings import GENERAL
+from tamis.settings import GENERAL, TrainSettings
 from tamis.stages.evaluate import RERANKED
 from tamis.stages.merge import judgements
 
@@ -56,7 +56,7 @@ def learning(shop: Workshop, unfinished: Collection[str], asked: Asked) -> Itera
     judged = sum(judging.values()) * recipe.lists.documents
     if "train" in unfinished:
         yield from _preparing(shop, asked, about, lists.total(), pace)
-        steps = {GENERAL: recipe.train.general_steps} | dict.fromkeys(domains, recipe.train.specialist_steps)
+        steps = _steps(recipe.train, lists, domains)
         done = {} if about else steps_done(shop, student.trained())
         seconds = _BACKWARD * pace.pair * recipe.train.lists_per_step * recipe.lists.documents
         disk = pace.trained_bytes * (1 + len(steps))
@@ -77,6 +77,15 @@ def learning(shop: Workshop, unfinished: Collection[str], asked: Asked) -> Itera
         stages = len(RERANKED) + len(recipe.evaluate.runs)
         pairs = round(_STUDENTS * questions * recipe.evaluate.depth * (1 + (stages - 1) * _OVERLAP))
         yield Work("evaluate", "pairs to score", pairs, True, pairs * pace.pair)
+
+
+def _steps(settings: TrainSettings, lists: Counter[tuple[str, str]], domains: list[str]) -> dict[str, int]:
+    """Steps of each student, from its training lists by domain and split."""
+    train = {domain: lists[domain, "train"] for domain in domains}
+    every = sum(count for (_, split), count in lists.items() if split == "train")
+    return {GENERAL: steps_of(settings, settings.general_steps, every)} | {
+        domain: steps_of(settings, settings.specialist_steps, count) for domain, count in train.items()
+    }
 
 
 def _preparing(shop: Workshop, asked: Asked, about: bool, lists: int, pace: Pace) -> Iterator[Work]:

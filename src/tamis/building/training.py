@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -145,8 +146,9 @@ def build_train(shop: Workshop, folder: Path) -> Facts:
     # Once: it hashes the files of the model that the student starts from.
     identity = [shop.folders["lists"].name, train_settings(recipe)]
 
-    def unit(name: str, parent: Tensors, held_out: Sequence[TrainingList], steps: int, wanted: set[str]) -> Tensors:
-        weight = _weights((one for one in lists if one.domain in wanted), shop.queries, recipe.train)
+    def unit(name: str, parent: Tensors, held_out: Sequence[TrainingList], most: int, wanted: set[str]) -> Tensors:
+        weight = list_weights((one for one in lists if one.domain in wanted), shop.queries, recipe.train)
+        steps = steps_of(recipe.train, most, sum(1 for one in lists if weight(one) > 0))
         file = shop.folders["lists"] / "lists.parquet"
         batches = endless_batches(file, weight, recipe.train.lists_per_step, recipe.seed)
         tensors, curves[name] = _train_unit(shop, [*identity, name], student, parent, batches, held_out, texts, steps)
@@ -170,22 +172,25 @@ def steps_done(shop: Workshop, start: Tensors) -> dict[str, int]:
         start: What the untrained student starts with.
     """
     identity = [shop.folders["lists"].name, train_settings(shop.recipe)]
+    lists = shop.read("lists", TrainingList)
     done: dict[str, int] = {}
 
-    def trained(name: str, parent: Tensors, steps: int) -> Tensors:
+    def trained(name: str, parent: Tensors, most: int, wanted: set[str]) -> Tensors:
         keys = _unit_keys([*identity, name], parent)
         known = shop.items.get(keys)
         if len(known) == len(keys):
-            done[name] = steps
+            weight = list_weights((one for one in lists if one.domain in wanted), shop.queries, shop.recipe.train)
+            done[name] = steps_of(shop.recipe.train, most, sum(1 for one in lists if weight(one) > 0))
             tensors: Tensors = load_tensors(known[keys[0]])
             return tensors
         state = _state_file(shop, keys).load()
         done[name] = int(state[1]["step"]) if state else 0
         return {}
 
-    general = trained(GENERAL, start, shop.recipe.train.general_steps)
-    for domain in shop.recipe.lists.domains if general else ():
-        trained(domain, general, shop.recipe.train.specialist_steps)
+    domains = _domains(lists)
+    general = trained(GENERAL, start, shop.recipe.train.general_steps, {GENERAL, *domains})
+    for domain in domains if general else ():
+        trained(domain, general, shop.recipe.train.specialist_steps, {domain})
     return done
 
 
@@ -199,7 +204,13 @@ def _state_file(shop: Workshop, keys: Sequence[str]) -> StateFile:
     return StateFile(shop.unfinished / f"{keys[0]}.safetensors")
 
 
-def _weights(
+def steps_of(settings: TrainSettings, most: int, lists: int) -> int:
+    """Optimiser steps of a student: `most`, or fewer where its lists are gone through often enough before."""
+    passes = math.ceil(settings.passes * lists / settings.lists_per_step)
+    return min(most, passes) if settings.passes else most
+
+
+def list_weights(
     lists: Iterable[TrainingList], queries: Mapping[str, Query], settings: TrainSettings
 ) -> Callable[[TrainingList], float]:
     """Probability of each list to be learnt from in a pass; 0 for all but the given ones.
@@ -209,7 +220,8 @@ def _weights(
     """
     given, written = given_and_written((one for one in lists if one.split == "train"), queries)
     answered = sum(1 for one in given if queries[one.query_id].document_id)
-    chosen = given + by_hash(written)[: round(answered * settings.written_per_given) if answered else None]
+    limited = settings.written_per_given is not None and answered
+    chosen = given + by_hash(written)[: round(answered * (settings.written_per_given or 0)) if limited else None]
     language_of = {one.query_id: queries[one.query_id].language for one in chosen}
     by_language = language_weights(Counter(language_of.values()), settings.language_balance)
     return lambda one: by_language[language_of[one.query_id]] if one.query_id in language_of else 0.0

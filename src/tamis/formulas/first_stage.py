@@ -6,20 +6,20 @@ import numpy as np
 
 from tamis.formulas.ranking import FloatArray, z_scores
 
-SOFTENED = 5
-"""How far the first ranks lead: the k of the reciprocal ranks that stand for an order without scores."""
-
 
 def scores_of_order(documents: int) -> FloatArray:
     """Scores that stand for the order of documents where their first stage's own scores are not known.
+
+    Each doubling of the rank costs as much as the one before. Reciprocal ranks, straight lines and normal quantiles
+    were tried beside it; none was better on every first stage, and this form has nothing to set (docs/log.md).
 
     Args:
         documents: How many, best first.
 
     Returns:
-        1 / (5 + rank), [documents], rank 1 first.
+        -ln(rank), [documents], 0 for the first.
     """
-    scores: FloatArray = 1 / (SOFTENED + np.arange(1, documents + 1, dtype=np.float64))
+    scores: FloatArray = -np.log(np.arange(1, documents + 1, dtype=np.float64))
     return scores
 
 

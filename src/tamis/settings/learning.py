@@ -140,11 +140,14 @@ class TrainSettings(Section):
         le=1,
         description="a language with n lists is drawn in proportion to n to this power: 1 as they come, 0 all alike",
     )
-    general_steps: int = Field(default=200, ge=0)
-    written_per_given: float = Field(
-        default=1.0, ge=0, description="most written queries for each one given with a document, where some are"
+    general_steps: int = Field(default=200, ge=0, description="most optimiser steps of the general student")
+    specialist_steps: int = Field(default=150, ge=0, description="most optimiser steps of each specialist")
+    passes: float = Field(
+        default=2.0, ge=0, description="most times that a student goes through its lists: few lists, few steps; 0: any"
     )
-    specialist_steps: int = Field(default=150, ge=0)
+    written_per_given: float | None = Field(
+        default=None, ge=0, description="most written queries for each one given with a document; none: all"
+    )
     checkpoints: int = Field(
         default=3, ge=1, description="times the held-out agreement is measured; the best one is kept"
     )
