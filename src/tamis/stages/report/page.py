@@ -8,9 +8,9 @@ from markupsafe import Markup
 
 from tamis.stages.report import plots
 from tamis.stages.report.answer import (
-    HEADLINE,
     adaptation_changes,
     adaptation_sentence,
+    answered_way,
     headline_changes,
     reservations,
     sentence,
@@ -73,11 +73,13 @@ def _views(data: ReportData) -> dict[str, Any]:
     """What each section shows, by its name; empty where there is nothing to show."""
     changes = headline_changes(data.results)
     adapted = adaptation_changes(data.results)
-    helped, hurt = _changed(data, *HEADLINE[-1])
+    told = answered_way(changes, adapted) if changes else None
+    helped, hurt = _changed(data, told.system, told.baseline) if told else ([], [])
     return {
-        "verdict": verdict_of(changes[-1], adapted) if changes else None,
+        "verdict": verdict_of(told, adapted) if told else None,
         "answer": [*sentence(changes), *adaptation_sentence(adapted)] if changes else [],
-        "reservations": [*(reservations(data.results, changes[-1]) if changes else ()), *_warnings(data.manifests)],
+        "reservations": [*(reservations(data.results, told) if told else ()), *_warnings(data.manifests)],
+        "told": told,
         "changes": changes,
         "adapted": adapted,
         "results": data.results,
