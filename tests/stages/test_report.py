@@ -501,14 +501,16 @@ def test_the_page_says_that_the_documents_were_adapted_to(page, tmp_path):
     assert "Transductive" not in Page(written(inductive, tmp_path)).text
 
 
-def test_the_first_table_is_what_a_client_gets_and_the_page_says_so(page):
+def test_the_first_table_is_what_a_client_gets_and_the_page_says_so(page, tmp_path):
+    untrusting = Page(written(replace(in_words(), merge_path={}), tmp_path))
     captions = [caption for caption in page.tables if caption.endswith(": nDCG@10 by language, in points")]
     assert [caption.split(",")[0] for caption in captions] == ["As served", "Student alone", "Student + first stage"]
     assert captions[0].startswith("As served, what a client gets who sends documents in the first stage’s order")
     assert page.table("As served")[0][-2:] == ["Served behind BM25", "Served behind Hybrid"]
     text = " ".join(page.text.split())
     assert "As served is what a client gets who sends the first 20 documents of a first stage in its order" in text
-    assert "(weight of the order in this model: 0.5)" in text
+    assert "(weight of the order in this model: 0.25)" in text
+    assert "(this model gives the order no weight, so that is the student alone)" in untrusting.text
 
 
 @pytest.mark.parametrize(

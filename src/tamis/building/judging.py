@@ -156,7 +156,7 @@ def _runs(shop: Workshop, pools: Sequence[Pool], depth: int) -> tuple[dict[str, 
     given = tuple(shop.given_runs)
     runs, ties = runs_of(pools, (*FIRST_STAGES, *given, "teacher"))
     merged = read_facts(shop.folders["merge"] / "model").deployment
-    untrained = _start_deployment(shop.recipe, merged)
+    untrained = deployment_of_start(shop.recipe, merged)
     for student, logits in _student_logits(shop, pools, depth).items():
         weight_of = (untrained if student == "untrained" else merged).weight_of
         found, tied = student_runs(student, pools, logits, weight_of, depth, given)
@@ -165,8 +165,14 @@ def _runs(shop: Workshop, pools: Sequence[Pool], depth: int) -> tuple[dict[str, 
     return runs, ties
 
 
-def _start_deployment(recipe: Recipe, merged: Deployment) -> Deployment:
-    """How the untrained student would be served: as its own checkpoint says, or like the merged one if it is silent."""
+def deployment_of_start(recipe: Recipe, merged: Deployment) -> Deployment:
+    """How the untrained student would be served: as its own checkpoint says, or like the merged one.
+
+    Args:
+        recipe: Names what the student starts from.
+        merged: What the merged student's checkpoint says; that counts where the start's names no weight at all, as one
+            does that tamis did not make.
+    """
     start = recipe.student.start
     own = read_facts(find_checkpoint(start)).deployment if start else merged
     return own if own.first_stage_weights else merged

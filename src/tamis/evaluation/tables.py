@@ -91,12 +91,12 @@ def _set_table(name: str, found: Mapping[str, Any], results: Results) -> Titled:
         "model alone. MODEL+F: with F's scores sent along.\ntied: questions whose best score is shared; a hash of the "
         "ids decides then. oracle: the best order there is."
     )
-    table = Titled(title, [*results["measures"], "tied"], caption)
+    table = Titled(title, [*results["measures"], "tied", "kind"], caption)
     for system in found["systems"]:
         own, tied = found["figures"][system["name"]], found["tie_rate"][system["name"]]
         figures = [f"{own[measure]:.4f}" for measure in results["measures"]]
         style = {"oracle": "dim", WAYS[SERVED]: "bold"}.get(system["group"])
-        table.add_row(system["name"], *figures, "" if tied is None else f"{tied:.3f}", style=style)
+        table.add_row(system["name"], *figures, "" if tied is None else f"{tied:.3f}", system["group"], style=style)
     return table
 
 

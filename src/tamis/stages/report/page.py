@@ -80,6 +80,7 @@ def _views(data: ReportData) -> dict[str, Any]:
         "answer": [*sentence(changes), *adaptation_sentence(adapted)] if changes else [],
         "reservations": [*(reservations(data.results, told) if told else ()), *_warnings(data.manifests)],
         "told": told,
+        "weight_of_order": data.merge_path.get("first_stage_weights", {}).get("order", 0),
         "changes": changes,
         "adapted": adapted,
         "results": data.results,
