@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from markupsafe import Markup
 
-from tamis.stages.report import plots
+from tamis.stages.report import plots, wording
 from tamis.stages.report.answer import (
     adaptation_changes,
     adaptation_sentence,
@@ -80,7 +80,7 @@ def _views(data: ReportData) -> dict[str, Any]:
         "answer": [*sentence(changes), *adaptation_sentence(adapted)] if changes else [],
         "reservations": [*(reservations(data.results, told) if told else ()), *_warnings(data.manifests)],
         "told": told,
-        "weight_of_order": data.merge_path.get("first_stage_weights", {}).get("order", 0),
+        "weight_of_order": _weight_of_order(data.merge_path),
         "changes": changes,
         "adapted": adapted,
         "results": data.results,
@@ -151,6 +151,16 @@ def _merge_plots(merge_path: Mapping[str, Any]) -> dict[str, Markup]:
             plot = plots.merge_curves(of_domain, f"merge-{number}-{place}")
             plotted[f"From {merged}: agreement on {domain}"] = Markup(plot)
     return plotted
+
+
+def _weight_of_order(merge_path: Mapping[str, Any]) -> str:
+    """How far the merged student trusts an order without scores, in words."""
+    general = merge_path.get("first_stage_weights", {}).get("order", 0)
+    own = merge_path.get("weights_by_language", {}).get("order", {})
+    if not general and not any(own.values()):
+        return "this model gives the order no weight, so that is the student alone"
+    others = "".join(f", {language} {wording.number(weight)}" for language, weight in sorted(own.items()))
+    return f"weight of the order in this model: {wording.number(general)}{others}"
 
 
 def _weight_plot(merge_path: Mapping[str, Any]) -> Markup:
