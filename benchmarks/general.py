@@ -142,7 +142,7 @@ class Bench:
         runs, ties = runs_of(pools, BASELINES)
         for student in STUDENTS:
             logits = self._logits(student, pools, texts, folder.name)
-            reranked, tied = student_runs(student, pools, logits, self.deployment.weight_of, self.depth)
+            reranked, tied = student_runs(student, pools, logits, self.deployment, self.depth)
             runs |= reranked
             ties |= tied
         return {"questions": questions, "values": measure(runs, questions), "ties": ties}

@@ -60,7 +60,7 @@ def judged(recipe: Recipe, root: Path, folders: Mapping[str, Path]) -> Iterator[
     def of(name: str, tensors: Mapping[str, Tensor], weights: Mapping[str, float]) -> Values:
         student.load_trained(tensors)
         logits = score_pairs(shop, student, pairs, f"scoring with {name}")
-        return measure(student_runs(name, pools, logits, Deployment(weights, {}).weight_of, depth)[0], questions)
+        return measure(student_runs(name, pools, logits, Deployment(weights, {}), depth)[0], questions)
 
     try:
         yield Judged(shop, questions, measure(runs_of(pools, FIRST)[0], questions), of)

@@ -19,12 +19,12 @@ from tamis.errors import InputError, ModelError, RunError, SettingsError
 from tamis.evaluation.candidates import BiEncoder, Wanted, find
 from tamis.evaluation.sets import JudgedSet
 from tamis.formats.documents import read_documents
-from tamis.languages import UNKNOWN_LANGUAGE
 from tamis.formats.trec import contradicted, read_run
 from tamis.formats.written_queries import read_written_queries
 from tamis.formulas.ranking import tie_key
 from tamis.formulas.significance import paired_randomisation
 from tamis.formulas.weights import FloatArray, steady_weight
+from tamis.languages import UNKNOWN_LANGUAGE
 from tamis.models.checkpoint import ORDER, OTHER, find_checkpoint, read_facts
 from tamis.models.reranker import Reranker
 from tamis.models.saving import add_weights

@@ -135,9 +135,7 @@ def playground(browser: Browser, server: Running) -> Iterator[Playground]:
     assert shown.wrong == []
 
 
-def expected(
-    folder: Path, query: str, documents: list[str], bm25: list[float] | None = None
-) -> list[dict[str, str]]:
+def expected(folder: Path, query: str, documents: list[str], bm25: list[float] | None = None) -> list[dict[str, str]]:
     """What a model's column has to hold, from the offline reranker."""
     found = []
     first = None if bm25 is None else ("bm25", bm25)

@@ -1,4 +1,5 @@
 import json
+import shutil
 from collections import Counter
 
 import numpy as np
@@ -8,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import zscore
 
+from tamis import Reranker
 from tamis.errors import InputError
 from tamis.models.checkpoint import Deployment
 from tamis.stages.evaluate import (
@@ -26,6 +28,7 @@ from tamis.stages.evaluate import (
     student_runs,
     systems_of,
 )
+from tests.conftest import TOPICS
 
 DOC_IDS = [f"d{number}" for number in range(30)]
 SEEDS = st.integers(0, 10_000)
@@ -95,8 +98,7 @@ def test_given_runs_are_reranked_beside_our_own_first_stages_with_weight_1_and_m
     given = ("mine", "silent")
     assert set(pairs_to_score(pools, 3, given)) == {("q", doc_id) for doc_id in DOC_IDS[:3]}
     logits = {("q", "d0"): 0.0, ("q", "d1"): 1.0, ("q", "d2"): 1.1}
-    weight_of = Deployment({"bm25": 0.0, "hybrid": 1.0}, {}).weight_of
-    runs, ties = student_runs("s", pools, logits, weight_of, 3, given)
+    runs, ties = student_runs("s", pools, logits, Deployment({"bm25": 0.0, "hybrid": 1.0}, {}), 3, given)
     assert runs["s@mine"]["q"] == runs["s+bm25"]["q"] == ["d2", "d1", "d0", "d3"]
     assert runs["s~mine"] == runs["s@mine"]  # nothing says how far to trust an order
     assert runs["s+mine"]["q"] == runs["s+hybrid"]["q"]
@@ -117,7 +119,7 @@ def random_pool(rng, candidates=12):
 
 def weighed(weight):
     """A checkpoint that trusts an order and BM25's scores by one weight, and other first stages by another."""
-    return Deployment({"bm25": weight, "order": weight, "other": 7.0}, {}).weight_of
+    return Deployment({"bm25": weight, "order": weight, "other": 7.0}, {})
 
 
 @given(
@@ -142,11 +144,12 @@ def test_a_checkpoint_weighs_an_order_and_scores_by_language_and_unknown_first_s
     rng = np.random.default_rng(2)
     rankings = {name: DOC_IDS[:9] for name in ("bm25", "hybrid", "mine")}
     scores = {name: np.sort(rng.normal(size=9))[::-1] for name in rankings}
-    pools = [Pool(Question(lang, "?", lang, {"d0": 1}), rankings, scores) for lang in ("de", "en")]
+    texts = {"de": "Wie stelle ich die Uhr auf die richtige Zeit?", "en": "How do I set the clock to the right time?"}
+    pools = [Pool(Question(lang, text, lang, {"d0": 1}), rankings, scores) for lang, text in texts.items()]
     logits = {(lang, doc_id): float(rng.normal()) for lang in ("de", "en") for doc_id in DOC_IDS[:9]}
     weights = {"order": 0.4, "bm25": 0.25, "other": 0.7}
     deployment = Deployment(weights, {}, {"order": {"de": 3.0}, "bm25": {"en": 0.0}})
-    runs, _ = student_runs("s", pools, logits, deployment.weight_of, 6, ("mine",))
+    runs, _ = student_runs("s", pools, logits, deployment, 6, ("mine",))
     places = [1 / (5 + rank) for rank in range(1, 7)]
     for lang, order, bm25 in (("de", 3.0, 0.25), ("en", 0.4, 0.0)):
         own = np.array([logits[lang, doc_id] for doc_id in DOC_IDS[:6]])
@@ -161,7 +164,30 @@ def test_an_order_that_is_trusted_enough_is_kept_and_one_without_a_weight_change
     pool = random_pool(np.random.default_rng(4))
     logits = np.random.default_rng(5).normal(size=12)
     assert rerank(pool, "bm25", logits, "~", weighed(1e6))[0] == pool.rankings["bm25"]
-    assert rerank(pool, "bm25", logits, "~", weighed(0)) == rerank(pool, "bm25", logits, "@", weighed(2))
+    alone = rerank(pool, "bm25", logits, "@", weighed(2))
+    assert rerank(pool, "bm25", logits, "~", weighed(0)) == alone
+    # A server asked for nothing counts an order only where its general weight says so.
+    german = Question("q", "Wie stelle ich die Uhr auf die richtige Zeit?", "de", {"d0": 1})
+    in_german = Deployment({"order": 0.0}, {}, {"order": {"de": 1e6}})
+    assert rerank(Pool(german, pool.rankings, pool.scores), "bm25", logits, "~", in_german) == alone
+    # A model that has no opinion leaves the order as it is.
+    assert rerank(pool, "bm25", np.ones(12), "~", weighed(1))[0] == pool.rankings["bm25"]
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.7])
+def test_as_served_and_with_scores_are_what_the_reranker_of_that_checkpoint_answers(warm_folder, tmp_path, weight):
+    folder = shutil.copytree(warm_folder, tmp_path / "model")
+    facts = json.loads((folder / "tamis.json").read_text(encoding="utf-8"))
+    facts["first_stage_weights"] = {"order": weight, "bm25": 0.5, "hybrid": 0.5}
+    (folder / "tamis.json").write_text(json.dumps(facts), encoding="utf-8")
+    reranker = Reranker(folder)
+    question, documents = TOPICS["de"][2][0], [answer for _, answer in TOPICS["de"]]
+    pool = Pool(Question("q", question, "de", {"d0": 1}), {"bm25": DOC_IDS[:10]}, {"bm25": np.arange(10.0)[::-1] ** 2})
+    logits = reranker.score_pairs([(question, text) for text in documents]).logits
+    scores = pool.scores["bm25"].tolist()
+    for sign, said in (("~", "order" if weight else None), ("@", None), ("+", ("bm25", scores))):
+        answered = [DOC_IDS[entry["corpus_id"]] for entry in reranker.rank(question, documents, first_stage=said)]
+        assert rerank(pool, "bm25", logits, sign, reranker.deployment)[0] == answered
 
 
 @given(seed=SEEDS, weight=st.sampled_from([0.0, 0.5]))

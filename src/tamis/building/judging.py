@@ -158,8 +158,8 @@ def _runs(shop: Workshop, pools: Sequence[Pool], depth: int) -> tuple[dict[str, 
     merged = read_facts(shop.folders["merge"] / "model").deployment
     untrained = deployment_of_start(shop.recipe, merged)
     for student, logits in _student_logits(shop, pools, depth).items():
-        weight_of = (untrained if student == "untrained" else merged).weight_of
-        found, tied = student_runs(student, pools, logits, weight_of, depth, given)
+        deployment = untrained if student == "untrained" else merged
+        found, tied = student_runs(student, pools, logits, deployment, depth, given)
         runs |= found
         ties |= tied
     return runs, ties

@@ -9,10 +9,10 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from tamis.languages import UNKNOWN_LANGUAGE
 from tamis.formulas.first_stage import scores_of_order
 from tamis.formulas.ranking import agreement, z_scores
 from tamis.formulas.weights import FloatArray, better_weight, steady_weight
+from tamis.languages import UNKNOWN_LANGUAGE
 from tamis.models.checkpoint import ORDER, OTHER
 
 ORDER_ERRORS: Final = 1.0

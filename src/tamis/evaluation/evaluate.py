@@ -29,7 +29,7 @@ from tamis.formulas.measures import Ranking
 from tamis.formulas.ranking import rank_order, tie_key, tied_at_top
 from tamis.models.checkpoint import ORDER
 from tamis.retrievers.shelf import FIRST_STAGES
-from tamis.stages.evaluate import ALONE, SCORED, SERVED, System, rerank_head, used_as
+from tamis.stages.evaluate import ALONE, SCORED, SERVED, System, rerank_head
 
 FORMAT: Final = 1
 """Version of results.json."""
@@ -181,21 +181,22 @@ def _systems(
         if len(models) > 1:
             model.forget()
         for name, found in stages.items():
-            for sign in _ways(model, judged, name):
+            for sign in _ways(model, name):
                 system = f"{model.name}{sign}{name}"
                 ranked = Ranked(_reranked(model, judged, name, found, sign, items), judged)
                 yield System(system, system, WAYS[sign], name if name in shown else None), ranked
 
 
-def _ways(model: Model, judged: JudgedSet, first_stage: str) -> list[str]:
+def _ways(model: Model, first_stage: str) -> list[str]:
     """How the model is used there: as served and alone, and with scores where they have a weight.
 
     What is ranked whole, and the lists of a reranking task, have neither an order nor scores: alone is all there is.
     """
     if first_stage in (FULL, TASK):
         return [ALONE]
-    languages = {question.language for question in judged.questions.values()}
-    weighed = any(model.deployment.weight_of(first_stage, language) for language in languages)
+    deployment = model.deployment
+    own = deployment.weights_by_language.get(deployment.known_as(first_stage), {})
+    weighed = any((deployment.weight_of(first_stage), *own.values()))
     return [SERVED, ALONE, *([SCORED] if weighed else [])]
 
 
@@ -239,13 +240,10 @@ def _by_grade(judged: JudgedSet, found: Found) -> Iterator[TiedRanking]:
 def _reranked(
     model: Model, judged: JudgedSet, first_stage: str, found: Found, sign: str, items: ItemStore
 ) -> Iterator[TiedRanking]:
-    weight_of = model.deployment.weight_of
     for query_id, logits in read_logits(model, judged, found, items):
-        candidates = found[query_id]
-        if candidates.doc_ids:
-            language, scores = judged.questions[query_id].language, np.array(candidates.scores)
-            first, weight = used_as(sign, first_stage, language, scores, weight_of)
-            ranked, tied = rerank_head(query_id, candidates.doc_ids, logits, first, weight)
+        if found[query_id].doc_ids:
+            question = judged.questions[query_id]
+            ranked, tied = rerank_head(question, first_stage, found[query_id], logits, sign, model.deployment)
             yield query_id, ranked, tied
 
 

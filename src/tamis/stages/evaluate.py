@@ -10,11 +10,11 @@ import numpy as np
 
 from tamis.errors import InputError
 from tamis.formats.qrels import grades_of, read_qrels
-from tamis.formulas.first_stage import scores_of_order, with_first_stage
 from tamis.formulas.measures import measure_rankings, parse_measures
-from tamis.formulas.ranking import FloatArray, rank_order, tie_key, tied_at_top
+from tamis.formulas.ranking import tie_key, tied_at_top
 from tamis.formulas.significance import holm, paired_comparison
-from tamis.models.checkpoint import ORDER
+from tamis.models.checkpoint import Deployment
+from tamis.models.first_stage import FirstStage, default_of, first_stage_of, ranked_beside, weight_of
 from tamis.records import Candidates
 from tamis.retrievers.shelf import Languages
 
@@ -40,9 +40,6 @@ ADAPTATION = (
     ("merged+hybrid", "untrained+hybrid"),
 )
 """What adaptation itself is worth: the merged student against what it started from, used in the same way."""
-
-WeightOf = Callable[[str, str], float]
-"""Weight of a first stage, or of `ORDER`, for a question's language: `Deployment.weight_of`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +207,9 @@ def pairs_to_score(pools: Sequence[Pool], depth: int, given: Sequence[str] = ())
     ]
 
 
-def rerank(pool: Pool, first_stage: str, logits: np.ndarray, sign: str, weight_of: WeightOf) -> tuple[list[str], bool]:
+def rerank(
+    pool: Pool, first_stage: str, logits: np.ndarray, sign: str, deployment: Deployment
+) -> tuple[list[str], bool]:
     """Reorder the head of a first stage's ranking by the student; the tail keeps its order.
 
     Args:
@@ -218,55 +217,43 @@ def rerank(pool: Pool, first_stage: str, logits: np.ndarray, sign: str, weight_o
         first_stage: One of `RERANKED`, or the name of a given run.
         logits: The student's logit of each document of the head, [depth].
         sign: One of `WAYS`.
-        weight_of: How far the student's checkpoint trusts a first stage.
+        deployment: How far the student's checkpoint trusts a first stage.
 
     Returns:
         The new ranking, and whether its best score was shared.
     """
-    head = pool.scores[first_stage][: len(logits)]
-    first, weight = used_as(sign, first_stage, pool.question.language, head, weight_of)
-    return rerank_head(pool.question.query_id, pool.rankings[first_stage], logits, first, weight)
-
-
-def used_as(
-    sign: str, first_stage: str, language: str, scores: FloatArray, weight_of: WeightOf
-) -> tuple[FloatArray, float]:
-    """What of a first stage stands beside a model's logits, as in a server's answer.
-
-    Args:
-        sign: One of `WAYS`.
-        first_stage: Its name.
-        language: Of the question.
-        scores: The first stage's, best first, [documents].
-        weight_of: How far the model's checkpoint trusts a first stage.
-
-    Returns:
-        Scores of the same documents and their weight, for `with_first_stage`.
-    """
-    if sign == SERVED:
-        return scores_of_order(len(scores)), weight_of(ORDER, language)
-    return scores, weight_of(first_stage, language) if sign == SCORED else 0.0
+    found = Candidates(pool.question.query_id, tuple(pool.rankings[first_stage]), tuple(pool.scores[first_stage]))
+    return rerank_head(pool.question, first_stage, found, logits, sign, deployment)
 
 
 def rerank_head(
-    query_id: str, ranking: Sequence[str], logits: np.ndarray, first: FloatArray, weight: float
+    question: Question, first_stage: str, found: Candidates, logits: np.ndarray, sign: str, deployment: Deployment
 ) -> tuple[list[str], bool]:
-    """Reorder the head of a ranking by a model; the tail keeps its order.
+    """Reorder the head of a ranking by a model, as its server would answer; the tail keeps its order.
 
     Args:
-        query_id: The query; with a document's id it breaks ties.
-        ranking: Documents of a first stage, best first.
+        question: What was asked; its id, with a document's, breaks ties.
+        first_stage: What found the documents.
+        found: Documents of the first stage, best first, and their scores.
         logits: The model's logit of each document of the head, [depth].
-        first: What stands beside them, [depth]; see `used_as`.
-        weight: Of that; 0 is the model alone.
+        sign: One of `WAYS`.
+        deployment: How far the model's checkpoint trusts a first stage.
 
     Returns:
         The new ranking, and whether its best score was shared.
     """
-    fused = with_first_stage(logits, first, weight if len(logits) else 0.0)
-    keys = [tie_key(query_id, doc_id) for doc_id in ranking[: len(logits)]]
-    order = [ranking[i] for i in rank_order(fused, keys)]
-    return order + list(ranking[len(logits) :]), tied_at_top(fused)
+    head, tail = found.doc_ids[: len(logits)], found.doc_ids[len(logits) :]
+    if not head:
+        return list(tail), False
+    first = None
+    if sign == SERVED:
+        first = first_stage_of(default_of(deployment), len(head))
+    elif sign == SCORED:
+        first = FirstStage(first_stage, np.array(found.scores[: len(head)]))
+    weight = weight_of(deployment, first, question.text) if first else 0.0
+    keys = [tie_key(question.query_id, doc_id) for doc_id in head]
+    values, order = ranked_beside(logits, first, weight, keys)
+    return [*(head[i] for i in order), *tail], tied_at_top(values)
 
 
 def runs_of(pools: Sequence[Pool], names: Sequence[str]) -> tuple[dict[str, Run], dict[str, float]]:
@@ -279,7 +266,7 @@ def student_runs(
     student: str,
     pools: Sequence[Pool],
     logits: Mapping[tuple[str, str], float],
-    weight_of: WeightOf,
+    deployment: Deployment,
     depth: int,
     given: Sequence[str] = (),
 ) -> tuple[dict[str, Run], dict[str, float]]:
@@ -289,7 +276,7 @@ def student_runs(
         student: Its name.
         pools: What the first stages found.
         logits: By question id and document id, for all that `pairs_to_score` names.
-        weight_of: How far the student's checkpoint trusts a first stage.
+        deployment: How far the student's checkpoint trusts a first stage.
         depth: How many candidates of each first stage are reranked.
         given: Names of given runs, reranked beside `RERANKED`.
 
@@ -304,7 +291,7 @@ def student_runs(
             for pool in pools:
                 head = pool.rankings[first_stage][:depth]
                 values = np.array([logits[pool.question.query_id, doc_id] for doc_id in head])
-                reranked[pool.question.query_id] = rerank(pool, first_stage, values, sign, weight_of)
+                reranked[pool.question.query_id] = rerank(pool, first_stage, values, sign, deployment)
             system = f"{student}{sign}{first_stage}"
             runs[system] = {query_id: ranking for query_id, (ranking, _) in reranked.items()}
             ties[system] = float(np.mean([tied for _, tied in reranked.values()]))

@@ -157,8 +157,8 @@ def _weight_of_order(merge_path: Mapping[str, Any]) -> str:
     """How far the merged student trusts an order without scores, in words."""
     general = merge_path.get("first_stage_weights", {}).get("order", 0)
     own = merge_path.get("weights_by_language", {}).get("order", {})
-    if not general and not any(own.values()):
-        return "this model gives the order no weight, so that is the student alone"
+    if not general:
+        return "a server of this model does not count the order of itself, so that is the student alone"
     others = "".join(f", {language} {wording.number(weight)}" for language, weight in sorted(own.items()))
     return f"weight of the order in this model: {wording.number(general)}{others}"
 
