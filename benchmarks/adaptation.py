@@ -23,13 +23,17 @@ COLUMNS = {
     "dense": "dense",
     "hybrid": "hybrid",
     "teacher": "teacher",
-    "untrained@bm25": "untrained on BM25",
-    "specialists@bm25": "specialists on BM25",
-    "merged@bm25": "**merged on BM25**",
+    "untrained~bm25": "untrained as served on BM25",
+    "specialists~bm25": "specialists as served on BM25",
+    "merged~bm25": "**merged as served on BM25**",
+    "untrained~hybrid": "untrained as served on hybrid",
+    "specialists~hybrid": "specialists as served on hybrid",
+    "merged~hybrid": "**merged as served on hybrid**",
     "untrained+hybrid": "untrained + hybrid",
     "specialists+hybrid": "specialists + hybrid",
     "merged+hybrid": "**merged + hybrid**",
 }
+"""System and heading of each column: first stages, then what a client gets by sending an order, or scores with it."""
 
 
 def run_seed(recipe: Path, seed: int, out: Path, changes: list[str]) -> dict[str, Any]:

@@ -107,7 +107,7 @@ class Bench:
         wanted = recipe.student.model_copy(update={"apart_layers": 0})  # nothing learns here
         start = start_student(wanted, lambda: self.encoder, PREFIXES, precision, budget, recipe.seed)
         self.students: dict[str, Student] = {"untrained": start.to(device), "tamis-base": base.to(device)}
-        self.weights = facts.deployment.first_stage_weights
+        self.deployment = facts.deployment
         # The bias moves all logits of a student alike, and no order.
         self.identities = {
             name: item_key(digest({k: v for k, v in student.state_dict().items() if k != "bias"}), precision)
@@ -142,7 +142,7 @@ class Bench:
         runs, ties = runs_of(pools, BASELINES)
         for student in STUDENTS:
             logits = self._logits(student, pools, texts, folder.name)
-            reranked, tied = student_runs(student, pools, logits, self.weights, self.depth)
+            reranked, tied = student_runs(student, pools, logits, self.deployment, self.depth)
             runs |= reranked
             ties |= tied
         return {"questions": questions, "values": measure(runs, questions), "ties": ties}
@@ -283,7 +283,7 @@ def main() -> None:
         "machine": machine(),
         "seeds": [17],
         "model_sha256": json.loads((SHIPPED / "MANIFEST.json").read_text("utf-8"))["sha256"],
-        "first_stage_weights": dict(bench.weights),
+        "first_stage_weights": dict(bench.deployment.first_stage_weights),
         "depth": chosen.depth,
         "seconds": time.monotonic() - start,
         "figures": means,

@@ -14,6 +14,7 @@ from tamis.building.judging import find_pools
 from tamis.building.scoring import score_pairs
 from tamis.building.workshop import Workshop, texts_of
 from tamis.formulas.significance import paired_randomisation
+from tamis.models.checkpoint import Deployment
 from tamis.settings import Recipe
 from tamis.stages.evaluate import Question, measure, pairs_to_score, read_questions, runs_of, student_runs
 
@@ -59,7 +60,7 @@ def judged(recipe: Recipe, root: Path, folders: Mapping[str, Path]) -> Iterator[
     def of(name: str, tensors: Mapping[str, Tensor], weights: Mapping[str, float]) -> Values:
         student.load_trained(tensors)
         logits = score_pairs(shop, student, pairs, f"scoring with {name}")
-        return measure(student_runs(name, pools, logits, weights, depth)[0], questions)
+        return measure(student_runs(name, pools, logits, Deployment(weights, {}), depth)[0], questions)
 
     try:
         yield Judged(shop, questions, measure(runs_of(pools, FIRST)[0], questions), of)

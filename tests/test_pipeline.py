@@ -22,6 +22,7 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 from scipy.special import expit
+from scipy.stats import zscore
 
 from tamis.artifacts import ItemStore, read_json, read_records, stage_key
 from tamis.building import scoring, training, weighing
@@ -310,7 +311,7 @@ def test_what_a_stage_keeps_is_what_the_next_one_gets(finished: Finished) -> Non
 def test_results_name_every_system_and_language(finished: Finished) -> None:
     results = read_json(finished.folders["evaluate"] / "results.json")
     systems = {system["name"] for system in results["systems"]}
-    assert {"bm25", "dense", "hybrid", "teacher", "untrained@bm25", "merged@bm25", "merged+hybrid"} <= systems
+    assert {"bm25", "dense", "hybrid", "teacher", "untrained~bm25", "merged@bm25", "merged+hybrid"} <= systems
     assert results["mean_ndcg10"].keys() == results["ndcg10"].keys() == systems
     for system, by_language in results["ndcg10"].items():
         assert by_language.keys() == {"de", "en"}
@@ -327,7 +328,7 @@ def test_results_name_every_system_and_language(finished: Finished) -> None:
 def test_what_adaptation_added_is_tested_beside_everything_else(finished: Finished) -> None:
     results = read_json(finished.folders["evaluate"] / "results.json")
     pairs = [(entry["system"], entry["baseline"]) for entry in results["adaptation"]]
-    assert pairs == [("merged@bm25", "untrained@bm25"), ("merged+hybrid", "untrained+hybrid")]
+    assert pairs == [(f"merged{way}", f"untrained{way}") for way in ("~bm25", "~hybrid", "@bm25", "+hybrid")]
     for entry in results["adaptation"]:
         means = results["mean_ndcg10"]
         assert entry["difference"] == pytest.approx(means[entry["system"]] - means[entry["baseline"]])
@@ -348,6 +349,33 @@ def test_the_figures_are_those_of_the_run_files(finished: Finished) -> None:
     for language, value in results["ndcg10"]["merged+hybrid"].items():
         ranks = [rank_of_answer.get(f"q/{language}/{number}", 11) for number in range(10)]
         assert value == pytest.approx(np.mean([1 / np.log2(rank + 1) if rank <= 10 else 0 for rank in ranks]))
+
+
+def test_as_served_is_the_merged_models_logits_and_the_order_by_the_weights_of_its_checkpoint(
+    finished: Finished, tmp_path: Path
+) -> None:
+    root = tmp_path / "run"
+    shutil.copytree(finished.root, root)
+    shutil.rmtree(root / "evaluate")
+    model = root / "merge" / finished.folders["merge"].name / "model"
+    facts = read_json(model / "tamis.json")
+    weights = {"first_stage_weights": {"order": 0.5, "bm25": 1.0}, "weights_by_language": {"order": {"de": 2.0}}}
+    (model / "tamis.json").write_text(json.dumps(facts | weights), encoding="utf-8")
+    evaluated = run_recipe(recipe_from(finished.content, "tiny"), root, "evaluate")["evaluate"]
+    texts = {one.doc_id: one.text for one in read_records(finished.folders["corpus"] / "corpus.parquet", Document)}
+    questions = pq.read_table(evaluated / "questions.parquet").to_pydict()
+    reranker = Reranker(model)
+    for query_id, text in list(zip(questions["query_id"], questions["text"], strict=True))[::4]:
+        runs = [evaluated / "runs" / f"{name}.trec" for name in ("bm25", "merged~bm25")]
+        first, served = (
+            [line.split()[2] for line in run.read_text("utf-8").splitlines() if line.split()[0] == query_id]
+            for run in runs
+        )
+        head = first[: finished.content["evaluate"]["depth"]]
+        logits = reranker.score_pairs([(text, texts[doc_id]) for doc_id in head]).logits.astype(np.float64)
+        weight = 2.0 if query_id.startswith("q/de") else 0.5
+        told = zscore(logits) + weight * zscore([1 / (5 + rank) for rank in range(1, len(head) + 1)])
+        assert served == [*(head[i] for i in np.argsort(-told)), *first[len(head) :]]
 
 
 def test_the_model_folder_loads_and_ranks(finished: Finished) -> None:
@@ -399,7 +427,7 @@ def test_runs_of_ones_own_engine_are_mined_from_and_reranked(recipe: dict[str, A
     assert written == {"en", "de"}
     results = read_json(folders["evaluate"] / "results.json")
     names = {system["name"] for system in results["systems"]}
-    assert {"mine", "untrained@mine", "specialists+mine", "merged@mine", "merged+mine"} <= names
+    assert {"mine", "untrained~mine", "specialists+mine", "merged@mine", "merged+mine"} <= names
     assert results["ndcg10"]["mine"] == {"de": 0.0, "en": 1.0}
     assert results["ndcg10"]["merged@mine"]["de"] == 0.0
     assert results["ndcg10"]["merged@mine"]["en"] > 0.4

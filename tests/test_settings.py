@@ -128,6 +128,7 @@ def test_the_recipes_that_come_along_are_understood() -> None:
         ("candidates.weights", {"bm25": 0, "dense": 0}, "nobody counts: give bm25 or dense a weight above 0"),
         ("candidates.runs", {"docs": "x"}, "called 'docs'; a run's name is that of the folder or log whose "),
         ("evaluate", {"queries": "q", "qrels": "r", "runs": {"hybrid": "x"}}, "a run cannot be called 'hybrid'; use "),
+        ("evaluate", {"queries": "q", "qrels": "r", "runs": {"order": "x"}}, "a run cannot be called 'order'; use "),
         ("evaluate", {"queries": "q", "qrels": "r", "runs": {"a+b": "x"}}, "a run cannot be called 'a+b'; use letters"),
         ("evaluate", {"queries": "q", "qrels": "r", "runs": {"a\n": "x"}}, "a run cannot be called 'a\\n'; use "),
         ("machine.shard", True, "r.yaml: machine.shard is for students that learn all layers, a warm one learns"),

@@ -78,11 +78,11 @@ STAGES = (
     Stage("lists", ("corpus", "queries", "scores"), 3, lists_settings, build_lists),
     Stage("train", ("corpus", "queries", "lists"), 7, train_settings, build_train),
     Stage("merge", ("corpus", "queries", "lists", "train"), 12, merge_settings, build_merge),
-    Stage("evaluate", ("corpus", "train", "merge"), 6, evaluate_settings, build_evaluate),
+    Stage("evaluate", ("corpus", "train", "merge"), 7, evaluate_settings, build_evaluate),
     Stage(
         "report",
         ("corpus", "queries", "lists", "train", "merge", "evaluate"),
-        4,
+        5,
         shown_recipe,
         build_report,
     ),

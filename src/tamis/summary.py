@@ -26,9 +26,16 @@ from tamis.pipeline import NAMES
 from tamis.progress import lasting
 from tamis.records import Query, Tokens
 from tamis.remote.budget import cost
-from tamis.retrievers.shelf import FIRST_STAGES
 from tamis.settings import ServerSettings
-from tamis.stages.report.answer import adaptation_changes, adaptation_sentence
+from tamis.stages.report.answer import (
+    WAYS,
+    adaptation_changes,
+    adaptation_sentence,
+    answered_way,
+    headline_changes,
+    sentence,
+    verdict_of,
+)
 from tamis.text import clip
 from tamis.weighing import Row, Weighed
 
@@ -37,14 +44,14 @@ COLUMNS = (
     ("dense", "dense"),
     ("hybrid", "hybrid"),
     ("teacher", "teacher"),
-    ("untrained@bm25", "untrained"),
-    ("specialists@bm25", "specialists"),
-    ("merged@bm25", "merged"),
-    ("untrained+hybrid", "untrained"),
-    ("specialists+hybrid", "specialists"),
-    ("merged+hybrid", "merged"),
+    ("untrained~bm25", "untrained"),
+    ("specialists~bm25", "specialists"),
+    ("merged~bm25", "merged"),
+    ("untrained~hybrid", "untrained"),
+    ("specialists~hybrid", "specialists"),
+    ("merged~hybrid", "merged"),
 )
-"""System and heading of each column; the last six in two groups of three."""
+"""System and heading of each column; the last six, what clients get who send an order alone, in two groups of three."""
 
 
 class Announcer:
@@ -216,12 +223,11 @@ def print_results(folders: Mapping[str, Path]) -> None:
     spent = costs([read_json(folder / "manifest.json") for folder in folders.values()])
     console = Console(highlight=False, width=max(Console().width, 118))
     console.print(_table(results))
-    alone = [system["name"] for system in results["systems"] if system["group"] == "first stage"]
-    given = [name for name in alone if name not in FIRST_STAGES]
-    if given:
-        console.print(_runs_table(results, given))
-    added = adaptation_sentence(adaptation_changes(results))
-    console.print("".join(part.text for part in added).strip(), soft_wrap=True)
+    console.print(_ways_table(results))
+    changes, adapted = headline_changes(results), adaptation_changes(results)
+    said = [*sentence(changes), *adaptation_sentence(adapted)]
+    console.print(f"[bold]{escape(verdict_of(answered_way(changes, adapted), adapted).text)}[/]", soft_wrap=True)
+    console.print(escape("".join(part.text for part in said)), soft_wrap=True)
     for target in results["targets"]:
         verdict = "[green]met   [/]" if target["met"] else "[red]MISSED[/]"
         console.print(f"{verdict} {target['name']}: {target['value']:.4g} (target {target['bound']})")
@@ -273,14 +279,14 @@ def _table(results: Mapping[str, Any]) -> Table:
     depth = results["depth"]
     table = Table(
         title=f"nDCG@10 on {sum(results['questions'].values()):,} unseen questions; students rerank the best {depth}",
-        caption="BM25 columns: the student alone reorders BM25's candidates. Hybrid columns: student + hybrid score.",
+        caption="As served: what a client gets who sends the documents in the first stage's order and nothing else.",
         box=box.SIMPLE_HEAD,  # without lines between the columns all headings fit into the width
         padding=(0, 1, 0, 0),
     )
     table.add_column("")
     for number, (_, heading) in enumerate(COLUMNS):
-        group = "\n[dim]on BM25[/]" if 4 <= number < 7 else "\n[dim]+ hybrid[/]" if number >= 7 else ""
-        table.add_column(heading + group, justify="right")
+        group = "" if number < 4 else "\nas served\non BM25" if number < 7 else "\nas served\non hybrid"
+        table.add_column(f"{heading}[dim]{group}[/]", justify="right")
     for language in results["languages"]:
         table.add_row(language, *(f"{results['ndcg10'][system][language]:.3f}" for system, _ in COLUMNS))
     table.add_section()
@@ -292,21 +298,24 @@ def _table(results: Mapping[str, Any]) -> Table:
     return table
 
 
-def _runs_table(results: Mapping[str, Any], names: Sequence[str]) -> Table:
-    """A row for each of the user's own first stages: alone, and with the merged student."""
+def _ways_table(results: Mapping[str, Any]) -> Table:
+    """A row for each first stage that is reranked, the user's own among them: alone, and with the merged student."""
     table = Table(
-        "your run", title=f"nDCG@10 of the given runs; the student reranks the best {results['depth']}", box=box.SIMPLE
+        title=f"the merged student in each way, on the best {results['depth']}",
+        caption="As served: sent in the first stage's order. With scores: these sent along. Alone: its own score only.",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
     )
-    for heading in ("alone", "merged", "difference", "p (Holm)", "merged + run", "difference", "p (Holm)"):
-        table.add_column(heading, justify="right")
-    of = {entry["system"]: entry for entry in results["comparisons"]}
-    for name in names:
-        cells = [f"{results['mean_ndcg10'][name]:.3f}"]
-        for system in (f"merged@{name}", f"merged+{name}"):
-            found = of[system]
-            cells += [f"{results['mean_ndcg10'][system]:.3f}", f"{100 * found['difference']:+.1f}"]
-            cells += [f"{found['p_holm']:.4f}"]
-        table.add_row(name, *cells)
+    for heading in ("first stage", "", *(h for way in WAYS.values() for h in (way, "difference", "p (Holm)"))):
+        table.add_column(heading, justify="right" if table.columns else "left")
+    of = {(entry["system"], entry["baseline"]): entry for entry in results["comparisons"]}
+    means = results["mean_ndcg10"]
+    for first_stage in (one["name"] for one in results["systems"] if f"merged~{one['name']}" in means):
+        cells = [f"{means[first_stage]:.3f}"]
+        for system in (f"merged{sign}{first_stage}" for sign in WAYS):
+            found = of[system, first_stage]
+            cells += [f"{means[system]:.3f}", f"{100 * found['difference']:+.1f}", f"{found['p_holm']:.4f}"]
+        table.add_row(first_stage, *cells)
     return table
 
 

@@ -10,10 +10,11 @@ import ir_measures
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from scipy.stats import permutation_test
+from scipy.stats import permutation_test, zscore
 
 from tamis import Reranker
 from tamis.evaluation import scores
+from tamis.evaluation.comparing import compare
 from tamis.evaluation.reading import read_sets
 from tamis.formulas.overlap import content_sample
 from tests.commands import Outcome, tamis
@@ -72,6 +73,7 @@ def test_every_figure_is_what_ir_measures_finds_in_the_run_files(base, results):
     names = {system["name"] for system in found["systems"]}
     assert names == {file.stem for file in (base / "out" / "sets" / "set" / "runs").glob("*.trec")}
     assert {"bm25", "hybrid", "given", "other", "warm@bm25", "warm+hybrid", "stock@given", "oracle@hybrid"} <= names
+    assert {"warm~bm25", "stock~given"} <= names
     for name in names:
         run = list(ir_measures.read_trec_run(str(base / "out" / "sets" / "set" / "runs" / f"{name}.trec")))
         theirs = ir_measures.calc_aggregate([ir_measures.parse_measure(m) for m in results["measures"]], qrels, run)
@@ -133,6 +135,67 @@ def test_a_model_reorders_the_candidates_by_its_own_logits(base, results, stock_
     assert [columns[2] for columns in ours if columns[0] == "q/de/3"] == expected
 
 
+def ranking(run: Path, query_id: str) -> list[str]:
+    rows = (line.split("\t") for line in run.read_text(encoding="utf-8").splitlines())
+    return [columns[2] for columns in rows if columns[0] == query_id]
+
+
+@pytest.fixture(scope="module")
+def served(base, warm_folder) -> Path:
+    """An evaluation of a model whose checkpoint trusts orders, in German more, and scores of unknown engines."""
+    folder = shutil.copytree(warm_folder, base / "trusting")
+    facts = json.loads((folder / "tamis.json").read_text(encoding="utf-8"))
+    facts["first_stage_weights"] = {"order": 0.5, "bm25": 0.0, "other": 0.3}
+    facts["weights_by_language"] = {"order": {"de": 2.0}}
+    (folder / "tamis.json").write_text(json.dumps(facts), encoding="utf-8")
+    given = ("--first", "bm25", "--first", f"given={base / 'other.trec'}")
+    found = tamis("evaluate", f"m={folder}", *given, "--depth", 8, "--on", base / "set", "--out", base / "served")
+    assert found.status == 0, found.err
+    return base / "served"
+
+
+@pytest.mark.parametrize("language", ["de", "en"])
+def test_as_served_is_the_models_logits_and_the_order_by_the_weights_of_the_checkpoint(served, base, language):
+    runs = served / "sets" / "set" / "runs"
+    query, query_id = TOPICS[language][3][0], f"q/{language}/3"
+    texts = {f"{lang}/{n}": answer for lang, topics in TOPICS.items() for n, (_, answer) in enumerate(topics)}
+    reranker = Reranker(base / "trusting")
+    for first in ("bm25", "given"):
+        candidates = ranking(runs / f"{first}.trec", query_id)
+        logits = reranker.score_pairs([(query, texts[d]) for d in candidates]).logits.astype(np.float64)
+        places = [1 / (5 + rank) for rank in range(1, len(candidates) + 1)]
+        told = zscore(logits) + {"de": 2.0, "en": 0.5}[language] * zscore(places)
+        assert ranking(runs / f"m~{first}.trec", query_id) == [candidates[i] for i in np.argsort(-told)]
+
+
+def test_scores_of_an_engine_that_no_checkpoint_knows_weigh_as_any_other(served, base):
+    runs = served / "sets" / "set" / "runs"
+    names = [system["name"] for system in json.loads((served / "results.json").read_text())["sets"]["set"]["systems"]]
+    own = [name for name in names if name.startswith("m")]
+    assert own == ["m~bm25", "m@bm25", "m~given", "m@given", "m+given"]  # BM25's scores weigh nothing
+    rows = [line.split() for line in (base / "other.trec").read_text().splitlines()]
+    scores = {columns[2]: float(columns[4]) for columns in rows if columns[0] == "q/en/5"}
+    candidates = ranking(runs / "given.trec", "q/en/5")
+    texts = {f"{lang}/{n}": answer for lang, topics in TOPICS.items() for n, (_, answer) in enumerate(topics)}
+    scored = Reranker(base / "trusting").score_pairs([(TOPICS["en"][5][0], texts[d]) for d in candidates])
+    given = np.array([scores[d] for d in candidates])
+    beside = 0.3 * zscore(given) if given.std() else 0.0
+    expected = [candidates[i] for i in np.argsort(-(zscore(scored.logits.astype(np.float64)) + beside))]
+    assert ranking(runs / "m+given.trec", "q/en/5") == expected
+
+
+def test_as_served_is_tested_and_compared_like_every_other_system(served):
+    found = json.loads((served / "results.json").read_text(encoding="utf-8"))["sets"]["set"]
+    entry = next(one for one in found["comparisons"] if one["system"] == "m~bm25")
+    assert (entry["baseline"], list(entry["per_language"])) == ("bm25", ["de", "en"])
+    assert entry["difference"] == pytest.approx(
+        found["figures"]["m~bm25"]["nDCG@10"] - found["figures"]["bm25"]["nDCG@10"]
+    )
+    (again,) = compare(served, served, None, "nDCG@10", "m~bm25", 1, 1)
+    assert (again.title, again.after) == ("set: m~bm25", pytest.approx(found["figures"]["m~bm25"]["nDCG@10"]))
+    assert tamis("compare", served, served, "--system", "m~bm25").status == 0
+
+
 def test_ties_are_counted_and_the_oracle_is_the_recall_of_the_candidates(results):
     found = results["sets"]["set"]
     assert found["tie_rate"]["other"] == 1.0  # twenty documents with three scores
@@ -181,7 +244,7 @@ def test_domains_that_queries_name_are_groups_like_languages(base, tmp_path):
 def test_the_page_shows_the_questions_that_the_best_model_changed_most(base, outcome, results):
     page = (base / "out" / "report.html").read_text(encoding="utf-8")
     found = results["sets"]["set"]
-    own = [one for one in found["systems"] if one["group"].startswith("model")]
+    own = [one for one in found["systems"] if one["group"] in ("as served", "model + first stage")]
     best = max(own, key=lambda one: found["figures"][one["name"]]["nDCG@10"])
     assert f"set: {best['baseline']} → {best['name']}" in page
     table = pq.read_table(base / "out" / "per_query.parquet").to_pandas()
@@ -235,6 +298,7 @@ def test_splits_full_rankings_and_the_matrix_of_languages(base, stock_folder):
     results = json.loads((base / "dev" / "results.json").read_text(encoding="utf-8"))
     assert complaints("evaluation", results) == []
     own = results["sets"]["set-dev"]
+    assert {"m~full", "m+full"}.isdisjoint(own["figures"])  # every document, in no order
     assert own["questions"] == 1
     run = (base / "dev" / "sets" / "set-dev" / "runs" / "m@full.trec").read_text().splitlines()
     ranked = [line.split("\t")[2] for line in run]

@@ -1,15 +1,18 @@
 """The page of `tamis evaluate`: its verdict, its figures, its heat maps, and where the models come from."""
 
+import io
 import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from tamis.evaluation.figures import Measured, correct, means_over_sets, set_figures
 from tamis.evaluation.report import heats, write_evaluation_report
 from tamis.evaluation.samples import Samples
 from tamis.evaluation.sets import JudgedSet
+from tamis.evaluation.tables import print_evaluation
 from tamis.records import Document
 from tamis.stages.evaluate import Question, System
 from tamis.stages.report.examples import Case, Top
@@ -19,8 +22,11 @@ from tests.stages.test_report import HOSTILE, Page
 LANGUAGES = ("ar", "de", "ja")
 
 
-def made_set(name, gain, notes=(), domains=("", "", "")):
-    """Thirty questions in three languages, each relevant in each of them; the model ranks better by `gain`."""
+def made_set(name, gain, notes=(), domains=("", "", ""), served=0.0):
+    """Thirty questions in three languages, each relevant in each of them.
+
+    The model ranks better by `gain` with BM25's scores, by `served` as served, and much better alone.
+    """
     rng = np.random.default_rng(len(name))
     documents = {f"{lang}{n}": Document(f"{lang}{n}", f"document {n}", lang) for lang in LANGUAGES for n in range(10)}
     questions = {
@@ -37,11 +43,12 @@ def made_set(name, gain, notes=(), domains=("", "", "")):
         [
             ("bm25", "first stage", None),
             ("oracle@bm25", "oracle", None),
+            ("mine~bm25", "as served", "bm25"),
             ("mine@bm25", "model", "bm25"),
             ("mine+bm25", "model + first stage", "bm25"),
         ]
     ):
-        values = base + (0, 0.5, gain / 2, gain)[number] + rng.uniform(-0.05, 0.05, 30) * (number > 1)
+        values = base + (0, 0.5, served, 0.3, gain)[number] + rng.uniform(-0.05, 0.05, 30) * (number > 1)
         across = {lang: values * (1 - 0.1 * place) for place, lang in enumerate(LANGUAGES)}
         tied = None if group == "oracle" else 0.1
         measured.append(
@@ -50,8 +57,12 @@ def made_set(name, gain, notes=(), domains=("", "", "")):
     return set_figures(judged, measured, "nDCG@10", 500)
 
 
-def made_results(gains=(0.2,), seen=True, notes=()):
-    sets = {f"set{number}": made_set(f"set{number}", gain, notes) for number, gain in enumerate(gains)}
+def made_results(gains=(0.2,), seen=True, notes=(), served=None):
+    served = served or [gain / 2 for gain in gains]
+    sets = {
+        f"set{number}": made_set(f"set{number}", gain, notes, served=own)
+        for number, (gain, own) in enumerate(zip(gains, served, strict=True))
+    }
     correct(sets)
     for found in sets.values():
         found["adapted_to_corpus"] = {"mine": seen}
@@ -99,8 +110,10 @@ def test_every_figure_and_what_each_model_comes_from_stand_in_the_table_of_the_s
     page = page_of(results, tmp_path)
     rows = {row[0].removesuffix("T"): row[1:] for row in page.table("set0: every system")}
     for name, figures in results["sets"]["set0"]["figures"].items():
-        assert [cell.split()[0] for cell in rows[name][:2]] == [f"{100 * value:.1f}" for value in figures.values()]
-    assert rows["mine+bm25"][3:] == ["model + first stage", "…/e5-small", "1 bi-encoder"]
+        assert [cell.split()[0] for cell in rows[name][1:3]] == [f"{100 * value:.1f}" for value in figures.values()]
+    assert [row[0] for name, row in rows.items() if name.startswith("mine")] == ["as served", "model", SCORED]
+    assert rows["mine+bm25"][:1] + rows["mine+bm25"][4:] == [SCORED, "…/e5-small", "1 bi-encoder"]
+    assert "as served (MODEL~FIRST STAGE, marked at the left) is what a client gets who sends" in page.text
     assert "somebody" not in page.text
     assert page.table("What each checkpoint")[1][4] == "set0: transductive"
     speed, size = ["mine", "41.5", "2410", "118,000,000", "118,000,000"], ["1.0 GiB", "–", "470 MiB", "cpu, float32"]
@@ -108,20 +121,62 @@ def test_every_figure_and_what_each_model_comes_from_stand_in_the_table_of_the_s
     assert "tamis evaluate mine=…/mine --on sets/set0 --out …/out" in page.text
 
 
+SCORED = "model + first stage"
+IN_ORDER = ", and send the documents in its order."
+WITH_SCORES = ", and send the first stage’s scores with the documents."
+
+
 @pytest.mark.parametrize(
-    ("gains", "said"),
+    ("gains", "served", "said"),
     [
-        ((0.2,), "Deploy mine+bm25."),
-        ((0.2, 0.1), "Deploy mine+bm25."),
-        ((0.2, -0.2), "Deploy mine+bm25 for set0 only."),
-        ((-0.2,), "Do not deploy mine@bm25: it ranks worse."),
-        ((0.0,), "Do not deploy mine"),
+        ((0.2,), (0.1,), "Deploy mine behind bm25" + WITH_SCORES),
+        ((0.1,), (0.2,), "Deploy mine behind bm25" + IN_ORDER),
+        ((0.2,), (-0.1,), "Deploy mine behind bm25" + WITH_SCORES),
+        ((-0.1,), (0.2,), "Deploy mine behind bm25" + IN_ORDER),
+        ((0.2, 0.1), (0.1, 0.05), "Deploy mine behind bm25" + WITH_SCORES),
+        ((0.1, 0.1), (0.2, 0.1), "Deploy mine behind bm25" + IN_ORDER),
+        ((0.2, -0.2), (-0.1, -0.2), "Deploy mine behind bm25 for set0 only" + WITH_SCORES),
+        ((-0.1, -0.1), (-0.2, -0.1), "Do not deploy mine behind bm25: it ranks worse."),
+        ((-0.2,), (-0.1,), "Do not deploy mine behind bm25: it ranks worse."),
+        ((0.0,), (0.0,), "Do not deploy mine behind bm25 yet: what it changes may be chance."),
     ],
 )
-def test_the_verdict_is_on_the_best_system_of_all_models(tmp_path, gains, said):
-    text = page_of(made_results(gains), tmp_path).text
-    assert said in text
-    assert text.index(said) < text.index("ranks best of the models")
+def test_the_verdict_is_on_what_a_client_gets_though_the_model_alone_ranks_best(tmp_path, gains, served, said):
+    results = made_results(gains, served=served)
+    page = page_of(results, tmp_path)
+    text = " ".join(page.text.split())
+    openings = (
+        "With the first stage’s scores sent along, mine ",
+        "As served, with documents sent in the first stage’s",
+    )
+    opening = openings[0] if WITH_SCORES in said else openings[1]
+    assert text.index(said) < text.index(opening)
+    told = io.StringIO()
+    print_evaluation(results, Console(file=told, width=300))
+    assert f"{said} {opening}" in told.getvalue()
+    figures = (results["means"][name]["nDCG@10"] for name in ("mine~bm25", "bm25"))
+    served, before = (f"{100 * value:.1f}" for value in figures)
+    against = f"As served, without the scores, it has {served} against bm25’s {before}."
+    assert (against in text) == (WITH_SCORES in said)
+
+
+def test_a_model_that_was_only_measured_alone_is_not_said_to_be_deployed(tmp_path):
+    results = made_results()
+    found = results["sets"]["set0"]
+    for name in ("mine~bm25", "mine+bm25"):
+        found["systems"] = [one for one in found["systems"] if one["name"] != name]
+        found["comparisons"] = [one for one in found["comparisons"] if one["system"] != name]
+        del found["figures"][name], found["tie_rate"][name], results["means"][name]
+    text = page_of(results, tmp_path).text
+    assert "mine@bm25 ranks best." in text
+    assert "Deploy" not in text
+
+
+def test_of_several_models_the_answer_names_the_best(tmp_path):
+    results = made_results()
+    results["models"]["theirs"] = results["models"]["mine"]
+    results["sets"]["set0"]["adapted_to_corpus"]["theirs"] = False
+    assert "sent along, mine, which ranks best of the models, raises nDCG@10 by" in page_of(results, tmp_path).text
 
 
 @pytest.mark.parametrize(
@@ -189,6 +244,6 @@ def test_runs_without_a_model_still_have_a_page(tmp_path):
     found = results["sets"]["set0"]
     found["systems"] = found["systems"][:2]
     for part in (found["figures"], found["tie_rate"], results["means"]):
-        del part["mine@bm25"], part["mine+bm25"]
+        del part["mine~bm25"], part["mine@bm25"], part["mine+bm25"]
     found |= {"comparisons": [], "adapted_to_corpus": {}}
     assert "bm25 ranks best." in page_of(results | {"models": {}}, tmp_path).text

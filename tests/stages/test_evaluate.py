@@ -1,4 +1,5 @@
 import json
+import shutil
 from collections import Counter
 
 import numpy as np
@@ -8,9 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import zscore
 
+from tamis import Reranker
 from tamis.errors import InputError
+from tamis.models.checkpoint import Deployment
 from tamis.stages.evaluate import (
     ADAPTATION,
+    WAYS,
     Pool,
     Question,
     System,
@@ -24,6 +28,7 @@ from tamis.stages.evaluate import (
     student_runs,
     systems_of,
 )
+from tests.conftest import TOPICS
 
 DOC_IDS = [f"d{number}" for number in range(30)]
 SEEDS = st.integers(0, 10_000)
@@ -93,13 +98,14 @@ def test_given_runs_are_reranked_beside_our_own_first_stages_with_weight_1_and_m
     given = ("mine", "silent")
     assert set(pairs_to_score(pools, 3, given)) == {("q", doc_id) for doc_id in DOC_IDS[:3]}
     logits = {("q", "d0"): 0.0, ("q", "d1"): 1.0, ("q", "d2"): 1.1}
-    runs, ties = student_runs("s", pools, logits, {"bm25": 0.0, "hybrid": 1.0}, 3, given)
+    runs, ties = student_runs("s", pools, logits, Deployment({"bm25": 0.0, "hybrid": 1.0}, {}), 3, given)
     assert runs["s@mine"]["q"] == runs["s+bm25"]["q"] == ["d2", "d1", "d0", "d3"]
+    assert runs["s~mine"] == runs["s@mine"]  # nothing says how far to trust an order
     assert runs["s+mine"]["q"] == runs["s+hybrid"]["q"]
     assert runs["s+silent"]["q"] == []
     assert ties["s@silent"] == 0.0
     names = {system.name for system in systems_of(given)}
-    assert {"mine", "untrained@silent", "merged+mine"} <= names
+    assert {"mine", "untrained@silent", "merged~mine", "merged+mine"} <= names
 
 
 def random_pool(rng, candidates=12):
@@ -111,24 +117,82 @@ def random_pool(rng, candidates=12):
     return Pool(Question("q", "question", "en", {"d0": 1}), rankings, scores)
 
 
-@given(seed=SEEDS, depth=st.integers(1, 20), weight=st.sampled_from([0.0, 0.5, 2.0]))
-@settings(max_examples=60)
-def test_the_head_is_reordered_by_the_fused_score_and_the_tail_keeps_its_order(seed, depth, weight):
+def weighed(weight):
+    """A checkpoint that trusts an order and BM25's scores by one weight, and other first stages by another."""
+    return Deployment({"bm25": weight, "order": weight, "other": 7.0}, {})
+
+
+@given(
+    seed=SEEDS, depth=st.integers(1, 20), weight=st.sampled_from([0.0, 0.5, 2.0]), sign=st.sampled_from(sorted(WAYS))
+)
+@settings(max_examples=90)
+def test_the_head_is_reordered_by_the_fused_score_and_the_tail_keeps_its_order(seed, depth, weight, sign):
     rng = np.random.default_rng(seed)
     pool = random_pool(rng)
     head, tail = pool.rankings["bm25"][:depth], pool.rankings["bm25"][depth:]
     logits = rng.normal(size=len(head))
     fused = logits
-    if weight and len(head) > 1:
-        fused = zscore(logits) + weight * zscore(pool.scores["bm25"][:depth])
-    ranking, tied = rerank(pool, "bm25", logits, weight)
+    if len(head) > 1:
+        beside = {"~": [1 / (5 + rank) for rank in range(1, len(head) + 1)], "@": logits}
+        fused = zscore(logits) + weight * zscore(beside.get(sign, pool.scores["bm25"][:depth]))
+    ranking, tied = rerank(pool, "bm25", logits, sign, weighed(weight))
     assert ranking == [head[i] for i in np.argsort(-fused)] + tail
     assert not tied
 
 
+def test_a_checkpoint_weighs_an_order_and_scores_by_language_and_unknown_first_stages_as_any_other():
+    rng = np.random.default_rng(2)
+    rankings = {name: DOC_IDS[:9] for name in ("bm25", "hybrid", "mine")}
+    scores = {name: np.sort(rng.normal(size=9))[::-1] for name in rankings}
+    texts = {"de": "Wie stelle ich die Uhr auf die richtige Zeit?", "en": "How do I set the clock to the right time?"}
+    pools = [Pool(Question(lang, text, lang, {"d0": 1}), rankings, scores) for lang, text in texts.items()]
+    logits = {(lang, doc_id): float(rng.normal()) for lang in ("de", "en") for doc_id in DOC_IDS[:9]}
+    weights = {"order": 0.4, "bm25": 0.25, "other": 0.7}
+    deployment = Deployment(weights, {}, {"order": {"de": 3.0}, "bm25": {"en": 0.0}})
+    runs, _ = student_runs("s", pools, logits, deployment, 6, ("mine",))
+    places = [1 / (5 + rank) for rank in range(1, 7)]
+    for lang, order, bm25 in (("de", 3.0, 0.25), ("en", 0.4, 0.0)):
+        own = np.array([logits[lang, doc_id] for doc_id in DOC_IDS[:6]])
+        told = {"s~bm25": order * zscore(places), "s~mine": order * zscore(places)}
+        told |= {"s+bm25": bm25 * zscore(scores["bm25"][:6]), "s+mine": 0.7 * zscore(scores["mine"][:6])}
+        for name, beside in told.items():
+            expected = [DOC_IDS[i] for i in np.argsort(-(zscore(own) + beside))]
+            assert runs[name][lang] == [*expected, *DOC_IDS[6:9]], name
+
+
+def test_an_order_that_is_trusted_enough_is_kept_and_one_without_a_weight_changes_nothing():
+    pool = random_pool(np.random.default_rng(4))
+    logits = np.random.default_rng(5).normal(size=12)
+    assert rerank(pool, "bm25", logits, "~", weighed(1e6))[0] == pool.rankings["bm25"]
+    alone = rerank(pool, "bm25", logits, "@", weighed(2))
+    assert rerank(pool, "bm25", logits, "~", weighed(0)) == alone
+    # A server asked for nothing counts an order only where its general weight says so.
+    german = Question("q", "Wie stelle ich die Uhr auf die richtige Zeit?", "de", {"d0": 1})
+    in_german = Deployment({"order": 0.0}, {}, {"order": {"de": 1e6}})
+    assert rerank(Pool(german, pool.rankings, pool.scores), "bm25", logits, "~", in_german) == alone
+    # A model that has no opinion leaves the order as it is.
+    assert rerank(pool, "bm25", np.ones(12), "~", weighed(1))[0] == pool.rankings["bm25"]
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.7])
+def test_as_served_and_with_scores_are_what_the_reranker_of_that_checkpoint_answers(warm_folder, tmp_path, weight):
+    folder = shutil.copytree(warm_folder, tmp_path / "model")
+    facts = json.loads((folder / "tamis.json").read_text(encoding="utf-8"))
+    facts["first_stage_weights"] = {"order": weight, "bm25": 0.5, "hybrid": 0.5}
+    (folder / "tamis.json").write_text(json.dumps(facts), encoding="utf-8")
+    reranker = Reranker(folder)
+    question, documents = TOPICS["de"][2][0], [answer for _, answer in TOPICS["de"]]
+    pool = Pool(Question("q", question, "de", {"d0": 1}), {"bm25": DOC_IDS[:10]}, {"bm25": np.arange(10.0)[::-1] ** 2})
+    logits = reranker.score_pairs([(question, text) for text in documents]).logits
+    scores = pool.scores["bm25"].tolist()
+    for sign, said in (("~", "order" if weight else None), ("@", None), ("+", ("bm25", scores))):
+        answered = [DOC_IDS[entry["corpus_id"]] for entry in reranker.rank(question, documents, first_stage=said)]
+        assert rerank(pool, "bm25", logits, sign, reranker.deployment)[0] == answered
+
+
 @given(seed=SEEDS, weight=st.sampled_from([0.0, 0.5]))
 @settings(max_examples=40)
-def test_the_order_of_the_candidates_does_not_matter_even_where_scores_are_tied(seed, weight):
+def test_with_scores_the_order_of_the_candidates_does_not_matter_even_where_scores_are_tied(seed, weight):
     rng = np.random.default_rng(seed)
     pool = random_pool(rng)
     logits = rng.integers(0, 3, 12).astype(float)
@@ -138,8 +202,8 @@ def test_the_order_of_the_candidates_does_not_matter_even_where_scores_are_tied(
         {name: [ranked[i] for i in order] for name, ranked in pool.rankings.items()},
         {name: scores[order] for name, scores in pool.scores.items()},
     )
-    straight, tied = rerank(pool, "bm25", logits, weight)
-    again, tied_again = rerank(shuffled, "bm25", logits[order], weight)
+    straight, tied = rerank(pool, "bm25", logits, "+", weighed(weight))
+    again, tied_again = rerank(shuffled, "bm25", logits[order], "+", weighed(weight))
     assert straight == again
     assert tied == tied_again
     if not weight:
@@ -154,7 +218,7 @@ def test_a_constant_scorer_measures_as_chance_whether_the_answers_come_in_first_
         run = {}
         for question in questions:
             pool = Pool(question, {"bm25": candidates}, {"bm25": np.zeros(10)})
-            run[question.query_id], tied = rerank(pool, "bm25", np.full(10, 0.5), 0.0)
+            run[question.query_id], tied = rerank(pool, "bm25", np.full(10, 0.5), "@", weighed(1))
             assert tied
         means.append(macro_mean(measure({"constant": run}, questions)["constant"], questions)["mean"])
     assert means[0] == means[1]
@@ -168,7 +232,7 @@ def test_only_what_the_first_stages_found_is_scored_and_a_missed_answer_stays_mi
         {name: np.array([3.0, 2.0, 1.0]) for name in ("bm25", "hybrid")},
     )
     assert pairs_to_score([pool], 2) == [("q", "d1"), ("q", "d2"), ("q", "d4")]
-    ranking, _ = rerank(pool, "bm25", np.array([0.0, 5.0]), 1.0)
+    ranking, _ = rerank(pool, "bm25", np.array([0.0, 5.0]), "+", weighed(1))
     assert sorted(ranking) == ["d1", "d2", "d3"]
 
 
@@ -263,6 +327,12 @@ def test_every_system_is_compared_with_a_first_stage_of_the_table():
     assert {s.baseline for s in systems} - {None} <= {s.name for s in systems if s.group == "first stage"}
     assert {s.name: s.baseline for s in systems}["merged+hybrid"] == "hybrid"
     assert {name for pair in ADAPTATION for name in pair} <= set(names)
+    titles = {s.name: (s.title, s.group) for s in systems}
+    assert titles["merged~hybrid"] == ("merged student, as served, on hybrid", "as served")
+    for first_stage in ("bm25", "hybrid"):  # what a client gets stands first
+        assert [name for name in names if name in {f"merged{sign}{first_stage}" for sign in "@+~"}] == [
+            f"merged{sign}{first_stage}" for sign in "~@+"
+        ]
 
 
 # Reading

@@ -5,10 +5,12 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tamis.records import Document, Query, TrainingList
 from tamis.stages.evaluate import ADAPTATION
-from tamis.stages.report.answer import verdict
+from tamis.stages.report.answer import answered_way, headline_changes, verdict, verdict_of
 from tamis.stages.report.highlight import common_words, matching_part
 from tamis.stages.report.page import ReportData, write_report
 from tamis.stages.report.wording import duration, p_value, signed, size
@@ -81,15 +83,15 @@ def made_results():
         for name, title in (("bm25", "BM25"), ("dense", "Dense"), ("hybrid", "Hybrid"))
     ]
     systems.append({"name": "teacher", "title": "Teacher", "group": "teacher", "baseline": "hybrid"})
-    for sign, group in (("@", "student alone"), ("+", "student + first stage")):
+    for sign, group in (("~", "as served"), ("@", "student alone"), ("+", "student + first stage")):
         for first_stage in ("bm25", "hybrid"):
             for gain, student in zip((-0.05, 0.06, 0.081), STUDENTS, strict=True):
                 name = f"{student}{sign}{first_stage}"
                 systems.append({"name": name, "title": name, "group": group, "baseline": first_stage})
-                ndcg[name] = ndcg[first_stage] + gain / (1 if first_stage == "bm25" else 5)
+                ndcg[name] = ndcg[first_stage] + gain / (1 if first_stage == "bm25" else 5) - 0.01 * (sign == "~")
     shifts = dict(zip(LANGUAGES, (0.02, -0.03, 0.01), strict=True))
     per_language = {
-        name: {lang: value + shift * ("@" in name or "+" in name) for lang, shift in shifts.items()}
+        name: {lang: value + shift * any(sign in name for sign in "~@+") for lang, shift in shifts.items()}
         for name, value in ndcg.items()
     }
 
@@ -135,7 +137,7 @@ def made_results():
         "mean_ndcg10": ndcg,
         "tie_rate": dict.fromkeys(ndcg, 0.0) | {"bm25": 0.125},
         "comparisons": comparisons,
-        "adaptation": [compared(*pair, p) for pair, p in zip(ADAPTATION, (0.001, 0.34), strict=True)],
+        "adaptation": [compared(*pair, p) for pair, p in zip(ADAPTATION, (0.001, 0.34, 0.2, 0.5), strict=True)],
         "targets": [
             {"name": "gain over BM25", "value": 8.1, "bound": ">= 5", "met": True},
             {"name": "gain over hybrid", "value": -1.62, "bound": ">= -0.5", "met": False},
@@ -296,8 +298,10 @@ def test_the_weights_are_said_with_what_order_and_other_stand_for_and_by_languag
 def test_the_answer_comes_first_and_says_points_p_values_and_cost(page):
     before_the_results = page.text.split("Language by language")[0].replace("\N{NO-BREAK SPACE}", " ")
     assert (
-        "The merged student raises mean nDCG@10 by 8.1 points over BM25 (40.0 → 48.1, p < 0.001) and, with the "
-        "first-stage score added, raises it by 1.6 points over Hybrid (50.0 → 51.6, p = 0.210, which may be chance)."
+        "As served, with documents sent in the first stage’s order and nothing else, the merged student raises mean "
+        "nDCG@10 by 7.1 points over BM25 (40.0 → 47.1, p < 0.001) and raises it by 0.6 points over Hybrid "
+        "(50.0 → 50.6, p = 0.210, which may be chance). With the first stage’s scores sent along, it raises mean "
+        "nDCG@10 by 1.6 points over Hybrid (50.0 → 51.6, p = 0.210, which may be chance)."
     ) in before_the_results
     assert "3 h 12 min" in before_the_results
     assert "5.5 GiB" in before_the_results
@@ -314,7 +318,12 @@ def test_the_answer_comes_first_and_says_points_p_values_and_cost(page):
             "Deploy it, but not for fr and ja.",
         ),
         (0.01, 0.20, [("de", 0.04, True), ("fr", -0.03, True)], "Deploy it for de only."),
-        (-0.02, 0.01, [("de", 0.04, True), ("fr", -0.03, True)], "Deploy it for de only."),
+        (
+            -0.02,
+            0.01,
+            [("de", 0.04, True), ("fr", -0.03, True)],
+            "Do not deploy it: it ranks worse, though better for de.",
+        ),
         (-0.02, 0.01, [("de", -0.02, False)], "Do not deploy it: it ranks worse."),
         (0.01, 0.20, [("de", 0.04, False), ("fr", -0.03, True)], "Do not deploy it: it ranks worse for fr."),
         (0.01, 0.20, [("de", 0.04, False)], "Do not deploy it yet: what it changes may be chance."),
@@ -327,10 +336,9 @@ def test_the_verdict_counts_what_is_more_than_chance(gain, p, parts, said):
 
 def test_the_verdict_stands_first_with_what_speaks_against_it(page, tmp_path):
     text = page.text.replace("\N{NO-BREAK SPACE}", " ")
-    assert text.index("Deploy it for de only, with the first-stage score added.") < text.index(
-        "The merged student raises"
-    )
-    assert text.index("The merged student raises") < text.index("Adaptation itself helped")
+    said = "Deploy it behind Hybrid for de only, and send the first stage’s scores with the documents."
+    assert text.index(said) < text.index("the merged student raises") < text.index("Adaptation itself helped")
+    assert "As served, without the scores, it has 50.6 against Hybrid’s 50.0 (p = 0.210)." in text
     results = made_results()
     results["mean_ndcg10"]["dense"] = 0.6
     results["mean_ndcg10"]["untrained+hybrid"] = 0.55
@@ -342,41 +350,90 @@ def test_the_verdict_stands_first_with_what_speaks_against_it(page, tmp_path):
     assert "The untrained student has" not in text
 
 
+IN_ORDER = ", and send the documents in its order."
+WITH_SCORES = ", and send the first stage’s scores with the documents."
+
+
+@pytest.mark.parametrize(
+    ("served", "scored", "said"),
+    [
+        # Difference to the hybrid and p of the merged student as served, and with the scores.
+        ((0.03, 0.01), (0.01, 0.01), "Deploy it behind Hybrid" + IN_ORDER),
+        ((0.03, 0.01), (0.0302, 0.01), "Deploy it behind Hybrid" + IN_ORDER),
+        ((0.03, 0.01), (0.04, 0.01), "Deploy it behind Hybrid" + WITH_SCORES),
+        ((0.03, 0.01), (0.04, 0.30), "Deploy it behind Hybrid" + IN_ORDER),
+        ((0.03, 0.30), (0.02, 0.01), "Deploy it behind Hybrid" + WITH_SCORES),
+        ((-0.03, 0.01), (0.02, 0.01), "Deploy it behind Hybrid" + WITH_SCORES),
+        ((-0.03, 0.01), (-0.02, 0.01), "Do not deploy it behind Hybrid: it ranks worse."),
+        ((0.01, 0.30), (0.02, 0.30), "Do not deploy it behind Hybrid yet: what it changes may be chance."),
+    ],
+)
+def test_the_verdict_is_on_what_a_client_gets_and_says_how_documents_are_sent(tmp_path, served, scored, said):
+    results = made_results()
+    compared = {one["system"]: one for one in results["comparisons"]}
+    for system, (difference, p) in (("merged~hybrid", served), ("merged+hybrid", scored)):
+        nowhere = {lang: one | {"p_holm": 0.5} for lang, one in compared[system]["per_language"].items()}
+        compared[system] |= {"difference": difference, "p_holm": p, "per_language": nowhere}
+        results["mean_ndcg10"][system] = 0.5 + difference
+    compared["merged@hybrid"] |= {"difference": 0.2, "p_holm": 0.001}  # no client gets it
+    results["mean_ndcg10"]["merged@hybrid"] = 0.7
+    assert Page(written(replace(in_words(), results=results), tmp_path)).text.count(said) == 1
+
+
+@given(
+    values=st.lists(st.floats(-0.1, 0.1), min_size=4, max_size=4),
+    ps=st.lists(st.sampled_from([0.001, 0.2]), min_size=4, max_size=4),
+)
+def test_what_loses_as_served_is_never_deployed_but_with_the_scores(values, ps):
+    results = made_results()
+    compared = {one["system"]: one for one in results["comparisons"]}
+    for system, place in (("merged~hybrid", 0), ("merged+hybrid", 2)):
+        own = {"difference": values[place + 1], "interval": [0, 0], "p_holm": ps[place + 1]}
+        compared[system] |= {"difference": values[place], "p_holm": ps[place], "per_language": {"de": own}}
+        results["mean_ndcg10"][system] = 0.5 + values[place]
+    changes = headline_changes(results)
+    text = verdict_of(answered_way(changes, []), []).text
+    if values[0] < 0 and ps[0] < 0.05 and text.startswith("Deploy"):
+        assert text.endswith(WITH_SCORES)
+        assert values[2] > 0 or ps[2] > 0.05
+
+
 @pytest.mark.parametrize(
     ("p", "said"),
     [
-        (0.01, "Deploy the untrained student, with the first-stage score added: adaptation made it worse."),
-        (0.20, "Deploy it for de only, with the first-stage score added."),
+        (0.01, "Deploy the untrained student behind Hybrid, and send the documents in its order: adaptation made it"),
+        (0.20, "Deploy it behind Hybrid for de only, and send the documents in its order."),
     ],
 )
 def test_what_adaptation_harmed_beyond_chance_is_not_what_to_deploy(tmp_path, p, said):
     results = made_results()
     results["adaptation"][1] |= {"difference": -0.02, "p_holm": p}
+    results["adaptation"][3] |= {"difference": -0.02, "p_holm": 0.01}  # with the scores it is harmed in any case
     assert said in Page(written(replace(in_words(), results=results), tmp_path)).text
 
 
 def test_effect_sizes_stand_with_their_intervals(page):
     rows = page.table("What adaptation itself added")
-    assert rows[1][6] == "+1.31 −0.03 to +0.21"
+    assert rows[1][6] == "+1.31 −0.03 to +0.21"  # as served on BM25
 
 
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
         (
-            ((0.131, 0.001), (0.0262, 0.34)),
-            "Adaptation itself helped: against the untrained student, the merged one has +13.1 points alone "
-            "(35.0 → 48.1, p = 0.001) and +2.6 points with the first-stage score added "
-            "(49.0 → 51.6, p = 0.340, which may be chance).",
+            ((0.121, 0.001), (0.01, 0.2), (-0.3, 0.001), (0.0262, 0.34)),
+            "Adaptation itself helped: against the untrained student, the merged one has +12.1 points as served on "
+            "BM25 (35.0 → 47.1, p = 0.001), +1.0 points as served on Hybrid (49.6 → 50.6, p = 0.200, which may be "
+            "chance) and +2.6 points with scores on Hybrid (49.0 → 51.6, p = 0.340, which may be chance).",
         ),
         (
-            ((0.002, 0.6), (-0.0002, 1.0)),
+            ((0.002, 0.6), (0.001, 0.8), (0.3, 0.001), (-0.0002, 1.0)),
             "Adaptation itself added nothing beyond chance: against the untrained student, the merged one has "
-            "+0.2 points alone (47.9 → 48.1, p = 0.600) and 0.0 points with the first-stage score added "
-            "(51.6 → 51.6, p = 1.000).",
+            "+0.2 points as served on BM25 (46.9 → 47.1, p = 0.600), +0.1 points as served on Hybrid (50.5 → 50.6, "
+            "p = 0.800) and 0.0 points with scores on Hybrid (51.6 → 51.6, p = 1.000).",
         ),
-        (((-0.02, 0.01), (-0.03, 0.0001)), "Adaptation itself did harm: "),
-        (((0.02, 0.01), (-0.03, 0.0001)), "Adaptation itself helped and did harm: "),
+        (((-0.02, 0.01), (-0.03, 0.0001), (0, 1), (0, 1)), "Adaptation itself did harm: "),
+        (((0.02, 0.01), (-0.03, 0.0001), (0, 1), (0, 1)), "Adaptation itself helped and did harm: "),
     ],
 )
 def test_the_answer_tells_what_adaptation_added_from_what_the_student_could_do_before(tmp_path, changes, said):
@@ -388,7 +445,7 @@ def test_the_answer_tells_what_adaptation_added_from_what_the_student_could_do_b
     assert said in page.text.replace("\N{NO-BREAK SPACE}", " ")
     rows = page.table("What adaptation itself added")
     assert [row[:2] for row in rows[1:]] == [list(pair) for pair in ADAPTATION]
-    assert [row[7:] for row in rows[1:]] == [["31", "20", "9"]] * 2
+    assert [row[7:] for row in rows[1:]] == [["31", "20", "9"]] * 4
 
 
 def test_students_stand_beside_what_they_were_made_from(page):
@@ -444,7 +501,25 @@ def test_the_page_says_that_the_documents_were_adapted_to(page, tmp_path):
     assert "Transductive" not in Page(written(inductive, tmp_path)).text
 
 
-@pytest.mark.parametrize(("caption", "sign"), [("Student alone", "@"), ("Student + first stage", "+")])
+def test_the_first_table_is_what_a_client_gets_and_the_page_says_so(page, tmp_path):
+    untrusting = Page(written(replace(in_words(), merge_path={}), tmp_path))
+    path = {"first_stage_weights": {"order": 1.0}, "weights_by_language": {"order": {"ja": 0.5, "de": 2.0}}}
+    in_some = Page(written(replace(in_words(), merge_path=path), tmp_path))
+    assert "(weight of the order in this model: 1, de 2, ja 0.5)" in in_some.text
+    captions = [caption for caption in page.tables if caption.endswith(": nDCG@10 by language, in points")]
+    assert [caption.split(",")[0] for caption in captions] == ["As served", "Student alone", "Student + first stage"]
+    assert captions[0].startswith("As served, what a client gets who sends documents in the first stage’s order")
+    assert page.table("As served")[0][-2:] == ["Served behind BM25", "Served behind Hybrid"]
+    text = " ".join(page.text.split())
+    assert "As served is what a client gets who sends the first 20 documents of a first stage in its order" in text
+    assert "(weight of the order in this model: 0.25)" in text
+    said = "(a server of this model does not count the order of itself, so that is the student alone)"
+    assert said in untrusting.text
+
+
+@pytest.mark.parametrize(
+    ("caption", "sign"), [("As served", "~"), ("Student alone", "@"), ("Student + first stage", "+")]
+)
 def test_the_results_table_holds_every_language_and_every_figure(page, caption, sign):
     results = made_results()
     names = ["bm25", "dense", "hybrid", "teacher"]
@@ -584,7 +659,7 @@ def test_the_same_data_gives_the_same_bytes(source, tmp_path):
 
 def test_matplotlib_leaves_no_colour_of_its_own(source):
     svg = "".join(re.findall(r'<svg class="plot".*?</svg>', source, flags=re.DOTALL))
-    assert svg.count("<svg") == 10
+    assert svg.count("<svg") == 11
     assert set(re.findall(r"(?:fill|stroke): ([^;\"]+)", svg)) - {"none"} <= {
         f"var(--{name})" for name in ("ink", "muted", "line", "gain", "loss", "second", "paper")
     }

@@ -17,7 +17,7 @@ from tamis.artifacts import ItemStore, RunFolder, versions, write_json, writing
 from tamis.errors import InputError, SettingsError
 from tamis.evaluation.asked import Evaluation, command_of, measures_of
 from tamis.evaluation.candidates import FULL, Found, Wanted, checked_run, find, run_file
-from tamis.evaluation.figures import Measured, correct, means_over_sets, measure_system, set_figures
+from tamis.evaluation.figures import WAYS, Measured, correct, means_over_sets, measure_system, set_figures
 from tamis.evaluation.reading import read_sets
 from tamis.evaluation.report import write_evaluation_report
 from tamis.evaluation.samples import Samples, sample_questions
@@ -27,8 +27,9 @@ from tamis.formats.qrels import write_qrels
 from tamis.formats.trec import by_rank, write_ranking
 from tamis.formulas.measures import Ranking
 from tamis.formulas.ranking import rank_order, tie_key, tied_at_top
+from tamis.models.checkpoint import ORDER
 from tamis.retrievers.shelf import FIRST_STAGES
-from tamis.stages.evaluate import System, rerank_head
+from tamis.stages.evaluate import ALONE, SCORED, SERVED, System, rerank_head
 
 FORMAT: Final = 1
 """Version of results.json."""
@@ -36,7 +37,7 @@ FORMAT: Final = 1
 OWNER: Final = "tamis evaluate"
 """What run.json of such a folder names."""
 
-RESERVED: Final = (*FIRST_STAGES, FULL, "oracle")
+RESERVED: Final = (*FIRST_STAGES, FULL, "oracle", ORDER)
 ORACLE: Final = "oracle"
 _NAME: Final = re.compile(r"[\w.-]+")
 
@@ -180,14 +181,23 @@ def _systems(
         if len(models) > 1:
             model.forget()
         for name, found in stages.items():
-            for sign, group, weight in (
-                ("@", "model", 0.0),
-                ("+", "model + first stage", model.first_stage_weights.get(name, 0.0)),
-            ):
-                if sign == "@" or weight:
-                    system = f"{model.name}{sign}{name}"
-                    ranked = Ranked(_reranked(model, judged, found, items, weight), judged)
-                    yield System(system, system, group, name if name in shown else None), ranked
+            for sign in _ways(model, name):
+                system = f"{model.name}{sign}{name}"
+                ranked = Ranked(_reranked(model, judged, name, found, sign, items), judged)
+                yield System(system, system, WAYS[sign], name if name in shown else None), ranked
+
+
+def _ways(model: Model, first_stage: str) -> list[str]:
+    """How the model is used there: as served and alone, and with scores where they have a weight.
+
+    What is ranked whole, and the lists of a reranking task, have neither an order nor scores: alone is all there is.
+    """
+    if first_stage in (FULL, TASK):
+        return [ALONE]
+    deployment = model.deployment
+    own = deployment.weights_by_language.get(deployment.known_as(first_stage), {})
+    weighed = any((deployment.weight_of(first_stage), *own.values()))
+    return [SERVED, ALONE, *([SCORED] if weighed else [])]
 
 
 TiedRanking = tuple[str, Sequence[str], bool]
@@ -227,11 +237,13 @@ def _by_grade(judged: JudgedSet, found: Found) -> Iterator[TiedRanking]:
         yield query_id, [candidates.doc_ids[i] for i in order], False
 
 
-def _reranked(model: Model, judged: JudgedSet, found: Found, items: ItemStore, weight: float) -> Iterator[TiedRanking]:
+def _reranked(
+    model: Model, judged: JudgedSet, first_stage: str, found: Found, sign: str, items: ItemStore
+) -> Iterator[TiedRanking]:
     for query_id, logits in read_logits(model, judged, found, items):
-        candidates = found[query_id]
-        if candidates.doc_ids:
-            ranked, tied = rerank_head(query_id, candidates.doc_ids, np.array(candidates.scores), logits, weight)
+        if found[query_id].doc_ids:
+            question = judged.questions[query_id]
+            ranked, tied = rerank_head(question, first_stage, found[query_id], logits, sign, model.deployment)
             yield query_id, ranked, tied
 
 

@@ -12,7 +12,8 @@ from tamis.evaluation.sets import JudgedSet
 from tamis.formulas.measures import Ranking, blocks, measure_block
 from tamis.formulas.ranking import tie_key
 from tamis.formulas.significance import holm, paired_comparison
-from tamis.stages.evaluate import System
+from tamis.stages.evaluate import ALONE, SCORED, SERVED, System
+from tamis.stages.report.answer import parts_of
 from tamis.text import words
 
 Floats = NDArray[np.float64]
@@ -28,8 +29,14 @@ GROUPINGS = ("language", "domain", "query_length", "document_length")
 NO_DOMAIN = "not said"
 """Questions without a domain, where others of their set have one."""
 
-MODELS = ("model", "model + first stage")
+WAYS = {SERVED: "as served", ALONE: "model", SCORED: "model + first stage"}
+"""Group of the systems of each way to use a model, in the order of the tables."""
+
+MODELS = tuple(WAYS.values())
 """Groups of systems that a model has a part in."""
+
+CLIENTS = (WAYS[SERVED], WAYS[SCORED])
+"""Those among them that a client of the model's server gets."""
 
 RESAMPLES = 2000
 """Of each bootstrap interval."""
@@ -210,14 +217,10 @@ def pairs_to_compare(systems: Sequence[System]) -> list[tuple[str, str]]:
     first: dict[tuple[str, str | None], str] = {}
     for system in systems:
         if system.group in MODELS:
-            of_its_kind = first.setdefault((system.group, _first_stage(system.name)), system.name)
+            of_its_kind = first.setdefault((system.group, parts_of(system.name)[2]), system.name)
             if of_its_kind != system.name:
                 pairs.append((system.name, of_its_kind))
     return [(name, baseline) for name, baseline in pairs if baseline is not None]
-
-
-def _first_stage(name: str) -> str:
-    return name.rpartition("@")[2] if "@" in name else name.rpartition("+")[2]
 
 
 def correct(sets: Mapping[str, dict[str, Any]]) -> None:

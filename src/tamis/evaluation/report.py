@@ -8,13 +8,13 @@ from typing import Any, Final, NamedTuple
 from markupsafe import Markup
 
 from tamis.building.origin import shown_path
-from tamis.evaluation.figures import GROUPINGS, MODELS
+from tamis.evaluation.answer import answer_of, set_change
+from tamis.evaluation.figures import CLIENTS, GROUPINGS, MODELS
 from tamis.evaluation.samples import Samples
 from tamis.evaluation.tables import TITLES
 from tamis.stages.report import plots
-from tamis.stages.report.answer import Change, Part, Verdict, change_of, listed, move, verdict
+from tamis.stages.report.answer import Change, listed, parts_of
 from tamis.stages.report.rendering import render
-from tamis.stages.report.wording import LEVEL, direction, p_value, points
 
 Results = Mapping[str, Any]
 
@@ -52,7 +52,7 @@ def write_evaluation_report(results: Results, samples: Sequence[Samples], path: 
         "again": _FOLDERS.sub(r"\1…/", results["command"]),
         "versions": list(results["versions"].items()),
     }
-    said, answer, reservations = _answer(results)
+    answer = answer_of(results)
     sections = {name: title for name, title in _SECTIONS.items() if views[name]}
     title = f"Evaluation on {listed(list(results['sets']))}"
     page = render(
@@ -60,9 +60,9 @@ def write_evaluation_report(results: Results, samples: Sequence[Samples], path: 
         title=title,
         sections=sections,
         results=results,
-        verdict=said,
-        answer=answer,
-        reservations=reservations,
+        verdict=answer.verdict,
+        answer=answer.sentence,
+        reservations=answer.reservations,
         **views,
     )
     path.write_text(page, encoding="utf-8")
@@ -149,7 +149,7 @@ def _rows(found: Mapping[str, Any], results: Results) -> list[Row]:
     rows = []
     for system in found["systems"]:
         name = system["name"]
-        model = model_of_system(name) if system["group"] in MODELS else ""
+        model = parts_of(name)[0] if system["group"] in MODELS else ""
         lineage = _lineage(results["models"][model]) if model else {}
         own = [found["figures"][name][measure] for measure in measures]
         best = [name in ranking and value == highest[m] for value, m in zip(own, measures, strict=True)]
@@ -167,11 +167,6 @@ def _rows(found: Mapping[str, Any], results: Results) -> list[Row]:
             )
         )
     return rows
-
-
-def model_of_system(name: str) -> str:
-    """The model of `MODEL@FIRST_STAGE` or `MODEL+FIRST_STAGE`; names of models hold neither sign."""
-    return name.replace("+", "@").partition("@")[0]
 
 
 def _group_rows(groups: Mapping[str, Any], shown: Sequence[str]) -> list[tuple[str, list[Heat]]]:
@@ -192,105 +187,18 @@ def _matrices(matrix: Mapping[str, Any], shown: Sequence[str]) -> list[dict[str,
 
 
 def _changes(found: Mapping[str, Any], measure: str) -> list[Change]:
-    """The best system of each model against its first stage."""
-    own = {one["name"]: one for one in found["systems"] if one["group"] in MODELS}
-    best: dict[str, Mapping[str, Any]] = {}
+    """Of each model and each way that a client gets, the best system against its first stage."""
+    own = {one["name"]: one for one in found["systems"] if one["group"] in CLIENTS}
+    best: dict[tuple[str, str], Mapping[str, Any]] = {}
     for entry in found["comparisons"]:
         system = own.get(entry["system"])
         if system and system["baseline"] == entry["baseline"]:
-            model = model_of_system(entry["system"])
-            kept = best.get(model)
+            kind = (parts_of(entry["system"])[0], system["group"])
+            kept = best.get(kind)
             if kept is None or _figure(found, entry, measure) > _figure(found, kept, measure):
-                best[model] = entry
-    return [_change(found, entry, measure) for entry in best.values()]
+                best[kind] = entry
+    return [set_change(found, entry, measure) for entry in best.values()]
 
 
 def _figure(found: Mapping[str, Any], entry: Mapping[str, Any], measure: str) -> float:
     return float(found["figures"][entry["system"]][measure])
-
-
-def _change(found: Mapping[str, Any], entry: Mapping[str, Any], measure: str) -> Change:
-    figures, languages = found["figures"], found["groups"]["language"]
-    return change_of(
-        entry,
-        entry["baseline"],
-        lambda system: figures[system][measure],
-        lambda system, language: languages[language]["figures"][system],
-        entry["per_language"],
-    )
-
-
-def _answer(results: Results) -> tuple[Verdict, list[Part], list[str]]:
-    """The verdict on the system that ranks best of all that a model has a part in, and what speaks against it."""
-    measure = results["main_measure"]
-    ranked = sorted(results["means"], key=lambda name: -results["means"][name][measure])
-    kinds = {one["name"]: one for found in results["sets"].values() for one in found["systems"]}
-    ranked = [name for name in ranked if kinds[name]["group"] != "oracle"]
-    best = next((name for name in ranked if kinds[name]["group"] in MODELS and kinds[name]["baseline"]), None)
-    changes = {
-        name: _change(found, entry, measure)
-        for name, found in results["sets"].items()
-        for entry in found["comparisons"]
-        if best and (entry["system"], entry["baseline"]) == (best, kinds[best]["baseline"])
-    }
-    if best is None or not changes:
-        if not ranked:
-            return Verdict("No system ranks all sets.", "same"), [], []
-        figure = points(results["means"][ranked[0]][measure])
-        return Verdict(f"{ranked[0]} ranks best.", "same"), [Part(f"Its {measure} is {figure} points.")], []
-    said = f"{best} ranks best of the models. It "
-    return _verdict(best, changes), [Part(said), *_clauses(changes, measure)], _against(results, best, ranked, kinds)
-
-
-def _verdict(best: str, changes: Mapping[str, Change]) -> Verdict:
-    """Of one set language by language, of several set by set."""
-    if len(changes) == 1:
-        (change,) = changes.values()
-        parts = [(one.language, one.difference, one.beyond_chance) for one in change.languages]
-        found = verdict(change.difference, change.p, parts)
-    else:
-        sure = [(name, change.difference, change.p < LEVEL) for name, change in changes.items()]
-        everywhere = all(chance and gain > 0 for _, gain, chance in sure)
-        mean = sum(gain for _, gain, _ in sure) / len(sure)
-        found = verdict(mean, 0.0 if everywhere else 1.0, sure)
-    return Verdict(found.text.replace(" it", f" {best}", 1), found.way)
-
-
-def _clauses(changes: Mapping[str, Change], measure: str) -> list[Part]:
-    parts: list[Part] = []
-    for number, (name, change) in enumerate(changes.items()):
-        way = direction(change.difference)
-        verb = {"gain": "raises", "loss": "lowers", "same": "leaves"}[way]
-        where = f" on {name}" if len(changes) > 1 else ""
-        figures = f"({move(change)}, {p_value(change.p)}"
-        figures += ")" if change.p < LEVEL else ", which may be chance)"
-        parts.append(Part(f"{'; it ' if number else ''}{verb} {measure}{where} "))
-        if way == "same":
-            parts.append(Part(f"where {change.title} has it "))
-        else:
-            parts += [Part("by "), Part(f"{points(abs(change.difference))} points", way)]
-            parts.append(Part(f" {'over' if way == 'gain' else 'below'} {change.title} "))
-        parts.append(Part(figures))
-    return [*parts, Part(".")]
-
-
-def _against(results: Results, best: str, ranked: Sequence[str], kinds: Mapping[str, Any]) -> list[str]:
-    """What a reader should weigh before following the verdict."""
-    measure = results["main_measure"]
-    found = [
-        f"{name} has {points(results['means'][name][measure])} without a model of this call."
-        for name in ranked[: ranked.index(best)]
-        if kinds[name]["group"] not in MODELS
-    ]
-    model = model_of_system(best)
-    seen = [name for name, one in results["sets"].items() if one["adapted_to_corpus"].get(model)]
-    unsaid = [name for name, one in results["sets"].items() if one["adapted_to_corpus"].get(model) is None]
-    if seen:
-        found.append(f"Transductive: {model} learnt from documents of {listed(seen)}, the same that it ranks here.")
-    elif unsaid:
-        found.append(f"Its checkpoint does not say whether {model} learnt from these documents.")
-    if cost := results["models"][model]["cost"]:
-        found.append(
-            f"It takes {cost['milliseconds_per_100']:,.0f} ms for a question and 100 documents ({cost['device']})."
-        )
-    return found

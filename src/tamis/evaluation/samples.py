@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from tamis.evaluation.figures import MODELS, Measured
+from tamis.evaluation.figures import CLIENTS, Measured
 from tamis.evaluation.sets import JudgedSet
 from tamis.formats.lines import filled_lines
 from tamis.stages.report.examples import Asked, Case, Ranked, changed_questions, most_changed
@@ -20,7 +20,7 @@ class Samples(NamedTuple):
 
     Attributes:
         set: Its name.
-        system: The best one that a model has a part in.
+        system: The best one that a client of a model gets.
         baseline: Its first stage.
         helped: Questions that rose most.
         hurt: Questions that fell most.
@@ -43,7 +43,7 @@ def sample_questions(judged: JudgedSet, measured: Sequence[Measured], main: str,
         runs: Folder of the systems' runs, as they were written.
     """
     by_name = {one.system.name: one for one in measured}
-    ranking = [one for one in measured if one.system.group in MODELS and one.system.baseline in by_name]
+    ranking = [one for one in measured if one.system.group in CLIENTS and one.system.baseline in by_name]
     if not ranking:
         return None
     after = max(ranking, key=lambda one: one.values[main].mean())

@@ -18,7 +18,7 @@ from tamis.evaluation.costs import REQUEST, REQUESTS, Cost, Meter, time_requests
 from tamis.evaluation.sets import JudgedSet
 from tamis.formulas.overlap import content_hash
 from tamis.formulas.ranking import tie_key
-from tamis.models.checkpoint import find_checkpoint, read_facts
+from tamis.models.checkpoint import Deployment, find_checkpoint, read_facts
 from tamis.models.precision import Precision, fastest_precision
 from tamis.models.reranker import Reranker
 from tamis.progress import track
@@ -54,14 +54,14 @@ class Model:
         return Reranker(self.path, self.precision)
 
     @cached_property
-    def first_stage_weights(self) -> Mapping[str, float]:
-        """Of each first stage's z-score beside the model's, as the checkpoint says."""
-        return read_facts(find_checkpoint(self.path)).deployment.first_stage_weights
+    def deployment(self) -> Deployment:
+        """What the checkpoint says about its use, the weights of first stages among it."""
+        return read_facts(find_checkpoint(self.path)).deployment
 
-    @cached_property
+    @property
     def lineage(self) -> Mapping[str, Any]:
         """Where the checkpoint says that it comes from; empty where it says nothing."""
-        return read_facts(find_checkpoint(self.path)).deployment.lineage
+        return self.deployment.lineage
 
     def forget(self) -> None:
         """Let the weights go: the next model needs the memory."""

@@ -9,10 +9,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from tamis.evaluation.answer import answer_of
 from tamis.evaluation.comparing import Change, Comparison, Place
-from tamis.evaluation.figures import GROUPINGS
+from tamis.evaluation.figures import GROUPINGS, WAYS
 from tamis.evaluation.paper import COLUMNS, TIES, PaperRow
 from tamis.formulas.significance import holm
+from tamis.stages.evaluate import SERVED
 from tamis.text import clip
 
 Results = Mapping[str, Any]
@@ -48,7 +50,12 @@ TITLES = {
 
 
 def print_evaluation(results: Results, console: Console | None = None) -> None:
-    """Print a table for each set, the means over the sets, and what each model costs; None is standard output."""
+    """Print a table for each set, the means over the sets, what each model costs, and the answer that opens the page.
+
+    Args:
+        results: Content of results.json.
+        console: None is standard output.
+    """
     console = console or Console(highlight=False, width=max(Console().width, 118))
     for name, found in results["sets"].items():
         for table in _set_tables(name, found, results):
@@ -59,6 +66,9 @@ def print_evaluation(results: Results, console: Console | None = None) -> None:
         _means_table(results).show(console)
     if results["models"]:
         _cost_table(results["models"]).show(console)
+        answer = answer_of(results)
+        said = "".join(part.text for part in answer.sentence)
+        console.print(f"\n[bold]{escape(answer.verdict.text)}[/] {escape(said)}", soft_wrap=True)
 
 
 def _set_tables(name: str, found: Mapping[str, Any], results: Results) -> Iterator[Titled]:
@@ -77,14 +87,16 @@ def _set_tables(name: str, found: Mapping[str, Any], results: Results) -> Iterat
 def _set_table(name: str, found: Mapping[str, Any], results: Results) -> Titled:
     title = f"{name}: {found['questions']:,} questions, {found['documents']:,} documents"
     caption = (
-        "tied: questions whose best score is shared; a hash of the ids decides then. oracle: the best order there is."
+        "MODEL~F: as served, what a client gets who sends F's documents in its order and nothing else. MODEL@F: the "
+        "model alone. MODEL+F: with F's scores sent along.\ntied: questions whose best score is shared; a hash of the "
+        "ids decides then. oracle: the best order there is."
     )
-    table = Titled(title, [*results["measures"], "tied"], caption)
+    table = Titled(title, [*results["measures"], "tied", "kind"], caption)
     for system in found["systems"]:
         own, tied = found["figures"][system["name"]], found["tie_rate"][system["name"]]
         figures = [f"{own[measure]:.4f}" for measure in results["measures"]]
-        style = "dim" if system["group"] == "oracle" else None
-        table.add_row(system["name"], *figures, "" if tied is None else f"{tied:.3f}", style=style)
+        style = {"oracle": "dim", WAYS[SERVED]: "bold"}.get(system["group"])
+        table.add_row(system["name"], *figures, "" if tied is None else f"{tied:.3f}", system["group"], style=style)
     return table
 
 

@@ -14,8 +14,9 @@ from tamis.settings.scores import ScoresSettings
 from tamis.settings.section import NAME, Section
 from tamis.settings.servers import RequestsSettings
 
-FIRST_STAGE_NAMES = ("bm25", "dense", "hybrid", "teacher")
-"""What ranks without a student: no run of the user's may have such a name."""
+FIRST_STAGE_NAMES = ("bm25", "dense", "hybrid", "teacher", "order")
+"""What ranks without a student, and what a checkpoint calls an order without scores: no run of the user's may have
+such a name."""
 
 
 class EvaluateSettings(Section):

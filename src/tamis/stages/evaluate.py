@@ -11,8 +11,10 @@ import numpy as np
 from tamis.errors import InputError
 from tamis.formats.qrels import grades_of, read_qrels
 from tamis.formulas.measures import measure_rankings, parse_measures
-from tamis.formulas.ranking import rank_order, tie_key, tied_at_top, z_scores
+from tamis.formulas.ranking import tie_key, tied_at_top
 from tamis.formulas.significance import holm, paired_comparison
+from tamis.models.checkpoint import Deployment
+from tamis.models.first_stage import FirstStage, default_of, first_stage_of, ranked_beside, weight_of
 from tamis.records import Candidates
 from tamis.retrievers.shelf import Languages
 
@@ -22,8 +24,22 @@ Run = dict[str, list[str]]
 RERANKED = ("bm25", "hybrid")
 """First stages of our own whose candidates the students rerank; those of the user's own engines are reranked too."""
 
-ADAPTATION = (("merged@bm25", "untrained@bm25"), ("merged+hybrid", "untrained+hybrid"))
-"""What adaptation itself is worth: the merged student against what it started from, alone and beside the hybrid."""
+SERVED, ALONE, SCORED = "~", "@", "+"
+"""How a model is used on a first stage's candidates, between both names: as a server answers a client who sends them
+in the first stage's order and nothing else, by the model alone, or with the first stage's scores."""
+
+WAYS = {SERVED: "as served", ALONE: "student alone", SCORED: "student + first stage"}
+"""Group of the systems of each way, in the order of the tables."""
+
+_TITLES = {SERVED: "as served", ALONE: "alone", SCORED: "with scores"}
+
+ADAPTATION = (
+    ("merged~bm25", "untrained~bm25"),
+    ("merged~hybrid", "untrained~hybrid"),
+    ("merged@bm25", "untrained@bm25"),
+    ("merged+hybrid", "untrained+hybrid"),
+)
+"""What adaptation itself is worth: the merged student against what it started from, used in the same way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +90,10 @@ class System:
     """A column of the table.
 
     Attributes:
-        name: `bm25`, `merged@bm25` (student alone on BM25's candidates), `merged+hybrid` (plus first-stage score).
+        name: `bm25`, `merged~bm25` (as served on BM25's candidates), `merged@bm25` (the student alone on them),
+            `merged+bm25` (with BM25's scores).
         title: For people.
-        group: `first stage`, `teacher`, `student alone` or `student + first stage`.
+        group: `first stage`, `teacher`, or one of `WAYS`.
         baseline: The system it is compared with, None for the first stages themselves.
     """
 
@@ -190,43 +207,53 @@ def pairs_to_score(pools: Sequence[Pool], depth: int, given: Sequence[str] = ())
     ]
 
 
-def rerank(pool: Pool, first_stage: str, logits: np.ndarray, weight: float) -> tuple[list[str], bool]:
+def rerank(
+    pool: Pool, first_stage: str, logits: np.ndarray, sign: str, deployment: Deployment
+) -> tuple[list[str], bool]:
     """Reorder the head of a first stage's ranking by the student; the tail keeps its order.
 
     Args:
         pool: What the first stages found.
         first_stage: One of `RERANKED`, or the name of a given run.
         logits: The student's logit of each document of the head, [depth].
-        weight: Of the first stage's z-score beside the student's; 0 is the student alone.
+        sign: One of `WAYS`.
+        deployment: How far the student's checkpoint trusts a first stage.
 
     Returns:
         The new ranking, and whether its best score was shared.
     """
-    ranking = pool.rankings[first_stage]
-    return rerank_head(pool.question.query_id, ranking, pool.scores[first_stage], logits, weight)
+    found = Candidates(pool.question.query_id, tuple(pool.rankings[first_stage]), tuple(pool.scores[first_stage]))
+    return rerank_head(pool.question, first_stage, found, logits, sign, deployment)
 
 
 def rerank_head(
-    query_id: str, ranking: Sequence[str], scores: np.ndarray, logits: np.ndarray, weight: float
+    question: Question, first_stage: str, found: Candidates, logits: np.ndarray, sign: str, deployment: Deployment
 ) -> tuple[list[str], bool]:
-    """Reorder the head of a ranking by a model; the tail keeps its order.
+    """Reorder the head of a ranking by a model, as its server would answer; the tail keeps its order.
 
     Args:
-        query_id: The query; with a document's id it breaks ties.
-        ranking: Documents of a first stage, best first.
-        scores: Its score of each.
+        question: What was asked; its id, with a document's, breaks ties.
+        first_stage: What found the documents.
+        found: Documents of the first stage, best first, and their scores.
         logits: The model's logit of each document of the head, [depth].
-        weight: Of the first stage's z-score beside the model's; 0 is the model alone.
+        sign: One of `WAYS`.
+        deployment: How far the model's checkpoint trusts a first stage.
 
     Returns:
         The new ranking, and whether its best score was shared.
     """
-    fused = logits.astype(np.float64)
-    if weight:
-        fused = z_scores(fused) + weight * z_scores(scores[: len(logits)])
-    keys = [tie_key(query_id, doc_id) for doc_id in ranking[: len(logits)]]
-    order = [ranking[i] for i in rank_order(fused, keys)]
-    return order + list(ranking[len(logits) :]), tied_at_top(fused)
+    head, tail = found.doc_ids[: len(logits)], found.doc_ids[len(logits) :]
+    if not head:
+        return list(tail), False
+    first = None
+    if sign == SERVED:
+        first = first_stage_of(default_of(deployment), len(head))
+    elif sign == SCORED:
+        first = FirstStage(first_stage, np.array(found.scores[: len(head)]))
+    weight = weight_of(deployment, first, question.text) if first else 0.0
+    keys = [tie_key(question.query_id, doc_id) for doc_id in head]
+    values, order = ranked_beside(logits, first, weight, keys)
+    return [*(head[i] for i in order), *tail], tied_at_top(values)
 
 
 def runs_of(pools: Sequence[Pool], names: Sequence[str]) -> tuple[dict[str, Run], dict[str, float]]:
@@ -239,18 +266,17 @@ def student_runs(
     student: str,
     pools: Sequence[Pool],
     logits: Mapping[tuple[str, str], float],
-    weights: Mapping[str, float],
+    deployment: Deployment,
     depth: int,
     given: Sequence[str] = (),
 ) -> tuple[dict[str, Run], dict[str, float]]:
-    """The student alone (`student@first_stage`) and with the first stage's score (`student+first_stage`).
+    """The student in each of `WAYS` on the candidates of each first stage, `student~first_stage` and so on.
 
     Args:
         student: Its name.
         pools: What the first stages found.
         logits: By question id and document id, for all that `pairs_to_score` names.
-        weights: Of each first stage's z-score beside the student's; 1 for those that it does not name, as for a given
-            run: nothing says how far to trust it, and two z-scores then have equal say.
+        deployment: How far the student's checkpoint trusts a first stage.
         depth: How many candidates of each first stage are reranked.
         given: Names of given runs, reranked beside `RERANKED`.
 
@@ -260,12 +286,12 @@ def student_runs(
     runs: dict[str, Run] = {}
     ties: dict[str, float] = {}
     for first_stage in (*RERANKED, *given):
-        for sign, weight in (("@", 0.0), ("+", weights.get(first_stage, 1.0))):
+        for sign in WAYS:
             reranked = {}
             for pool in pools:
                 head = pool.rankings[first_stage][:depth]
                 values = np.array([logits[pool.question.query_id, doc_id] for doc_id in head])
-                reranked[pool.question.query_id] = rerank(pool, first_stage, values, weight)
+                reranked[pool.question.query_id] = rerank(pool, first_stage, values, sign, deployment)
             system = f"{student}{sign}{first_stage}"
             runs[system] = {query_id: ranking for query_id, (ranking, _) in reranked.items()}
             ties[system] = float(np.mean([tied for _, tied in reranked.values()]))
@@ -339,9 +365,9 @@ def systems_of(given: Sequence[str] = ()) -> list[System]:
     ]
     students = [("untrained", "untrained student"), ("specialists", "specialists"), ("merged", "merged student")]
     for first_stage in (*RERANKED, *given):
-        for sign, group in (("@", "student alone"), ("+", "student + first stage")):
+        for sign, group in WAYS.items():
             systems += [
-                System(f"{name}{sign}{first_stage}", f"{title} {sign} {first_stage}", group, first_stage)
+                System(f"{name}{sign}{first_stage}", f"{title}, {_TITLES[sign]}, on {first_stage}", group, first_stage)
                 for name, title in students
             ]
     return systems

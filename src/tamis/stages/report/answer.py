@@ -2,12 +2,33 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from tamis.stages.report.wording import LEVEL, Direction, direction, p_value, points, signed
 
-HEADLINE: Final = (("merged@bm25", "bm25"), ("merged+hybrid", "hybrid"))
-"""What the answer compares: the student alone with the plainest first stage, and at its best with the best one."""
+HEADLINE: Final = (("merged~bm25", "bm25"), ("merged~hybrid", "hybrid"), ("merged+hybrid", "hybrid"))
+"""What the answer compares: the student as served with the plainest first stage and with the best one, and what the
+best one's scores add."""
+
+Way = Literal["as served", "alone", "with scores"]
+"""How a model is used on a first stage's candidates."""
+
+WAYS: Final[Mapping[str, Way]] = {"~": "as served", "@": "alone", "+": "with scores"}
+"""By the sign between both names of a system."""
+
+OPENINGS: Final[Mapping[Way, str]] = {
+    "as served": "As served, with documents sent in the first stage’s order and nothing else, ",
+    "alone": "Alone, without the first stage’s order, ",
+    "with scores": "With the first stage’s scores sent along, ",
+}
+"""How documents are sent, in the words that open a sentence."""
+
+SENT: Final[Mapping[Way, str]] = {
+    "as served": ", and send the documents in its order",
+    "alone": "",
+    "with scores": ", and send the first stage’s scores with the documents",
+}
+"""What follows a yes: how documents are to be sent."""
 
 
 class LanguageChange(NamedTuple):
@@ -40,7 +61,8 @@ class Change:
         system: Name of the student's run.
         baseline: Name of what it is compared with.
         title: Title of that.
-        with_first_stage: Whether the first-stage score is part of the student's run.
+        way: How the student is used in both.
+        place: Title of the first stage whose candidates it ranks.
         before: Mean nDCG@10 of the baseline, in [0, 1].
         after: Mean nDCG@10 of the student.
         difference: After minus before.
@@ -53,7 +75,8 @@ class Change:
     system: str
     baseline: str
     title: str
-    with_first_stage: bool
+    way: Way
+    place: str
     before: float
     after: float
     difference: float
@@ -87,31 +110,43 @@ def adaptation_changes(results: Mapping[str, Any]) -> list[Change]:
 
 
 class Verdict(NamedTuple):
-    """Whether to deploy, in a few words; `way` colours them."""
+    """Whether to deploy, in a few words.
+
+    Attributes:
+        text: The words.
+        way: Colours them.
+        everywhere: Whether the gain is over all parts, and not only in some.
+    """
 
     text: str
     way: Direction
+    everywhere: bool = False
 
 
-def verdict(gain: float, p: float, parts: Sequence[tuple[str, float, bool]], how: str = "") -> Verdict:
+def verdict(
+    gain: float, p: float, parts: Sequence[tuple[str, float, bool]], what: str = "it", how: str = ""
+) -> Verdict:
     """Whether to deploy, and for what; only what is more than chance counts.
 
     Args:
         gain: Over all parts.
         p: Of that gain, corrected for the number of comparisons.
         parts: Name of each language or set, how much it gains, and whether that is more than chance.
+        what: What is deployed, and behind what.
         how: What to say after a yes.
     """
     better = [name for name, difference, sure in parts if sure and difference > 0]
     worse = [name for name, difference, sure in parts if sure and difference < 0]
     if p < LEVEL and gain > 0:
-        return Verdict(f"Deploy it{how}{f', but not for {listed(worse)}' if worse else ''}.", "gain")
+        return Verdict(f"Deploy {what}{f', but not for {listed(worse)}' if worse else ''}{how}.", "gain", True)
+    if p < LEVEL and gain < 0:
+        but = f", though better for {listed(better)}" if better else ""
+        return Verdict(f"Do not deploy {what}: it ranks worse{but}.", "loss")
     if better:
-        return Verdict(f"Deploy it for {listed(better)} only{how}.", "gain")
-    if p < LEVEL or worse:
-        where = f" for {listed(worse)}" if p >= LEVEL else ""
-        return Verdict(f"Do not deploy it: it ranks worse{where}.", "loss")
-    return Verdict("Do not deploy it yet: what it changes may be chance.", "same")
+        return Verdict(f"Deploy {what} for {listed(better)} only{how}.", "gain")
+    if worse:
+        return Verdict(f"Do not deploy {what}: it ranks worse for {listed(worse)}.", "loss")
+    return Verdict(f"Do not deploy {what} yet: what it changes may be chance.", "same")
 
 
 def listed(names: Sequence[str]) -> str:
@@ -119,26 +154,63 @@ def listed(names: Sequence[str]) -> str:
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
-def verdict_of(change: Change, adapted: Sequence[Change]) -> Verdict:
-    """The verdict on a comparison, language by language.
+def verdict_of(change: Change, adapted: Sequence[Change] = (), what: str = "it") -> Verdict:
+    """The verdict on a comparison with a first stage, language by language.
 
     Args:
-        change: The merged student against a first stage.
+        change: The merged student, or any model, against a first stage.
         adapted: See `adaptation_changes`; what adaptation has harmed beyond chance is not what to deploy.
+        what: What is deployed.
     """
     parts = [(one.language, one.difference, one.beyond_chance) for one in change.languages]
-    how = ", with the first-stage score added" if change.with_first_stage else ""
-    found = verdict(change.difference, change.p, parts, how)
+    how = SENT[change.way]
+    found = verdict(change.difference, change.p, parts, f"{what} behind {change.place}", how)
     harmed = any(one.system == change.system and one.difference < 0 and one.p < LEVEL for one in adapted)
     if harmed and found.way == "gain":
-        return Verdict(f"Deploy the untrained student{how}: adaptation made it worse.", "loss")
+        text = f"Deploy the untrained student behind {change.place}{how}: adaptation made it worse."
+        return Verdict(text, "loss")
     return found
+
+
+def worth_sending(served: Verdict, scored: Verdict, more: float) -> bool:
+    """Whether the first stage's scores are worth sending: only for a better verdict, or as good a one and more points.
+
+    Args:
+        served: What is said of the model as served.
+        scored: What is said of it with the scores.
+        more: How much higher its mean is with them.
+    """
+    if scored.way != "gain":
+        return False
+    if (served.way, served.everywhere) == (scored.way, scored.everywhere):
+        return direction(more) == "gain"
+    return served.way != "gain" or scored.everywhere
+
+
+def answered_way(changes: Sequence[Change], adapted: Sequence[Change]) -> Change:
+    """The comparison that the verdict is about: the model as served, or with scores where these are worth sending.
+
+    Args:
+        changes: See `headline_changes`, at least one as served; the last one is behind the best first stage.
+        adapted: See `adaptation_changes`.
+    """
+    served = [change for change in changes if change.way == "as served"][-1]
+    for scored in changes:
+        both = (verdict_of(served, adapted), verdict_of(scored, adapted))
+        if scored.way == "with scores" and worth_sending(*both, scored.after - served.after):
+            return scored
+    return served
 
 
 def reservations(results: Mapping[str, Any], change: Change) -> list[str]:
     """What a reader should weigh before following the verdict, which looks at one comparison."""
     means = results["mean_ndcg10"]
-    found = []
+    found = [
+        f"As served, without the scores, it has {points(one.after)} against {one.title}’s {points(one.before)} "
+        f"({p_value(one.p)})."
+        for one in headline_changes(results)
+        if (one.way, one.baseline) == ("as served", change.baseline) and change.way == "with scores"
+    ]
     for system in results["systems"]:
         name, title = system["name"], system["title"]
         if system["group"] == "first stage" and name != change.baseline and means[name] >= change.after:
@@ -156,22 +228,26 @@ def reservations(results: Mapping[str, Any], change: Change) -> list[str]:
     return found
 
 
-def sentence(changes: list[Change]) -> list[Part]:
-    """By how much the merged student raises or lowers mean nDCG@10, one clause per comparison.
+def sentence(changes: Sequence[Change]) -> list[Part]:
+    """By how much the merged student raises or lowers mean nDCG@10: a sentence for each way, a clause per comparison.
 
     Args:
-        changes: At least one.
+        changes: At least one; those of a way stand together.
 
     Returns:
-        Pieces that read as one sentence when joined.
+        Pieces that read as sentences when joined.
     """
-    parts = [Part("The merged student ")]
-    for number, change in enumerate(changes):
-        if number:
-            same = direction(change.difference) == direction(changes[number - 1].difference)
-            parts.append(Part(" and" if same else " but"))
-            parts.append(Part(", with the first-stage score added, " if change.with_first_stage else " "))
-        parts += _clause(change, "it" if number else "mean nDCG@10")
+    parts: list[Part] = []
+    last: Change | None = None
+    for change in changes:
+        if last is None or change.way != last.way:
+            who = "it" if last else "the merged student"
+            parts.append(Part(f"{'. ' if last else ''}{OPENINGS[change.way]}{who} "))
+            parts += _clause(change, "mean nDCG@10")
+        else:
+            same = direction(change.difference) == direction(last.difference)
+            parts += [Part(" and " if same else " but "), *_clause(change, "it")]
+        last = change
     return [*parts, Part(".")]
 
 
@@ -179,11 +255,12 @@ def adaptation_sentence(changes: Sequence[Change]) -> list[Part]:
     """What adaptation itself added to what the student could do before, said first where that may be nothing.
 
     Args:
-        changes: As `adaptation_changes` gives them.
+        changes: As `adaptation_changes` gives them; what no client gets, the student alone, is left to the table.
 
     Returns:
         Pieces that read as one sentence when joined, with a space before it; none without changes.
     """
+    changes = [change for change in changes if change.way != "alone"]
     if not changes:
         return []
     sure = {change.difference > 0 for change in changes if change.p < LEVEL}
@@ -195,12 +272,12 @@ def adaptation_sentence(changes: Sequence[Change]) -> list[Part]:
     }[tuple(sorted(sure))]
     parts = [Part(f" Adaptation itself {said}: against the untrained student, the merged one has ")]
     for number, change in enumerate(changes):
-        where = "with the first-stage score added" if change.with_first_stage else "alone"
         chance = ", which may be chance" if sure and change.p >= LEVEL else ""
+        joint = "" if not number else " and " if number == len(changes) - 1 else ", "
         parts += [
-            Part(" and " if number else ""),
+            Part(joint),
             Part(f"{signed(change.difference)} points", direction(change.difference) if change.p < LEVEL else "same"),
-            Part(f" {where} ({move(change)}, {p_value(change.p)}{chance})"),
+            Part(f" {change.way} on {change.place} ({move(change)}, {p_value(change.p)}{chance})"),
         ]
     return [*parts, Part(".")]
 
@@ -227,19 +304,25 @@ def _clause(change: Change, measure: str) -> list[Part]:
 
 def _change(results: Mapping[str, Any], comparison: Mapping[str, Any]) -> Change:
     titles = {one["name"]: one["title"] for one in results["systems"]}
-    baseline, ndcg = comparison["baseline"], results["ndcg10"]
+    ndcg = results["ndcg10"]
     return change_of(
         comparison,
-        titles.get(baseline, baseline),
+        titles,
         lambda system: results["mean_ndcg10"][system],
         lambda system, language: ndcg[system][language],
         [language for language in results["languages"] if language in comparison["per_language"]],
     )
 
 
+def parts_of(system: str) -> tuple[str, str, str]:
+    """Model, sign and first stage of `MODEL~FIRST_STAGE` and its like; neither name holds a sign."""
+    place = next(place for place, letter in enumerate(system) if letter in WAYS)
+    return system[:place], system[place], system[place + 1 :]
+
+
 def change_of(
     comparison: Mapping[str, Any],
-    title: str,
+    titles: Mapping[str, str],
     mean: Callable[[str], float],
     in_language: Callable[[str, str], float],
     languages: Iterable[str],
@@ -248,17 +331,19 @@ def change_of(
 
     Args:
         comparison: An entry of the comparisons of a run's or an evaluation's results.
-        title: What the baseline is called.
+        titles: What systems are called, where that is not their name.
         mean: The figure of a system.
         in_language: The figure of a system in a language.
         languages: Those of the comparison that are shown, in their order.
     """
     system, baseline, per_language = comparison["system"], comparison["baseline"], comparison["per_language"]
+    _, sign, first_stage = parts_of(system)
     return Change(
         system=system,
         baseline=baseline,
-        title=title,
-        with_first_stage="+" in system,
+        title=titles.get(baseline, baseline),
+        way=WAYS[sign],
+        place=titles.get(first_stage, first_stage),
         before=mean(baseline),
         after=mean(system),
         difference=comparison["difference"],

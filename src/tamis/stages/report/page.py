@@ -6,11 +6,11 @@ from typing import Any, Final
 
 from markupsafe import Markup
 
-from tamis.stages.report import plots
+from tamis.stages.report import plots, wording
 from tamis.stages.report.answer import (
-    HEADLINE,
     adaptation_changes,
     adaptation_sentence,
+    answered_way,
     headline_changes,
     reservations,
     sentence,
@@ -73,11 +73,14 @@ def _views(data: ReportData) -> dict[str, Any]:
     """What each section shows, by its name; empty where there is nothing to show."""
     changes = headline_changes(data.results)
     adapted = adaptation_changes(data.results)
-    helped, hurt = _changed(data, *HEADLINE[-1])
+    told = answered_way(changes, adapted) if changes else None
+    helped, hurt = _changed(data, told.system, told.baseline) if told else ([], [])
     return {
-        "verdict": verdict_of(changes[-1], adapted) if changes else None,
+        "verdict": verdict_of(told, adapted) if told else None,
         "answer": [*sentence(changes), *adaptation_sentence(adapted)] if changes else [],
-        "reservations": [*(reservations(data.results, changes[-1]) if changes else ()), *_warnings(data.manifests)],
+        "reservations": [*(reservations(data.results, told) if told else ()), *_warnings(data.manifests)],
+        "told": told,
+        "weight_of_order": _weight_of_order(data.merge_path),
         "changes": changes,
         "adapted": adapted,
         "results": data.results,
@@ -148,6 +151,16 @@ def _merge_plots(merge_path: Mapping[str, Any]) -> dict[str, Markup]:
             plot = plots.merge_curves(of_domain, f"merge-{number}-{place}")
             plotted[f"From {merged}: agreement on {domain}"] = Markup(plot)
     return plotted
+
+
+def _weight_of_order(merge_path: Mapping[str, Any]) -> str:
+    """How far the merged student trusts an order without scores, in words."""
+    general = merge_path.get("first_stage_weights", {}).get("order", 0)
+    own = merge_path.get("weights_by_language", {}).get("order", {})
+    if not general:
+        return "a server of this model does not count the order of itself, so that is the student alone"
+    others = "".join(f", {language} {wording.number(weight)}" for language, weight in sorted(own.items()))
+    return f"weight of the order in this model: {wording.number(general)}{others}"
 
 
 def _weight_plot(merge_path: Mapping[str, Any]) -> Markup:

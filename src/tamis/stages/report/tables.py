@@ -1,16 +1,23 @@
 """The tables of the page as rows and cells; the template only sets them."""
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, Final, NamedTuple
 
+from tamis.stages.report.answer import WAYS, Way, parts_of
 from tamis.stages.report.wording import LEVEL
 
 TRAINED: Final = ("specialists", "merged")
 """Students that learnt from the run's documents; the untrained one and the teacher did not."""
+
+_TITLES: Final[Mapping[Way, tuple[str, str]]] = {
+    "as served": ("As served, what a client gets who sends documents in the first stage’s order", "Served behind"),
+    "alone": ("Student alone, without the first stage’s order", "Reordering"),
+    "with scores": ("Student + first stage, what a client gets who sends its scores too", "Added to"),
+}
+"""Title of the table of each way, and what stands above its columns, before the first stage."""
 
 
 class Cell(NamedTuple):
@@ -59,10 +66,10 @@ class Column(NamedTuple):
 
 @dataclass(frozen=True)
 class ResultTable:
-    """First stages, teacher, and one of the two ways to use the students.
+    """First stages, teacher, and one of the ways to use the students.
 
     Attributes:
-        title: Which way.
+        title: Which way, and who gets that.
         groups: (title, number of columns) over the columns.
         columns: Systems from left to right.
         rows: Languages.
@@ -85,20 +92,26 @@ def result_tables(results: Mapping[str, Any]) -> list[ResultTable]:
         results: See `ReportData.results`; empty gives no table.
     """
     systems = results.get("systems", [])
-    ways = list(dict.fromkeys(one["group"] for one in systems if one["group"].startswith("student")))
-    fixed = [one for one in systems if one["group"] not in ways]
-    return [_table(results, fixed, [one for one in systems if one["group"] == way], way) for way in ways]
+    fixed = [one for one in systems if not of_student(one)]
+    by_way: dict[Way, list[dict[str, Any]]] = {}
+    for one in filter(of_student, systems):
+        by_way.setdefault(WAYS[parts_of(one["name"])[1]], []).append(one)
+    return [_table(results, fixed, students, way) for way, students in by_way.items()]
+
+
+def of_student(system: Mapping[str, Any]) -> bool:
+    """Whether a student has a part in a system of a run."""
+    return system["group"] not in ("first stage", "teacher")
 
 
 def _table(
-    results: Mapping[str, Any], fixed: list[dict[str, Any]], students: list[dict[str, Any]], way: str
+    results: Mapping[str, Any], fixed: list[dict[str, Any]], students: list[dict[str, Any]], way: Way
 ) -> ResultTable:
     titles = {one["name"]: one["title"] for one in results["systems"]}
     students = sorted(students, key=lambda one: list(titles).index(one["baseline"]))
     grouped = [(one, one["group"].capitalize()) for one in fixed]
-    grouped += [
-        (one, f"{'Added to' if '+' in one['name'] else 'Reordering'} {titles[one['baseline']]}") for one in students
-    ]
+    title, above = _TITLES[way]
+    grouped += [(one, f"{above} {titles[one['baseline']]}") for one in students]
     groups: dict[str, int] = {}
     for _, group in grouped:
         groups[group] = groups.get(group, 0) + 1
@@ -112,7 +125,7 @@ def _table(
     joined = len(domains) > 1 and any(len(languages) > 1 for languages in domains.values())
     of_domains = [_domain_row(results, columns, *one) for one in domains.items()] if joined else []
     mean = Row("Mean", sum(results["questions"].values()), _cells(results, columns, None))
-    return ResultTable(way[:1].upper() + way[1:], list(groups.items()), columns, rows, of_domains, mean)
+    return ResultTable(title, list(groups.items()), columns, rows, of_domains, mean)
 
 
 def _column(results: Mapping[str, Any], system: Mapping[str, Any], opens_group: bool) -> Column:
@@ -125,7 +138,7 @@ def _column(results: Mapping[str, Any], system: Mapping[str, Any], opens_group: 
         ),
         None,
     )
-    title = re.split(r"[@+]", name)[0] if system["group"].startswith("student") else system["title"]
+    title = parts_of(name)[0] if of_student(system) else system["title"]
     transductive = results["adapted_to_corpus"] and title in TRAINED
     return Column(name, title, opens_group, transductive, results["tie_rate"].get(name), comparison)
 
@@ -280,9 +293,8 @@ def students(results: Mapping[str, Any], merge_path: Mapping[str, Any], origin: 
     """One row per student of the results; none where the origin is not known."""
     titles = {one["name"]: one["title"] for one in results.get("systems", [])}
     found: dict[str, dict[str, None]] = {}
-    for one in results.get("systems", []):
-        if one["group"].startswith("student"):
-            found.setdefault(re.split(r"[@+]", one["name"])[0], {})[titles[one["baseline"]]] = None
+    for one in filter(of_student, results.get("systems", [])):
+        found.setdefault(parts_of(one["name"])[0], {})[titles[one["baseline"]]] = None
     made = {
         "untrained": "as it came",
         "specialists": "trained on general, then on each domain’s lists",
