@@ -15,8 +15,8 @@ from tamis.settings import RESERVED, Recipe, apply_changes, recipe_from
 DOMAIN = "corpus"
 """Name of the new domain."""
 
-DEPTH = 30
-"""Candidates of a query: the model, which is one of the teachers, scores them all."""
+STEPS = 280
+"""Most optimiser steps: some ten minutes of two cores."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def adapting_recipe(
         changes: As for `read_recipe`.
 
     Raises:
-        SettingsError: no encoder is known, or a change is not understood.
+        SettingsError: nobody asks anything, no encoder is known, or a change is not understood.
         ModelError: the model is none.
     """
     content = recipe_content(model, corpus, keep, encoder, queries)
@@ -74,12 +74,10 @@ def recipe_content(
     content: dict[str, Any] = {
         "name": "adapt-" + re.sub(r"[^A-Za-z0-9._-]+", "-", corpus.stem),  # a corpus may have any name
         "corpus": {"target": str(corpus)},
-        "candidates": {"dense": dense, "depth": DEPTH},
-        # What a student is taught by less than itself makes it worse (docs/log.md).
-        "scores": {"teachers": [{"kind": "reranker", "path": model, "weight": 2}]},
+        "candidates": {"dense": dense},
         "lists": {"domains": {DOMAIN: "*"}},
         "student": {"start": model, "head": "own"},
-        "train": {"general_steps": 0},
+        "train": {"general_steps": 0, "specialist_steps": STEPS},
         "merge": {"on": "weights", "keep": [str(run) for run in keep]},
     }
     if queries:

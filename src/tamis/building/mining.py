@@ -158,7 +158,8 @@ def build_queries(shop: Workshop, folder: Path) -> Facts:
     dropped += left_out
     kept = [query.query_id for query in queries]
     facts = {**_write(folder, "queries", queries, Query, dropped), "generators": by_generator(kept, dropped)}
-    facts |= {"warnings": warnings} if (warnings := longer_than_read(shop)) else {}
+    warnings = longer_than_read(shop) + extracts_as_answers(shop.recipe)
+    facts |= {"warnings": warnings} if warnings else {}
     return {**facts, "spent": written.spent} if written.spent else facts
 
 
@@ -171,6 +172,15 @@ def longer_than_read(shop: Workshop) -> list[str]:
         f"{shop.read_part.tokens} tokens that the student reads: the rest of them is neither learnt nor ranked, and "
         "nothing is asked about it by the writers here; cut them into passages"
     ][: bool(longer)]
+
+
+def extracts_as_answers(recipe: Recipe) -> list[str]:
+    """A warning where extracts are learnt from as if people had asked them; none otherwise."""
+    surely = recipe.scores.seed_bonus > 1 and recipe.train.loss == "listwise"
+    return [
+        "extracts ask as nobody does: learnt like this they were measured to lose two points (docs/log.md); set "
+        "scores.seed_bonus=0.5 and train.loss=margin-mse, which lost nothing, or let somebody write queries"
+    ][: surely and "extractive" in recipe.queries.generator]
 
 
 def given_rows(shop: Workshop) -> Iterator[tuple[str, str, str]]:

@@ -24,9 +24,15 @@ class ListsSettings(Section):
 
     bins: int = Field(default=16, ge=2)
     anchors: Literal["equal-width", "quantile"] = "equal-width"
-    documents: int = Field(default=8, ge=2, description="documents per list, the seed document included")
+    documents: int = Field(default=16, ge=2, description="documents per list, the seed document included")
+    near: int = Field(
+        default=30, ge=0, description="best candidates that lists are drawn from, beside the seed document; 0: all"
+    )
     round_trip: int = Field(
-        default=10, ge=1, description="a query whose seed document the teacher ranks lower is dropped"
+        default=30,
+        ge=1,
+        description="a query whose seed document the teacher ranks lower is dropped; 10 for extracts and for language "
+        "models that often miss their document",
     )
     rescale: Literal["none", "min-max", "rank", "quantile"] = Field(
         default="none", description="none: z-scores, for every loss but gap-hinge, which wants [-1, 1]"
@@ -127,13 +133,13 @@ class TrainSettings(Section):
     """How the student learns."""
 
     loss: Literal["margin-mse", "gap-hinge", "listwise", "ranknet", "lambda", "pointwise-mse", "pointwise-bce"] = (
-        "margin-mse"
+        "listwise"
     )
     double_hard_margins: bool = Field(default=False, description="the option of the paper's loss, for gap-hinge")
-    temperature: float = Field(default=0.5, gt=0, description="of the teacher's labels, for listwise")
+    temperature: float = Field(default=1.0, gt=0, description="of the teacher's labels, for listwise")
     learning_rate: float = Field(default=2e-4, gt=0)
     weight_decay: float = Field(default=0.01, ge=0)
-    lists_per_step: int = Field(default=4, ge=1)
+    lists_per_step: int = Field(default=8, ge=1)
     language_balance: float = Field(
         default=1.0,
         ge=0,

@@ -1,7 +1,6 @@
 """`queries`: who writes queries, and how they are asked for."""
 
 from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -95,7 +94,9 @@ class QueriesSettings(Section):
     """Who writes queries, and how many."""
 
     generator: tuple[Literal["extractive", "llama", "endpoint", "transformers"], ...] = Field(
-        default=("extractive",), description="one, several, or with logs or written none; beside written: none"
+        default=(),
+        description="language models that write, by the sections below; extractive: what the documents say themselves, "
+        "which costs nothing and teaches little",
     )
     written: tuple[Path, ...] = Field(
         default=(),
@@ -125,13 +126,6 @@ class QueriesSettings(Section):
     endpoint: EndpointSettings | None = None
     transformers: TransformersSettings | None = None
 
-    @model_validator(mode="before")
-    @classmethod
-    def _written_queries_replace_extracts(cls, content: Any) -> Any:
-        if isinstance(content, Mapping) and content.get("written") and "generator" not in content:
-            return {**content, "generator": ()}
-        return content
-
     @field_validator("generator", mode="before")
     @classmethod
     def _one_alone(cls, content: Any) -> Any:
@@ -155,13 +149,10 @@ class QueriesSettings(Section):
                 raise ValueError(f"a file cannot be called {name}: other queries have that name; rename it")
         return files
 
-    @model_validator(mode="after")
-    def _somebody_asks(self) -> "QueriesSettings":
-        if not self.generator and not self.logs and not self.written:
-            raise ValueError(
-                "generator is empty and there are no logs: nobody asks anything; name a generator, logs or written"
-            )
-        return self
+    @property
+    def anybody(self) -> bool:
+        """Whether anything asks about the target documents."""
+        return bool(self.generator or self.written or self.logs)
 
     @model_validator(mode="after")
     def _generators_have_their_sections(self) -> "QueriesSettings":

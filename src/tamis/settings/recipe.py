@@ -19,6 +19,14 @@ FIRST_STAGE_NAMES = ("bm25", "dense", "hybrid", "teacher", "order")
 such a name."""
 
 
+WHO_ASKS = (
+    "name queries.written, files of a document's id and a query that a person or a language model wrote; or "
+    "queries.generator, a language model; or queries.logs, what people typed; or queries.generator extractive, which "
+    "asks in the documents' own words and was measured to gain nothing; see docs/queries.md"
+)
+"""What a recipe whose documents nobody asks about is told."""
+
+
 class EvaluateSettings(Section):
     """The judged questions; no other stage reads them."""
 
@@ -101,6 +109,12 @@ class Recipe(Section):
                 )
         elif not self.lists.domains:
             raise ValueError("lists.domains is missing; name the languages of each specialist")
+        return self
+
+    @model_validator(mode="after")
+    def _somebody_asks(self) -> "Recipe":
+        if self.corpus.target and not self.queries.anybody:
+            raise ValueError(f"nothing asks about {self.corpus.target}: {WHO_ASKS}")
         return self
 
     @model_validator(mode="after")

@@ -108,12 +108,15 @@ class ScoresSettings(Section):
 
     dense: float = Field(default=1.0, ge=0, description="weight of the bi-encoder")
     bm25: float = Field(default=0.5, ge=0, description="weight of BM25")
-    use: float = Field(default=0.5, ge=0, description="weight of the Universal Sentence Encoder; 0 leaves it out")
+    use: float = Field(default=0.0, ge=0, description="weight of the Universal Sentence Encoder; 0 leaves it out")
     teachers: tuple[Annotated[Teacher, Field(discriminator="kind")], ...] = Field(
         default=(), description="more of them, asked about every candidate; alone (the three above 0) one is distilled"
     )
     seed_bonus: float = Field(
-        default=0.5, ge=0, description="what being the seed document adds, in standard deviations"
+        default=6.0,
+        ge=0,
+        description="what being the seed document adds, in standard deviations; 6: it is the right answer, the teacher "
+        "orders the rest; 0.5 where the teacher knows better",
     )
 
     @model_validator(mode="after")

@@ -95,7 +95,18 @@ def _without_repeats(found: ScoredCandidates, own: str, alike: Alike) -> ScoredC
     repeats = alike.repeats(own, found.doc_ids)
     if not repeats.any():
         return found
-    kept = [i for i, doc_id in enumerate(found.doc_ids) if doc_id == own or not repeats[i]]
+    return _those(found, [i for i, doc_id in enumerate(found.doc_ids) if doc_id == own or not repeats[i]])
+
+
+def _near(found: ScoredCandidates, query: Query, most: int) -> list[int]:
+    """Indices of the best candidates, and of the seed document wherever it stands."""
+    if not most:
+        return list(range(len(found.doc_ids)))
+    return [i for i, doc_id in enumerate(found.doc_ids) if i < most or doc_id == query.document_id]
+
+
+def _those(found: ScoredCandidates, kept: Sequence[int]) -> ScoredCandidates:
+    """Some of the candidates."""
     return ScoredCandidates(
         found.query_id,
         tuple(found.doc_ids[i] for i in kept),
@@ -149,6 +160,8 @@ def _draw(
     split: str,
 ) -> TrainingList:
     scores = _scores(found, query, seed_bonus)
+    near = _near(found, query, settings.near)
+    scores, found = scores[near], _those(found, near)
     place = found.doc_ids.index(query.document_id) if query.document_id else None
     bins = assign_bins(scores, bin_edges(scores, settings.bins, settings.anchors))
     rng = np.random.default_rng([seed, _number(query.query_id)])
