@@ -246,7 +246,7 @@ def test_the_general_step_mixes_written_queries_into_given_ones(share: float, ex
     lists = [TrainingList(query_id, "x", "train", ("a", "b"), (0.0, 1.0), (0, 1), (1.0, 0.0)) for query_id in queries]
 
     def learnt(some: list[TrainingList]) -> list[TrainingList]:
-        weight = training._weights(some, queries, TrainSettings(written_per_given=share))
+        weight = training.list_weights(some, queries, TrainSettings(written_per_given=share))
         return [one for one in lists if weight(one) == 1.0]
 
     assert "".join(one.query_id[0] for one in learnt(lists)) == expected
@@ -281,7 +281,7 @@ def test_a_log_is_learnt_from_beside_all_that_was_there_and_weighs_no_first_stag
 
     def learnt(names: str) -> str:
         some = [one for one in lists["train"] if one.query_id[0] in names]
-        weight = training._weights(some, queries, TrainSettings(written_per_given=1.0))
+        weight = training.list_weights(some, queries, TrainSettings(written_per_given=1.0))
         return "".join(sorted(one.query_id[0] for one in some if weight(one) > 0))
 
     assert learnt("tl") == "lltt"  # however few the log holds
