@@ -374,7 +374,7 @@ def test_as_served_is_the_merged_models_logits_and_the_order_by_the_weights_of_i
         head = first[: finished.content["evaluate"]["depth"]]
         logits = reranker.score_pairs([(text, texts[doc_id]) for doc_id in head]).logits.astype(np.float64)
         weight = 2.0 if query_id.startswith("q/de") else 0.5
-        told = zscore(logits) + weight * zscore([1 / (5 + rank) for rank in range(1, len(head) + 1)])
+        told = zscore(logits) + weight * zscore([-np.log(rank) for rank in range(1, len(head) + 1)])
         assert served == [*(head[i] for i in np.argsort(-told)), *first[len(head) :]]
 
 

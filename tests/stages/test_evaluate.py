@@ -133,7 +133,7 @@ def test_the_head_is_reordered_by_the_fused_score_and_the_tail_keeps_its_order(s
     logits = rng.normal(size=len(head))
     fused = logits
     if len(head) > 1:
-        beside = {"~": [1 / (5 + rank) for rank in range(1, len(head) + 1)], "@": logits}
+        beside = {"~": [-np.log(rank) for rank in range(1, len(head) + 1)], "@": logits}
         fused = zscore(logits) + weight * zscore(beside.get(sign, pool.scores["bm25"][:depth]))
     ranking, tied = rerank(pool, "bm25", logits, sign, weighed(weight))
     assert ranking == [head[i] for i in np.argsort(-fused)] + tail
@@ -150,7 +150,7 @@ def test_a_checkpoint_weighs_an_order_and_scores_by_language_and_unknown_first_s
     weights = {"order": 0.4, "bm25": 0.25, "other": 0.7}
     deployment = Deployment(weights, {}, {"order": {"de": 3.0}, "bm25": {"en": 0.0}})
     runs, _ = student_runs("s", pools, logits, deployment, 6, ("mine",))
-    places = [1 / (5 + rank) for rank in range(1, 7)]
+    places = [-np.log(rank) for rank in range(1, 7)]
     for lang, order, bm25 in (("de", 3.0, 0.25), ("en", 0.4, 0.0)):
         own = np.array([logits[lang, doc_id] for doc_id in DOC_IDS[:6]])
         told = {"s~bm25": order * zscore(places), "s~mine": order * zscore(places)}
