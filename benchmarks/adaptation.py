@@ -291,8 +291,6 @@ def write(found: Mapping[str, Sequence[Measured]], seeds: Sequence[int], writers
     table = markdown(found, reached, writers_table(writers))
     write_results("adaptation", content, table)
     show_in_readme(table, "adaptation", DOCS / "adapting.md")
-    if FAQ in found:
-        show_in_readme("\n".join([*HEADING, *rows_of("Debian FAQ", found[FAQ])]) + "\n", "adaptation")
     print(table, flush=True)
     print_targets(reached)
 

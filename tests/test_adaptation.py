@@ -29,7 +29,14 @@ def base(tmp_path_factory, tiny_encoder):
     return folder
 
 
-SMALL = ("lists.documents=4", "train.specialist_steps=12", "train.checkpoints=2", "merge.held_out=10")
+SMALL = (
+    "queries.generator=extractive",
+    "scores.seed_bonus=0.5",
+    "lists.documents=4",
+    "train.specialist_steps=12",
+    "train.checkpoints=2",
+    "merge.held_out=10",
+)
 """Few steps, short lists, few that judge: what is accounted for depends on none of it."""
 
 
@@ -61,7 +68,7 @@ def test_a_model_is_adapted_and_every_domain_is_accounted_for(base, adapted, tin
     assert sum(after for *_, after in found.agreement.values()) >= sum(b for b, *_ in found.agreement.values()) - 1e-9
     facts = json.loads((model / "tamis.json").read_text())
     assert facts["lineage"]["encoder"] == str(tiny_encoder)
-    assert f"2 {(base / 'model').name}" in facts["lineage"]["teacher"]
+    assert facts["lineage"]["teacher"] == "1 bi-encoder + 0.5 BM25"
     assert len(Reranker(model).rank("install a package", ["the sky is blue", "install a package"])) == 2
 
 
@@ -84,7 +91,7 @@ def test_all_languages_of_a_corpus_are_one_domain(base, adapted):
 
 def test_too_little_to_learn_from_is_warned_of_on_the_terminal_and_in_the_report(base, adapted):
     found = manifests(base / "adapted")["lists"]
-    (told,) = [line for line in adapted.err.splitlines() if line.startswith("warning: ")]
+    (told,) = [line for line in adapted.err.splitlines() if line.startswith("warning: domain")]
     assert told.startswith(
         f"warning: domain corpus: {found['lists']['corpus, train']} lists to learn from; below some 200 "
     )
@@ -161,13 +168,34 @@ def test_a_model_that_names_no_encoder_needs_one(base, tmp_path):
 
 
 def test_a_folder_without_a_training_is_no_past(base, tmp_path):
-    outcome = tamis("adapt", base / "model", base / "new", "--out", tmp_path / "run", "--keep", tmp_path)
+    outcome = tamis(
+        "adapt", base / "model", base / "new", "--out", tmp_path / "run", "--keep", tmp_path, *options(*SMALL)
+    )
     assert outcome.status == 2
     assert "no finished stage train in it" in outcome.complaint
 
 
 def test_a_corpus_may_have_any_name(base, tmp_path):
     corpus = tmp_path / "my manuals (new).jsonl"
-    outcome = tamis("adapt", base / "model", corpus, "--out", tmp_path / "run")
+    outcome = tamis("adapt", base / "model", corpus, "--out", tmp_path / "run", *options(*SMALL))
     assert outcome.status == 2
     assert outcome.complaint.startswith(f"{corpus}: not found; the recipe")
+
+
+def test_where_nobody_asks_nothing_is_done_and_the_ways_to_get_queries_are_named(base, tmp_path):
+    outcome = tamis("adapt", base / "model", base / "new", "--out", tmp_path / "run")
+    assert outcome.status == 2
+    assert f"nothing asks about {base / 'new'}" in outcome.complaint
+    assert all(way in outcome.complaint for way in ("queries.written", "queries.generator", "queries.logs"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_written_queries_are_adapted_by_from_the_command_line(base, tmp_path):
+    rows = [json.loads(line) for line in (base / "new" / "queries.jsonl").read_text().splitlines()]
+    lines = ["document-id\tquery", *(f"{row['_id'].removeprefix('q/')}\t{row['text']}" for row in rows)]
+    (tmp_path / "asked.tsv").write_text("\n".join(lines) + "\n")
+    small = [change for change in SMALL if not change.startswith("queries.")]
+    queries = ("--queries", tmp_path / "asked.tsv")
+    outcome = tamis("adapt", base / "model", base / "new", "--out", tmp_path / "run", *queries, *options(*small))
+    assert outcome.status == 0, outcome.err
+    assert manifests(tmp_path / "run")["queries"]["generators"].keys() == {"asked"}

@@ -407,7 +407,7 @@ class CountingGenerator:
             yield QueryAnswer(request.place, f"{request.document.text}? {request.seed}", tokens=self._cost)
 
 
-def asked_about(document: Document, kind: str) -> Prompt:
+def asked_about(document: Document, kind: str, number: int, seed: int) -> Prompt:
     return Prompt(f"About {document.text}:", "h")
 
 
@@ -440,7 +440,7 @@ def test_a_language_model_is_never_asked_twice(items: ItemStore) -> None:
     ("identity", "plan"),
     [
         ("other", TWICE),
-        ("m", Plan(2, 1, ask=lambda document, kind: Prompt(f"Otherwise {document.text}:", "h"))),
+        ("m", Plan(2, 1, ask=lambda document, *_: Prompt(f"Otherwise {document.text}:", "h"))),
         ("m", Plan(2, 1, temperatures=(0.1, 0.1), ask=asked_about)),
         ("m", Plan(2, 2, ask=asked_about)),
     ],

@@ -613,7 +613,7 @@ def test_a_setting_changes_the_keys_from_its_stage_on(
         ("general/queries.jsonl", "corpus"),
         ("general/qrels/test.tsv", "corpus"),
         ("encoder/model.safetensors", "candidates"),
-        ("encoder/tokenizer.json", "candidates"),
+        ("encoder/tokenizer.json", "queries"),
         ("corpus/queries.jsonl", "evaluate"),
         ("corpus/qrels/test.tsv", "evaluate"),
         ("corpus/README.txt", None),

@@ -14,6 +14,7 @@ from tamis.settings import Recipe, read_recipe, recipe_from, writer_name
 SMALLEST: dict[str, Any] = {
     "name": "demo",
     "corpus": {"target": "corpus"},
+    "queries": {"generator": "extractive"},
     "candidates": {"dense": {"path": "encoder"}},
     "lists": {"domains": {"germanic": ["de", "en"], "east-asian": ["ja"]}},
 }
@@ -136,7 +137,7 @@ def test_the_recipes_that_come_along_are_understood() -> None:
         ("queries.generator", ["extractive", "endpoint"], "needs the section queries.endpoint with url and model"),
         ("queries.generator", "transformers", "needs the section queries.transformers with path, a model folder"),
         ("queries.generator", ["extractive"] * 2, "queries: generator 'extractive' stands 2 times; once is enough"),
-        ("queries.generator", [], "r.yaml: queries: generator is empty and there are no logs: nobody asks anything"),
+        ("queries.generator", [], "r.yaml: nothing asks about corpus: name queries.written, files of a document's id"),
         ("queries.written", ["a/x.tsv", "b/x.jsonl.gz"], "queries.written: 2 files are called x, which the ids of"),
         ("queries.written", ["a/given.tsv"], "queries.written: a file cannot be called given: other queries have that"),
         ("queries.logs", ["a/x.txt", "b/x.txt"], "queries.logs: 2 logs are called x.txt, which the ids of their"),
@@ -228,13 +229,17 @@ def test_the_judged_questions_do_not_weigh_the_first_stages(tmp_path: Path) -> N
     assert recipe_from(content, "r.yaml").merge.weigh_on == tmp_path / "other"
 
 
-def test_written_queries_replace_extracts_unless_some_are_asked_for() -> None:
-    content = with_setting("queries.written", ["my/x.y.tsv.gz"])
-    assert recipe_from(content, "r.yaml").queries.generator == ()
+@pytest.mark.parametrize("asked", [{"written": ["my/x.y.tsv.gz"]}, {"generator": "extractive"}, {"logs": ["x.txt"]}])
+def test_somebody_has_to_ask_about_target_documents(asked: dict[str, Any]) -> None:
+    recipe_from({**SMALLEST, "queries": asked}, "r.yaml")
+    alone = {**SMALLEST, "corpus": {"general": ["data/docs"]}, "lists": {}, "queries": {}}
+    assert not recipe_from(alone, "r.yaml").queries.anybody
+    assert "nothing asks about corpus" in complaint({**SMALLEST, "queries": {}})
+
+
+def test_a_file_of_queries_is_a_writer_by_its_name() -> None:
+    content = {**SMALLEST, "queries": {"written": ["my/x.y.tsv.gz"]}}
     assert writer_name(recipe_from(content, "r.yaml").queries.written[0]) == "x.y"
-    content["queries"]["generator"] = "extractive"
-    assert recipe_from(content, "r.yaml").queries.generator == ("extractive",)
-    assert recipe_from(with_setting("queries.written", []), "r.yaml").queries.generator == ("extractive",)
 
 
 def test_the_judged_questions_are_neither_written_queries_nor_the_style(tmp_path: Path) -> None:
@@ -243,7 +248,7 @@ def test_the_judged_questions_are_neither_written_queries_nor_the_style(tmp_path
     same = str(tmp_path / "qrels" / ".." / "queries.jsonl")
     content["queries"] = {"written": [same]}
     assert f"queries.written: {same} holds the judged questions of evaluate.queries, which no" in complaint(content)
-    content["queries"] = {"prompt": {"like": same}}
+    content["queries"] = {"generator": "extractive", "prompt": {"like": same}}
     assert f"queries.prompt.like: {same} holds the judged questions of evaluate.queries" in complaint(content)
 
 

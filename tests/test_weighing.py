@@ -139,7 +139,7 @@ def test_an_engine_that_sees_more_than_the_model_counts_and_a_blind_one_does_not
 
 
 def test_the_order_is_kept_only_when_that_is_asked_for(model, corpus, written, tmp_path):
-    run = write_trec(tmp_path / "mine.trec", engine(lambda _: 4))
+    run = write_trec(tmp_path / "mine.trec", engine(lambda _: 1))
     found = weighed(model, corpus, written, run)
     assert found.order > 0
     assert "order" not in content(model)["first_stage_weights"]
@@ -151,7 +151,7 @@ def test_the_order_is_kept_only_when_that_is_asked_for(model, corpus, written, t
 
 
 def test_a_language_that_is_sure_of_another_weight_gets_a_row_and_a_weight(model, corpus, written, tmp_path):
-    run = write_trec(tmp_path / "mine.trec", engine(lambda own: 6 if own.startswith("en") else 0, seed=1))
+    run = write_trec(tmp_path / "mine.trec", engine(lambda own: 2 if own.startswith("en") else -2, seed=1))
     found = weighed(model, corpus, written, run)
     rows = {row.language: row for row in found.rows if row.name == "mine"}
     assert rows.keys() > {""}

@@ -14,7 +14,7 @@ import numpy as np
 
 from tamis.artifacts import ItemStore, find_records, newest_results, read_stream, writing
 from tamis.building.weighing import WEIGHING
-from tamis.building.weights import Head, Sample, pooled, sample_of, weight_of_order, weights_by_language
+from tamis.building.weights import Head, Sample, best_stage, sample_of, weight_of_order, weights_by_language
 from tamis.errors import InputError, ModelError, RunError, SettingsError
 from tamis.evaluation.candidates import BiEncoder, Wanted, find
 from tamis.evaluation.sets import JudgedSet
@@ -392,7 +392,7 @@ def _weighed(asked: Weighing, folder: Path, heads: Mapping[str, Sequence[Head]],
     weights = {name: steady_weight(sample.weights, sample.values) for name, sample in samples.items()}
     by_language = {name: weights_by_language(sample, weights[name]) for name, sample in samples.items()}
     order = weight_of_order(list(by_order.values()))
-    of_order = weights_by_language(pooled(list(by_order.values())), order, list(by_order.values()))
+    of_order = weights_by_language(best_stage(list(by_order.values())), order, list(by_order.values()))
     rows: list[Row] = []
     for name, found in heads.items():
         rows += _rows(name, found, samples[name], weights[name], by_language[name])

@@ -26,7 +26,7 @@ def test_a_state_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("tamis.building.state.save_file", full)
+    monkeypatch.setattr("tamis.building.state.write_tensors", full)
     with pytest.raises(RunError, match=r"cannot be written: No space left on device"):
         state.save(TENSORS, {"step": 2})
     assert state.load()[1] == {"step": 1}

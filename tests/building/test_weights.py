@@ -6,8 +6,8 @@ from sklearn.metrics import ndcg_score
 
 from tamis.building.weights import (
     Head,
+    best_stage,
     choose_weights,
-    pooled,
     sample_of,
     weight_of_order,
     weights_by_language,
@@ -47,15 +47,6 @@ def test_a_head_without_the_own_document_is_worth_nothing_whatever_the_weight():
     assert not sample_of([lost], CHOICES).values.any()
 
 
-def test_pooling_counts_a_query_once():
-    one, other = (sample_of(heads(seed, 20, 1, 1), CHOICES) for seed in (0, 1))
-    more = sample_of(heads(2, 5, 1, 1, "ja"), CHOICES)
-    found = pooled([one, other, more])
-    assert len(found.query_ids) == 25
-    assert np.allclose(found.values[:, :20], (one.values + other.values) / 2)
-    assert np.array_equal(found.of("ja"), more.values)
-
-
 def test_a_first_stage_that_sees_what_the_model_misses_gets_a_weight_and_so_does_its_order():
     good = {name: heads(seed, 150, 1.5, 1.5) for seed, name in enumerate(("bm25", "hybrid"))}
     found = choose_weights(good, CHOICES)
@@ -72,10 +63,24 @@ def test_an_order_that_says_nothing_counts_nothing():
     assert max(found.general["other"], found.general["bm25"]) <= 0.25
 
 
-def test_an_order_that_misleads_on_one_first_stage_counts_nothing():
-    helps, misleads = sample_of(heads(0, 200, 1, 3), CHOICES, True), sample_of(heads(1, 200, 2, -1), CHOICES, True)
-    assert weight_of_order([helps]) > 0
-    assert weight_of_order([helps, misleads]) == 0.0
+@pytest.mark.parametrize("seed", range(8))
+def test_an_order_that_counts_helps_the_best_first_stage_and_makes_none_worse_than_it_was(seed):
+    samples = [sample_of(heads(seed, 150, 1, 3), CHOICES, True), sample_of(heads(seed + 50, 150, 1, 1), CHOICES, True)]
+    weight = weight_of_order(samples)
+    place = CHOICES.index(weight)
+    best = best_stage(samples)
+    assert best.itself.mean() == max(sample.itself.mean() for sample in samples)
+    if weight:
+        assert best.values[place].mean() > best.values[0].mean()
+        for sample in samples:
+            lost = sample.itself - sample.values[place]
+            assert lost.mean() <= lost.std(ddof=1) / np.sqrt(lost.size)
+
+
+def test_an_order_does_not_count_where_the_best_first_stage_would_do_better_without_the_model():
+    better_alone = sample_of(heads(0, 200, 0, 3), CHOICES, True)
+    assert better_alone.itself.mean() > better_alone.values.mean(axis=1).max()
+    assert weight_of_order([better_alone]) == 0.0
 
 
 def test_a_language_gets_a_weight_of_its_own_where_there_is_evidence_and_queries_enough():
@@ -96,9 +101,8 @@ def test_a_language_gets_a_weight_of_its_own_where_there_is_evidence_and_queries
 
 def test_a_languages_weight_for_any_first_stage_makes_none_of_them_worse():
     better, worse = sample_of(heads(0, 100, 1, 4), CHOICES), sample_of(heads(1, 100, 1, -1), CHOICES)
-    both = pooled([better, worse])
-    assert weights_by_language(both, 0.0, [better, better])
-    assert weights_by_language(both, 0.0, [better, worse]) == {}
+    assert weights_by_language(better, 0.0, [better, better])
+    assert weights_by_language(better, 0.0, [better, worse]) == {}
 
 
 def test_without_queries_nothing_is_said_of_orders_and_others():

@@ -73,6 +73,7 @@ def mined(tmp_path_factory: pytest.TempPathFactory, tiny_encoder: Path) -> Mined
         file.write(json.dumps({"_id": "en/copy", "text": TOPICS["en"][3][1], "lang": "en"}) + "\n")
     plain["queries"]["keep_out"] = [str(write_jsonl(base / "kept.jsonl", {"_id": "q", "text": TOPICS["en"][7][0]}))]
     content: Content = json.loads(json.dumps(plain))
+    del content["queries"]["generator"]
     lines = "".join(f"{document}\t{query}\n" for document, query in ROWS)
     content["queries"]["written"] = [str(write_text(base / "mine.tsv", f"document-id\tquery\n{lines}"))]
     return Mined(content, plain, base / "run", run_recipe(recipe_from(content, "tiny"), base / "run", "lists"))
@@ -90,7 +91,7 @@ def test_written_queries_pass_the_filters_of_written_ones_and_each_drop_has_its_
         Query("mine/10/de/5", "neuer Benutzer mit Heimatordner", "de", "target", "de/5", "mine"),
     ]
     assert mined.left_out() == FATES
-    assert {query.generator for query in queries} == {"mine", "given"}  # they replace the extracts
+    assert {query.generator for query in queries} == {"mine", "given"}
     counted = read_json(mined.folders["queries"] / "manifest.json")["generators"]["mine"]
     assert (counted["in"], counted["kept"], sum(counted["dropped"].values())) == (10, 2, 8)
 

@@ -196,7 +196,7 @@ def test_nothing_is_added_unless_asked(by_weight):
 
 def test_an_order_counts_by_its_ranks(by_weight):
     logits = by_weight.score_pairs([(QUERY, document) for document in DOCUMENTS]).logits.astype(float)
-    fused = zscore(logits) + 0.75 * zscore([1 / (5 + rank) for rank in range(1, len(DOCUMENTS) + 1)])
+    fused = zscore(logits) + 0.75 * zscore([-np.log(rank) for rank in range(1, len(DOCUMENTS) + 1)])
     ranked = by_weight.rank(QUERY, DOCUMENTS, first_stage="order")
     assert [entry["corpus_id"] for entry in ranked] == np.argsort(-fused).tolist()
 
@@ -241,7 +241,7 @@ def test_an_order_without_a_weight_adds_nothing_and_is_told_once(warm_folder, ca
 def test_a_weight_of_the_querys_language_goes_before(by_weight, query, name, weight):
     given = np.random.default_rng(1).normal(size=len(DOCUMENTS))
     said = name if name == "order" else (name, given.tolist())
-    first = 1 / (5 + np.arange(1, len(DOCUMENTS) + 1)) if name == "order" else given
+    first = -np.log(np.arange(1, len(DOCUMENTS) + 1)) if name == "order" else given
     logits = by_weight.score_pairs([(query, document) for document in DOCUMENTS]).logits.astype(float)
     summed = logits + weight * logits.std() * zscore(first)
     ranked = by_weight.rank(query, DOCUMENTS, first_stage=said)

@@ -212,6 +212,7 @@ def test_a_domain_with_few_lists_to_learn_from_is_warned_of(lists, warned):
     content = {
         "name": "x",
         "corpus": {"target": "x"},
+        "queries": {"generator": "extractive"},
         "candidates": {"dense": {"path": "x"}},
         "lists": {"domains": DOMAINS},
     }

@@ -38,6 +38,7 @@ def toy_lists(languages=("en", "de"), split="train"):
     return lists
 
 
+MARGIN_MSE = TrainSettings(loss="margin-mse")
 MACHINE = Machine(8192, 8192)
 LISTS, HELD_OUT = toy_lists(), toy_lists(("de",), "held-out")
 
@@ -76,7 +77,9 @@ def train(
     machine=MACHINE,
     **changes,
 ):
-    chosen = TrainSettings(**{"learning_rate": 2e-3, "lists_per_step": 5, "checkpoints": 4, **changes})
+    chosen = TrainSettings(
+        **{"loss": "margin-mse", "learning_rate": 2e-3, "lists_per_step": 5, "checkpoints": 4, **changes}
+    )
     fed = batches(lists, chosen.lists_per_step, seed)
     return train_student(student, fed, held_out, texts_for(student), chosen, steps, machine, progress, keeper)
 
@@ -140,7 +143,7 @@ def test_the_student_ends_with_the_checkpoint_that_agreed_best(student, learning
     assert list(seen) == [0, 6, 12, 18, 24]
     assert seen[curve.chosen] == max(seen.values())
     assert curve.chosen == min(step for step, value in seen.items() if value == max(seen.values()))
-    assert mean_agreement(student, HELD_OUT, texts_for(student), TrainSettings(), 8192) == pytest.approx(
+    assert mean_agreement(student, HELD_OUT, texts_for(student), MARGIN_MSE, 8192) == pytest.approx(
         seen[curve.chosen], abs=1e-6
     )
 
@@ -274,7 +277,7 @@ def test_a_loss_that_is_not_finite_stops_names_the_queries_and_keeps_the_batch(s
 def test_a_loss_that_explodes_stops(student):
     odd = replace(LISTS[0], labels=tuple(1e4 * label for label in LISTS[0].labels))
     fed = iter([LISTS[:4]] * 12 + [[odd]])
-    chosen = TrainSettings(learning_rate=1e-4, checkpoints=1)
+    chosen = TrainSettings(loss="margin-mse", learning_rate=1e-4, checkpoints=1)
     with pytest.raises(ModelError, match=r"stopped at step 13: the loss is \d\S+, .* batch: q/en/0$"):
         train_student(student, fed, [], texts_for(student), chosen, 20, MACHINE, lambda _: None)
 
@@ -295,10 +298,9 @@ def test_mean_agreement_is_the_mean_ndcg_of_the_lists_with_the_labels_as_gains(s
         gains = (np.array(one.labels) - min(one.labels)) / np.ptp(one.labels)
         expected.append(ndcg_score([gains], [scores], k=10))
     texts = texts_for(student)
-    settings = TrainSettings()
     for budget, lists in itertools.product((1, 8192), (LISTS, LISTS[::-1])):
-        assert mean_agreement(student, lists, texts, settings, budget) == pytest.approx(np.mean(expected), abs=1e-6)
-    assert mean_agreement(student, [], texts, settings, 8192) == 0.0
+        assert mean_agreement(student, lists, texts, MARGIN_MSE, budget) == pytest.approx(np.mean(expected), abs=1e-6)
+    assert mean_agreement(student, [], texts, MARGIN_MSE, 8192) == 0.0
 
 
 def test_a_listwise_student_is_judged_by_the_shares_of_its_target():

@@ -167,11 +167,13 @@ def longer_than_read(shop: Workshop) -> list[str]:
     """A warning where target documents are longer than what the student reads of them; none where all fit."""
     texts = [document.text for document in shop.documents.values() if document.origin == "target"]
     longer = sum(1 for text in texts if len(shop.read_part(text)) < len(text))
+    if not longer:
+        return []
     return [
         f"{longer:,} of {len(texts):,} documents ({longer / len(texts):.0%}) are longer than the "
         f"{shop.read_part.tokens} tokens that the student reads: the rest of them is neither learnt nor ranked, and "
         "nothing is asked about it by the writers here; cut them into passages"
-    ][: bool(longer)]
+    ]
 
 
 def extracts_as_answers(recipe: Recipe) -> list[str]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from tamis.formulas.first_stage import scores_of_order
 from tamis.formulas.ranking import agreement, z_scores
-from tamis.formulas.weights import FloatArray, better_weight, steady_weight
+from tamis.formulas.weights import SURE, FloatArray, better_weight, mean_and_error, steady_weight
 from tamis.languages import UNKNOWN_LANGUAGE
 from tamis.models.checkpoint import ORDER, OTHER
 
@@ -53,12 +53,14 @@ class Sample:
         query_ids: Each query once.
         languages: Of the queries.
         values: NDCG@10 of the query's own documents, [weights, queries].
+        itself: The same of the first stage without the model, [queries].
     """
 
     weights: tuple[float, ...]
     query_ids: tuple[str, ...]
     languages: tuple[str, ...]
     values: FloatArray
+    itself: FloatArray
 
     def of(self, language: str) -> FloatArray:
         """Values of the queries of a language, [weights, its queries]."""
@@ -88,35 +90,32 @@ def sample_of(heads: Sequence[Head], weights: Iterable[float], by_order: bool = 
         first = z_scores(scores_of_order(len(head.first)) if by_order else head.first)
         logits = z_scores(head.logits)
         values[:, number] = [head.ndcg(logits + weight * first) for weight in weights]
-    return Sample(weights, tuple(h.query_id for h in heads), tuple(h.language for h in heads), values)
-
-
-def pooled(samples: Sequence[Sample]) -> Sample:
-    """Samples of several first stages as one: a query counts once, with the mean of its values.
-
-    So the standard error is that of the queries: what two first stages find for the same one is no second witness.
-
-    Args:
-        samples: At least one, of the same weights.
-    """
-    columns: dict[str, list[FloatArray]] = {}
-    languages: dict[str, str] = {}
-    for sample in samples:
-        for number, (query_id, language) in enumerate(zip(sample.query_ids, sample.languages, strict=True)):
-            columns.setdefault(query_id, []).append(sample.values[:, number])
-            languages[query_id] = language
-    values = np.stack([np.mean(found, axis=0) for found in columns.values()], axis=1)
-    return Sample(samples[0].weights, tuple(columns), tuple(languages.values()), values)
+    itself = np.array([head.ndcg(head.first) for head in heads])
+    return Sample(weights, tuple(h.query_id for h in heads), tuple(h.language for h in heads), values, itself)
 
 
 def weight_of_order(by_stage: Sequence[Sample]) -> float:
-    """Weight of the candidates' order, see `better_weight`: 0 unless it surely helps and no first stage loses by it.
+    """Weight of the candidates' order, which a server counts unasked; 0 unless it surely helps.
+
+    Chosen where it matters most, beside the first stage that ranks best: a weak one loses little by too large a weight,
+    a good one ranks worse than before by too small a weight. It has to be better there than the model alone by more
+    than one standard error, and on no first stage worse than that first stage itself by more than one.
 
     Args:
         by_stage: What the order does, by first stage; 0 is among the weights.
     """
-    values = pooled(by_stage).values
-    return better_weight(by_stage[0].weights, values, 0.0, ORDER_ERRORS, [one.values for one in by_stage])
+    best = best_stage(by_stage)
+    weight = steady_weight(best.weights, best.values)
+    place, alone = best.weights.index(weight), best.weights.index(0.0)
+    gain, error = mean_and_error(best.values[place] - best.values[alone])
+    helps = best.values.shape[1] >= SURE and gain > ORDER_ERRORS * error
+    over = [mean_and_error(sample.values[place] - sample.itself) for sample in by_stage]
+    return weight if helps and all(mean >= -error for mean, error in over) else 0.0
+
+
+def best_stage(by_stage: Sequence[Sample]) -> Sample:
+    """The first stage that ranks best by itself."""
+    return max(by_stage, key=lambda sample: float(sample.itself.mean()))
 
 
 def weights_by_language(sample: Sample, general: float, parts: Sequence[Sample] = ()) -> dict[str, float]:
@@ -125,7 +124,7 @@ def weights_by_language(sample: Sample, general: float, parts: Sequence[Sample] 
     Args:
         sample: The queries.
         general: One of its weights.
-        parts: What it was pooled of: no part may lose by more than one standard error.
+        parts: Other first stages that the weight will count for: none may lose by more than one standard error.
     """
     found = {}
     for language in sorted({*sample.languages} - {UNKNOWN_LANGUAGE}):
@@ -154,8 +153,9 @@ class Weights:
 def choose_weights(heads: Mapping[str, Sequence[Head]], choices: Iterable[float]) -> Weights:
     """The weight of each first stage's scores, of the order alone, and of the scores of any other first stage.
 
-    A first stage's weight is other than 1 only with evidence (`steady_weight`); so is that of any other, chosen on all
-    first stages together, for nobody knows which of them it will be like. The order counts only where it surely helps.
+    A first stage's weight is other than 1 only with evidence (`steady_weight`); so is that of any other, which is that
+    of the best one here: nobody knows which it will be like, and a good one has more to lose. The order counts only
+    where it surely helps.
     Not judged by agreement with the teacher: it holds the first stage's own scorers and flatters them (docs/log.md).
 
     Args:
@@ -171,7 +171,7 @@ def choose_weights(heads: Mapping[str, Sequence[Head]], choices: Iterable[float]
     by_scores = {name: sample_of(found, choices) for name, found in heads.items()}
     by_order = [sample_of(found, {0.0, *choices}, by_order=True) for found in heads.values()]
     parts = {**{name: [one] for name, one in by_scores.items()}, OTHER: list(by_scores.values()), ORDER: by_order}
-    samples = {name: pooled(some) for name, some in parts.items()}
+    samples = {name: best_stage(some) for name, some in parts.items()}
     general = {
         name: weight_of_order(by_order) if name == ORDER else steady_weight(sample.weights, sample.values)
         for name, sample in samples.items()

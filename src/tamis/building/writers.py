@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from tamis.artifacts import ItemStore, file_hash, item_key
@@ -20,6 +21,7 @@ from tamis.errors import SettingsError
 from tamis.generators.endpoint import EndpointGenerator
 from tamis.generators.extractive import ExtractiveGenerator, inverse_document_frequencies
 from tamis.generators.templates import Mode, Prompts, load_prompts
+from tamis.models.read_part import reading_of
 from tamis.progress import track
 from tamis.records import GIVEN, Document, Dropped, Query, QueryAnswer, QueryRequest, Tokens
 from tamis.settings import PLACE_AND_PRICE, QueriesSettings, Recipe, Section, writer_name
@@ -64,8 +66,9 @@ def writers_settings(recipe: Recipe) -> object:
 
 def _reads(recipe: Recipe) -> list[object]:
     """What decides how much of a document writers are shown, see `ReadPart`."""
-    student, dense = recipe.student, recipe.candidates.dense
-    return [model_identity(student.start or dense.path), student.head, student.document_tokens, dense.document_prefix]
+    start, prefix, tokens = reading_of(recipe.student, recipe.candidates.dense)
+    tokenizer = Path(start) / "tokenizer.json"
+    return [file_hash(tokenizer) if tokenizer.is_file() else str(start), prefix, tokens]
 
 
 def language_models(settings: QueriesSettings) -> list[str]:

@@ -79,6 +79,12 @@ def _distance(weight: float, to: float) -> float:
     return abs(float(np.log2(weight / to))) if weight else np.inf
 
 
+def mean_and_error(differences: FloatArray) -> tuple[float, float]:
+    """Mean over queries and its standard error, of one difference a query, [queries]; 0 and 0 without queries."""
+    means, errors = _mean_and_error(differences[None])
+    return float(means[0]), float(errors[0])
+
+
 def _mean_and_error(differences: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Mean over the queries and its standard error, each [weights], of [weights, queries]; 0 without queries."""
     queries = differences.shape[1]

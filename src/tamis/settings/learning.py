@@ -182,5 +182,5 @@ class MergeSettings(Section):
         "weigh the first stages in place of held-out queries, for corpora that the model will not have seen",
     )
     first_stage_weights: tuple[Annotated[float, Field(ge=0)], ...] = Field(
-        default=(0.0, 0.25, 0.5, 1.0, 2.0), min_length=1, description="tried; 1 unless another is surely better"
+        default=(0.0, 0.25, 0.5, 0.75, 1.0, 2.0), min_length=1, description="tried; 1 unless another is surely better"
     )
