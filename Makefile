@@ -7,7 +7,7 @@ DEMO := demo
 TAMIS := $(BIN)/tamis
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo demo-data general test check format clean
+.PHONY: help demo demo-data general general-data test check format clean
 help:  ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+[a-z%-]*:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -26,20 +26,25 @@ $(VENV)/installed-llm: $(VENV)/installed
 	$(PIP) --editable '.[demo,llm]'
 	touch $@
 
-demo-data: $(VENV)/installed  ## Fetch the demo's corpus, the general documents and the encoder
+demo-data: $(VENV)/installed  ## Fetch the demo's corpus and the encoder
 	$(TAMIS) fetch debian-faq $(DEMO)/data/debian-faq
+	$(TAMIS) fetch e5-small $(DEMO)/models/e5-small
+
+general-data: demo-data  ## Fetch the documents that tamis-base learns from, beside judged sets
 	$(TAMIS) fetch debian-reference $(DEMO)/data/debian-reference
 	$(TAMIS) fetch gnome-help $(DEMO)/data/gnome-help
-	$(TAMIS) fetch e5-small $(DEMO)/models/e5-small
+	$(TAMIS) fetch manpages general/data/manpages
+	$(TAMIS) fetch software-faqs general/data/software-faqs
 
 ifdef LLM
 demo: $(VENV)/installed-llm
-LLM_SETTINGS := --set queries.generator=llama --set queries.documents=300 --set queries.llama.model=$(DEMO)/models/qwen-0.5b.gguf
+LLM_SETTINGS := --set queries.written=[] --set queries.generator=llama --set queries.documents=300 --set lists.round_trip=10 \
+	--set queries.llama.model=$(DEMO)/models/qwen-0.5b.gguf
 endif
 
 QUESTIONS ?= 40
 
-demo: demo-data  ## Adapt a reranker to the Debian FAQ and measure it; LLM=1 lets a language model write the queries
+demo: demo-data  ## Adapt a reranker to the Debian FAQ and measure it; LLM=1 lets a small language model write the queries
 ifdef LLM
 	$(TAMIS) fetch qwen-0.5b $(DEMO)/models/qwen-0.5b.gguf
 endif
@@ -48,12 +53,10 @@ endif
 
 GENERAL_SETS := $(addprefix xquad-,ar de en es hi ru th zh) $(addprefix tydiqa-,ar bn en fi id ko) scifact
 
-general: demo-data  ## Train tamis-base again and ship it; DATA=DIR holds the judged sets that docs/data.md names
+general: general-data  ## Train tamis-base again and ship it; DATA=DIR holds the judged sets that docs/data.md names
 	@test -n "$(DATA)" || (echo "make general DATA=DIR: the folder with the judged sets, see docs/data.md"; exit 2)
 	mkdir -p general/data
 	for set in $(GENERAL_SETS); do ln -sfn $(abspath $(DATA))/$$set general/data/$$set; done
-	$(TAMIS) fetch manpages general/data/manpages
-	$(TAMIS) fetch software-faqs general/data/software-faqs
 	$(TAMIS) run recipes/general.yaml --yes --out general/run --until merge --model general/model
 	$(BIN)/python -m tamis.sources.tamis_base general/model
 
@@ -75,6 +78,8 @@ $(VENV)/installed-bench: $(VENV)/installed-dev
 	touch $@
 
 bench-queries: $(VENV)/installed-llm
+
+bench-training: general-data
 
 bench-%: $(VENV)/installed-bench demo-data  ## Run benchmarks/NAME.py and write benchmarks/results/NAME.json
 	$(BIN)/python benchmarks/$*.py

@@ -1,0 +1,149 @@
+"""What a client gets who puts tamis-base behind a search and sends documents in its order: never-trained sets.
+
+    make bench-served                                      # the sets below ../shared/data
+    python benchmarks/served.py --data DIR --questions 50 piaf-fr
+
+`tamis evaluate` on the best 20 documents of BM25, of e5-small's vectors and of their weighted sum. No stage has read a
+question or a judgement of these sets; the weight of the order was chosen on another one, software-faqs. Each set's
+first questions by hash; the Debian FAQ is searched language by language. Writes benchmarks/results/served.json and
+served.md.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from general import SETS
+from judged import compare_means
+from machine import DOCS, commit, machine, print_targets, show_in_readme, targets_table, write_results
+from tamis.artifacts import read_json
+from tamis.evaluation.asked import Evaluation
+from tamis.evaluation.candidates import BiEncoder
+from tamis.evaluation.evaluate import evaluate
+from tamis.formulas.ranking import tie_key
+
+ROOT = Path(__file__).resolve().parent
+OUT = Path("demo") / "bench-served"
+ENCODER = BiEncoder("demo/models/e5-small", "query: ", "passage: ")
+MODEL = "tamis-base"
+STAGES = ("bm25", "dense", "hybrid")
+WAYS = {"~": "as served", "@": "alone", "+": "with scores"}
+
+
+def sample(source: Path, folder: Path, questions: int) -> Path:
+    """A BEIR folder with the same documents and some of the questions, those with the lowest hashes."""
+    (folder / "qrels").mkdir(parents=True, exist_ok=True)
+    corpus = folder / "corpus.jsonl"
+    if not corpus.exists():
+        corpus.symlink_to((source / "corpus.jsonl").resolve())
+    header, *judged = (source / "qrels" / "test.tsv").read_text("utf-8").splitlines()
+    asked = {row.split("\t")[0] for row in judged}
+    rows = (source / "queries.jsonl").read_text("utf-8").split("\n")
+    texts = {row_id: row for row in rows if row.strip() and (row_id := str(json.loads(row)["_id"])) in asked}
+    drawn = set(sorted(texts, key=lambda query_id: tie_key("question", query_id))[:questions])
+    (folder / "queries.jsonl").write_text("\n".join(texts[q] for q in texts if q in drawn) + "\n", "utf-8")
+    kept = [row for row in judged if row.split("\t")[0] in drawn]
+    (folder / "qrels" / "test.tsv").write_text("\n".join([header, *kept]) + "\n", "utf-8")
+    return folder
+
+
+def measure(source: Path, questions: int) -> dict[str, dict[str, float]]:
+    """nDCG@10 of each question by system."""
+    name = source.name
+    folder = sample(source, OUT / "sets" / name, questions)
+    languages = "any" if SETS[name] else "same"
+    evaluate(
+        Evaluation((MODEL,), (str(folder),), STAGES, (), ("nDCG@10",), 20, False, languages, ENCODER, "auto"),  # type: ignore[arg-type]
+        OUT / name,
+    )
+    rows = pq.read_table(OUT / name / "per_query.parquet").to_pylist()
+    found: dict[str, dict[str, float]] = {}
+    for row in rows:
+        found.setdefault(row["system"], {})[f"{name}/{row['query_id']}"] = row["nDCG@10"]
+    return found
+
+
+def pooled(found: Mapping[str, Mapping[str, Mapping[str, float]]], system: str, baseline: str) -> dict[str, float]:
+    """Difference of two systems over all sets, each weighing alike, in points, and its p."""
+    ours = {q: value for of in found.values() for q, value in of[system].items()}
+    theirs = {q: value for of in found.values() for q, value in of[baseline].items()}
+    compared = compare_means(ours, theirs, {q: q.split("/")[0] for q in ours})
+    return {"points": 100 * compared["difference"], "p_value": compared["p_value"]}
+
+
+def targets(found: Mapping[str, Mapping[str, Mapping[str, float]]]) -> list[dict[str, Any]]:
+    """As served, over each first stage, in the mean and on the worst set."""
+    rows: list[tuple[str, float, str]] = []
+    for stage in STAGES:
+        over = pooled(found, f"{MODEL}~{stage}", stage)
+        rows.append((f"as served over {stage}, points", over["points"], ">= 0.8"))
+        rows.append((f"as served over {stage}, p", over["p_value"], "< 0.01"))
+        by_set = {name: 100 * (_mean(of[f"{MODEL}~{stage}"]) - _mean(of[stage])) for name, of in found.items()}
+        worst = min(by_set, key=lambda name: by_set[name])
+        rows.append((f"as served over {stage}, worst set ({worst}), points", by_set[worst], ">= -0.3"))
+    met = {">=": lambda v, b: v >= b, "<": lambda v, b: v < b}
+    return [
+        {"name": n, "value": round(v, 5), "bound": b, "met": met[b.split()[0]](v, float(b.split()[1]))}
+        for n, v, b in rows
+    ]
+
+
+def _mean(values: Mapping[str, float]) -> float:
+    return mean(values.values())
+
+
+def markdown(found: Mapping[str, Mapping[str, Mapping[str, float]]], reached: list[dict[str, Any]]) -> str:
+    """A row for each set: every first stage, and what the model makes of it in each way."""
+    headings = [cell for stage in STAGES for cell in (stage, *WAYS.values())]
+    lines = ["| nDCG@10 | " + " | ".join(headings) + " |", "|---|" + "---:|" * len(headings)]
+    systems = [system for stage in STAGES for system in (stage, *(f"{MODEL}{way}{stage}" for way in WAYS))]
+    for name, of in found.items():
+        cells = [f"{_mean(of[system]):.3f}" for system in systems]
+        lines.append(f"| {name}, {len(of['bm25'])} questions | " + " | ".join(cells) + " |")
+    means = [f"**{mean(_mean(of[system]) for of in found.values()):.3f}**" for system in systems]
+    lines.append("| **mean of the sets** | " + " | ".join(means) + " |")
+    return "\n".join([*lines, "", *targets_table(reached)]) + "\n"
+
+
+def main() -> None:
+    """Measure set by set, then write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sets", nargs="*", default=list(SETS))
+    parser.add_argument("--data", type=Path, default=ROOT.parent.parent / "shared" / "data")
+    parser.add_argument("--questions", type=int, default=300)
+    chosen = parser.parse_args()
+    start, found_commit = time.monotonic(), commit()
+    found = {name: measure(chosen.data / name, chosen.questions) for name in chosen.sets}
+    reached = targets(found)
+    content = {
+        "benchmark": "served",
+        "commit": found_commit,
+        "machine": machine(),
+        "seeds": [],
+        "seconds": round(time.monotonic() - start, 1),
+        "depth": 20,
+        "weights": read_json(OUT / chosen.sets[0] / "results.json")["models"][MODEL],
+        "questions": {name: len(of["bm25"]) for name, of in found.items()},
+        "ndcg10": {name: {system: _mean(values) for system, values in of.items()} for name, of in found.items()},
+        "pooled": {
+            f"{MODEL}{way}{stage} over {stage}": pooled(found, f"{MODEL}{way}{stage}", stage)
+            for stage in STAGES
+            for way in WAYS
+        },
+        "targets": reached,
+    }
+    write_results("served", content, table := markdown(found, reached))
+    if chosen.sets == list(SETS):
+        show_in_readme(table, "served", DOCS / "serving.md")
+    print(table)
+    print_targets(reached)
+
+
+if __name__ == "__main__":
+    main()
