@@ -137,7 +137,7 @@ class TrainSettings(Section):
     )
     double_hard_margins: bool = Field(default=False, description="the option of the paper's loss, for gap-hinge")
     temperature: float = Field(default=1.0, gt=0, description="of the teacher's labels, for listwise")
-    learning_rate: float = Field(default=2e-4, gt=0)
+    learning_rate: float = Field(default=1e-4, gt=0)
     weight_decay: float = Field(default=0.01, ge=0)
     lists_per_step: int = Field(default=8, ge=1)
     language_balance: float = Field(
