@@ -149,7 +149,7 @@ class TrainSettings(Section):
     general_steps: int = Field(default=200, ge=0, description="most optimiser steps of the general student")
     specialist_steps: int = Field(default=150, ge=0, description="most optimiser steps of each specialist")
     passes: float = Field(
-        default=2.0, ge=0, description="most times that a student goes through its lists: few lists, few steps; 0: any"
+        default=1.0, ge=0, description="most times that a student goes through its lists: few lists, few steps; 0: any"
     )
     written_per_given: float | None = Field(
         default=None, ge=0, description="most written queries for each one given with a document; none: all"
