@@ -322,3 +322,23 @@ def test_a_query_whose_candidates_all_repeat_its_document_is_dropped_with_the_re
     alike = Alike(repeats=lambda own, doc_ids: np.ones(len(doc_ids), dtype=bool))
     (found,) = draw_lists([scored], {"q": query}, SETTINGS, 0.5, 7, alike=alike)
     assert found == Dropped("q", "all its candidates repeat its document", "en", "what is it")
+
+
+@pytest.mark.parametrize("share", [0.0, 0.4, 1.0])
+def test_of_solved_queries_a_share_is_learnt_from_and_all_held_out_ones_judge(share):
+    count = 3000
+    queries = {f"q{n}": Query(f"q{n}", "what is it", "en", "target", f"d{n}", "test") for n in range(count)}
+    scored = [ScoredCandidates(q, (query.document_id, "other"), (2.0, 1.0), (2.0, 1.0)) for q, query in queries.items()]
+    solved = {f"q{n}" for n in range(0, count, 2)}
+    chosen = SETTINGS.model_copy(update={"solved": share})
+    found = list(draw_lists(scored, queries, chosen, 0.5, 7, solved=solved))
+    plain = list(draw_lists(scored, queries, chosen, 0.5, 7))
+    left_out = {one.record_id for one in found if isinstance(one, Dropped)}
+    assert left_out <= solved
+    assert {one.reason for one in found if isinstance(one, Dropped)} <= {"the student answers it already"}
+    assert [one for one in found if isinstance(one, TrainingList)] == [
+        one for one in plain if one.query_id not in left_out
+    ]
+    learnt = {one.query_id for one in plain if one.split == "train"}
+    assert left_out <= learnt
+    assert len(learnt & solved) - len(left_out) == pytest.approx(share * len(learnt & solved), abs=60)

@@ -26,6 +26,7 @@ from tamis.building.overlaps import (
     drop_near_duplicates,
     drop_overlaps,
 )
+from tamis.building.solved import solved_queries
 from tamis.building.spread import spread_by_language
 from tamis.building.workshop import Workshop, texts_of
 from tamis.building.writers import writers_settings, written_queries
@@ -291,11 +292,19 @@ def _told(records: Iterable[Record], advance: Advance, shop: Workshop) -> Iterat
 
 
 def lists_settings(recipe: Recipe) -> object:
-    """Settings of the lists; labels that are rescaled query by query are as if there were no choice."""
+    """Settings of the lists, and of the student where it says which queries it answers already.
+
+    Labels that are rescaled query by query are as if there were no choice.
+    """
     facts = recipe.lists.model_dump(mode="json")
     if recipe.lists.rescale_over == "query":
         del facts["rescale_over"]
-    return [facts, recipe.seed]
+    if recipe.lists.solved == 1:
+        del facts["solved"]  # nobody is asked
+        return [facts, recipe.seed]
+    student = recipe.student.model_dump(mode="json", exclude={"start"})
+    start = model_identity(recipe.student.start or recipe.candidates.dense.path)
+    return [facts, recipe.seed, student, start, resolve_precision(recipe)]
 
 
 def build_lists(shop: Workshop, folder: Path) -> Facts:
@@ -308,7 +317,8 @@ def build_lists(shop: Workshop, folder: Path) -> Facts:
     scored = shop.stream("scores", ScoredCandidates)
     own = {shop.queries[q].document_id for q in read_column(shop.folders["scores"] / "scores.parquet", "query_id")}
     alike = alike_documents(sorted(own - {""}), shop.documents, shop.document_vectors("dense"))
-    drawn = draw_lists(scored, shop.queries, settings, seed_bonus, recipe.seed, over, alike)
+    solved = solved_queries(shop) if settings.solved < 1 else frozenset[str]()
+    drawn = draw_lists(scored, shop.queries, settings, seed_bonus, recipe.seed, over, alike, solved)
     kept, dropped = split_dropped(drawn)
     # In no order of language or source: training streams the file part by part.
     lists = by_hash(_split_again(kept, shop.queries, settings.held_out))
@@ -319,6 +329,7 @@ def build_lists(shop: Workshop, folder: Path) -> Facts:
         "lists": {f"{domain}, {split}": count for (domain, split), count in sorted(counts.items())},
         "clusters": len(set(alike.cluster_of.values())),
         "covered": round(alike.covered, 4),
+        **({"solved": len(solved)} if settings.solved < 1 else {}),
         "generators": by_generator([one.query_id for one in lists], dropped),
     }
     warnings = too_little_to_learn(recipe, counts)

@@ -34,6 +34,13 @@ class ListsSettings(Section):
         description="a query whose seed document the teacher ranks lower is dropped; 10 for extracts and for language "
         "models that often miss their document",
     )
+    solved: float = Field(
+        default=1.0,
+        ge=0,
+        le=1,
+        description="share that is learnt from of the queries that the student answers already; below 1 it scores the "
+        "best candidates of every query before",
+    )
     rescale: Literal["none", "min-max", "rank", "quantile"] = Field(
         default="none", description="none: z-scores, for every loss but gap-hinge, which wants [-1, 1]"
     )

@@ -1,7 +1,7 @@
 """Lists: from scored candidates to a few documents per query, drawn over the teacher's score bins."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -45,6 +45,7 @@ def draw_lists(
     seed: int,
     over: np.ndarray | None = None,
     alike: Alike = Alike(),
+    solved: Container[str] = (),
 ) -> Iterator[TrainingList | Dropped]:
     """Draw one list per query.
 
@@ -68,6 +69,7 @@ def draw_lists(
         seed: Of the draws; each query draws from its own generator, so order and number of queries do not matter.
         over: The scores over whose spread labels are rescaled, see `scores_of_many`; none: those of each query.
         alike: Which documents say the same.
+        solved: Ids of queries that the student answers already: a share of them is learnt from, see the settings.
     """
     for found in scored:
         query = queries[found.query_id]
@@ -87,6 +89,13 @@ def draw_lists(
             yield Dropped(query.query_id, "all its candidates repeat its document", query.language, query.text)
             continue
         split = _split(query, settings.held_out, alike)
+        if (
+            split == "train"
+            and query.query_id in solved
+            and _side(f"solved {query.query_id}", settings.solved) == split
+        ):
+            yield Dropped(query.query_id, "the student answers it already", query.language, query.text)
+            continue
         yield _draw(own, query, domain, settings, seed_bonus, seed, over, split)
 
 
