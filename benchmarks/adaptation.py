@@ -25,9 +25,12 @@ from statistics import mean, stdev
 from typing import Any, NamedTuple
 
 import pyarrow.parquet as pq
+import torch
+from safetensors.torch import load_file
 
-from judged import compare_means, mean_over_seeds
+from judged import compare_means, judged, mean_over_seeds
 from machine import DOCS, commit, machine, print_targets, show_in_readme, targets_table, write_results
+from tamis.settings import read_recipe
 
 ROOT = Path(__file__).resolve().parent
 OUT = Path("demo") / "bench-adaptation"
@@ -84,7 +87,7 @@ def run(command: Sequence[str], out: Path, seed: int) -> Measured:
 
 
 def _read(out: Path) -> dict[str, Any]:
-    newest = {stage: max(out.glob(f"{stage}/*/manifest.json"), key=lambda p: p.stat().st_mtime) for stage in STAGES}
+    newest = {stage: max(out.glob(f"{stage}/*/manifest.json"), key=_written) for stage in STAGES}
     manifests = {stage: json.loads(path.read_text("utf-8")) for stage, path in newest.items()}
     table = pq.read_table(newest["evaluate"].parent / "questions.parquet").to_pydict()
     ids = table["query_id"]
@@ -273,7 +276,12 @@ def markdown(found: Mapping[str, Sequence[Measured]], reached: Sequence[Mapping[
     return "\n".join([*lines, *targets_table(reached), "", writers]).rstrip() + "\n"
 
 
-def write(found: Mapping[str, Sequence[Measured]], seeds: Sequence[int], writers: Mapping[str, Any]) -> None:
+def write(
+    found: Mapping[str, Sequence[Measured]],
+    seeds: Sequence[int],
+    writers: Mapping[str, Any],
+    average: Mapping[str, Any] | None = None,
+) -> None:
     """Write what was measured so far."""
     reached = targets(found)
     others = {name: runs for name, runs in found.items() if name in SETS}
@@ -286,6 +294,7 @@ def write(found: Mapping[str, Sequence[Measured]], seeds: Sequence[int], writers
         "sets": {name: figures(runs) for name, runs in found.items()},
         "pooled": {place: pooled(others, place) for place in PLACES} if others else {},
         "writers": writers,
+        "averaged": average,
         "targets": reached,
     }
     table = markdown(found, reached, writers_table(writers))
@@ -310,6 +319,31 @@ def writers_table(writers: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def measure_average() -> dict[str, Any]:
+    """The FAQ's merged students of all seeds as one, by the mean of their weights; beside their mean figure."""
+    root = OUT / FAQ / "run"
+    recipe = read_recipe(Path("recipes/demo.yaml"))
+    models = sorted(root.glob("merge/*/merged.safetensors"))
+    tensors = [load_file(path) for path in models]
+    together = {name: torch.stack([one[name] for one in tensors]).mean(0) for name in tensors[0]}
+    folders = {stage: max(root.glob(f"{stage}/*/manifest.json"), key=_written).parent for stage in STAGES}
+    with judged(recipe, root, folders) as run:
+        values = run.of("averaged", together, {"bm25": 1.0, "hybrid": 1.0})
+        own = [run.of(f"{number}", one, {"bm25": 1.0, "hybrid": 1.0}) for number, one in enumerate(tensors)]
+        language = {question.query_id: question.language for question in run.questions}
+    found = {}
+    for way in ("@bm25", "@hybrid", "+hybrid"):
+        each = mean_over_seeds([one[f"{number}{way}"] for number, one in enumerate(own)])
+        found[way] = {"models": len(models), "mean of each": _macro(each, language),
+                      "averaged": _macro(values[f"averaged{way}"], language),
+                      **compare_means(values[f"averaged{way}"], each, language)}  # fmt: skip
+    return found
+
+
+def _written(path: Path) -> float:
+    return path.stat().st_mtime
+
+
 def main() -> None:
     """Run, summarise, write after every run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -319,10 +353,12 @@ def main() -> None:
     parser.add_argument("--questions", type=int, default=400, help="of each further set, drawn by hash")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--writers", action="store_true", help="also measure who should write, two hours more")
+    parser.add_argument("--average", action="store_true", help="also the FAQ's students of all seeds as one")
     parser.add_argument("--small", action="store_true", help="with --writers: also a small language model")
     chosen = parser.parse_args()
     found: dict[str, list[Measured]] = {}
     writers: dict[str, Any] = {}
+    average: dict[str, Any] | None = None
     for seed in chosen.seeds:
         for name in chosen.sets:
             if name == FAQ:
@@ -331,11 +367,14 @@ def main() -> None:
                 command = set_command(chosen.data, name, chosen.questions, chosen.threads)
             found.setdefault(name, []).append(run(command, OUT / name, seed))
             write(found, chosen.seeds, writers)
+    if chosen.average and FAQ in found:
+        average = measure_average()
+        write(found, chosen.seeds, writers, average)
     if chosen.writers:
         from writers import measure_writers
 
         for writers in measure_writers(OUT, chosen.seeds[0], chosen.threads, chosen.small):
-            write(found, chosen.seeds, writers)
+            write(found, chosen.seeds, writers, average)
 
 
 if __name__ == "__main__":
