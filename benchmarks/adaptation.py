@@ -16,6 +16,7 @@ Writes benchmarks/results/adaptation.json and adaptation.md after every run; sta
 
 import argparse
 import json
+import re
 import subprocess
 import sys
 import time
@@ -65,12 +66,18 @@ class Measured(NamedTuple):
     facts: dict[str, Any]
 
 
-def run(command: Sequence[str], out: Path, seed: int) -> Measured:
+def run(command: Sequence[str], out: Path, seed: int, variant: str = "") -> Measured:
     """Run a command of tamis, or read what an earlier call of this benchmark left.
 
     All seeds share a folder: texts are embedded once, so that only the first one's seconds are those of a cold run.
+
+    Args:
+        command: What is typed behind `tamis`.
+        out: Folder of the set.
+        seed: Of everything that is drawn.
+        variant: What the command changes, in words, where there are several.
     """
-    kept = out / f"measured-{seed}.json"
+    kept = out / f"measured-{seed}{'-' if variant else ''}{re.sub(r'[^a-z0-9]+', '-', variant.lower())}.json"
     if not kept.exists():
         cold = not (out / "run").exists()
         start = time.monotonic()

@@ -24,12 +24,29 @@ from tamis.stages.evaluate import Question, draw_questions, macro_mean, read_que
 CORPORA = {"gnomehelp": ("de", "en", "ru"), "tydiqa-ko": ("ko",), "xquad-hi": ("hi",)}
 """Corpora and their languages; many documents and titles, native questions, translated questions."""
 
+EXTRACTS = (
+    "queries.written=[]",
+    "queries.generator=extractive",
+    "queries.per_document=1",
+    "scores.use=0.5",
+    "scores.seed_bonus=0.5",
+    "lists.documents=8",
+    "lists.near=0",
+    "lists.round_trip=10",
+    "train.loss=margin-mse",
+    "train.temperature=0.5",
+    "train.learning_rate=2e-4",
+    "train.lists_per_step=4",
+    "train.passes=0",
+)
+"""How the demo learnt from extracts, which these benchmarks go on with."""
+
 WEIGHTS = {"bm25": 1.0, "hybrid": 1.0}
 """Of the first stage's score beside each student's, the same for all."""
 
 
 def recipe_for(out: Path, name: str, seed: int, steps: int, changes: Sequence[str]) -> Recipe:
-    """The demo's recipe on one of the corpora below `out` without general documents, one student."""
+    """The demo's recipe on one of the corpora below `out`, its teacher's scores of extracts, one student."""
     folder = out / "corpora" / name
     languages = json.dumps(list(CORPORA[name]))
     return read_recipe(
@@ -38,9 +55,7 @@ def recipe_for(out: Path, name: str, seed: int, steps: int, changes: Sequence[st
             f"name={name}",
             f"seed={seed}",
             f"corpus.target={folder}",
-            "corpus.general=[]",
-            "candidates.depth=100",
-            "scores.teachers=[]",
+            *EXTRACTS,
             f"corpus.languages={languages}",
             f"lists.domains={{all: {languages}}}",
             f"train.general_steps={steps}",

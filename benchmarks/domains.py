@@ -21,6 +21,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from choices import EXTRACTS
 from judged import DEPLOYED, FIRST, compare_means, judged, language_of_row, languages_of
 from machine import commit, machine, print_targets, targets_table, write_results
 from tamis.artifacts import read_json
@@ -92,6 +93,7 @@ def recipe_for(folder: Path, seed: int) -> Recipe:
             f"lists.domains={json.dumps(domains)}",
             f"evaluate.queries={folder / 'queries.jsonl'}",
             f"evaluate.qrels={folder / 'qrels' / 'test.tsv'}",
+            *EXTRACTS,
         ],
     )
 
