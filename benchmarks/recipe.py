@@ -4,8 +4,8 @@
     python benchmarks/recipe.py --sets piaf-fr --seeds 17 --variants default margin-mse
 
 Every variant is `tamis adapt tamis-base SET --queries FILE` with some settings changed, and learns from as many pairs
-as the default. The specialist that it trains is measured on judged questions that nothing else reads, against tamis-base
-as it comes and against the default's specialist, paired by question over all sets and seeds. Writes
+as the default. The specialist that it trains is measured on judged questions that nothing else reads, beside tamis-base
+as it comes and the default's specialist, paired by question over all sets and seeds. Writes
 benchmarks/results/recipe.json and recipe.md after every run.
 """
 
