@@ -16,6 +16,7 @@ Writes benchmarks/results/adaptation.json and adaptation.md after every run; sta
 
 import argparse
 import json
+import math
 import re
 import subprocess
 import sys
@@ -31,6 +32,7 @@ from safetensors.torch import load_file
 
 from judged import compare_means, judged, mean_over_seeds
 from machine import DOCS, commit, machine, print_targets, show_in_readme, targets_table, write_results
+from tamis.artifacts import newest_results, read_json
 from tamis.settings import read_recipe
 
 ROOT = Path(__file__).resolve().parent
@@ -94,12 +96,12 @@ def run(command: Sequence[str], out: Path, seed: int, variant: str = "") -> Meas
 
 
 def _read(out: Path) -> dict[str, Any]:
-    newest = {stage: max(out.glob(f"{stage}/*/manifest.json"), key=_written) for stage in STAGES}
-    manifests = {stage: json.loads(path.read_text("utf-8")) for stage, path in newest.items()}
-    table = pq.read_table(newest["evaluate"].parent / "questions.parquet").to_pydict()
+    folders = newest_results(out, "evaluate")
+    manifests = {stage: read_json(folder / "manifest.json") for stage, folder in folders.items()}
+    table = pq.read_table(folders["evaluate"] / "questions.parquet").to_pydict()
     ids = table["query_id"]
-    path = json.loads((newest["merge"].parent / "path.json").read_text("utf-8"))
-    curves = json.loads((newest["train"].parent / "curves.json").read_text("utf-8"))
+    path = read_json(folders["merge"] / "path.json")
+    curves = read_json(folders["train"] / "curves.json")
     systems = [name for name in table if name not in ("query_id", "language", "text", "relevant")]
     return {
         "values": {name: dict(zip(ids, table[name], strict=True)) for name in systems},
@@ -113,9 +115,6 @@ def _read(out: Path) -> dict[str, Any]:
         "first_stage_weights": path["first_stage_weights"],
         "chosen": {name: [curve["chosen"], curve["agreement"]] for name, curve in curves.items()},
     }
-
-
-STAGES = ("corpus", "queries", "candidates", "scores", "lists", "train", "merge", "evaluate")
 
 
 def faq_command(threads: int) -> list[str]:
@@ -232,7 +231,7 @@ def targets(found: Mapping[str, Sequence[Measured]]) -> list[dict[str, Any]]:
         home = compared["specialists over untrained, alone on hybrid"]["points"]
         kept = compared["merged over untrained, alone on hybrid"]["points"] / home if home > 0 else 0.0
         rows.append(("FAQ, share of its specialists' gain that the merged keeps", kept, ">= 0.9"))
-        seconds = max(one.facts["wall_seconds"] for one in found[FAQ] if one.facts["cold"]) / 60
+        seconds = max((one.facts["wall_seconds"] for one in found[FAQ] if one.facts["cold"]), default=math.nan) / 60
         rows.append(("FAQ, minutes of a run with all questions", seconds, "<= 12"))
         memory = max(one.facts["peak_memory_bytes"] for one in found[FAQ]) / 2**30
         rows.append(("FAQ, peak memory, GiB", memory, "<= 4"))
@@ -326,14 +325,14 @@ def writers_table(writers: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def measure_average() -> dict[str, Any]:
+def measure_average(seeds: Sequence[int]) -> dict[str, Any]:
     """The FAQ's merged students of all seeds as one, by the mean of their weights; beside their mean figure."""
     root = OUT / FAQ / "run"
     recipe = read_recipe(Path("recipes/demo.yaml"))
-    models = sorted(root.glob("merge/*/merged.safetensors"))
-    tensors = [load_file(path) for path in models]
+    models = [folder for folder in sorted(root.glob("merge/*")) if _seed_of(folder) in seeds]
+    tensors = [load_file(folder / "merged.safetensors") for folder in models]
     together = {name: torch.stack([one[name] for one in tensors]).mean(0) for name in tensors[0]}
-    folders = {stage: max(root.glob(f"{stage}/*/manifest.json"), key=_written).parent for stage in STAGES}
+    folders = newest_results(root, "evaluate")
     with judged(recipe, root, folders) as run:
         values = run.of("averaged", together, {"bm25": 1.0, "hybrid": 1.0})
         own = [run.of(f"{number}", one, {"bm25": 1.0, "hybrid": 1.0}) for number, one in enumerate(tensors)]
@@ -347,8 +346,8 @@ def measure_average() -> dict[str, Any]:
     return found
 
 
-def _written(path: Path) -> float:
-    return path.stat().st_mtime
+def _seed_of(folder: Path) -> int:
+    return int(read_json(folder / "model" / "tamis.json")["lineage"]["seed"])
 
 
 def main() -> None:
@@ -375,7 +374,7 @@ def main() -> None:
             found.setdefault(name, []).append(run(command, OUT / name, seed))
             write(found, chosen.seeds, writers)
     if chosen.average and FAQ in found:
-        average = measure_average()
+        average = measure_average(chosen.seeds)
         write(found, chosen.seeds, writers, average)
     if chosen.writers:
         from writers import measure_writers

@@ -56,7 +56,7 @@ def recipe_for(corpus: Path, languages: Sequence[str], chosen: argparse.Namespac
     content = {
         "name": "bench-mining",
         "corpus": {"target": str(corpus)},
-        "queries": {"per_document": chosen.per_document},
+        "queries": {"generator": "extractive", "per_document": chosen.per_document},
         "candidates": {
             "depth": chosen.depth,
             "dense": {

@@ -33,6 +33,7 @@ def measure_writers(out: Path, seed: int, threads: int, small: bool) -> Iterator
     changes = [
         f"corpus.languages={LANGUAGES}",
         f"machine.threads={threads}",
+        "train.passes=0",
         f"evaluate.queries={asked / 'queries.jsonl'}",
         f"evaluate.qrels={asked / 'qrels.tsv'}",
     ]
@@ -82,9 +83,9 @@ def _write_rows(path: Path, header: list[str], rows: list[list[str]]) -> None:
 
 
 def tokens_of(queries: Path) -> int:
-    """Tokens that a model read and wrote for a file of queries: each document once for each, and the query.
+    """Tokens that a model reads and writes for a file of queries: a document for each query, and the query.
 
-    Counted by the encoder's tokenizer; what a prompt says besides is left out.
+    Counted by the encoder's tokenizer, of documents the first 4,000 characters; the words of the prompt are left out.
     """
     from transformers import AutoTokenizer
 

@@ -232,6 +232,10 @@ def _checked_model(asked: Weighing) -> Path:
         require_free(asked.out)
     elif folder.resolve().is_relative_to(user_cache().resolve()):
         raise _shared(asked.model)
+    elif (folder.resolve().parent / "manifest.json").exists():
+        raise SettingsError(
+            f"{folder} is a run's result, whose figures are about it as it is: give --out FOLDER for a copy"
+        )
     elif not os.access(folder, os.W_OK):
         raise RunError(f"{folder}: cannot be written; give --out FOLDER for a copy")
     return folder
@@ -434,5 +438,8 @@ def _write(
             add_weights(folder, weights, of_kept)
         return
     with whole_folder(out) as partial:
-        shutil.copytree(folder, partial, dirs_exist_ok=True)
+        for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+            copy = partial / file.relative_to(folder)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, copy)  # contents alone: a copy of one's own has one's own modes
         add_weights(partial, weights, of_kept)

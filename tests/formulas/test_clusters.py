@@ -4,12 +4,16 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tamis.formulas.clusters import clusters, directions, group_means
+from tamis.formulas.clusters import clusters, directions
 
 
 def made_up(rng, count, hidden=64):
     found = rng.normal(size=(count, hidden)).astype(np.float32)
     return found / np.linalg.norm(found, axis=1, keepdims=True)
+
+
+def group_means(vectors, groups):
+    return {group: vectors[[one == group for one in groups]].mean(axis=0) for group in set(groups)}
 
 
 def centred(vectors, groups):

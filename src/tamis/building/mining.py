@@ -159,31 +159,21 @@ def build_queries(shop: Workshop, folder: Path) -> Facts:
     dropped += left_out
     kept = [query.query_id for query in queries]
     facts = {**_write(folder, "queries", queries, Query, dropped), "generators": by_generator(kept, dropped)}
-    warnings = longer_than_read(shop) + extracts_as_answers(shop.recipe)
-    facts |= {"warnings": warnings} if warnings else {}
+    facts |= {"warnings": warnings} if (warnings := longer_than_read(shop)) else {}
     return {**facts, "spent": written.spent} if written.spent else facts
 
 
 def longer_than_read(shop: Workshop) -> list[str]:
     """A warning where target documents are longer than what the student reads of them; none where all fit."""
-    texts = [document.text for document in shop.documents.values() if document.origin == "target"]
-    longer = sum(1 for text in texts if len(shop.read_part(text)) < len(text))
+    longer = sum(1 for doc_id, part in shop.read_parts.items() if len(part) < len(shop.documents[doc_id].text))
     if not longer:
         return []
+    count = len(shop.read_parts)
     return [
-        f"{longer:,} of {len(texts):,} documents ({longer / len(texts):.0%}) are longer than the "
+        f"{longer:,} of {count:,} documents ({longer / count:.0%}) are longer than the "
         f"{shop.read_part.tokens} tokens that the student reads: the rest of them is neither learnt nor ranked, and "
         "nothing is asked about it by the writers here; cut them into passages"
     ]
-
-
-def extracts_as_answers(recipe: Recipe) -> list[str]:
-    """A warning where extracts are learnt from as if people had asked them; none otherwise."""
-    surely = recipe.scores.seed_bonus > 1 and recipe.train.loss == "listwise"
-    return [
-        "extracts ask as nobody does: learnt like this they were measured to lose two points (docs/log.md); set "
-        "scores.seed_bonus=0.5 and train.loss=margin-mse, which lost nothing, or let somebody write queries"
-    ][: surely and "extractive" in recipe.queries.generator]
 
 
 def given_rows(shop: Workshop) -> Iterator[tuple[str, str, str]]:
@@ -311,12 +301,12 @@ def build_lists(shop: Workshop, folder: Path) -> Facts:
     """Draw the training lists."""
     recipe = shop.recipe
     settings, seed_bonus = recipe.lists, recipe.scores.seed_bonus
-    over = None
-    if settings.rescale_over == "all":
-        over = scores_of_many(shop.stream("scores", ScoredCandidates), shop.queries, settings, seed_bonus)
-    scored = shop.stream("scores", ScoredCandidates)
     own = {shop.queries[q].document_id for q in read_column(shop.folders["scores"] / "scores.parquet", "query_id")}
     alike = alike_documents(sorted(own - {""}), shop.documents, shop.document_vectors("dense"))
+    over = None
+    if settings.rescale_over == "all":
+        over = scores_of_many(shop.stream("scores", ScoredCandidates), shop.queries, settings, seed_bonus, alike)
+    scored = shop.stream("scores", ScoredCandidates)
     solved = solved_queries(shop) if settings.solved < 1 else frozenset[str]()
     drawn = draw_lists(scored, shop.queries, settings, seed_bonus, recipe.seed, over, alike, solved)
     kept, dropped = split_dropped(drawn)

@@ -29,6 +29,7 @@ def solved_queries(shop: Workshop) -> frozenset[str]:
     shop.prepare(asked, {doc_id: d.text for doc_id, d in shop.documents.items() if d.origin == "target"})
     pairs = [(query_id, doc_id) for query_id, head in heads.items() for doc_id in head]
     logits = score_pairs(shop, shop.untrained_student(), pairs, "looking for queries that are answered already")
+    del shop.prepared  # training prepares its texts in groups of its own, whether this was done before or not
     return frozenset(
         query_id
         for query_id, head in heads.items()

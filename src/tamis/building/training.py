@@ -161,7 +161,17 @@ def build_train(shop: Workshop, folder: Path) -> Facts:
     for domain in domains:
         unit(domain, general, judging[domain], recipe.train.specialist_steps, {domain})
     write_json(folder / "curves.json", {name: asdict(curve) for name, curve in curves.items()})
-    return {"counts": {"in": len(lists), "kept": len(lists), "dropped": {}}}
+    facts: Facts = {"counts": {"in": len(lists), "kept": len(lists), "dropped": {}}}
+    return facts | ({"warnings": warnings} if (warnings := extracts_as_answers(recipe)) else {})
+
+
+def extracts_as_answers(recipe: Recipe) -> list[str]:
+    """A warning where extracts are learnt from as if people had asked them; none otherwise."""
+    surely = recipe.scores.seed_bonus > 1 and recipe.train.loss == "listwise"
+    return [
+        "extracts ask as nobody does: learnt like this they were measured to lose two points (docs/log.md); set "
+        "scores.seed_bonus=0.5 and train.loss=margin-mse, which lost nothing, or let somebody write queries"
+    ][: surely and "extractive" in recipe.queries.generator]
 
 
 def steps_done(shop: Workshop, start: Tensors) -> dict[str, int]:

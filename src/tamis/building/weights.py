@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 import numpy as np
+from scipy.stats import norm
 
 from tamis.formulas.first_stage import scores_of_order
 from tamis.formulas.ranking import agreement, z_scores
@@ -18,8 +19,8 @@ from tamis.models.checkpoint import ORDER, OTHER
 ORDER_ERRORS: Final = 1.0
 """Standard errors by which an order has to help before it counts: where it does, a server counts it unasked."""
 
-LANGUAGE_ERRORS: Final = 2.0
-"""Standard errors by which a language's own weight has to be better: there are many languages to be wrong about."""
+CHANCE: Final = 0.05
+"""Probability with which chance alone may give some language a weight of its own: there are many to be wrong about."""
 
 
 class Head(NamedTuple):
@@ -127,9 +128,12 @@ def weights_by_language(sample: Sample, general: float, parts: Sequence[Sample] 
         parts: Other first stages that the weight will count for: none may lose by more than one standard error.
     """
     found = {}
-    for language in sorted({*sample.languages} - {UNKNOWN_LANGUAGE}):
+    languages = sorted({*sample.languages} - {UNKNOWN_LANGUAGE})
+    tried = max(1, len(languages) * (len(sample.weights) - 1))
+    errors = float(norm.isf(CHANCE / tried))  # Bonferroni
+    for language in languages:
         own = [part.of(language) for part in parts]
-        weight = better_weight(sample.weights, sample.of(language), general, LANGUAGE_ERRORS, own)
+        weight = better_weight(sample.weights, sample.of(language), general, errors, own)
         if weight != general:
             found[language] = weight
     return found

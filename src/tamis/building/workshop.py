@@ -321,6 +321,12 @@ class Workshop:
         return ReadPart(self.recipe.student, self.recipe.candidates.dense)
 
     @cached_property
+    def read_parts(self) -> dict[str, str]:
+        """What the student reads of each target document, by id."""
+        target = (document for document in self.documents.values() if document.origin == "target")
+        return {document.doc_id: self.read_part(document.text) for document in target}
+
+    @cached_property
     def student_identity(self) -> str:
         """Names everything that the untrained student depends on."""
         wanted, dense = self.recipe.student, self.recipe.candidates.dense

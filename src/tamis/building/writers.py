@@ -59,7 +59,7 @@ def writers_settings(recipe: Recipe) -> object:
         facts |= settings.model_dump(mode="json", include={"documents", "temperatures"}) | models
         facts |= {"spread": _SPREAD} if settings.documents else {}
         facts["prompt"] = settings.prompt.model_dump(mode="json", exclude={"template", "like"}) | _words(settings)
-    if settings.generator:
+    if recipe.corpus.target:
         facts["reads"] = _reads(recipe)
     return [facts, recipe.seed]
 
@@ -157,8 +157,7 @@ def _mode(settings: QueriesSettings, kind: str) -> Mode:
 
 def _target(shop: Workshop) -> list[Document]:
     """The target documents as writers are shown them: as far as the student reads, since no more can be answered."""
-    target = (document for document in shop.documents.values() if document.origin == "target")
-    return [replace(document, text=shop.read_part(document.text)) for document in target]
+    return [replace(shop.documents[doc_id], text=part) for doc_id, part in shop.read_parts.items()]
 
 
 def _opened(shop: Workshop, kind: str) -> "EndpointGenerator | CausalGenerator | LlamaGenerator | FarGenerator":

@@ -8,22 +8,6 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 
 
-def group_means(vectors: Floats, groups: Sequence[str]) -> dict[str, Floats]:
-    """Mean vector of each group.
-
-    Args:
-        vectors: [n, hidden].
-        groups: Language of each text, [n].
-
-    Returns:
-        float32 [hidden] by group.
-    """
-    rows: dict[str, list[int]] = {}
-    for row, group in enumerate(groups):
-        rows.setdefault(group, []).append(row)
-    return {group: vectors[of_group].mean(axis=0) for group, of_group in rows.items()}
-
-
 def directions(vectors: Floats, groups: Sequence[str], means: Mapping[str, Floats]) -> Floats:
     """Directions of vectors once what their group has in common is taken off.
 
@@ -33,7 +17,7 @@ def directions(vectors: Floats, groups: Sequence[str], means: Mapping[str, Float
     Args:
         vectors: [n, hidden].
         groups: Language of each text, [n].
-        means: As `group_means` gives them.
+        means: Mean vector of each group, [hidden]; of a sample, where groups are large.
 
     Returns:
         float32 [n, hidden] of norm 1; zeros where nothing is left, as of a text that is alone in its language, and

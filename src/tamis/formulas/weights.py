@@ -42,7 +42,7 @@ def better_weight(
         values: How well each does on each query, [weights, queries].
         known: What stays without evidence.
         errors: Standard errors that a gain must exceed, 0 or above.
-        parts: What the values were pooled of, each [weights, queries]; may be none, and parts without queries.
+        parts: Other first stages that the weight will count for, each [weights, queries]; may be none, or without any.
 
     Returns:
         One of `weights`; `known` where there are fewer than `SURE` queries.

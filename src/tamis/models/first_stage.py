@@ -110,10 +110,10 @@ def weight_of(deployment: Deployment, first: FirstStage, query: str) -> float:
 
 @cache
 def _identifier(weighed: tuple[str, ...]) -> Callable[[str], str]:
-    """Tells the languages with a weight of their own from each other and from English, which stands for all others."""
-    among = list(dict.fromkeys([*weighed, "en"]))
-    # With English alone to choose from, everything would be English.
-    return language_identifier(among if len(among) > 1 else None)
+    """Tells the languages with a weight of their own, `zh-cn` by its primary part; empty for all others."""
+    tags = {tag.split("-")[0]: tag for tag in reversed(weighed)}
+    tell = language_identifier(None)  # among few, whatever is none of them would be taken for one
+    return lambda text: tags.get(tell(text), "")
 
 
 def doubt(deployment: Deployment, name: str) -> str | None:

@@ -61,7 +61,7 @@ class ReadPart:
         encoded = self._tokenizer(self._prefix + text, truncation=True, max_length=self.tokens).encodings[0]
         if not encoded.overflowing:
             return text
-        return text[: max(end for _, end in encoded.offsets) - len(self._prefix)]
+        return text[: max(0, max(end for _, end in encoded.offsets) - len(self._prefix))]
 
 
 def _tokenizer(path: str | Path) -> Any:

@@ -50,7 +50,11 @@ class ListsSettings(Section):
         "so that only what stands out far has a label near 1",
     )
     held_out: float = Field(
-        default=0.15, gt=0, lt=1, description="share of seed documents whose queries are never trained on"
+        default=0.15,
+        gt=0,
+        lt=1,
+        description="share of the queries that is never learnt from: one by one where documents are asked about, by "
+        "cluster of documents elsewhere",
     )
     domains: dict[str, tuple[str, ...]] = Field(
         default_factory=dict,
@@ -62,6 +66,15 @@ class ListsSettings(Section):
     def _what_is_not_rescaled_has_no_spread(self) -> "ListsSettings":
         if self.rescale_over == "all" and self.rescale == "none":
             raise ValueError("rescale_over all says over what to rescale, and rescale is none: set it, or leave it out")
+        return self
+
+    @model_validator(mode="after")
+    def _lists_can_be_filled(self) -> "ListsSettings":
+        if 0 < self.near < self.documents - 1:
+            raise ValueError(
+                f"near is {self.near}, too few for lists of {self.documents} documents; set it to {self.documents - 1} "
+                "or more, or to 0 for all candidates"
+            )
         return self
 
     @field_validator("domains", mode="before")

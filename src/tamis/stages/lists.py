@@ -84,34 +84,32 @@ def draw_lists(
                 f"lists.domains: no domain for language {query.language!r} of the corpus; add it to one of "
                 f"{', '.join(settings.domains)} ('*': all other ones)"
             )
-        own = _without_repeats(found, query.document_id, alike) if query.document_id else found
-        if len(own.doc_ids) < 2:
+        near, scores = _drawable(found, query, settings, seed_bonus, alike)
+        if len(near.doc_ids) < 2:
             yield Dropped(query.query_id, "all its candidates repeat its document", query.language, query.text)
             continue
         split = _split(query, settings.held_out, alike)
-        if (
-            split == "train"
-            and query.query_id in solved
-            and _side(f"solved {query.query_id}", settings.solved) == split
-        ):
+        if split == "train" and query.query_id in solved and not _within(f"solved {query.query_id}", settings.solved):
             yield Dropped(query.query_id, "the student answers it already", query.language, query.text)
             continue
-        yield _draw(own, query, domain, settings, seed_bonus, seed, over, split)
+        yield _draw(near, scores, query, domain, settings, seed, over, split)
 
 
-def _without_repeats(found: ScoredCandidates, own: str, alike: Alike) -> ScoredCandidates:
-    """Candidates without those that say what the seed document says; it stays itself."""
-    repeats = alike.repeats(own, found.doc_ids)
-    if not repeats.any():
-        return found
-    return _those(found, [i for i, doc_id in enumerate(found.doc_ids) if doc_id == own or not repeats[i]])
+def _drawable(
+    found: ScoredCandidates, query: Query, settings: ListsSettings, seed_bonus: float, alike: Alike
+) -> tuple[ScoredCandidates, np.ndarray]:
+    """The candidates that a list may hold, and their scores in standard deviations, with the seed document's bonus.
 
-
-def _near(found: ScoredCandidates, query: Query, most: int) -> list[int]:
-    """Indices of the best candidates, and of the seed document wherever it stands."""
-    if not most:
-        return list(range(len(found.doc_ids)))
-    return [i for i, doc_id in enumerate(found.doc_ids) if i < most or doc_id == query.document_id]
+    Left out is what says what the seed document says; of the rest the best stay, and the seed document wherever it
+    stands. A standard deviation is that of all that do not repeat it.
+    """
+    own = query.document_id
+    if own:
+        repeats = alike.repeats(own, found.doc_ids)
+        found = _those(found, [i for i, doc_id in enumerate(found.doc_ids) if doc_id == own or not repeats[i]])
+    scores = _scores(found, query, seed_bonus)
+    near = [i for i, doc_id in enumerate(found.doc_ids) if not settings.near or i < settings.near or doc_id == own]
+    return _those(found, near), scores[near]
 
 
 def _those(found: ScoredCandidates, kept: Sequence[int]) -> ScoredCandidates:
@@ -125,7 +123,11 @@ def _those(found: ScoredCandidates, kept: Sequence[int]) -> ScoredCandidates:
 
 
 def scores_of_many(
-    scored: Iterable[ScoredCandidates], queries: Mapping[str, Query], settings: ListsSettings, seed_bonus: float
+    scored: Iterable[ScoredCandidates],
+    queries: Mapping[str, Query],
+    settings: ListsSettings,
+    seed_bonus: float,
+    alike: Alike = Alike(),
 ) -> np.ndarray:
     """Scores of the candidates of all queries that are not dropped, as lists are drawn from them: float64 [scores].
 
@@ -134,7 +136,7 @@ def scores_of_many(
     share = SPREAD_OVER / max(len(queries), 1) * 2**48
     looked_at = (found for found in scored if _number(found.query_id) < share)
     kept = (found for found in looked_at if not _refuse(found, queries[found.query_id], settings.round_trip))
-    every = [_scores(found, queries[found.query_id], seed_bonus) for found in kept]
+    every = [_drawable(found, queries[found.query_id], settings, seed_bonus, alike)[1] for found in kept]
     return np.concatenate(every) if every else np.zeros(0)
 
 
@@ -160,17 +162,14 @@ def _scores(found: ScoredCandidates, query: Query, seed_bonus: float) -> np.ndar
 
 def _draw(
     found: ScoredCandidates,
+    scores: np.ndarray,
     query: Query,
     domain: str,
     settings: ListsSettings,
-    seed_bonus: float,
     seed: int,
     over: np.ndarray | None,
     split: str,
 ) -> TrainingList:
-    scores = _scores(found, query, seed_bonus)
-    near = _near(found, query, settings.near)
-    scores, found = scores[near], _those(found, near)
     place = found.doc_ids.index(query.document_id) if query.document_id else None
     bins = assign_bins(scores, bin_edges(scores, settings.bins, settings.anchors))
     rng = np.random.default_rng([seed, _number(query.query_id)])
@@ -209,7 +208,12 @@ def _split(query: Query, held_out: float, alike: Alike) -> str:
 
 def _side(together: str, held_out: float) -> str:
     """Side of all that goes by one name."""
-    return "held-out" if _number(together) % 10_000 < held_out * 10_000 else "train"
+    return "held-out" if _within(together, held_out) else "train"
+
+
+def _within(name: str, share: float) -> bool:
+    """Whether a name is in a share of all names, drawn by hash."""
+    return _number(name) % 10_000 < share * 10_000
 
 
 def by_hash(lists: Iterable[TrainingList]) -> list[TrainingList]:
