@@ -12,6 +12,7 @@ import pytest
 from sklearn.metrics import ndcg_score
 
 from tamis.artifacts import write_records
+from tamis.errors import InputError, SettingsError
 from tamis.formulas.first_stage import with_first_stage
 from tamis.formulas.weights import steady_weight
 from tamis.models.checkpoint import read_facts
@@ -298,7 +299,7 @@ def test_what_cannot_be_weighed_is_one_line_and_nothing_changes(model, corpus, w
         ([model, corpus], "nothing to weigh: give your engine's results for the queries with --run NAME=RUN"),
         ([model, corpus, "--run", run], f"--run {run}: expected NAME=RUN"),
         ([model, corpus, "--run", f"order={run}"], "none of order, other, none"),
-        ([model, corpus, "--run", f"a b={run}"], "expected NAME=RUN, a name of letters, digits, dots and hyphens"),
+        ([model, corpus, "--run", f"a b={run}"], "expected NAME=RUN, a name of at most 100 letters, digits, dots and hyphens"),
         ([model, corpus, *mine, *mine], "the name 'mine' stands for two first stages"),
         ([model, corpus, *mine, "--depth", 1], "--depth is 1, expected at least 2"),
         ([model, corpus, "--first", "splade"], "--first splade: expected bm25, dense, hybrid"),
@@ -338,3 +339,40 @@ def test_queries_that_cannot_be_read_are_named(model, corpus, tmp_path, name, te
         (tmp_path / name).write_text(text, encoding="utf-8")
     outcome = tamis("weigh", model, corpus, "--queries", tmp_path / name, "--first", "bm25")
     assert message in outcome.complaint
+
+
+def test_an_export_never_takes_the_place_of_a_file(written, tmp_path):
+    before = written.read_bytes()
+    with pytest.raises(InputError, match=r"written\.tsv: is there already"):
+        export_queries(written, written)
+    assert written.read_bytes() == before
+    export_queries(written, tmp_path / "new.tsv")
+    assert {file.name for file in tmp_path.glob("*new*")} == {"new.tsv"}
+
+
+@pytest.mark.parametrize("scores", ["same", "never"])
+def test_a_run_that_tells_no_weight_from_another_changes_nothing(model, corpus, written, tmp_path, scores):
+    run = {
+        query_id: {d: 1.0 if scores == "same" else s for d, s in found.items() if scores == "same" or d != own}
+        for (query_id, found), (own, _) in zip(engine(lambda _: 1).items(), QUERIES, strict=True)
+    }
+    before = (model / "tamis.json").read_bytes()
+    with pytest.raises(InputError, match=r"60 of 60 queries of mine say nothing of a weight"):
+        weighed(model, corpus, written, write_trec(tmp_path / "mine.trec", run))
+    assert (model / "tamis.json").read_bytes() == before
+
+
+def test_vast_scores_weigh_as_their_smaller_likeness(model, corpus, written, tmp_path):
+    scores = engine(lambda _: 1)
+    vast = {q: {d: 1e300 * s for d, s in found.items()} for q, found in scores.items()}
+    small, large = (
+        weighed(model, corpus, written, write_trec(tmp_path / f"{name}.trec", run), out=tmp_path / name)
+        for name, run in (("small", scores), ("large", vast))
+    )
+    assert [row.weight for row in small.rows] == [row.weight for row in large.rows]
+
+
+@pytest.mark.parametrize("name", ["Order", "NONE", "..", "-x", "x" * 101])
+def test_a_name_that_no_client_can_mean_is_refused(model, corpus, written, tmp_path, name):
+    with pytest.raises(SettingsError, match="expected NAME=RUN"):
+        weigh(Weighing(str(model), corpus, written, [f"{name}={tmp_path / 'x'}"]))

@@ -55,6 +55,8 @@ def adapting_recipe(
         SettingsError: nobody asks anything, no encoder is known, or a change is not understood.
         ModelError: the model is none.
     """
+    if queries and any(change.partition("=")[0].strip() == "queries.written" for change in changes):
+        raise SettingsError("--queries and --set queries.written both name files of queries; give all by --queries")
     content = recipe_content(model, corpus, keep, encoder, queries)
     apply_changes(content, changes)
     return recipe_from(content, f"the recipe of `tamis adapt {model} {corpus}`")

@@ -26,6 +26,7 @@ from tamis.formulas.significance import paired_randomisation
 from tamis.formulas.weights import FloatArray, steady_weight
 from tamis.languages import UNKNOWN_LANGUAGE
 from tamis.models.checkpoint import ORDER, OTHER, find_checkpoint, read_facts
+from tamis.models.first_stage import finite_scores
 from tamis.models.reranker import Reranker
 from tamis.models.saving import add_weights
 from tamis.models.serializer import Apart
@@ -48,7 +49,7 @@ ROUNDS: Final = 10_000
 RESERVED: Final = (ORDER, OTHER, "none")
 Item = TypeVar("Item")
 
-_NAME: Final = re.compile(r"[\w.-]+")
+_NAME: Final = re.compile(r"[A-Za-z0-9][\w.-]{0,99}")
 
 
 @dataclass(frozen=True)
@@ -185,12 +186,19 @@ def export_queries(path: Path, out: Path) -> tuple[int, int]:
 
     Returns:
         How many were written, at most `WEIGHING` drawn by hash, and how many there are.
+
+    Raises:
+        InputError: the file is there already, or see `read_queries`.
     """
+    if out.exists():
+        raise InputError(f"{out}: is there already; --queries-out writes a new file, remove it or name another one")
     queries = {query.query_id: query for query in read_queries(path)}
     drawn = _drawn(queries, [], "")
     with writing(out, "make room or name another file"):
         lines = (f"{query_id}\t{' '.join(query.text.split())}\n" for query_id, query in drawn.items())
-        out.write_text("".join(lines), encoding="utf-8")
+        part = out.with_name(f".{out.name}.part")
+        part.write_text("".join(lines), encoding="utf-8")
+        part.rename(out)
     return len(drawn), len(queries)
 
 
@@ -209,10 +217,10 @@ def _named_runs(asked: Weighing) -> dict[str, Path]:
     named: dict[str, Path] = {}
     for given in asked.runs:
         name, _, file = given.partition("=")
-        if not file or not _NAME.fullmatch(name) or name in RESERVED:
+        if not file or not _NAME.fullmatch(name) or name.lower() in RESERVED:
             raise SettingsError(
-                f"--run {given}: expected NAME=RUN, a name of letters, digits, dots and hyphens, "
-                f"none of {', '.join(RESERVED)}"
+                f"--run {given}: expected NAME=RUN, a name of at most 100 letters, digits, dots and hyphens that "
+                f"begins with a letter or digit, none of {', '.join(RESERVED)}"
             )
         if name in named or name in asked.first:
             raise SettingsError(f"--run {given}: the name {name!r} stands for two first stages; call one otherwise")
@@ -230,6 +238,10 @@ def _checked_model(asked: Weighing) -> Path:
     read_facts(folder)
     if asked.out:
         require_free(asked.out)
+        if asked.out.resolve().is_relative_to(folder.resolve()):
+            raise SettingsError(
+                f"--out {asked.out} lies in the model that it is to be a copy of; name a folder elsewhere"
+            )
     elif folder.resolve().is_relative_to(user_cache().resolve()):
         raise _shared(asked.model)
     elif (folder.resolve().parent / "manifest.json").exists():
@@ -364,7 +376,7 @@ def _heads(
                 query_id,
                 query.language,
                 np.array([logits[query_id, doc_id] for doc_id in doc_ids]),
-                np.array(found[name][query_id].scores[:depth]),
+                finite_scores(name, found[name][query_id].scores[:depth]),
                 np.array([float(doc_id == query.document_id) for doc_id in doc_ids]),
             )
         )
@@ -391,6 +403,8 @@ def _logits(
 def _weighed(asked: Weighing, folder: Path, heads: Mapping[str, Sequence[Head]], notes: list[str]) -> Weighed:
     """Choose the weights, write them, and say what they do."""
     choices = MergeSettings().first_stage_weights
+    for name, some in heads.items():
+        _check_evidence(name, some, asked.depth, notes)
     samples = {name: sample_of(found, choices) for name, found in heads.items()}
     by_order = {name: sample_of(found, {0.0, *choices}, by_order=True) for name, found in heads.items()}
     weights = {name: steady_weight(sample.weights, sample.values) for name, sample in samples.items()}
@@ -406,6 +420,23 @@ def _weighed(asked: Weighing, folder: Path, heads: Mapping[str, Sequence[Head]],
     kept = weights | ({ORDER: order} if asked.order else {})
     _write(folder, asked.out, kept, by_language | {ORDER: of_order})
     return Weighed(asked.out or folder, rows, notes, order, list(kept))
+
+
+def _check_evidence(name: str, heads: Sequence[Head], depth: int, notes: list[str]) -> None:
+    """Say how many queries tell one weight from another; none is no evidence.
+
+    Raises:
+        InputError: none does.
+    """
+    telling = sum(1 for head in heads if 0 < head.own.sum() < head.own.size and np.ptp(head.first) > 0)
+    silent = (
+        f"{len(heads) - telling:,} of {len(heads):,} queries of {name} say nothing of a weight: their own document "
+    )
+    silent += f"is not among its best {depth}, or is alone, or all scores are the same"
+    if not telling:
+        raise InputError(f"{silent}; is this the run for these queries, and do its ids belong to the corpus?")
+    if telling < len(heads):
+        notes.append(silent)
 
 
 def _rows(

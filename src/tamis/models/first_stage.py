@@ -73,10 +73,19 @@ def first_stage_of(said: Said | None, documents: int) -> FirstStage | None:
         raise InputError(f"first_stage {name!r}: takes no scores; name what made them, or call it {OTHER!r}")
     if len(scores) != documents:
         raise InputError(f"first_stage {name!r}: {len(scores)} scores for {documents} documents, expected one of each")
-    return FirstStage(name, _finite(name, scores))
+    return FirstStage(name, finite_scores(name, scores))
 
 
-def _finite(name: str, scores: Sequence[float]) -> FloatArray:
+def finite_scores(name: str, scores: Sequence[float]) -> FloatArray:
+    """Scores of a first stage that can be squared and added up; z-scores know no scale, so a vast one is taken off.
+
+    Args:
+        name: Of the first stage, for the message.
+        scores: Any finite numbers, [documents].
+
+    Raises:
+        InputError: one that is no finite number.
+    """
     try:
         values = np.array([float(score) for score in scores])
     except (TypeError, ValueError, OverflowError) as error:

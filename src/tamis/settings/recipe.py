@@ -20,7 +20,8 @@ such a name."""
 
 
 WHO_ASKS = (
-    "name queries.written, files of a document's id and a query that a person or a language model wrote; or "
+    "name queries.written (of tamis adapt: --queries FILE), files of a document's id and a query that a person or a "
+    "language model wrote; or "
     "queries.generator, a language model; or queries.logs, what people typed; or queries.generator extractive, which "
     "asks in the documents' own words and was measured to gain nothing; see docs/queries.md"
 )
