@@ -137,7 +137,7 @@ def test_the_recipes_that_come_along_are_understood() -> None:
         ("queries.generator", ["extractive", "endpoint"], "needs the section queries.endpoint with url and model"),
         ("queries.generator", "transformers", "needs the section queries.transformers with path, a model folder"),
         ("queries.generator", ["extractive"] * 2, "queries: generator 'extractive' stands 2 times; once is enough"),
-        ("queries.generator", [], "r.yaml: nothing asks about corpus: name queries.written (of tamis adapt: --queries FILE), files"),
+        ("queries.generator", [], "r.yaml: nothing asks about corpus: name queries.written (of tamis adapt"),
         ("queries.written", ["a/x.tsv", "b/x.jsonl.gz"], "queries.written: 2 files are called x, which the ids of"),
         ("queries.written", ["a/given.tsv"], "queries.written: a file cannot be called given: other queries have that"),
         ("queries.logs", ["a/x.txt", "b/x.txt"], "queries.logs: 2 logs are called x.txt, which the ids of their"),
