@@ -77,7 +77,7 @@ STAGES = (
     Stage("scores", ("corpus", "queries", "candidates"), 1, scores_settings, build_scores),
     Stage("lists", ("corpus", "queries", "scores"), 3, lists_settings, build_lists),
     Stage("train", ("corpus", "queries", "lists"), 7, train_settings, build_train),
-    Stage("merge", ("corpus", "queries", "lists", "train"), 12, merge_settings, build_merge),
+    Stage("merge", ("corpus", "queries", "lists", "train"), 13, merge_settings, build_merge),
     Stage("evaluate", ("corpus", "train", "merge"), 7, evaluate_settings, build_evaluate),
     Stage(
         "report",

@@ -6,6 +6,8 @@ from sklearn.metrics import ndcg_score
 
 from tamis.building.weights import (
     Head,
+    Weights,
+    at_least,
     best_stage,
     choose_weights,
     sample_of,
@@ -108,3 +110,13 @@ def test_a_languages_weight_for_any_first_stage_makes_none_of_them_worse():
 def test_without_queries_nothing_is_said_of_orders_and_others():
     assert choose_weights({"bm25": [], "hybrid": []}, CHOICES).general == {"bm25": 1.0, "hybrid": 1.0}
     assert choose_weights({"bm25": []}, (0.0, 0.5)).general == {"bm25": 0.5}
+
+
+def test_written_queries_may_raise_what_a_model_knew_of_first_stages_and_never_lower_it():
+    found = Weights(
+        {"bm25": 0.0, "order": 0.0, "other": 2.0}, {"bm25": {"de": 0.1, "fr": 3.0}, "order": {"de": 1.0}}, {}
+    )
+    kept = at_least(found, {"bm25": 0.25, "order": 0.75, "elastic": 0.5})
+    assert kept.general == {"bm25": 0.25, "order": 0.75, "other": 2.0, "elastic": 0.5}
+    assert kept.by_language == {"bm25": {"fr": 3.0}, "order": {"de": 1.0}}
+    assert at_least(found, {}) == found

@@ -37,10 +37,10 @@ from tamis.building.weighing import (
     level_of,
     rerank_depth,
 )
-from tamis.building.weights import choose_weights
+from tamis.building.weights import at_least, choose_weights
 from tamis.building.workshop import Workshop, texts_of
 from tamis.file_modes import write_tensors
-from tamis.models.checkpoint import Deployment
+from tamis.models.checkpoint import Deployment, find_checkpoint, read_facts
 from tamis.models.precision import product_rate
 from tamis.models.saving import save_student
 from tamis.models.sequence_student import SequenceStudent
@@ -304,6 +304,9 @@ def build_merge(shop: Workshop, folder: Path) -> Facts:
     else:
         heads = held_out_heads(shop, student, weighing_queries(lists, shop.queries))
     weights = choose_weights(heads, recipe.merge.first_stage_weights)
+    if recipe.student.start and not recipe.merge.weigh_on:
+        known = read_facts(find_checkpoint(recipe.student.start)).deployment
+        weights = at_least(weights, known.first_stage_weights)
     if isinstance(student, WarmCrossEncoder):
         with torch.no_grad():
             student.bias.sub_(level_of(heads["hybrid"]))

@@ -186,3 +186,23 @@ def choose_weights(heads: Mapping[str, Sequence[Head]], choices: Iterable[float]
         {name: found for name, found in by_language.items() if found},
         {name: sample.curve() for name, sample in samples.items()},
     )
+
+
+def at_least(found: Weights, known: Mapping[str, float]) -> Weights:
+    """Weights that are nowhere below those that a model had before it was adapted.
+
+    Queries that were written about a document flatter the model that learns from such: on the development sets they
+    took the first stage's say away where real questions needed it (docs/log.md). So they may raise it, never lower it.
+
+    Args:
+        found: Chosen on written queries.
+        known: Of the model that the student started from, by first stage; may be empty.
+    """
+    general = {name: max(weight, known.get(name, 0.0)) for name, weight in found.general.items()}
+    by_language = {
+        name: {language: weight for language, weight in of.items() if weight > general[name]}
+        if name in known
+        else dict(of)
+        for name, of in found.by_language.items()
+    }
+    return Weights({**known, **general}, {name: of for name, of in by_language.items() if of}, found.curves)
