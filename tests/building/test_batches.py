@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tamis.artifacts import read_json, read_records
-from tamis.building.batches import Answers, Prompts, endpoint_of, read_answers, write_prompts
+from tamis.building.batches import Answers, Prompts, _spare_answers, endpoint_of, read_answers, write_prompts
 from tamis.building.ledger import spent_in
 from tamis.errors import InputError, SettingsError
 from tamis.pipeline import with_corpus
@@ -266,3 +266,13 @@ def test_prompts_and_answers_on_the_command_line(content: Content, tmp_path: Pat
     assert f"{prompts}: 0 prompts (40 more are answered already)" in both.out
     run = tamis("run", recipe, "--out", tmp_path / "run", "--until", "queries")
     assert run.status == 0, run.err
+
+
+@pytest.mark.parametrize("content", ["name: tiny\n", '{"custom_id": "a", "error": {}}\n', "\n"])
+def test_prompts_take_the_place_of_older_prompts_and_of_nothing_else(tmp_path, content):
+    (tmp_path / "file").write_text(content)
+    with pytest.raises(InputError, match=r"which (the prompts|they) would replace; choose another file"):
+        _spare_answers(tmp_path / "file")
+    assert (tmp_path / "file").read_text() == content
+    (tmp_path / "file").write_text('{"custom_id": "a", "method": "POST", "url": "x", "body": {}}\n')
+    _spare_answers(tmp_path / "file")

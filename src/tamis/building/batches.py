@@ -176,12 +176,15 @@ def _line(custom_id: str, request: QueryRequest, settings: EndpointSettings) -> 
 
 
 def _spare_answers(path: Path) -> None:
-    """Answers cost something: prompts may be written over older prompts, but not over them."""
-    if path.is_file():
-        with path.open("rb") as stream:
-            content = _object(stream.readline())
-        if content is not None and "response" in content:
-            raise InputError(f"{path}: holds answers, which the prompts would replace; choose another file")
+    """Answers cost something, and so may any other file: prompts are written over older prompts and nothing else."""
+    if not path.is_file():
+        return
+    with path.open("rb") as stream:
+        lines = [_object(raw) or {} for raw in stream]
+    if any("response" in one or "error" in one for one in lines):
+        raise InputError(f"{path}: holds answers, which the prompts would replace; choose another file")
+    if not all(one.keys() >= {"custom_id", "method", "body"} for one in lines):
+        raise InputError(f"{path}: holds something else than prompts, which they would replace; choose another file")
 
 
 def _sorted(stream: IO[bytes], path: Path, found: Answers) -> _Lines:
