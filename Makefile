@@ -27,14 +27,14 @@ $(VENV)/installed-llm: $(VENV)/installed
 	touch $@
 
 demo-data: $(VENV)/installed  ## Fetch the demo's corpus and the encoder
-	$(TAMIS) fetch debian-faq $(DEMO)/data/debian-faq
+	$(BIN)/python -m corpora.fetch debian-faq $(DEMO)/data/debian-faq
 	$(TAMIS) fetch e5-small $(DEMO)/models/e5-small
 
 general-data: demo-data  ## Fetch the documents that tamis-base learns from, beside judged sets
-	$(TAMIS) fetch debian-reference $(DEMO)/data/debian-reference
-	$(TAMIS) fetch gnome-help $(DEMO)/data/gnome-help
-	$(TAMIS) fetch manpages general/data/manpages
-	$(TAMIS) fetch software-faqs general/data/software-faqs
+	$(BIN)/python -m corpora.fetch debian-reference $(DEMO)/data/debian-reference
+	$(BIN)/python -m corpora.fetch gnome-help $(DEMO)/data/gnome-help
+	$(BIN)/python -m corpora.fetch manpages general/data/manpages
+	$(BIN)/python -m corpora.fetch software-faqs general/data/software-faqs
 
 ifdef LLM
 demo: $(VENV)/installed-llm
@@ -46,7 +46,7 @@ QUESTIONS ?= 40
 
 demo: demo-data  ## Adapt a reranker to the Debian FAQ and measure it; LLM=1 lets a small language model write the queries
 ifdef LLM
-	$(TAMIS) fetch qwen-0.5b $(DEMO)/models/qwen-0.5b.gguf
+	$(BIN)/python -m corpora.fetch qwen-0.5b $(DEMO)/models/qwen-0.5b.gguf
 endif
 	$(TAMIS) run recipes/demo.yaml --yes --out $(DEMO)/run --set evaluate.questions=$(QUESTIONS) $(LLM_SETTINGS) \
 		--results $(DEMO)/results.json --report $(DEMO)/report.html --model $(DEMO)/model
@@ -58,7 +58,7 @@ general: general-data  ## Train tamis-base again and ship it; DATA=DIR holds the
 	mkdir -p general/data
 	for set in $(GENERAL_SETS); do ln -sfn $(abspath $(DATA))/$$set general/data/$$set; done
 	$(TAMIS) run recipes/general.yaml --yes --out general/run --until merge --model general/model
-	$(BIN)/python -m tamis.sources.tamis_base general/model
+	$(BIN)/python -m tamis.weights.tamis_base general/model
 
 test: check  ## Make the environment and run every check
 

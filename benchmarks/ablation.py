@@ -20,7 +20,7 @@ import torch
 
 from choices import CORPORA, Measured, build_corpora, measure_variant, recipe_for, write_choices
 from machine import commit, machine
-from tamis.pipeline import run_recipe
+from tamis.pipeline.run import run_recipe
 
 ROOT = Path(__file__).resolve().parent
 OUT = Path("demo") / "bench-ablation"

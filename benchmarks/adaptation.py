@@ -33,7 +33,7 @@ from safetensors.torch import load_file
 from judged import compare_means, judged, mean_over_seeds
 from machine import DOCS, commit, machine, print_targets, show_in_readme, targets_table, write_results
 from tamis.artifacts import newest_results, read_json
-from tamis.settings import read_recipe
+from tamis.pipeline.reading import read_recipe
 
 ROOT = Path(__file__).resolve().parent
 OUT = Path("demo") / "bench-adaptation"

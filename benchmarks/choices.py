@@ -17,9 +17,11 @@ from safetensors.torch import load_file
 from judged import DEPLOYED, Values, compare_means, judged, language_of_row, languages_of, mean_over_seeds
 from machine import write_results
 from tamis.artifacts import read_json
-from tamis.pipeline import run_recipe
-from tamis.settings import Recipe, read_recipe
-from tamis.stages.evaluate import Question, draw_questions, macro_mean, read_questions
+from tamis.evaluation.judged import Question, draw_questions, read_questions
+from tamis.evaluation.systems import macro_mean
+from tamis.pipeline.reading import read_recipe
+from tamis.pipeline.recipe import Recipe
+from tamis.pipeline.run import run_recipe
 
 CORPORA = {"gnomehelp": ("de", "en", "ru"), "tydiqa-ko": ("ko",), "xquad-hi": ("hi",)}
 """Corpora and their languages; many documents and titles, native questions, translated questions."""

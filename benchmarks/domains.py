@@ -25,12 +25,15 @@ from choices import EXTRACTS
 from judged import DEPLOYED, FIRST, compare_means, judged, language_of_row, languages_of
 from machine import commit, machine, print_targets, targets_table, write_results
 from tamis.artifacts import read_json
-from tamis.building.training import judge_without_labels, training_texts
-from tamis.building.workshop import Workshop
+from tamis.context import Workshop
+from tamis.evaluation.judged import draw_questions, read_questions
+from tamis.evaluation.systems import macro_mean
 from tamis.formulas.slerp import merge_state_dicts
-from tamis.pipeline import run_recipe
-from tamis.settings import Recipe, read_recipe
-from tamis.stages.evaluate import draw_questions, macro_mean, read_questions
+from tamis.pipeline.reading import read_recipe
+from tamis.pipeline.recipe import Recipe
+from tamis.pipeline.run import run_recipe
+from tamis.stages.merge.judge import judge_without_labels
+from tamis.stages.train.stage import training_texts
 
 ROOT = Path(__file__).resolve().parent
 OUT = Path("demo") / "bench-domains"

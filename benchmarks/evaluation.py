@@ -29,9 +29,9 @@ FLAT = 1.5
 
 def made_up_set(questions: int) -> Any:
     """Questions in three languages, each with three relevant documents."""
+    from tamis.evaluation.judged import Question
     from tamis.evaluation.sets import JudgedSet
     from tamis.records import Document
-    from tamis.stages.evaluate import Question
 
     rng = np.random.default_rng(0)
     ids = [f"d{number}" for number in range(CORPUS)]
@@ -62,13 +62,13 @@ def measure(questions: int, depth: int, out: "multiprocessing.Queue[dict[str, fl
     """Everything that follows the scores, for one size."""
     from rich.console import Console
 
-    from tamis.building.memory import peak_memory, reset_peak_memory
     from tamis.evaluation import tables
-    from tamis.evaluation.asked import MEASURES
+    from tamis.evaluation.config import MEASURES
     from tamis.evaluation.evaluate import PerQuery, Ranked
     from tamis.evaluation.figures import correct, means_over_sets, measure_system, set_figures
+    from tamis.evaluation.systems import System
     from tamis.formulas.measures import parse_measures
-    from tamis.stages.evaluate import System
+    from tamis.process_memory import peak_memory, reset_peak_memory
 
     judged = made_up_set(questions)
     measures = parse_measures(MEASURES)

@@ -23,16 +23,17 @@ import torch
 
 from machine import DOCS, commit, machine, print_targets, show_in_readme, write_results
 from tamis.artifacts import ItemStore, item_key
-from tamis.building.embedding import embed_missing
+from tamis.evaluation.judged import Question, draw_questions, read_questions
+from tamis.evaluation.systems import macro_mean, measure
 from tamis.formats.documents import read_documents
 from tamis.models.encoder import Encoder
 from tamis.models.precision import fastest_precision
 from tamis.records import Candidates, Document, Query
 from tamis.retrievers.bm25 import Bm25
-from tamis.retrievers.shelf import Languages, Searching, fill_shelves
-from tamis.stages.candidates import rank_candidates, search_shelves
-from tamis.stages.corpus import clean
-from tamis.stages.evaluate import Question, draw_questions, macro_mean, measure, read_questions
+from tamis.retrievers.embedding import embed_missing
+from tamis.retrievers.index import Languages, Searching, fill_shelves
+from tamis.retrievers.search import rank_candidates, search_shelves
+from tamis.stages.corpus.clean import clean
 
 ROOT = Path(__file__).resolve().parent
 ENCODER = ROOT.parent / "demo" / "models" / "e5-small"

@@ -22,35 +22,26 @@ import torch
 
 from machine import commit, machine, print_targets, show_in_readme, write_results
 from tamis.artifacts import ItemStore, item_key
-from tamis.building.embedding import embed_missing
-from tamis.building.scoring import digest
+from tamis.evaluation.judged import draw_questions, read_questions
+from tamis.evaluation.systems import RERANKED, Pool, macro_mean, measure, pairs_to_score, runs_of, student_runs
 from tamis.formats.documents import read_documents
 from tamis.formulas.significance import holm, paired_randomisation
 from tamis.models.checkpoint import find_checkpoint, load_warm, read_facts
 from tamis.models.encoder import Encoder
 from tamis.models.precision import fastest_device, fastest_precision, scoring_tokens
 from tamis.models.prepared import Prepared
-from tamis.models.start import start_student
 from tamis.models.student import Student, score_prepared
+from tamis.pipeline.reading import read_recipe
 from tamis.progress import track
 from tamis.records import Document, Query
-from tamis.retrievers.shelf import FIRST_STAGES, fill_shelves
+from tamis.retrievers.embedding import embed_missing
+from tamis.retrievers.index import FIRST_STAGES, fill_shelves
+from tamis.retrievers.search import search_shelves
 from tamis.retrievers.vectors import Floats, Vectors
-from tamis.settings import read_recipe
-from tamis.sources.tamis_base import SHIPPED
-from tamis.stages.candidates import search_shelves
-from tamis.stages.corpus import clean
-from tamis.stages.evaluate import (
-    RERANKED,
-    Pool,
-    draw_questions,
-    macro_mean,
-    measure,
-    pairs_to_score,
-    read_questions,
-    runs_of,
-    student_runs,
-)
+from tamis.stages.corpus.clean import clean
+from tamis.stages.train.student import start_student
+from tamis.stages.train.student_scores import digest
+from tamis.weights.tamis_base import SHIPPED
 
 ROOT = Path(__file__).resolve().parent
 ENCODER = ROOT.parent / "demo" / "models" / "e5-small"

@@ -10,13 +10,14 @@ import numpy as np
 from torch import Tensor
 
 from tamis.artifacts import ItemStore
-from tamis.building.judging import find_pools
-from tamis.building.scoring import score_pairs
-from tamis.building.workshop import Workshop, texts_of
+from tamis.context import Workshop, texts_of
+from tamis.evaluation.judged import Question, read_questions
+from tamis.evaluation.systems import measure, pairs_to_score, runs_of, student_runs
 from tamis.formulas.significance import paired_randomisation
 from tamis.models.checkpoint import Deployment
-from tamis.settings import Recipe
-from tamis.stages.evaluate import Question, measure, pairs_to_score, read_questions, runs_of, student_runs
+from tamis.pipeline.recipe import Recipe
+from tamis.stages.evaluate.pools import find_pools
+from tamis.stages.train.student_scores import score_pairs
 
 FIRST = ("bm25", "dense", "hybrid", "teacher")
 DEPLOYED = {"bm25": "@bm25", "hybrid": "+hybrid"}

@@ -24,15 +24,16 @@ from typing import Any
 
 import numpy as np
 
+from corpora.fetch import fetch
 from judged import language_of_row
 from machine import DOCS, commit, machine, print_targets, show_in_readme, targets_table, write_results
 from tamis.artifacts import read_json
-from tamis.building.memory import peak_memory
-from tamis.building.toolbox import Toolbox
 from tamis.models.encoder import Encoder
-from tamis.pipeline import run_recipe
-from tamis.settings import Recipe, recipe_from
-from tamis.sources.fetch import fetch
+from tamis.pipeline.reading import recipe_from
+from tamis.pipeline.recipe import Recipe
+from tamis.pipeline.run import run_recipe
+from tamis.process_memory import peak_memory
+from tamis.toolbox import Toolbox
 
 DEMO = Path("demo")
 ENCODER = DEMO / "models" / "e5-small"

@@ -21,8 +21,8 @@ from typing import Any
 import torch
 
 from choices import CORPORA, Measured, build_corpora, measure_variant, recipe_for, write_choices
+from corpora.fetch import fetch
 from machine import commit, machine
-from tamis.sources.fetch import fetch
 
 ROOT = Path(__file__).resolve().parent
 OUT = Path("demo") / "bench-queries"

@@ -19,9 +19,8 @@ def against_the_published_wrapper(work: Path, pairs: list[Pair]) -> dict[str, An
     from mteb.models.model_implementations.querit_models import QueritWrapper
 
     sys.path.insert(0, str(ROOT.parent))
-    from tests.families import build_querit
-
     from tamis import Reranker
+    from tests.families import build_querit
 
     folder = build_querit(
         work / "querit", "qwen3", longest=4096, hidden_size=256, intermediate_size=768, num_hidden_layers=4, head_dim=64

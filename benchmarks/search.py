@@ -20,9 +20,9 @@ import numpy as np
 import torch
 
 from machine import DOCS, commit, machine, print_targets, show_in_readme, targets_table, write_results
-from tamis.building.memory import peak_memory
+from tamis.process_memory import peak_memory
 from tamis.retrievers.dense import DOCUMENTS, QUERIES, search_dense
-from tamis.retrievers.shelf import FUSED
+from tamis.retrievers.index import FUSED
 from tamis.retrievers.vectors import Floats, Rows, VectorFile
 
 SIZES = [10_000, 100_000, 1_000_000]

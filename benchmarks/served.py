@@ -23,8 +23,8 @@ from general import SETS
 from judged import compare_means
 from machine import DOCS, commit, machine, print_targets, show_in_readme, targets_table, write_results
 from tamis.artifacts import read_json
-from tamis.evaluation.asked import Evaluation
 from tamis.evaluation.candidates import BiEncoder
+from tamis.evaluation.config import Evaluation
 from tamis.evaluation.evaluate import evaluate
 from tamis.formulas.ranking import tie_key
 

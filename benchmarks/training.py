@@ -28,7 +28,7 @@ from typing import Any
 import torch
 
 from machine import DOCS, commit, machine, matrix_rates, print_targets, show_in_readme, write_results
-from tamis.building.memory import peak_memory
+from tamis.process_memory import peak_memory
 
 ROOT = Path(__file__).resolve().parent
 DEMO = ROOT.parent / "demo"
@@ -121,8 +121,9 @@ def train_tamis(folder: Path, count: int, per_step: int, precision: str) -> dict
     from tamis.models.prepared import Prepared
     from tamis.models.sequence_student import SequenceStudent
     from tamis.records import TrainingList
-    from tamis.settings import TrainSettings
-    from tamis.stages.train import Machine, Texts, train_student
+    from tamis.stages.train.agreement import Texts
+    from tamis.stages.train.settings import TrainSettings
+    from tamis.stages.train.train import Machine, train_student
 
     lists, device, steps = lists_of(count), fastest_device(), count // per_step
     facts = read_facts(folder)

@@ -28,7 +28,7 @@ SLOW_IMPORTS = (
     "matplotlib.pyplot",
     "py3langid.langid",
     "pytest",
-    "tamis.pipeline",
+    "tamis.pipeline.run",
     "tamis.summary",
     "transformers.models.bert.modeling_bert",
     "transformers.models.auto.modeling_auto",

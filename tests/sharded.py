@@ -7,14 +7,14 @@ from dataclasses import replace
 import torch
 from safetensors.torch import save_file
 
-from tamis.building.state import StateFile
+from tamis.distributed import Team, this_team, whole
 from tamis.models.encoder import Encoder
-from tamis.models.start import start_student
-from tamis.settings import StudentSettings
-from tamis.stages import train as train_stage
-from tamis.stages.train import Machine
-from tamis.team import Team, this_team, whole
-from tests.stages.test_train import LISTS, train
+from tamis.stages.train import train as train_stage
+from tamis.stages.train.checkpoint import StateFile
+from tamis.stages.train.settings import StudentSettings
+from tamis.stages.train.student import start_student
+from tamis.stages.train.train import Machine
+from tests.stages.train.test_train import LISTS, train
 
 STEPS, KILLED = 9, 6
 

@@ -6,13 +6,13 @@ from typing import Any
 
 import torch
 
+from tamis.distributed import Team, this_team
 from tamis.models.encoder import Encoder
 from tamis.models.serializer import Apart
 from tamis.models.warm import WarmCrossEncoder
-from tamis.settings import TrainSettings
-from tamis.stages.train import Machine, train_student
-from tamis.team import Team, this_team
-from tests.stages.test_train import HELD_OUT, batches, texts_for
+from tamis.stages.train.settings import TrainSettings
+from tamis.stages.train.train import Machine, train_student
+from tests.stages.train.test_train import HELD_OUT, batches, texts_for
 
 
 def learn(body: Path, loss: str, recompute: bool, team: Team) -> dict[str, Any]:

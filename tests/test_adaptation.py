@@ -11,8 +11,8 @@ from tamis.artifacts import read_json
 from tamis.cli import app
 from tamis.errors import SettingsError
 from tamis.models.reranker import Reranker
-from tamis.pipeline import run_recipe
-from tamis.settings import recipe_from
+from tamis.pipeline.reading import recipe_from
+from tamis.pipeline.run import run_recipe
 from tests.commands import Outcome, manifests, tamis
 from tests.conftest import tiny_recipe, write_beir
 

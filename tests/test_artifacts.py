@@ -38,8 +38,6 @@ from tamis.artifacts import (
     write_records,
     writing,
 )
-from tamis.building.ledger import Ledger, Spending, spent_in
-from tamis.building.writers import Remembered
 from tamis.errors import RunError
 from tamis.records import (
     Candidates,
@@ -53,8 +51,10 @@ from tamis.records import (
     Tokens,
     TrainingList,
 )
-from tamis.settings import EndpointSettings
-from tamis.stages.queries import Generate, Plan, write_queries
+from tamis.remote.spending import Ledger, Spending, spent_in
+from tamis.stages.queries.settings import EndpointSettings
+from tamis.stages.queries.write import Generate, Plan, write_queries
+from tamis.stages.queries.writers.cached import Remembered
 from tests.commands import fork_server
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)

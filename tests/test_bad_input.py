@@ -272,7 +272,10 @@ def test_an_encoder_whose_weights_were_cut_off(recipe: Content, tiny_encoder: Pa
 def test_a_language_model_that_is_not_there(recipe: Content, tmp_path: Path) -> None:
     model = tmp_path / "qwen.gguf"
     recipe["queries"] = {"generator": "llama", "llama": {"model": str(model)}}
-    assert refused(recipe, tmp_path) == f"queries.llama.model: {model} not found; `tamis fetch qwen-0.5b {model}`"
+    assert (
+        refused(recipe, tmp_path)
+        == f"queries.llama.model: {model} not found; name a GGUF file (make demo LLM=1 brings one)"
+    )
     assert "corpus" in manifests(tmp_path / "run")
 
 

@@ -12,16 +12,16 @@ import torch
 from safetensors.torch import load_file
 
 from tamis.artifacts import open_cache
-from tamis.building.state import StateFile
 from tamis.file_modes import write_tensors
 from tamis.models.saving import save_student
 from tamis.retrievers.vectors import VectorFile
-from tamis.sources.e5_small import convert_e5_binary
-from tamis.sources.wheels import file_sha256
+from tamis.stages.train.checkpoint import StateFile
+from tamis.weights.e5_small import convert_e5_binary
+from tamis.weights.wheels import file_sha256
 from tests.commands import tamis, write_recipe
 from tests.conftest import tiny_recipe, write_beir
+from tests.corpora.packaged import made_weights, write_e5_binary
 from tests.rerankers import DEPLOYMENT, new_warm
-from tests.sources.packaged import made_weights, write_e5_binary
 
 UMASKS = {f"umask {mask:03o}": mask for mask in (0o022, 0o077)}
 TENSORS = {"a": torch.arange(3.0)}

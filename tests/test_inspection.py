@@ -9,9 +9,9 @@ import pytest
 from tamis.artifacts import read_json, read_records
 from tamis.errors import InputError, RunError
 from tamis.inspection import Inspection
-from tamis.pipeline import run_recipe
+from tamis.pipeline.reading import recipe_from
+from tamis.pipeline.run import run_recipe
 from tamis.records import Candidates, Document, Dropped, Query, ScoredCandidates, TrainingList
-from tamis.settings import recipe_from
 from tests.commands import tamis
 from tests.conftest import tiny_recipe, write_beir
 

@@ -10,9 +10,9 @@ from collections import Counter
 import pytest
 
 from tamis.evaluation.report import write_evaluation_report
-from tamis.stages.report.page import write_report
+from tamis.report.page import write_report
 from tests.evaluation.test_report import made_results, made_samples
-from tests.stages.test_report import made_data
+from tests.report.test_report import made_data
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS = (

@@ -20,7 +20,9 @@ from tamis.models.encoder import Encoder
 from tamis.models.saving import save_student
 from tamis.models.serializer import Apart
 from tamis.models.warm import WarmCrossEncoder
-from tamis.settings import PromptSettings, Recipe, read_recipe, recipe_from
+from tamis.pipeline.reading import read_recipe, recipe_from
+from tamis.pipeline.recipe import Recipe
+from tamis.stages.queries.settings import PromptSettings
 from tests.commands import tamis as run_tamis
 from tests.conftest import write_beir
 

@@ -18,7 +18,7 @@ from tamis.formulas.weights import steady_weight
 from tamis.models.checkpoint import read_facts
 from tamis.models.reranker import Reranker
 from tamis.records import Query, TrainingList
-from tamis.settings import MergeSettings
+from tamis.stages.merge.settings import MergeSettings
 from tamis.weighing import Weighed, Weighing, export_queries, read_queries, weigh
 from tests.commands import tamis
 from tests.conftest import TOPICS, write_beir

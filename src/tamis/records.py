@@ -1,10 +1,13 @@
 """What flows between the stages: small frozen records with the words of the field."""
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 GIVEN: Final = "given"
 """Writer of the queries that nobody wrote for the run: those of general corpora and of logs."""
+
+Facts = dict[str, Any]
+"""What a manifest holds, JSON-like."""
 
 
 @dataclass(frozen=True, slots=True)

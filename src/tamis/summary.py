@@ -13,21 +13,19 @@ from rich.table import Table
 
 from tamis.adaptation import Adapted
 from tamis.artifacts import read_json, write_json, writing
-from tamis.building.batches import Answers, Prompts
-from tamis.building.judging import costs
-from tamis.building.ledger import Spending
-from tamis.building.work import Estimate, Work
+from tamis.costs.work import Estimate, Work
 from tamis.errors import RunError
 from tamis.exporting.parity import Parity
 from tamis.inspection import History, StageFacts
 from tamis.merging.merge import MergeReport
 from tamis.models.checkpoint import ORDER
-from tamis.pipeline import NAMES
+from tamis.pipeline.run import NAMES
 from tamis.progress import lasting
 from tamis.records import Query, Tokens
 from tamis.remote.budget import cost
-from tamis.settings import ServerSettings
-from tamis.stages.report.answer import (
+from tamis.remote.settings import ServerSettings
+from tamis.remote.spending import Spending
+from tamis.report.answer import (
     WAYS,
     adaptation_changes,
     adaptation_sentence,
@@ -36,6 +34,8 @@ from tamis.stages.report.answer import (
     sentence,
     verdict_of,
 )
+from tamis.stages.queries.batches import Answers, Prompts
+from tamis.stages.report.stage import costs
 from tamis.text import clip
 from tamis.weighing import Row, Weighed
 

@@ -13,10 +13,9 @@ from typing import Final, TypeVar
 import numpy as np
 
 from tamis.artifacts import ItemStore, find_records, newest_results, read_stream, writing
-from tamis.building.weighing import WEIGHING
-from tamis.building.weights import Head, Sample, best_stage, sample_of, weight_of_order, weights_by_language
 from tamis.errors import InputError, ModelError, RunError, SettingsError
 from tamis.evaluation.candidates import BiEncoder, Wanted, find
+from tamis.evaluation.judged import Question
 from tamis.evaluation.sets import JudgedSet
 from tamis.formats.documents import read_documents
 from tamis.formats.trec import contradicted, read_run
@@ -32,12 +31,13 @@ from tamis.models.saving import add_weights
 from tamis.models.serializer import Apart
 from tamis.progress import track
 from tamis.records import GIVEN, Candidates, Document, Query, TrainingList
-from tamis.retrievers.shelf import FIRST_STAGES
-from tamis.settings import MergeSettings
-from tamis.sources.tamis_base import NAME as TAMIS_BASE
-from tamis.stages.corpus import identify_languages
-from tamis.stages.evaluate import Question
+from tamis.retrievers.index import FIRST_STAGES
+from tamis.stages.corpus.clean import identify_languages
+from tamis.stages.merge.settings import MergeSettings
+from tamis.stages.merge.weigh import WEIGHING
+from tamis.stages.merge.weights import Head, Sample, best_stage, sample_of, weight_of_order, weights_by_language
 from tamis.user_cache import user_cache
+from tamis.weights.tamis_base import NAME as TAMIS_BASE
 from tamis.whole_folder import require_free, whole_folder
 
 FEW: Final = 100

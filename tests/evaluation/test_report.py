@@ -9,15 +9,16 @@ import pytest
 from rich.console import Console
 
 from tamis.evaluation.figures import Measured, correct, means_over_sets, set_figures
+from tamis.evaluation.judged import Question
 from tamis.evaluation.report import heats, write_evaluation_report
 from tamis.evaluation.samples import Samples
 from tamis.evaluation.sets import JudgedSet
+from tamis.evaluation.systems import System
 from tamis.evaluation.tables import print_evaluation
 from tamis.records import Document
-from tamis.stages.evaluate import Question, System
-from tamis.stages.report.examples import Case, Top
-from tamis.stages.report.highlight import Piece
-from tests.stages.test_report import HOSTILE, Page
+from tamis.report.examples import Case, Top
+from tamis.report.highlight import Piece
+from tests.report.test_report import HOSTILE, Page
 
 LANGUAGES = ("ar", "de", "ja")
 

@@ -13,9 +13,9 @@ from tamis.formats.documents import read_documents
 from tamis.formats.queries import read_given_queries
 from tamis.formats.training_files import Example, read_examples
 from tamis.formats.trec import read_run
-from tamis.pipeline import run_recipe
+from tamis.pipeline.reading import recipe_from
+from tamis.pipeline.run import run_recipe
 from tamis.records import Document, Query, TrainingList
-from tamis.settings import recipe_from
 from tests.commands import tamis
 from tests.conftest import tiny_recipe, write_beir
 

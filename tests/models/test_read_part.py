@@ -5,8 +5,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tamis.errors import ModelError
-from tamis.models.read_part import ReadPart
-from tamis.settings import EncoderSettings, StudentSettings
+from tamis.stages.candidates.settings import EncoderSettings
+from tamis.stages.train.read_part import ReadPart
+from tamis.stages.train.settings import StudentSettings
 from tests.conftest import TOPICS
 from tests.rerankers import SERIALIZER
 

@@ -14,8 +14,8 @@ from tamis.evaluation.scores import model_of, read_logits, score_missing
 from tamis.models.remembered import RememberedStates
 from tamis.models.reranker import Reranker
 from tamis.records import Candidates
-from tamis.serving.asked import Asked
 from tamis.serving.engine import Engine
+from tamis.serving.request import Asked
 from tests.conftest import TOPICS, write_beir
 
 QUERIES = [question for topics in TOPICS.values() for question, _ in topics]

@@ -6,10 +6,10 @@ from scipy.stats import rankdata, zscore
 
 from tamis.formulas.ranking import tie_key
 from tamis.records import Document
-from tamis.retrievers import shelf as shelf_module
+from tamis.retrievers import index as shelf_module
 from tamis.retrievers.bm25 import Bm25
-from tamis.retrievers.shelf import FIRST_STAGES, Asked, Searching, fill_shelves
-from tamis.settings.candidates import FusionWeights
+from tamis.retrievers.index import FIRST_STAGES, Asked, Searching, fill_shelves
+from tamis.stages.candidates.settings import FusionWeights
 
 TEXTS = ["install a package", "remove the package", "print a document", "the clock", "package package", "print"]
 QUERIES = ["package", "print a clock", "unknown", "the document"]

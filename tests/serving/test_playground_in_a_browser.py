@@ -15,7 +15,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tamis import Reranker
-from tamis.stages.report.highlight import matching_part
+from tamis.report.highlight import matching_part
 from tests.conftest import TOPICS, write_beir
 from tests.serving.running import Running, served
 from tests.test_pages_in_a_browser import BROWSER

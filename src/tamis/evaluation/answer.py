@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from tamis.evaluation.figures import CLIENTS, MODELS
-from tamis.stages.evaluate import SCORED, SERVED
-from tamis.stages.report.answer import (
+from tamis.evaluation.systems import SCORED, SERVED
+from tamis.report.answer import (
     OPENINGS,
     SENT,
     WAYS,
@@ -21,7 +21,7 @@ from tamis.stages.report.answer import (
     verdict_of,
     worth_sending,
 )
-from tamis.stages.report.wording import LEVEL, direction, p_value, points
+from tamis.report.wording import LEVEL, direction, p_value, points
 
 Results = Mapping[str, Any]
 

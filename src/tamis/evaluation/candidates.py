@@ -14,9 +14,9 @@ from tamis.evaluation.sets import JudgedSet, alike
 from tamis.formats.trec import read_run
 from tamis.progress import track
 from tamis.records import Candidates, Query
-from tamis.retrievers.shelf import FIRST_STAGES, Languages, Searching, fill_shelves
+from tamis.retrievers.index import FIRST_STAGES, Languages, Searching, fill_shelves
+from tamis.retrievers.search import rank_candidates, search_shelves
 from tamis.retrievers.vectors import Floats
-from tamis.stages.candidates import rank_candidates, search_shelves
 from tamis.text import clip
 
 VERSION = 2
@@ -203,9 +203,9 @@ def _embeddings(
     encoder: BiEncoder, documents: Mapping[str, str], queries: Mapping[str, str], items: ItemStore
 ) -> tuple[Mapping[str, Floats], Mapping[str, Floats]]:
     """Vectors of documents and queries; the bi-encoder is loaded when something new has to be embedded."""
-    from tamis.building.embedding import embed_missing
     from tamis.models.embedder import Embedder
     from tamis.models.precision import fastest_device
+    from tamis.retrievers.embedding import embed_missing
 
     loaded = cache(lambda: Embedder(encoder.path, device=fastest_device()))
 
@@ -220,6 +220,6 @@ def _embeddings(
 
 
 def _encoder_key(encoder: BiEncoder) -> str:
-    from tamis.building.identities import model_identity
+    from tamis.models.checkpoint import model_identity
 
     return item_key(model_identity(Path(encoder.path)), encoder.query_prefix, encoder.document_prefix)

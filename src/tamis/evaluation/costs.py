@@ -8,13 +8,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tamis.artifacts import ItemStore, folder_bytes
-from tamis.building.memory import peak_memory, reset_peak_memory
 from tamis.models.checkpoint import find_checkpoint
 from tamis.models.experts import parameter_counts
 from tamis.models.precision import fastest_device
 from tamis.models.reranker import Reranker
 from tamis.models.sequence import SequenceScorer
 from tamis.models.warm_scorer import WarmScorer
+from tamis.process_memory import peak_memory, reset_peak_memory
 
 REQUEST = 100
 """Documents of the request that is timed."""

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tamis.evaluation.sets import JudgedSet
+from tamis.evaluation.systems import ALONE, SCORED, SERVED, System
 from tamis.formulas.measures import Ranking, blocks, measure_block
 from tamis.formulas.ranking import tie_key
 from tamis.formulas.significance import holm, paired_comparison
-from tamis.stages.evaluate import ALONE, SCORED, SERVED, System
-from tamis.stages.report.answer import parts_of
+from tamis.report.answer import parts_of
 from tamis.text import words
 
 Floats = NDArray[np.float64]

@@ -12,7 +12,7 @@ from tamis.evaluation.sets import TASK, Asked, JudgedSet, join_set
 from tamis.formats.qrels import Judgement
 from tamis.languages import UNKNOWN_LANGUAGE
 from tamis.records import Candidates, Document
-from tamis.stages.candidates import rank_candidates
+from tamis.retrievers.search import rank_candidates
 from tamis.text import clip
 
 

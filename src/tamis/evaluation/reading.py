@@ -20,7 +20,7 @@ from tamis.formats.fields import (
 )
 from tamis.formats.qrels import qrels_files, read_qrels
 from tamis.formats.tables import check_new, rows
-from tamis.retrievers.shelf import Languages
+from tamis.retrievers.index import Languages
 
 IR_DATASETS: Final = "irds:"
 MTEB: Final = "mteb:"

@@ -7,14 +7,14 @@ from typing import Any, Final, NamedTuple
 
 from markupsafe import Markup
 
-from tamis.building.origin import shown_path
 from tamis.evaluation.answer import answer_of, set_change
 from tamis.evaluation.figures import CLIENTS, GROUPINGS, MODELS
 from tamis.evaluation.samples import Samples
 from tamis.evaluation.tables import TITLES
-from tamis.stages.report import plots
-from tamis.stages.report.answer import Change, listed, parts_of
-from tamis.stages.report.rendering import render
+from tamis.report import plots
+from tamis.report.answer import Change, listed, parts_of
+from tamis.report.rendering import render
+from tamis.report.wording import shown_path
 
 Results = Mapping[str, Any]
 

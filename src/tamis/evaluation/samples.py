@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from tamis.evaluation.figures import CLIENTS, Measured
 from tamis.evaluation.sets import JudgedSet
 from tamis.formats.lines import filled_lines
-from tamis.stages.report.examples import Asked, Case, Ranked, changed_questions, most_changed
+from tamis.report.examples import Asked, Case, Ranked, changed_questions, most_changed
 
 SHOWN: Final = 5
 """Questions that rose and questions that fell."""

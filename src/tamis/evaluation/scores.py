@@ -11,14 +11,13 @@ from typing import Any
 import numpy as np
 
 from tamis.artifacts import ItemStore, item_key
-from tamis.building.identities import model_identity
 from tamis.errors import ModelError
 from tamis.evaluation.candidates import Found
 from tamis.evaluation.costs import REQUEST, REQUESTS, Cost, Meter, time_requests
 from tamis.evaluation.sets import JudgedSet
 from tamis.formulas.overlap import content_hash
 from tamis.formulas.ranking import tie_key
-from tamis.models.checkpoint import Deployment, find_checkpoint, read_facts
+from tamis.models.checkpoint import Deployment, find_checkpoint, model_identity, read_facts
 from tamis.models.precision import Precision, fastest_precision
 from tamis.models.reranker import Reranker
 from tamis.progress import track

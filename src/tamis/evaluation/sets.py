@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tamis.errors import InputError
+from tamis.evaluation.judged import Question
 from tamis.formats.qrels import Judgement, grades_of
 from tamis.languages import UNKNOWN_LANGUAGE
 from tamis.records import Candidates, Document
-from tamis.retrievers.shelf import Languages
-from tamis.stages.evaluate import Question
+from tamis.retrievers.index import Languages
 
 TASK = "task"
 """First stage of the candidates that a reranking task brings."""

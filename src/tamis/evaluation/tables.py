@@ -13,8 +13,8 @@ from tamis.evaluation.answer import answer_of
 from tamis.evaluation.comparing import Change, Comparison, Place
 from tamis.evaluation.figures import GROUPINGS, WAYS
 from tamis.evaluation.paper import COLUMNS, TIES, PaperRow
+from tamis.evaluation.systems import SERVED
 from tamis.formulas.significance import holm
-from tamis.stages.evaluate import SERVED
 from tamis.text import clip
 
 Results = Mapping[str, Any]

@@ -5,8 +5,8 @@ from itertools import islice
 from pathlib import Path
 
 from tamis.errors import InputError
-from tamis.generators.templates import load_templates
 from tamis.models.rows import Pair
+from tamis.stages.queries.prompts.templates import load_templates
 
 COUNT = 200
 # Scripts of which byte-level tokenizers make few tokens: a pair that is cut would compare how engines cut.

@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tamis.artifacts import file_hash
 from tamis.errors import ModelError
-from tamis.models.encoder import Encoder, check_folder
+from tamis.models.encoder import BODIES, Encoder, check_folder, loading
 from tamis.models.families import FAMILIES
 from tamis.models.precision import Precision
 from tamis.models.serializer import Apart, Serializer, from_facts
 from tamis.models.warm import WarmCrossEncoder
-from tamis.sources.tamis_base import NAME, tamis_base
+from tamis.weights.tamis_base import NAME, tamis_base
 
 FORMAT = 2
 """Version of `tamis.json`."""
@@ -156,3 +157,22 @@ def load_warm(path: str | Path, facts: Facts, precision: Precision, token_budget
     assert isinstance(facts.serializer, Apart), "read_facts sees to it"
     encoder = Encoder.load(path, precision, token_budget)
     return WarmCrossEncoder(encoder, facts.serializer, *facts.warm).eval()
+
+
+def model_identity(path: Path) -> str:
+    """Hash of a model folder's files; a hub name stands for itself."""
+    path = Path(find_checkpoint(path))
+    return file_hash(path) if path.is_dir() else str(path)
+
+
+def is_encoder(path: str | Path) -> bool:
+    """Whether a checkpoint's body is an encoder whose layers are known.
+
+    Raises:
+        ModelError: it cannot be read.
+    """
+    from transformers import AutoConfig
+
+    with loading(path, "a body to start from"):
+        found: bool = AutoConfig.from_pretrained(find_checkpoint(path)).model_type in BODIES
+    return found

@@ -209,7 +209,7 @@ class SequenceStudent(nn.Module):
     def trained(self) -> dict[str, Tensor]:
         """Copies of the tensors that training changes; of adapted layers the whole weights, adapters merged in.
 
-        Of a sharded student they are in parts: `tamis.team.whole` puts them together.
+        Of a sharded student they are in parts: `tamis.distributed.whole` puts them together.
         """
         merged = merged_weights(self.model)
         return {name: merged[name] if name in merged else p.detach().clone() for name, p in self._own().items()}

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from tamis.team import in_parts
+from tamis.distributed import in_parts
 
 
 def shard(model: nn.Module, layers: Iterable[nn.Module], device: torch.device) -> None:
@@ -23,7 +23,7 @@ def shard(model: nn.Module, layers: Iterable[nn.Module], device: torch.device) -
     Args:
         model: What is called; inputs and outputs stay as they are.
         layers: Modules inside it that come together one at a time.
-        device: Where this process computes; all must have joined their group, see `tamis.team.this_team`.
+        device: Where this process computes; all must have joined their group, see `tamis.distributed.this_team`.
     """
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard

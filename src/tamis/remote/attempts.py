@@ -12,7 +12,7 @@ from tamis.errors import ModelError, TamisError
 from tamis.records import Tokens
 from tamis.remote.budget import Budget, usage
 from tamis.remote.client import Failure, Json, Outcome, Refusal, piece
-from tamis.settings import RequestsSettings
+from tamis.remote.settings import RequestsSettings
 
 Request = TypeVar("Request")
 Value = TypeVar("Value")

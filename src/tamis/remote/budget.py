@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from tamis.errors import RunError
 from tamis.records import Tokens
-from tamis.settings import ServerSettings
+from tamis.remote.settings import ServerSettings
 
 _BYTES_PER_TOKEN: Final = 3  # of UTF-8: more tokens than most tokenizers make, in any script
 _MOST_TOKENS: Final = 10**12  # of one answer: what says more counts nothing

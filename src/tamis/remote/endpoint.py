@@ -12,7 +12,7 @@ from tamis.records import Tokens
 from tamis.remote.attempts import Answer, Attempts, Request, Server, Value
 from tamis.remote.budget import Budget, Wording
 from tamis.remote.client import Client, Json, Outcome, Refusal
-from tamis.settings import RequestsSettings, ServerSettings
+from tamis.remote.settings import RequestsSettings, ServerSettings
 
 CHAT_TOKENS: Final = 16
 """What a chat template adds to a message, at most."""

@@ -10,9 +10,9 @@ from functools import partial
 
 import numpy as np
 
-from tamis.engines.local import Engine
+from tamis.executors.local import Engine
 from tamis.records import Candidates
-from tamis.retrievers.shelf import Asked, Heads, Shelf, ShelfKey, Shelves, stages_below
+from tamis.retrievers.index import Asked, Heads, Shelf, ShelfKey, Shelves, stages_below
 
 SHARD = 1_000_000
 """Documents of a shard. A shelf of fewer is searched in one piece, so that only its results travel."""

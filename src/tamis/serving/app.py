@@ -18,7 +18,6 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Message
 
-from tamis.serving.asked import Answered, Asked, RefusedError, text_of
 from tamis.serving.dialects.choosing import PATHS, choose
 from tamis.serving.dialects.dialect import Dialect
 from tamis.serving.engine import Engine, Scores
@@ -28,6 +27,7 @@ from tamis.serving.metrics import Metrics
 from tamis.serving.openapi import describe
 from tamis.serving.playground.collection import Collection
 from tamis.serving.playground.routes import playground_routes
+from tamis.serving.request import Answered, Asked, RefusedError, text_of
 
 BODIES = 16
 """Bodies of full size that may be read and answered at a time; smaller ones are as many more."""

@@ -20,14 +20,14 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from tamis.building.memory import release_memory
 from tamis.errors import InputError
 from tamis.formulas.ranking import tie_key
 from tamis.models.first_stage import FirstStage, default_of, doubt, first_stage_of, ranked_beside, weight_of
 from tamis.models.reranker import Reranker, bounded, check_pairs
 from tamis.models.rows import SLICE, Pair, plain_backend
-from tamis.serving.asked import Asked, RefusedError
+from tamis.process_memory import release_memory
 from tamis.serving.queue import FairQueue, Waiting
+from tamis.serving.request import Asked, RefusedError
 
 logger = logging.getLogger(__name__)
 

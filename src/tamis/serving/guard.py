@@ -12,7 +12,6 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from tamis.serving.asked import Kind, RefusedError
 from tamis.serving.dialects.choosing import PATHS
 from tamis.serving.dialects.dialect import Dialect
 from tamis.serving.dialects.vllm import VLLM_RERANK
@@ -20,6 +19,7 @@ from tamis.serving.engine import log_failure
 from tamis.serving.hosts import is_own_name
 from tamis.serving.keys import Keys
 from tamis.serving.metrics import Metrics
+from tamis.serving.request import Kind, RefusedError
 
 logger = logging.getLogger(__name__)
 

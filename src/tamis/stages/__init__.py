@@ -1,1 +1,1 @@
-"""The arrows of the pipeline: plain functions over records; they open no files and never import each other."""
+"""The stages, a folder for each: settings, its work, `stage.py` (its key, and what fills its folder), `cost.py`."""

@@ -6,8 +6,8 @@ from pydantic import ConfigDict, Field
 from typing_extensions import TypedDict
 
 from tamis.models.serializer import Document
-from tamis.serving.asked import Answered, Asked, RefusedError, text_of, warnings_of
 from tamis.serving.dialects.dialect import Beside, Count, Dialect, Given, check_texts, documents_of, first_stage_in
+from tamis.serving.request import Answered, Asked, RefusedError, text_of, warnings_of
 
 DOCUMENTS_PER_UNIT = 100
 """Documents that Cohere bills as one search."""

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tamis.models.checkpoint import ORDER, OTHER
 from tamis.models.first_stage import NONE, Said
 from tamis.models.serializer import Document
-from tamis.serving.asked import STATUS, Answered, Asked, Kind, RefusedError
+from tamis.serving.request import STATUS, Answered, Asked, Kind, RefusedError
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,9 @@ from typing import Any
 
 from typing_extensions import TypedDict
 
-from tamis.serving.asked import Answered, Asked, RefusedError
 from tamis.serving.dialects.cohere import Meta, Result, meta, results
 from tamis.serving.dialects.dialect import Beside, Count, Dialect, Given, check_texts, documents_of, first_stage_in
+from tamis.serving.request import Answered, Asked, RefusedError
 
 
 class Rerank(Beside):

@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal, NotRequired
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from tamis.serving.asked import Answered, Asked, Kind, RefusedError, text_of
 from tamis.serving.dialects.dialect import Beside, Dialect, check_texts, first_stage_in
+from tamis.serving.request import Answered, Asked, Kind, RefusedError, text_of
 
 ERROR_TYPES: dict[Kind, str] = {
     "empty": "Empty",

@@ -5,7 +5,6 @@ from typing import Any, Literal
 from typing_extensions import TypedDict
 
 from tamis.models.first_stage import NONE, Said
-from tamis.serving.asked import Answered, Asked, Kind, RefusedError, text_of
 from tamis.serving.dialects.dialect import (
     Beside,
     CountOrAll,
@@ -16,6 +15,7 @@ from tamis.serving.dialects.dialect import (
     documents_of,
     first_stage_in,
 )
+from tamis.serving.request import Answered, Asked, Kind, RefusedError, text_of
 
 ERROR_TYPES = {
     400: "BadRequestError",

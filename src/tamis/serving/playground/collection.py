@@ -10,8 +10,8 @@ import numpy as np
 from tamis.errors import InputError
 from tamis.formats.beir import beir_file, read_query_texts
 from tamis.formats.documents import read_documents
-from tamis.retrievers.shelf import Asked, Searching, Shelf, fill_shelves
-from tamis.stages.report.highlight import common_words
+from tamis.report.highlight import common_words
+from tamis.retrievers.index import Asked, Searching, Shelf, fill_shelves
 from tamis.text import normalise, words
 
 DEPTH: Final = 20

@@ -33,7 +33,7 @@ def build_page(keys: bool, folder: bool) -> Page:
         loader=PackageLoader("tamis.serving.playground", "."), autoescape=True, undefined=StrictUndefined
     )
     # The reports' colours are the playground's.
-    palette = (files("tamis.stages.report") / "templates" / "palette.css").read_text(encoding="utf-8")
+    palette = (files("tamis.report") / "templates" / "palette.css").read_text(encoding="utf-8")
     style = f"\n{palette}{_own('style.css')}"
     script = f"\n{_own('page.js')}"
     html = environment.get_template("page.html.j2").render(

@@ -5,9 +5,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from tamis.serving.asked import RefusedError
 from tamis.serving.playground.collection import Collection
 from tamis.serving.playground.page import build_page
+from tamis.serving.request import RefusedError
 
 
 def playground_routes(keys: bool, collection: Collection | None, characters: int) -> list[Route]:

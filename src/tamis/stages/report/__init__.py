@@ -1,1 +1,1 @@
-"""Report: everything a run found, on one page that opens offline."""
+"""The stage report."""

@@ -1,1 +1,0 @@
-"""Where mapped work runs: in this process, or on a Ray cluster."""

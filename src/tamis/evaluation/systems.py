@@ -1,0 +1,263 @@
+"""Evaluate: judged questions that no other stage has seen, paired tests, ties broken independently of input order."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tamis.evaluation.judged import Question
+from tamis.formulas.measures import measure_rankings, parse_measures
+from tamis.formulas.ranking import tie_key, tied_at_top
+from tamis.formulas.significance import holm, paired_comparison
+from tamis.models.checkpoint import Deployment
+from tamis.models.first_stage import FirstStage, default_of, first_stage_of, ranked_beside, weight_of
+from tamis.records import Candidates
+
+Run = dict[str, list[str]]
+"""Ranked document ids by question, best first."""
+
+
+RERANKED = ("bm25", "hybrid")
+"""First stages of our own whose candidates the students rerank; those of the user's own engines are reranked too."""
+
+
+SERVED, ALONE, SCORED = "~", "@", "+"
+"""How a model is used on a first stage's candidates, between both names: as a server answers a client who sends them
+in the first stage's order and nothing else, by the model alone, or with the first stage's scores."""
+
+
+WAYS = {SERVED: "as served", ALONE: "student alone", SCORED: "student + first stage"}
+"""Group of the systems of each way, in the order of the tables."""
+
+
+_TITLES = {SERVED: "as served", ALONE: "alone", SCORED: "with scores"}
+
+
+ADAPTATION = (
+    ("merged~bm25", "untrained~bm25"),
+    ("merged~hybrid", "untrained~hybrid"),
+    ("merged@bm25", "untrained@bm25"),
+    ("merged+hybrid", "untrained+hybrid"),
+)
+"""What adaptation itself is worth: the merged student against what it started from, used in the same way."""
+
+
+@dataclass(frozen=True)
+class Pool:
+    """What the first stages found for one question.
+
+    Attributes:
+        question: The question.
+        rankings: Ranked document ids by first stage, and the teacher's, up to the candidates' depth.
+        scores: Score of each ranked document, same shape.
+    """
+
+    question: Question
+    rankings: Mapping[str, list[str]]
+    scores: Mapping[str, np.ndarray]
+
+    @classmethod
+    def of(cls, question: Question, found: Mapping[str, Candidates]) -> "Pool":
+        """From the candidates that each first stage, or the teacher, found."""
+        return cls(
+            question,
+            {name: list(candidates.doc_ids) for name, candidates in found.items()},
+            {name: np.array(candidates.scores) for name, candidates in found.items()},
+        )
+
+
+@dataclass(frozen=True)
+class System:
+    """A column of the table.
+
+    Attributes:
+        name: `bm25`, `merged~bm25` (as served on BM25's candidates), `merged@bm25` (the student alone on them),
+            `merged+bm25` (with BM25's scores).
+        title: For people.
+        group: `first stage`, `teacher`, or one of `WAYS`.
+        baseline: The system it is compared with, None for the first stages themselves.
+    """
+
+    name: str
+    title: str
+    group: str
+    baseline: str | None
+
+
+def pairs_to_score(pools: Sequence[Pool], depth: int, given: Sequence[str] = ()) -> list[tuple[str, str]]:
+    """(question id, document id) of all that a student has to score.
+
+    The best `depth` of each reranked first stage: those of `RERANKED` and the `given` runs.
+    """
+    return [
+        (pool.question.query_id, doc_id)
+        for pool in pools
+        for doc_id in dict.fromkeys(d for name in (*RERANKED, *given) for d in pool.rankings[name][:depth])
+    ]
+
+
+def rerank(
+    pool: Pool, first_stage: str, logits: np.ndarray, sign: str, deployment: Deployment
+) -> tuple[list[str], bool]:
+    """Reorder the head of a first stage's ranking by the student; the tail keeps its order.
+
+    Args:
+        pool: What the first stages found.
+        first_stage: One of `RERANKED`, or the name of a given run.
+        logits: The student's logit of each document of the head, [depth].
+        sign: One of `WAYS`.
+        deployment: How far the student's checkpoint trusts a first stage.
+
+    Returns:
+        The new ranking, and whether its best score was shared.
+    """
+    found = Candidates(pool.question.query_id, tuple(pool.rankings[first_stage]), tuple(pool.scores[first_stage]))
+    return rerank_head(pool.question, first_stage, found, logits, sign, deployment)
+
+
+def rerank_head(
+    question: Question, first_stage: str, found: Candidates, logits: np.ndarray, sign: str, deployment: Deployment
+) -> tuple[list[str], bool]:
+    """Reorder the head of a ranking by a model, as its server would answer; the tail keeps its order.
+
+    Args:
+        question: What was asked; its id, with a document's, breaks ties.
+        first_stage: What found the documents.
+        found: Documents of the first stage, best first, and their scores.
+        logits: The model's logit of each document of the head, [depth].
+        sign: One of `WAYS`.
+        deployment: How far the model's checkpoint trusts a first stage.
+
+    Returns:
+        The new ranking, and whether its best score was shared.
+    """
+    head, tail = found.doc_ids[: len(logits)], found.doc_ids[len(logits) :]
+    if not head:
+        return list(tail), False
+    first = None
+    if sign == SERVED:
+        first = first_stage_of(default_of(deployment), len(head))
+    elif sign == SCORED:
+        first = FirstStage(first_stage, np.array(found.scores[: len(head)]))
+    weight = weight_of(deployment, first, question.text) if first else 0.0
+    keys = [tie_key(question.query_id, doc_id) for doc_id in head]
+    values, order = ranked_beside(logits, first, weight, keys)
+    return [*(head[i] for i in order), *tail], tied_at_top(values)
+
+
+def runs_of(pools: Sequence[Pool], names: Sequence[str]) -> tuple[dict[str, Run], dict[str, float]]:
+    """The rankings that pools hold under these names, and the share of questions whose best score is shared."""
+    runs = {name: {pool.question.query_id: pool.rankings[name] for pool in pools} for name in names}
+    return runs, {name: float(np.mean([tied_at_top(pool.scores[name]) for pool in pools])) for name in names}
+
+
+def student_runs(
+    student: str,
+    pools: Sequence[Pool],
+    logits: Mapping[tuple[str, str], float],
+    deployment: Deployment,
+    depth: int,
+    given: Sequence[str] = (),
+) -> tuple[dict[str, Run], dict[str, float]]:
+    """The student in each of `WAYS` on the candidates of each first stage, `student~first_stage` and so on.
+
+    Args:
+        student: Its name.
+        pools: What the first stages found.
+        logits: By question id and document id, for all that `pairs_to_score` names.
+        deployment: How far the student's checkpoint trusts a first stage.
+        depth: How many candidates of each first stage are reranked.
+        given: Names of given runs, reranked beside `RERANKED`.
+
+    Returns:
+        A run per system, and the share of questions whose best score is shared.
+    """
+    runs: dict[str, Run] = {}
+    ties: dict[str, float] = {}
+    for first_stage in (*RERANKED, *given):
+        for sign in WAYS:
+            reranked = {}
+            for pool in pools:
+                head = pool.rankings[first_stage][:depth]
+                values = np.array([logits[pool.question.query_id, doc_id] for doc_id in head])
+                reranked[pool.question.query_id] = rerank(pool, first_stage, values, sign, deployment)
+            system = f"{student}{sign}{first_stage}"
+            runs[system] = {query_id: ranking for query_id, (ranking, _) in reranked.items()}
+            ties[system] = float(np.mean([tied for _, tied in reranked.values()]))
+    return runs, ties
+
+
+def measure(runs: Mapping[str, Run], questions: Sequence[Question]) -> dict[str, dict[str, float]]:
+    """nDCG@10 of every question in every run, by ir-measures; a question without results counts as 0."""
+    grades = {question.query_id: question.relevant for question in questions}
+    measures = parse_measures(["nDCG@10"])
+    return {name: measure_rankings(run.items(), grades, measures)["nDCG@10"] for name, run in runs.items()}
+
+
+def macro_mean(values: Mapping[str, float], questions: Sequence[Question]) -> dict[str, float]:
+    """Mean per language, and under `mean` the mean of the languages."""
+    by_language: dict[str, list[float]] = {}
+    for question in questions:
+        by_language.setdefault(question.language, []).append(values[question.query_id])
+    means = {language: float(np.mean(found)) for language, found in sorted(by_language.items())}
+    return {**means, "mean": float(np.mean(list(means.values())))}
+
+
+def compare(
+    per_query: Mapping[str, Mapping[str, float]],
+    pairs: Sequence[tuple[str, str]],
+    questions: Sequence[Question],
+    rounds: int,
+    seed: int,
+    progress: Callable[[int], None],
+) -> list[dict[str, object]]:
+    """Compare systems with others, question by question.
+
+    The difference is that of the means over languages; its test weighs each question by one over the number of
+    questions of its language, so that test and table speak of the same figure. p-values are corrected by Holm over
+    all pairs, and within a pair over its languages.
+
+    Args:
+        per_query: nDCG@10 of every question by system.
+        pairs: A system, and the one that it is compared with.
+        questions: Which count.
+        rounds: Of the randomisation test.
+        seed: Of its draws; those of a pair depend on its place.
+        progress: Called with 1 after each pair.
+
+    Returns:
+        One entry per pair; see docs/results.md.
+    """
+    sizes = Counter(q.language for q in questions)
+    weights = np.array([len(questions) / (len(sizes) * sizes[q.language]) for q in questions])
+    groups = {language: np.array([q.language == language for q in questions]) for language in sorted(sizes)}
+    entries: list[dict[str, object]] = []
+    for number, (system, baseline) in enumerate(pairs):
+        ours, theirs = per_query[system], per_query[baseline]
+        differences = np.array([ours[q.query_id] - theirs[q.query_id] for q in questions])
+        found = paired_comparison(differences, weights, groups, np.random.default_rng([seed, number]), rounds)
+        per_language = found.pop("groups")
+        entries.append({"system": system, "baseline": baseline, **found, "per_language": per_language})
+        progress(1)
+    corrected = holm([float(str(entry["p_value"])) for entry in entries])
+    return [{**entry, "p_holm": p} for entry, p in zip(entries, corrected, strict=True)]
+
+
+def systems_of(given: Sequence[str] = ()) -> list[System]:
+    """The columns of the table, in their order; `given` runs stand beside our own first stages."""
+    systems = [
+        System("bm25", "BM25", "first stage", None),
+        System("dense", "dense", "first stage", None),
+        System("hybrid", "hybrid", "first stage", None),
+        *(System(name, name, "first stage", None) for name in given),
+        System("teacher", "teacher", "teacher", "hybrid"),
+    ]
+    students = [("untrained", "untrained student"), ("specialists", "specialists"), ("merged", "merged student")]
+    for first_stage in (*RERANKED, *given):
+        for sign, group in WAYS.items():
+            systems += [
+                System(f"{name}{sign}{first_stage}", f"{title}, {_TITLES[sign]}, on {first_stage}", group, first_stage)
+                for name, title in students
+            ]
+    return systems

@@ -1,0 +1,1 @@
+"""Where models embed, score and write: in this process, or on a Ray cluster."""

@@ -1,0 +1,143 @@
+"""A recipe: one frozen section per stage, the evaluation and the machine among them."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from tamis.machine import MachineSettings
+from tamis.section import NAME, Section
+from tamis.stages.candidates.settings import CandidatesSettings
+from tamis.stages.corpus.settings import CorpusSettings
+from tamis.stages.evaluate.settings import EvaluateSettings
+from tamis.stages.lists.settings import ListsSettings
+from tamis.stages.merge.settings import MergeSettings
+from tamis.stages.queries.settings import QueriesSettings
+from tamis.stages.scores.settings import ScoresSettings
+from tamis.stages.train.settings import StudentSettings, TrainSettings
+
+WHO_ASKS = (
+    "name queries.written (of tamis adapt: --queries FILE), files of a document's id and a query that a person or a "
+    "language model wrote; or "
+    "queries.generator, a language model; or queries.logs, what people typed; or queries.generator extractive, which "
+    "asks in the documents' own words and was measured to gain nothing; see docs/queries.md"
+)
+"""What a recipe whose documents nobody asks about is told."""
+
+
+class Recipe(Section):
+    """Everything a run needs."""
+
+    name: str = Field(pattern=NAME)
+    seed: int = Field(default=0, ge=0, le=2**64 - 1)
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        default="auto", description="of matrix products; scores: float32"
+    )
+    corpus: CorpusSettings
+    queries: QueriesSettings = QueriesSettings()
+    candidates: CandidatesSettings
+    scores: ScoresSettings = ScoresSettings()
+    lists: ListsSettings = ListsSettings()
+    student: StudentSettings = StudentSettings()
+    train: TrainSettings = TrainSettings()
+    merge: MergeSettings = MergeSettings()
+    evaluate: EvaluateSettings | None = None
+    machine: MachineSettings = MachineSettings()
+
+    @model_validator(mode="after")
+    def _something_to_learn_from(self) -> "Recipe":
+        if self.corpus.target is None:
+            if not self.corpus.general:
+                raise ValueError("corpus has neither target nor general: name a corpus to learn from")
+            if self.lists.domains or self.evaluate:
+                raise ValueError(
+                    "without corpus.target there is nothing to adapt to: leave lists.domains and evaluate out"
+                )
+        elif not self.lists.domains:
+            raise ValueError("lists.domains is missing; name the languages of each specialist")
+        return self
+
+    @model_validator(mode="after")
+    def _somebody_asks(self) -> "Recipe":
+        if self.corpus.target and not self.queries.anybody:
+            raise ValueError(f"nothing asks about {self.corpus.target}: {WHO_ASKS}")
+        return self
+
+    @model_validator(mode="after")
+    def _runs_belong_to_given_queries(self) -> "Recipe":
+        known = [path.name for path in {general.path for general in self.corpus.general}]
+        known += [log.path.name for log in self.queries.logs]
+        for name in self.candidates.runs:
+            if known.count(name) != 1:
+                called = "both a general corpus and a log are" if name in known else "no general corpus or log is"
+                raise ValueError(
+                    f"candidates.runs: {called} called {name!r}; a run's name is that of the folder or log whose "
+                    f"given queries it answers: {', '.join(sorted(known)) or 'there is none'}"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _logs_ask_what_is_there(self) -> "Recipe":
+        for log in self.queries.logs:
+            if not (self.corpus.target if log.origin == "target" else self.corpus.general):
+                raise ValueError(
+                    f"queries.logs: {log.path} searches corpus.{log.origin}, which is not there; set origin"
+                )
+            if self.evaluate and log.path.resolve() == self.evaluate.queries.resolve():
+                raise ValueError(
+                    f"queries.logs: {log.path} holds the judged questions of evaluate.queries, which no stage before "
+                    "may read; give queries of other people"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _written_queries_and_their_style_are_not_judged(self) -> "Recipe":
+        queries = self.queries
+        named = [("queries.written", path) for path in queries.written]
+        named += [("queries.prompt.like", queries.prompt.like)] if queries.prompt.like else []
+        for setting, path in named:
+            if self.evaluate and path.resolve() == self.evaluate.queries.resolve():
+                raise ValueError(
+                    f"{setting}: {path} holds the judged questions of evaluate.queries, which no stage before may "
+                    "read; give other queries"
+                )
+        if queries.written and not self.corpus.target:
+            raise ValueError(
+                f"queries.written: {queries.written[0]} holds queries about documents of corpus.target, which is not "
+                "there; name it, or leave written out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _what_weighs_is_not_what_measures(self) -> "Recipe":
+        folder = self.merge.weigh_on
+        if folder and self.evaluate and (folder / "queries.jsonl").resolve() == self.evaluate.queries.resolve():
+            raise ValueError(
+                f"merge.weigh_on: {folder} holds the judged questions of evaluate.queries, which no stage before may "
+                "read; give judged questions on other documents"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _old_domains_need_their_model(self) -> "Recipe":
+        settings = (self.student.head, self.train.general_steps, self.merge.on)
+        if self.merge.keep and settings != ("own", 0, "weights"):
+            raise ValueError(
+                "merge.keep merges into the model that the student starts from: set student.start to it, student.head "
+                "to own, train.general_steps to 0 and merge.on to weights"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _warm_students_are_not_sharded(self) -> "Recipe":
+        if self.machine.shard and self.student.head == "warm":
+            raise ValueError(
+                "machine.shard is for students that learn all layers, a warm one learns its last ones: leave it out, "
+                "or set student.head to stock or own"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _hinge_needs_bounded_labels(self) -> "Recipe":
+        if self.train.loss == "gap-hinge" and self.lists.rescale == "none":
+            raise ValueError("train.loss gap-hinge compares with scores in [-1, 1]: set lists.rescale to min-max")
+        return self

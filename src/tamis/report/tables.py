@@ -1,0 +1,348 @@
+"""The tables of the page as rows and cells; the template only sets them."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any, Final, NamedTuple
+
+from tamis.report.answer import WAYS, Way, parts_of
+from tamis.report.wording import LEVEL
+
+TRAINED: Final = ("specialists", "merged")
+"""Students that learnt from the run's documents; the untrained one and the teacher did not."""
+
+_TITLES: Final[Mapping[Way, tuple[str, str]]] = {
+    "as served": ("As served, what a client gets who sends documents in the first stage’s order", "Served behind"),
+    "alone": ("Student alone, without the first stage’s order", "Reordering"),
+    "with scores": ("Student + first stage, what a client gets who sends its scores too", "Added to"),
+}
+"""Title of the table of each way, and what stands above its columns, before the first stage."""
+
+
+class Cell(NamedTuple):
+    """One figure of the results table.
+
+    Attributes:
+        value: nDCG@10 in [0, 1], None where it was not measured.
+        difference: To the column's first stage, None for columns without one.
+        beyond_chance: Whether that difference has a corrected p-value below 0.05.
+        best: Whether no other column of the row is higher.
+    """
+
+    value: float | None
+    difference: float | None
+    beyond_chance: bool
+    best: bool
+
+
+class Row(NamedTuple):
+    """One language, or the mean of all."""
+
+    label: str
+    questions: int
+    cells: list[Cell]
+
+
+class Column(NamedTuple):
+    """One system.
+
+    Attributes:
+        name: As in the results.
+        title: Short, to stand below its group.
+        opens_group: Whether it is the first of its group.
+        transductive: Whether it learnt from the documents that it ranks here.
+        tie_rate: Share of queries with a tie at the top, None where it was not measured.
+        comparison: With its first stage, None where there is none.
+    """
+
+    name: str
+    title: str
+    opens_group: bool
+    transductive: bool
+    tie_rate: float | None
+    comparison: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True)
+class ResultTable:
+    """First stages, teacher, and one of the ways to use the students.
+
+    Attributes:
+        title: Which way, and who gets that.
+        groups: (title, number of columns) over the columns.
+        columns: Systems from left to right.
+        rows: Languages.
+        domains: Means over the languages of each domain; none where every domain has one language, or all have one.
+        mean: Mean over languages.
+    """
+
+    title: str
+    groups: list[tuple[str, int]]
+    columns: list[Column]
+    rows: list[Row]
+    domains: list[Row]
+    mean: Row
+
+
+def result_tables(results: Mapping[str, Any]) -> list[ResultTable]:
+    """One table per way to use the students; the first stages and the teacher stand in each.
+
+    Args:
+        results: See `ReportData.results`; empty gives no table.
+    """
+    systems = results.get("systems", [])
+    fixed = [one for one in systems if not of_student(one)]
+    by_way: dict[Way, list[dict[str, Any]]] = {}
+    for one in filter(of_student, systems):
+        by_way.setdefault(WAYS[parts_of(one["name"])[1]], []).append(one)
+    return [_table(results, fixed, students, way) for way, students in by_way.items()]
+
+
+def of_student(system: Mapping[str, Any]) -> bool:
+    """Whether a student has a part in a system of a run."""
+    return system["group"] not in ("first stage", "teacher")
+
+
+def _table(
+    results: Mapping[str, Any], fixed: list[dict[str, Any]], students: list[dict[str, Any]], way: Way
+) -> ResultTable:
+    titles = {one["name"]: one["title"] for one in results["systems"]}
+    students = sorted(students, key=lambda one: list(titles).index(one["baseline"]))
+    grouped = [(one, one["group"].capitalize()) for one in fixed]
+    title, above = _TITLES[way]
+    grouped += [(one, f"{above} {titles[one['baseline']]}") for one in students]
+    groups: dict[str, int] = {}
+    for _, group in grouped:
+        groups[group] = groups.get(group, 0) + 1
+    before = [None, *(group for _, group in grouped)]
+    columns = [_column(results, one, group != last) for (one, group), last in zip(grouped, before, strict=False)]
+    rows = [
+        Row(language, results["questions"].get(language, 0), _cells(results, columns, language))
+        for language in results["languages"]
+    ]
+    domains = results.get("domains", {})
+    joined = len(domains) > 1 and any(len(languages) > 1 for languages in domains.values())
+    of_domains = [_domain_row(results, columns, *one) for one in domains.items()] if joined else []
+    mean = Row("Mean", sum(results["questions"].values()), _cells(results, columns, None))
+    return ResultTable(title, list(groups.items()), columns, rows, of_domains, mean)
+
+
+def _column(results: Mapping[str, Any], system: Mapping[str, Any], opens_group: bool) -> Column:
+    name = system["name"]
+    comparison = next(
+        (
+            one
+            for one in results["comparisons"]
+            if system["baseline"] and (one["system"], one["baseline"]) == (name, system["baseline"])
+        ),
+        None,
+    )
+    title = parts_of(name)[0] if of_student(system) else system["title"]
+    transductive = results["adapted_to_corpus"] and title in TRAINED
+    return Column(name, title, opens_group, transductive, results["tie_rate"].get(name), comparison)
+
+
+def _cells(results: Mapping[str, Any], columns: Sequence[Column], language: str | None) -> list[Cell]:
+    """Cells of one language, or of the mean."""
+    values = [
+        results["mean_ndcg10"].get(column.name)
+        if language is None
+        else results["ndcg10"].get(column.name, {}).get(language)
+        for column in columns
+    ]
+    tested = [
+        column.comparison and column.comparison["per_language"].get(language) if language else column.comparison
+        for column in columns
+    ]
+    return _marked(values, [(one["difference"], one["p_holm"] < LEVEL) if one else (None, False) for one in tested])
+
+
+def _domain_row(results: Mapping[str, Any], columns: Sequence[Column], domain: str, languages: Sequence[str]) -> Row:
+    """Means over the languages of a domain; their differences were not tested."""
+    values = [results["domain_ndcg10"].get(column.name, {}).get(domain) for column in columns]
+    differences = [
+        fmean(column.comparison["per_language"][language]["difference"] for language in languages)
+        if column.comparison
+        else None
+        for column in columns
+    ]
+    asked = sum(results["questions"][language] for language in languages)
+    return Row(f"{domain} ({', '.join(languages)})", asked, _marked(values, [(one, False) for one in differences]))
+
+
+def _marked(values: Sequence[float | None], differences: Sequence[tuple[float | None, bool]]) -> list[Cell]:
+    """Cells of a row, the best of them marked."""
+    highest = max((round(value, 3) for value in values if value is not None), default=None)
+    return [
+        Cell(value, difference, sure, value is not None and round(value, 3) == highest)
+        for value, (difference, sure) in zip(values, differences, strict=True)
+    ]
+
+
+class Flow(NamedTuple):
+    """What went into a stage and what became of it.
+
+    Attributes:
+        stage: Its name.
+        entered: Records that came in.
+        kept: Records that it kept.
+        dropped: (reason, number), most frequent first.
+        adds_up: Whether kept and dropped are what came in.
+        languages: (language, records kept).
+    """
+
+    stage: str
+    entered: int
+    kept: int
+    dropped: list[tuple[str, int]]
+    adds_up: bool
+    languages: list[tuple[str, int]]
+
+
+def flows(manifests: Sequence[Mapping[str, Any]]) -> list[Flow]:
+    """One row per stage that counted what came in; see `ReportData.manifests`."""
+    return [_flow(manifest) for manifest in manifests if "in" in (manifest.get("counts") or {})]
+
+
+def _flow(manifest: Mapping[str, Any]) -> Flow:
+    counts = manifest["counts"]
+    dropped = sorted(counts.get("dropped", {}).items(), key=lambda item: (-item[1], item[0]))
+    total = counts["kept"] + sum(number for _, number in dropped)
+    languages = sorted(manifest.get("languages", {}).items())
+    return Flow(manifest["stage"], counts["in"], counts["kept"], dropped, total == counts["in"], languages)
+
+
+class Yield(NamedTuple):
+    """What came of the queries of one writer.
+
+    Attributes:
+        generator: Its name; `given` for queries that came with documents, `log` for those of a log.
+        written: Queries that it wrote.
+        filtered: Queries that passed the filters.
+        lists: Queries that became training lists, so passed the round trip.
+        share: `lists` of `written`, 0 to 1.
+        dropped: (reason, number) over both stages, most frequent first.
+    """
+
+    generator: str
+    written: int
+    filtered: int
+    lists: int
+    share: float
+    dropped: list[tuple[str, int]]
+
+
+def yields(manifests: Sequence[Mapping[str, Any]]) -> list[Yield]:
+    """One row per query writer; none where the stages queries and lists did not count by writer."""
+    of_stage = {manifest["stage"]: manifest.get("generators", {}) for manifest in manifests}
+    rows = []
+    for name, first in of_stage.get("queries", {}).items():
+        last = of_stage.get("lists", {}).get(name, {"kept": 0, "dropped": {}})
+        dropped = Counter(first["dropped"]) + Counter(last["dropped"])
+        share = last["kept"] / first["in"] if first["in"] else 0.0
+        rows.append(Yield(name, first["in"], first["kept"], last["kept"], share, dropped.most_common()))
+    return rows
+
+
+class StageCost(NamedTuple):
+    """Seconds of a stage, their share of the dearest stage's in percent, and the most bytes it held if it says so."""
+
+    stage: str
+    seconds: float
+    share: float
+    memory: int | None
+
+
+def stage_costs(manifests: Sequence[Mapping[str, Any]]) -> list[StageCost]:
+    """One row per stage that was timed."""
+    timed = [manifest for manifest in manifests if "seconds" in manifest]
+    dearest = max((float(manifest["seconds"]) for manifest in timed), default=0.0) or 1.0
+    return [
+        StageCost(
+            manifest["stage"],
+            float(manifest["seconds"]),
+            round(100 * manifest["seconds"] / dearest, 1),
+            manifest.get("peak_memory_bytes"),
+        )
+        for manifest in timed
+    ]
+
+
+class Student(NamedTuple):
+    """A student beside what it was made from.
+
+    Attributes:
+        name: As in the columns of the results.
+        initialiser: What it started from.
+        made: What was done to that.
+        teacher: What it learnt from; empty for the untrained one.
+        first_stages: Titles of the first stages whose candidates it reranks.
+        transductive: Whether it learnt from the documents that it ranks here.
+    """
+
+    name: str
+    initialiser: str
+    made: str
+    teacher: str
+    first_stages: str
+    transductive: bool
+
+
+def students(results: Mapping[str, Any], merge_path: Mapping[str, Any], origin: Mapping[str, str]) -> list[Student]:
+    """One row per student of the results; none where the origin is not known."""
+    titles = {one["name"]: one["title"] for one in results.get("systems", [])}
+    found: dict[str, dict[str, None]] = {}
+    for one in filter(of_student, results.get("systems", [])):
+        found.setdefault(parts_of(one["name"])[0], {})[titles[one["baseline"]]] = None
+    made = {
+        "untrained": "as it came",
+        "specialists": "trained on general, then on each domain’s lists",
+        "merged": "merged from " + (" → ".join(merge_path.get("order", [])) or "the specialists"),
+    }
+    return [
+        Student(
+            name,
+            origin["Initialiser"],
+            made.get(name, ""),
+            origin["Teacher"] if name in TRAINED else "",
+            ", ".join(first_stages),
+            name in TRAINED and results["adapted_to_corpus"],
+        )
+        for name, first_stages in found.items()
+        if origin
+    ]
+
+
+class Agreements(NamedTuple):
+    """Agreement with the teacher of one model by domain; `best` marks the highest of each domain."""
+
+    model: str
+    values: list[float | None]
+    best: list[bool]
+    mean: float | None
+
+
+def agreement_rows(merge_path: Mapping[str, Any]) -> list[Agreements]:
+    """One row per model: untrained, general, the specialists, merged; see `ReportData.merge_path`."""
+    domains = merge_path.get("domains", [])
+    table = {
+        model: [values.get(domain) for domain in domains] for model, values in merge_path.get("agreement", {}).items()
+    }
+    columns = zip(*table.values(), strict=True)
+    highest = [max((value for value in column if value is not None), default=None) for column in columns]
+    rows = []
+    for model, values in table.items():
+        known = [value for value in values if value is not None]
+        best = [value is not None and value == top for value, top in zip(values, highest, strict=True)]
+        rows.append(Agreements(model, values, best, sum(known) / len(known) if known else None))
+    return rows
+
+
+def package_versions(manifests: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Packages and their versions; a package that changed between stages shows all it had."""
+    found: dict[str, dict[str, None]] = {}
+    for manifest in manifests:
+        for package, version in manifest.get("versions", {}).items():
+            found.setdefault(package, {})[str(version)] = None
+    return [(package, ", ".join(versions)) for package, versions in sorted(found.items())]

@@ -1,0 +1,1 @@
+"""Candidates: what the first stages find."""

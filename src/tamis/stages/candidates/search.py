@@ -1,0 +1,78 @@
+"""Candidates: what the hybrid first stage, or the user's own engine, finds for each query."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from tamis.executors.local import LOCAL, Engine
+from tamis.records import Candidates, Dropped, Query
+from tamis.retrievers.index import Shelves
+from tamis.retrievers.search import Progress, rank_candidates, search_shelves
+from tamis.retrievers.vectors import Floats
+
+_TOO_FEW = {
+    "same": "fewer than two documents in its language",
+    "cross": "fewer than two documents in other languages",
+    "any": "fewer than two documents",
+}
+
+
+_TOO_FEW_GIVEN = "fewer than two documents in the given run"
+
+
+def find_candidates(
+    queries: Sequence[Query],
+    query_vectors: Mapping[str, Floats],
+    shelves: Shelves,
+    depth: int,
+    given: Mapping[str, Mapping[str, float]] | None = None,
+    progress: Progress | None = None,
+    engine: Engine = LOCAL,
+) -> Iterator[Candidates | Dropped]:
+    """Search for every query.
+
+    Args:
+        queries: The queries.
+        query_vectors: Embedding of each query by id, [hidden], of norm 1.
+        shelves: The documents.
+        depth: Candidates per query at most.
+        given: Score of each document that the user's own engine found, by query id and document id, for the queries
+            that are not searched here.
+        progress: Told of finished queries.
+        engine: Where to search.
+
+    Yields:
+        Candidates by the hybrid or the given run, best first; a query with fewer than two documents to rank is dropped.
+        Where languages are crossed, the query's seed document, if it has one, joins as the last one: it is what the
+        query asks for, and the lists need it. First those that are not searched, then shelf by shelf, so that few are
+        held at a time; each part in the order of the queries.
+    """
+    given = given or {}
+    own: list[Query] = []
+    for query in queries:
+        shelf = shelves.get(query.origin, query.language)
+        if shelf is None or len(shelf.doc_ids) < 2:
+            yield Dropped(query.query_id, _TOO_FEW[shelves.how.languages], query.language, query.text)
+        elif query.query_id not in given:
+            own.append(query)
+        else:
+            scores = {doc_id: s for doc_id, s in given[query.query_id].items() if doc_id in shelf.place}
+            if len(scores) < 2:
+                yield Dropped(query.query_id, _TOO_FEW_GIVEN, query.language, query.text)
+            else:
+                ranked = rank_candidates(query.query_id, tuple(scores), np.array(list(scores.values())), depth)
+                yield _completed(ranked, query, shelves)
+    for query, found in search_shelves(own, query_vectors, shelves, depth, ("hybrid",), progress, engine):
+        yield _completed(found["hybrid"], query, shelves)
+
+
+def _completed(found: Candidates, query: Query, shelves: Shelves) -> Candidates:
+    return _with_seed(found, query) if shelves.how.languages == "cross" else found
+
+
+def _with_seed(found: Candidates, query: Query) -> Candidates:
+    """The candidates and the query's seed document, with the score of the last one: nobody looked for it."""
+    if not query.document_id or query.document_id in found.doc_ids:
+        return found
+    doc_ids, scores = found.doc_ids, found.scores
+    return Candidates(found.query_id, (*doc_ids, query.document_id), (*scores, scores[-1]))

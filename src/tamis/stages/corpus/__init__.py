@@ -1,0 +1,1 @@
+"""Documents: read, cleaned, each with its language."""

@@ -1,0 +1,71 @@
+"""`corpus`: which documents are read."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, field_validator
+
+from tamis.section import NAME, LanguageTag, PathSection, Section
+
+LEAST_SIMILAR = 0.5
+"""Lowest share of common shingles that can be asked for: below it nearly every pair would have to be compared."""
+
+
+def _off_or_similar(share: float) -> float:
+    if share and share < LEAST_SIMILAR:
+        raise ValueError(
+            f"{share:g} would call texts near-duplicates that hardly are; set 0 for off, or {LEAST_SIMILAR:g} to 1"
+        )
+    return share
+
+
+Similarity = Annotated[float, Field(ge=0, le=1), AfterValidator(_off_or_similar)]
+"""Jaccard similarity from which texts are near-duplicates; 0 for off."""
+
+
+class GeneralCorpus(PathSection):
+    """A judged set whose own queries are the given ones of stage 1; a path alone stands for one with the defaults."""
+
+    path: Path = Field(
+        description="BEIR folder, or a training file of FlagEmbedding, sentence-transformers or Tevatron"
+    )
+    splits: tuple[Annotated[str, Field(pattern=NAME)], ...] = Field(
+        default=("test",), min_length=1, description="files qrels/SPLIT.tsv of a BEIR folder whose queries are given"
+    )
+    limit: int = Field(default=0, ge=0, description="most documents per language, 0 for all")
+    language: LanguageTag = Field(
+        default="",
+        description="of documents that do not say theirs, as a lower-case tag; empty: told from each text",
+    )
+
+
+class CorpusSettings(Section):
+    """Which documents to adapt to, and which other documents bring given queries along."""
+
+    target: Path | None = Field(
+        default=None,
+        description="documents without any labels: BEIR folder, file or folder of rows (.jsonl, .csv, .tsv, .parquet, "
+        "a folder of datasets), or folder of .txt/.md/.html files; none: train the general student only",
+    )
+    general: tuple[GeneralCorpus, ...] = ()
+    languages: tuple[str, ...] = Field(
+        default=(), description="to tell apart, and to take general documents of; empty: all"
+    )
+    max_chars: int = Field(default=1_000_000, ge=1, description="a longer document is dropped and counted")
+    near_duplicate: Similarity = Field(
+        default=0.0,
+        description="a document whose runs of five words overlap another's of its language by this share (Jaccard) is "
+        "dropped, judged or not; 0: none, copies are dropped anyway",
+    )
+
+    @field_validator("general")
+    @classmethod
+    def _names_tell_general_corpora_apart(cls, general: tuple[GeneralCorpus, ...]) -> tuple[GeneralCorpus, ...]:
+        paths: dict[str, Path] = {}
+        for one in general:
+            other = paths.setdefault(one.path.name, one.path)
+            if other != one.path:
+                raise ValueError(
+                    f"{other} and {one.path} have one name, with which the ids of their documents begin; rename one"
+                )
+        return general

@@ -1,0 +1,37 @@
+"""Settings of the evaluation: the judged questions."""
+
+import re
+from pathlib import Path
+
+from pydantic import Field, field_validator
+
+from tamis.section import NAME, Section
+
+FIRST_STAGE_NAMES = ("bm25", "dense", "hybrid", "teacher", "order")
+"""What ranks without a student, and what a checkpoint calls an order without scores: no run of the user's may have
+such a name."""
+
+
+class EvaluateSettings(Section):
+    """The judged questions; no other stage reads them."""
+
+    queries: Path
+    qrels: Path
+    depth: int = Field(default=20, ge=1, description="how many candidates of each first stage are reranked")
+    questions: int = Field(default=0, ge=0, description="most questions per language, drawn by hash; 0 for all")
+    rounds: int = Field(default=100_000, ge=100, description="sign flips of the paired randomisation test")
+    runs: dict[str, Path] = Field(
+        default_factory=dict,
+        description="TREC run of your own engine for the judged questions, by a name; reranked like bm25 and hybrid",
+    )
+
+    @field_validator("runs")
+    @classmethod
+    def _names_of_runs_are_free(cls, runs: dict[str, Path]) -> dict[str, Path]:
+        for name in runs:
+            if name in FIRST_STAGE_NAMES or not re.fullmatch(NAME, name):
+                raise ValueError(
+                    f"a run cannot be called {name!r}; use letters, digits, '.', '_' and '-', "
+                    f"and none of {', '.join(FIRST_STAGE_NAMES)}"
+                )
+        return runs

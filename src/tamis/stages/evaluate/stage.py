@@ -1,0 +1,103 @@
+"""The stage evaluate: rank every judged question by every system, and compare."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tamis.artifacts import write_json
+from tamis.artifacts.inputs import input_hashes
+from tamis.context import Workshop, texts_of
+from tamis.evaluation.judged import Question, draw_questions, read_questions
+from tamis.evaluation.systems import ADAPTATION, Run, compare, macro_mean, measure, systems_of
+from tamis.formats.trec import by_rank, write_run
+from tamis.pipeline.recipe import Recipe
+from tamis.progress import track
+from tamis.records import Facts
+from tamis.stages.evaluate.pools import find_pools, runs_of_pools
+from tamis.stages.evaluate.targets import headline_p, languages_by_domain, target_rows
+
+
+def evaluate_settings(recipe: Recipe) -> object:
+    """Settings of the evaluation, and the hashes of its questions and judgements."""
+    settings = recipe.evaluate
+    if settings is None:
+        return None
+    files = input_hashes([settings.queries, settings.qrels], "evaluate")
+    runs = dict(zip(settings.runs, input_hashes(list(settings.runs.values()), "evaluate"), strict=True))
+    return [settings.model_dump(mode="json", exclude={"queries", "qrels", "runs"}), files, runs, recipe.seed]
+
+
+def build_evaluate(shop: Workshop, folder: Path) -> Facts:
+    """Rank every judged question by every system, and compare."""
+    recipe = shop.recipe
+    settings = recipe.evaluate
+    assert settings is not None, "the stage is skipped without judged questions"
+    target = {d.doc_id: d for d in shop.documents.values() if d.origin == "target"}
+    languages = {document.doc_id: document.language for document in target.values()}
+    judged, asked = read_questions(settings.queries, settings.qrels, languages, recipe.candidates.languages)
+    questions = draw_questions(judged, settings.questions)
+    pools = find_pools(shop, questions)
+    shop.prepare({q.query_id: q.text for q in questions}, texts_of(target))
+    runs, ties = runs_of_pools(shop, pools, settings.depth)
+    systems = [system for system in systems_of(tuple(settings.runs)) if system.name in runs]
+    per_query = measure(runs, questions)
+    with_baselines = [(system.name, system.baseline) for system in systems if system.baseline is not None]
+    pairs = [*with_baselines, *ADAPTATION]
+    with track("testing differences", len(pairs)) as advance:
+        compared = compare(per_query, pairs, questions, settings.rounds, recipe.seed, advance)
+    comparisons, adaptation = compared[: len(with_baselines)], compared[len(with_baselines) :]
+    means = {name: macro_mean(values, questions) for name, values in per_query.items()}
+    domains = languages_by_domain(questions, recipe)
+    results = {
+        "recipe": recipe.name,
+        "seed": recipe.seed,
+        "depth": settings.depth,
+        "adapted_to_corpus": True,
+        "languages": sorted({q.language for q in questions}),
+        "questions": dict(sorted(Counter(q.language for q in questions).items())),
+        "systems": [asdict(system) for system in systems],
+        "mean_ndcg10": {name: found["mean"] for name, found in means.items()},
+        "ndcg10": {name: {k: v for k, v in found.items() if k != "mean"} for name, found in means.items()},
+        "domains": domains,
+        "domain_ndcg10": {
+            name: {domain: float(np.mean([found[one] for one in spoken])) for domain, spoken in domains.items()}
+            for name, found in means.items()
+        },
+        "tie_rate": ties,
+        "comparisons": comparisons,
+        "adaptation": adaptation,
+        "p_value": headline_p(comparisons),
+        "targets": target_rows(means, comparisons, per_query, questions, recipe),
+    }
+    write_json(folder / "results.json", results)
+    _write_questions(folder, questions, per_query)
+    _write_runs(folder, runs)
+    reasons = {"no relevant document in the corpus": asked - len(judged), "not drawn": len(judged) - len(questions)}
+    dropped = {reason: count for reason, count in reasons.items() if count}
+    facts: Facts = {"counts": {"in": asked, "kept": len(questions), "dropped": dropped}}
+    unknown = {name: run.unknown for name, run in shop.given_runs.items()}
+    return {**facts, "unknown_documents_of_runs": unknown} if unknown else facts
+
+
+def _write_questions(folder: Path, questions: Sequence[Question], per_query: Mapping[str, Mapping[str, float]]) -> None:
+    columns: dict[str, list[Any]] = {
+        "query_id": [q.query_id for q in questions],
+        "language": [q.language for q in questions],
+        "text": [q.text for q in questions],
+        "relevant": [sorted(d for d, grade in q.relevant.items() if grade > 0) for q in questions],
+    }
+    columns |= {name: [values[q.query_id] for q in questions] for name, values in per_query.items()}
+    pq.write_table(pa.table(columns), folder / "questions.parquet", compression="zstd")
+
+
+def _write_runs(folder: Path, runs: Mapping[str, Run]) -> None:
+    """TREC run files; the score is the negative rank, so that every tool keeps our order."""
+    (folder / "runs").mkdir()
+    for name, run in runs.items():
+        write_run(folder / "runs" / f"{name}.trec", (by_rank(each, ranked) for each, ranked in run.items()), name)

@@ -1,0 +1,1 @@
+"""Training lists: drawn over 16 bins, split by cluster."""

@@ -1,0 +1,112 @@
+"""Settings of the training lists."""
+
+import re
+from collections import Counter
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from tamis.section import NAME, Section
+
+GENERAL = "general"
+"""Domain of lists in languages that no specialist speaks; they serve the general step only."""
+
+
+OTHERS = "*"
+"""Stands for all languages that no other domain names."""
+
+
+RESERVED = (GENERAL, "untrained", "start", "merged")
+"""Students beside the specialists: no specialist may have such a name."""
+
+
+class ListsSettings(Section):
+    """How training lists are drawn from scored candidates."""
+
+    bins: int = Field(default=16, ge=2)
+    anchors: Literal["equal-width", "quantile"] = "equal-width"
+    documents: int = Field(default=16, ge=2, description="documents per list, the seed document included")
+    near: int = Field(
+        default=30, ge=0, description="best candidates that lists are drawn from, beside the seed document; 0: all"
+    )
+    round_trip: int = Field(
+        default=30,
+        ge=1,
+        description="a query whose seed document the teacher ranks lower is dropped; 10 for extracts and for language "
+        "models that often miss their document",
+    )
+    solved: float = Field(
+        default=1.0,
+        ge=0,
+        le=1,
+        description="share that is learnt from of the queries that the student answers already; below 1 it scores the "
+        "best candidates of every query before",
+    )
+    rescale: Literal["none", "min-max", "rank", "quantile"] = Field(
+        default="none", description="none: z-scores, for every loss but gap-hinge, which wants [-1, 1]"
+    )
+    rescale_over: Literal["query", "all"] = Field(
+        default="query",
+        description="whose lowest and highest scores become -1 and 1: each query's, or those of all queries together, "
+        "so that only what stands out far has a label near 1",
+    )
+    held_out: float = Field(
+        default=0.15,
+        gt=0,
+        lt=1,
+        description="share of the queries that is never learnt from: one by one where documents are asked about, by "
+        "cluster of documents elsewhere",
+    )
+    domains: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict,
+        description="specialist name: its languages, or '*' for all that no other one names; at least one where there "
+        "is a target",
+    )
+
+    @model_validator(mode="after")
+    def _what_is_not_rescaled_has_no_spread(self) -> "ListsSettings":
+        if self.rescale_over == "all" and self.rescale == "none":
+            raise ValueError("rescale_over all says over what to rescale, and rescale is none: set it, or leave it out")
+        return self
+
+    @model_validator(mode="after")
+    def _lists_can_be_filled(self) -> "ListsSettings":
+        if 0 < self.near < self.documents - 1:
+            raise ValueError(
+                f"near is {self.near}, too few for lists of {self.documents} documents; set it to {self.documents - 1} "
+                "or more, or to 0 for all candidates"
+            )
+        return self
+
+    @field_validator("domains", mode="before")
+    @classmethod
+    def _a_star_needs_no_list(cls, domains: object) -> object:
+        if not isinstance(domains, dict):
+            return domains
+        return {name: (OTHERS,) if languages == OTHERS else languages for name, languages in domains.items()}
+
+    @field_validator("domains")
+    @classmethod
+    def _names_and_languages_are_told_apart(cls, domains: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        for name in domains:
+            if name in RESERVED or not re.fullmatch(NAME, name):
+                raise ValueError(
+                    f"a domain cannot be called {name!r}; use letters, digits, '.', '_' and '-', "
+                    f"and none of {', '.join(RESERVED)}"
+                )
+        counts = Counter(language for languages in domains.values() for language in languages)
+        for language, count in counts.items():
+            if count > 1:
+                called = "'*', all other languages," if language == OTHERS else f"language {language!r}"
+                raise ValueError(f"{called} stands {count} times; give it to one domain")
+        return domains
+
+    def domain_for(self, language: str) -> str:
+        """The specialist that speaks a language, `general` where none does."""
+        found = GENERAL
+        for name, languages in self.domains.items():
+            if language in languages:
+                return name
+            if OTHERS in languages:
+                found = name
+        return found

@@ -1,0 +1,217 @@
+"""Merge: specialists joined one after another by SLERP; every step is judged without labels and may be refused."""
+
+import functools
+import itertools
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal, NamedTuple
+
+from torch import Tensor
+
+from tamis.formulas.slerp import MergeStatistics, merge_state_dicts
+from tamis.stages.merge.settings import MergeSettings
+
+Tensors = Mapping[str, Tensor]
+Agreement = dict[str, float]
+Judge = Callable[[Tensors], Agreement]
+"""Agreement with the teacher on the held-out synthetic queries of each domain."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One tried merge.
+
+    Attributes:
+        merged: Specialists already in the model.
+        other: The specialist to add.
+        t: Fraction of the arc towards it.
+        agreement: Of the result, by domain.
+        accepted: Whether it became the model.
+        reason: Why it was refused, empty otherwise.
+        statistics: Share of tensors that fell back to linear, and angles.
+    """
+
+    merged: tuple[str, ...]
+    other: str
+    t: float
+    agreement: Agreement
+    accepted: bool
+    reason: str
+    statistics: MergeStatistics
+
+
+class Point(NamedTuple):
+    """One value of t on a curve: its agreement by domain, and what became of it."""
+
+    t: float
+    agreement: Agreement
+    outcome: Literal["parent", "accepted", "refused", "passed over"]
+
+
+class Curve(NamedTuple):
+    """Agreement over t for one specialist at one step: from the model so far at 0 to the specialist at 1."""
+
+    merged: tuple[str, ...]
+    other: str
+    points: list[Point]
+
+
+@dataclass
+class MergePath:
+    """How the merged model came about.
+
+    Attributes:
+        agreement: Of the untrained and the general student, of every specialist and of the result, by name and domain.
+        steps: Everything that was tried, in order.
+        order: The models in the result, in the order they came in; a single one where no merge was better than it.
+    """
+
+    agreement: dict[str, Agreement] = field(default_factory=dict)
+    steps: list[Step] = field(default_factory=list)
+    order: list[str] = field(default_factory=list)
+
+    def curves(self) -> list[Curve]:
+        """A curve for every specialist that was tried at every step, in the order in which they were."""
+        standing: dict[tuple[str, ...], Agreement] = {(name,): found for name, found in self.agreement.items()}
+        standing |= {(*step.merged, step.other): step.agreement for step in self.steps if step.accepted}
+        tried: dict[tuple[tuple[str, ...], str], list[Step]] = {}
+        for step in self.steps:
+            tried.setdefault((step.merged, step.other), []).append(step)
+        found = []
+        for (merged, other), steps in tried.items():
+            ends = [Point(0.0, standing[merged], "parent"), Point(1.0, self.agreement[other], "parent")]
+            points = {point.t: point for point in ends}
+            points |= {step.t: Point(step.t, step.agreement, _outcome(step)) for step in steps}
+            found.append(Curve(merged, other, [points[t] for t in sorted(points)]))
+        return found
+
+
+class _Model(NamedTuple):
+    names: tuple[str, ...]
+    tensors: Tensors
+    agreement: Agreement
+
+
+def merge_specialists(
+    specialists: Mapping[str, Tensors],
+    parent: Tensors,
+    untrained: Tensors,
+    judge: Judge,
+    settings: MergeSettings,
+    progress: Callable[[int], None],
+) -> tuple[Tensors, MergePath]:
+    """Greedy sequential SLERP with a gate.
+
+    The specialist with the best mean agreement over all domains comes first. At each step every specialist that is
+    left is tried at every t of the settings, then the most promising one between the best t and its neighbours, and
+    again between those (`refine` times). The best admissible result becomes the model. A result is admissible if no
+    domain falls more than `tolerance` below the better of its two parents, nor below the untrained student. When no
+    step is admissible, the specialists that are left stay out.
+
+    Of the models on the way and of each single one, the untrained student included, the best in mean is the result:
+    it is never worse than where the chain started. Of equal ones the most merged counts. Without specialists the
+    general student stands for them.
+
+    Args:
+        specialists: Trained tensors by name.
+        parent: Trained tensors of the general student, from which they all started.
+        untrained: The same tensors before any training.
+        judge: Agreement by domain of a set of tensors.
+        settings: The values of t, the tolerance, and whether differences from the parent or weights are turned.
+        progress: Called with 1 after each judged model.
+
+    Returns:
+        The merged tensors and the path to them.
+    """
+
+    def judged(tensors: Tensors) -> Agreement:
+        found = judge(tensors)
+        progress(1)
+        return found
+
+    given = {"untrained": untrained, "general": parent, **specialists}
+    alone = {name: _Model((name,), tensors, judged(tensors)) for name, tensors in given.items()}
+    base = parent if settings.on == "differences" else None
+
+    def attempt(model: _Model, name: str, t: float) -> Step:
+        tensors, statistics = merge_state_dicts(model.tensors, specialists[name], t, base)
+        found = judged(tensors)
+        bounds = {" + ".join(model.names): model, name: alone[name], "untrained": alone["untrained"]}
+        reason = refuse({who: bound.agreement for who, bound in bounds.items()}, found, settings.tolerance)
+        return Step(model.names, name, t, found, False, reason, statistics)
+
+    path = MergePath({name: model.agreement for name, model in alone.items()})
+    model = max((alone[name] for name in specialists), key=_mean_of, default=alone["general"])
+    on_the_way = [model]
+    left = [name for name in specialists if name not in model.names]
+    while left:
+        tried = _search(left, functools.partial(attempt, model), settings)
+        best = max(tried, key=_promise)
+        path.steps += [replace(step, accepted=step is best and not step.reason) for step in tried]
+        if best.reason:
+            break
+        # Made again rather than kept: a set of tensors for everything that was tried would fill the memory.
+        tensors, _ = merge_state_dicts(model.tensors, specialists[best.other], best.t, base)
+        model = _Model((*model.names, best.other), tensors, best.agreement)
+        on_the_way.append(model)
+        left.remove(best.other)
+    singles = [*(alone[name] for name in specialists), alone["general"], alone["untrained"]]
+    chosen = max([*reversed(on_the_way), *singles], key=_mean_of)
+    path.agreement["merged"] = chosen.agreement
+    path.order = list(chosen.names)
+    return chosen.tensors, path
+
+
+def _search(left: Iterable[str], attempt: Callable[[str, float], Step], settings: MergeSettings) -> list[Step]:
+    """Try all specialists at the coarse values of t, and the most promising one at finer ones."""
+    tried = [attempt(name, t) for name in left for t in settings.t]
+    for _ in range(settings.refine):
+        best = max(tried, key=_promise)
+        known = [step.t for step in tried if step.other == best.other]
+        tried += [attempt(best.other, t) for t in between(best.t, known)]
+    return tried
+
+
+def between(best: float, known: Sequence[float]) -> list[float]:
+    """Halfway from the best value of t to its neighbours on either side, among the known ones and the ends 0 and 1."""
+    values = sorted({0.0, 1.0, *known})
+    return [(a + b) / 2 for a, b in itertools.pairwise(values) if best in (a, b)]
+
+
+def refuse(bounds: Mapping[str, Agreement], after: Agreement, tolerance: float) -> str:
+    """Why a merge step must not be taken, empty if it may.
+
+    Args:
+        bounds: Agreement by domain of the models that the result must not fall below, by name.
+        after: Agreement of the result.
+        tolerance: How far a domain may fall below the best of them.
+
+    Returns:
+        The domain that falls most, how far, and below which model.
+    """
+    falls = [(before[domain] - after[domain], domain, who) for who, before in bounds.items() for domain in after]
+    fall, domain, who = max(falls, key=lambda one: one[0])
+    return f"{domain} falls {fall:.4f} below {who}, more than {tolerance:g}" if fall > tolerance else ""
+
+
+def judgements(specialists: int, values_of_t: int, refine: int) -> int:
+    """Most models that `merge_specialists` judges, for the progress bar."""
+    return 2 + specialists + sum(left * values_of_t + 2 * refine for left in range(1, specialists))
+
+
+def _promise(step: Step) -> tuple[bool, float]:
+    """Admissible results first, then the best mean: near a good one that is refused may lie one that is not."""
+    return not step.reason, _mean(step.agreement)
+
+
+def _outcome(step: Step) -> Literal["accepted", "refused", "passed over"]:
+    return "accepted" if step.accepted else "refused" if step.reason else "passed over"
+
+
+def _mean_of(model: _Model) -> float:
+    return _mean(model.agreement)
+
+
+def _mean(agreement: Agreement) -> float:
+    return math.fsum(agreement.values()) / len(agreement)

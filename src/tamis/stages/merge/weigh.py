@@ -1,0 +1,147 @@
+"""Heads of held-out queries: they weigh the first stages beside the student, and say where its score is one half."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from tamis.artifacts import split_dropped
+from tamis.context import Workshop, texts_of
+from tamis.evaluation.judged import read_questions
+from tamis.evaluation.systems import RERANKED
+from tamis.formats.documents import read_documents
+from tamis.formulas.calibration import balanced_level
+from tamis.formulas.ranking import tie_key
+from tamis.models.student import Student
+from tamis.pipeline.recipe import Recipe
+from tamis.records import Query, TrainingList
+from tamis.retrievers.index import Shelves
+from tamis.retrievers.search import search_shelves
+from tamis.retrievers.vectors import Vectors
+from tamis.stages.corpus.clean import clean, identify_languages
+from tamis.stages.lists.draw import by_hash
+from tamis.stages.lists.held_out import given_and_written
+from tamis.stages.merge.weights import Head
+from tamis.stages.train.student_scores import score_pairs
+
+WEIGHING: Final = 600
+"""Most queries that weigh the first stages: their standard error is then about a point."""
+
+_JUDGED: Final = "judged:"
+
+
+def rerank_depth(recipe: Recipe) -> int:
+    """How many candidates the model will rerank; of the evaluation's settings no other is looked at before it."""
+    return recipe.evaluate.depth if recipe.evaluate else 20
+
+
+def held_out_heads(shop: Workshop, student: Student, queries: Sequence[Query]) -> dict[str, list[Head]]:
+    """What the student makes of held-out queries, by first stage, down to the depth at which it will be used.
+
+    Args:
+        shop: The tools of the run; texts are prepared.
+        student: The model.
+        queries: Each with the document that it belongs to; may be none.
+    """
+    if not queries:
+        return {first_stage: [] for first_stage in RERANKED}
+    vectors = shop.vectors("query", "dense", texts_of(shop.queries))
+    own = {query.query_id: {query.document_id} for query in queries}
+    return _heads(shop, student, queries, own, vectors, shop.shelves)
+
+
+def judged_heads(shop: Workshop, student: Student, folder: Path) -> dict[str, list[Head]]:
+    """The same of judged questions on documents that nothing was learnt from, which alone are searched.
+
+    Args:
+        shop: The tools of the run.
+        student: The model.
+        folder: BEIR folder; of more than `WEIGHING` questions as many are drawn by hash.
+
+    Raises:
+        InputError: The folder is no judged set, see `read_documents` and `read_questions`.
+    """
+    recipe = shop.recipe
+    kept, _ = split_dropped(clean(read_documents(folder, "target"), recipe.corpus.max_chars))
+    read = list(identify_languages(kept, recipe.corpus.languages or None))
+    languages = {document.doc_id: document.language for document in read}
+    judged, _ = read_questions(*judged_files(folder), languages, recipe.candidates.languages)
+    drawn = sorted(judged, key=lambda question: tie_key("question", question.query_id))[:WEIGHING]
+    # The run may know other texts by the same ids.
+    documents = {f"{_JUDGED}{d.doc_id}": replace(d, doc_id=f"{_JUDGED}{d.doc_id}") for d in read}
+    queries = [Query(f"{_JUDGED}{q.query_id}", q.text, q.language, "target", "", "question") for q in drawn]
+    own = {
+        query.query_id: {f"{_JUDGED}{d}" for d, grade in question.relevant.items() if grade > 0}
+        for query, question in zip(queries, drawn, strict=True)
+    }
+    texts = {query.query_id: query.text for query in queries}
+    shop.prepare(texts, texts_of(documents))
+    shelves = shop.searchable(documents.values(), shop.vectors("document", "dense", texts_of(documents)))
+    return _heads(shop, student, queries, own, shop.vectors("query", "dense", texts), shelves)
+
+
+def judged_files(folder: Path) -> tuple[Path, Path]:
+    """Questions and judgements of a BEIR folder."""
+    return folder / "queries.jsonl", folder / "qrels" / "test.tsv"
+
+
+def _heads(
+    shop: Workshop,
+    student: Student,
+    queries: Sequence[Query],
+    own: Mapping[str, Collection[str]],
+    vectors: Vectors,
+    shelves: Shelves,
+) -> dict[str, list[Head]]:
+    """Heads of prepared queries and documents, by first stage.
+
+    Args:
+        shop: The tools of the run.
+        student: The model.
+        queries: What is asked.
+        own: Ids of the documents that belong to each query, by its id.
+        vectors: Of the queries.
+        shelves: What they search.
+    """
+    searched = search_shelves(queries, vectors, shelves, rerank_depth(shop.recipe), RERANKED)
+    found = list(searched)
+    heads: dict[str, list[Head]] = {}
+    for first_stage in RERANKED:
+        ranked = [(query, of[first_stage]) for query, of in found]
+        pairs = [(query.query_id, doc_id) for query, head in ranked for doc_id in head.doc_ids]
+        logits = score_pairs(shop, student, pairs, f"weighing {first_stage}")
+        heads[first_stage] = [
+            Head(
+                query.query_id,
+                query.language,
+                np.array([logits[query.query_id, doc_id] for doc_id in head.doc_ids]),
+                np.array(head.scores),
+                np.array([float(doc_id in own[query.query_id]) for doc_id in head.doc_ids]),
+            )
+            for query, head in ranked
+        ]
+    return heads
+
+
+def level_of(heads: Iterable[Head]) -> float:
+    """The logit between the documents that held-out queries belong to and the other candidates; 0 without either."""
+    heads = list(heads)
+    if not heads:
+        return 0.0
+    logits, own = (np.concatenate(parts) for parts in zip(*((h.logits, h.own) for h in heads), strict=True))
+    return balanced_level(logits[own == 1], logits[own == 0]) if 0 < own.sum() < len(own) else 0.0
+
+
+def weighing_queries(lists: Sequence[TrainingList], queries: Mapping[str, Query]) -> list[Query]:
+    """The held-out queries that weigh the first stages, at most `WEIGHING` drawn by hash.
+
+    The given ones, or the written ones where none are given. Those of logs cannot: of them no document is known.
+    """
+    held_out = (one for one in lists if one.split == "held-out" and queries[one.query_id].document_id)
+    given, written = given_and_written(held_out, queries)
+    chosen = given or written
+    if len(chosen) > WEIGHING:
+        chosen = by_hash(chosen)[:WEIGHING]
+    return [queries[one.query_id] for one in chosen]

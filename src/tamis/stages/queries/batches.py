@@ -1,0 +1,277 @@
+"""The requests of `queries.endpoint` as a batch file, and the answers to one, for servers that answer by tomorrow.
+
+The form is that of OpenAI's and vLLM's batches: a JSON object a line. What is sent and how an answer is read is the
+endpoint's, and so are the stores: a run cannot tell by which of both ways an answer came.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any, Final
+
+from tamis.artifacts import writing
+from tamis.context import Workshop
+from tamis.errors import InputError, SettingsError
+from tamis.pipeline.recipe import Recipe
+from tamis.records import QueryAnswer, QueryRequest, Tokens
+from tamis.stages.queries.settings import EndpointSettings
+from tamis.stages.queries.writers.cached import keep_answers
+from tamis.stages.queries.writers.endpoint import NO_QUERY, answer_of, body_of, most_tokens, route_of
+from tamis.stages.queries.writers.writers import keyed_requests, model_key, writer_ledger
+from tamis.text import clip
+
+_KIND: Final = "endpoint"
+_VERSION: Final = "/v1"
+_KEPT: Final = 256
+"""Answers that are kept in one piece."""
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """What a file of prompts holds.
+
+    Attributes:
+        prompts: How many it holds.
+        answered: How many requests of the recipe are answered already and not in it.
+        tokens: What sending all that it holds can cost, at most.
+    """
+
+    prompts: int
+    answered: int
+    tokens: Tokens
+
+
+@dataclass
+class Answers:
+    """What came of a file of answers.
+
+    Attributes:
+        taken: Answers that are kept now, those without a query among them.
+        empty: Those of them in which there is no query, as in a refusal; asking again would cost again.
+        known: Answers to requests that had one before.
+        unusable: Answers without a query that say no cost; the next file of prompts asks again.
+        failed: Requests that failed, by reason; the next file of prompts asks again.
+        repeated: Further answers to one request; the first one counts.
+        strange: Requests in the file that the recipe does not make.
+        missing: Requests of the recipe that have no answer now.
+        tokens: What the answers that are kept now have cost.
+        broken: Lines that are no answers.
+        complaint: What is wrong with the first of these; empty where there is none.
+    """
+
+    taken: int = 0
+    empty: int = 0
+    known: int = 0
+    unusable: int = 0
+    failed: Counter[str] = field(default_factory=Counter)
+    repeated: int = 0
+    strange: int = 0
+    missing: int = 0
+    tokens: Tokens = field(default_factory=Tokens)
+    broken: int = 0
+    complaint: str = ""
+
+
+@dataclass
+class _Lines:
+    """The lines of a file of answers by custom id.
+
+    Attributes:
+        places: Where the first answer to each request begins. The answers themselves, which may be long as models
+            think aloud, are not held.
+        failed: Why a request failed.
+    """
+
+    places: dict[str, int] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def ids(self) -> set[str]:
+        """All ids."""
+        return {*self.places, *self.failed}
+
+
+def endpoint_of(recipe: Recipe) -> EndpointSettings:
+    """The section whose requests a batch holds.
+
+    Raises:
+        SettingsError: The recipe has none, or does not use it.
+    """
+    endpoint = recipe.queries.endpoint
+    if endpoint is None or _KIND not in recipe.queries.generator:
+        raise SettingsError(
+            f"{recipe.name}: a batch holds what queries.endpoint would be asked; give that section with model (its url "
+            "is not asked) and name endpoint in queries.generator"
+        )
+    return endpoint
+
+
+def write_prompts(shop: Workshop, path: Path) -> Prompts:
+    """Write every request that has no answer yet, a line each; the file appears whole.
+
+    Raises:
+        InputError: A file of answers lies there.
+        RunError: It cannot be written.
+    """
+    settings = endpoint_of(shop.recipe)
+    _spare_answers(path)
+    count, answered, tokens = 0, 0, Tokens()
+    unfinished = path.with_name(f".{path.name}.part")
+    with writing(path, "make room or choose another file"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with unfinished.open("w", encoding="ascii", newline="\n") as stream:
+            for custom_id, request, _, known in _requests(shop):
+                if known:
+                    answered += 1
+                    continue
+                stream.write(json.dumps(_line(custom_id, request, settings)) + "\n")
+                count, tokens = count + 1, tokens + most_tokens(request, settings)
+        unfinished.rename(path)
+    return Prompts(count, answered, tokens)
+
+
+def read_answers(shop: Workshop, path: Path) -> Answers:
+    """Take the answers to the recipe's requests, in whatever order; what is known already counts and costs nothing.
+
+    A line that is no answer stops nothing: the others are taken, and `complaint` says what to tell the user.
+
+    Raises:
+        InputError: The file cannot be read, holds nothing, or answers nothing that the recipe asks.
+    """
+    settings, found = endpoint_of(shop.recipe), Answers()
+    ledger = writer_ledger(shop, settings.model)
+    try:
+        stream = path.open("rb")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    with stream:
+        lines = _sorted(stream, path, found)
+        if not lines.ids and not found.broken:
+            raise InputError(f"{path}: no answers in it; expected the answers to a file of --batch-out")
+        answers = _matched(shop, settings, stream, lines, found, path)
+        while block := list(islice(answers, _KEPT)):
+            keep_answers(block, ledger, shop.cache)
+            for _, answer in block:
+                found.taken += 1
+                found.tokens += answer.tokens
+                found.empty += answer.reason == NO_QUERY
+    return found
+
+
+def _requests(shop: Workshop) -> Iterator[tuple[str, QueryRequest, str, bool]]:
+    """Custom id, request, key of the answer and whether that is there.
+
+    An id names what all requests to the model have in common, then the request: the same model, settings, prompt,
+    temperature and seed have the same one. It has 47 letters, digits and hyphens.
+    """
+    batch = model_key(shop, _KIND)[:8]
+    for request, key, known in keyed_requests(shop, _KIND):
+        yield f"tamis-{batch}-{key}", request, key, known
+
+
+def _line(custom_id: str, request: QueryRequest, settings: EndpointSettings) -> dict[str, Any]:
+    url = _VERSION + route_of(settings)
+    return {"custom_id": custom_id, "method": "POST", "url": url, "body": body_of(request, settings)}
+
+
+def _spare_answers(path: Path) -> None:
+    """Answers cost something, and so may any other file: prompts are written over older prompts and nothing else."""
+    if not path.is_file():
+        return
+    with path.open("rb") as stream:
+        lines = [_object(raw) or {} for raw in stream]
+    if any("response" in one or "error" in one for one in lines):
+        raise InputError(f"{path}: holds answers, which the prompts would replace; choose another file")
+    if not all(one.keys() >= {"custom_id", "method", "body"} for one in lines):
+        raise InputError(f"{path}: holds something else than prompts, which they would replace; choose another file")
+
+
+def _sorted(stream: IO[bytes], path: Path, found: Answers) -> _Lines:
+    """Read a file of answers once; repetitions and broken lines are counted."""
+    lines, start = _Lines(), 0
+    for number, raw in enumerate(stream, 1):
+        content = _object(raw) or {}
+        custom_id = content.get("custom_id")
+        if not isinstance(custom_id, str) or not {"response", "error"} & content.keys():
+            _complain(found, raw, f"{path}, line {number}", cut=not content and not raw.endswith(b"\n"))
+        elif reason := _failure(content):
+            lines.failed[custom_id] = reason
+        elif custom_id in lines.places:
+            found.repeated += 1
+        else:
+            lines.places[custom_id] = start
+        start += len(raw)
+    return lines
+
+
+def _matched(
+    shop: Workshop, settings: EndpointSettings, stream: IO[bytes], lines: _Lines, found: Answers, path: Path
+) -> Iterator[tuple[str, QueryAnswer]]:
+    """Go through the recipe's requests: the answers that are to be kept, by key; the others are counted."""
+    theirs, first = lines.ids, ""
+    ours: set[str] = set()
+    for custom_id, request, key, known in _requests(shop):
+        first = first or custom_id
+        if custom_id in theirs:
+            ours.add(custom_id)
+        if known:
+            found.known += custom_id in lines.places
+            continue
+        if custom_id in lines.places:
+            stream.seek(lines.places[custom_id])
+            content: dict[str, Any] = json.loads(stream.readline())
+            answer = answer_of(request, content["response"]["body"], settings)
+            if answer.final:
+                yield key, answer
+                continue
+            found.unusable += 1
+        elif custom_id in lines.failed:
+            found.failed[lines.failed[custom_id]] += 1
+        found.missing += 1
+    found.strange = len(theirs) - len(ours)
+    if theirs and not ours:
+        raise InputError(
+            f"{path}: answers none of this recipe's requests: it has {min(theirs)!r}, they have {first!r}; give the "
+            "answers to a file that --batch-out wrote with the same model, prompts, seed and documents"
+        )
+
+
+def _object(raw: bytes) -> dict[str, Any] | None:
+    try:
+        content = json.loads(raw)
+    except (ValueError, RecursionError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def _failure(content: Mapping[str, Any]) -> str:
+    """Why a line holds no answer, in a few words; empty where it holds one."""
+    response, error = content.get("response"), content.get("error")
+    status = response.get("status_code", 200) if isinstance(response, dict) else 200
+    if not (isinstance(status, int) and 200 <= status < 300):
+        return f"HTTP {clip(str(status), 20)}"
+    if error:
+        told = error.get("code") or error.get("message") if isinstance(error, dict) else error
+        return clip(" ".join(str(told or "failed").split()), 60)
+    body = response.get("body") if isinstance(response, dict) else None
+    return "" if isinstance(body, dict) else "no answer"
+
+
+def _complain(found: Answers, raw: bytes, where: str, cut: bool) -> None:
+    """Count a line that is no answer, and say what is wrong with the first one; blank lines are none."""
+    if not raw.strip():
+        return
+    found.broken += 1
+    if found.complaint:
+        return
+    shown = clip(raw[:200].decode("utf-8", "replace").strip(), 60)
+    if cut:
+        found.complaint = f"{where} is cut: {shown!r}; all whole lines are taken, fetch the file again for the rest"
+    else:
+        found.complaint = (
+            f"{where}: got {shown!r}, expected custom_id with response or error, as in the answers to a file of "
+            "--batch-out; all other answers are taken, mend the line and give the file again"
+        )

@@ -1,0 +1,1 @@
+"""Who writes queries: language models here and behind servers, and extracts."""

@@ -1,0 +1,93 @@
+"""Queries that were written elsewhere, and what language models may be shown of people's: the files of a recipe."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from tamis.artifacts import read_column
+from tamis.artifacts.inputs import input_hashes
+from tamis.context import Workshop
+from tamis.errors import InputError, SettingsError
+from tamis.formats.evaluation_sets import read_evaluation_texts
+from tamis.formats.prompt_files import read_style
+from tamis.formats.queries import query_log_files
+from tamis.formats.written_queries import WrittenQuery, read_written_queries, written_query_files
+from tamis.pipeline.recipe import Recipe
+from tamis.records import Document, Dropped, Query
+from tamis.stages.queries.settings import writer_name
+from tamis.stages.queries.write import queries_of_file
+from tamis.text import normalise
+
+
+def written_settings(recipe: Recipe) -> list[dict[str, Any]]:
+    """What the written queries depend on: the names of their files and the hashes of what these hold."""
+    return [
+        {"name": writer_name(path), "files": input_hashes(written_query_files(path), "queries")}
+        for path in recipe.queries.written
+    ]
+
+
+def file_queries(shop: Workshop) -> Iterator[Query | Dropped]:
+    """The written queries of the target documents, file by file, or why there is none.
+
+    Raises:
+        InputError: A file that cannot be read, or of whose documents none was ever in the corpus.
+    """
+    if not shop.recipe.queries.written:
+        return
+    target = {doc_id: document for doc_id, document in shop.documents.items() if document.origin == "target"}
+    left_out = frozenset(read_column(shop.folders["corpus"] / "dropped.parquet", "record_id"))
+    for path in shop.recipe.queries.written:
+        found = list(read_written_queries(path))
+        if not any(query.document_id in target or query.document_id in left_out for query in found):
+            _refuse(str(path), found, target)
+        yield from queries_of_file(found, writer_name(path), target, left_out)
+
+
+def about_documents(shop: Workshop) -> Iterator[Document]:
+    """The document of each written query whose document is there."""
+    for path in shop.recipe.queries.written:
+        for query in read_written_queries(path):
+            document = shop.documents.get(query.document_id)
+            if document and document.origin == "target":
+                yield document
+
+
+def _refuse(path: str, found: Sequence[WrittenQuery], target: dict[str, Document]) -> None:
+    raise InputError(
+        f"{path}: none of its {len(found):,} queries is about a document of corpus.target: its first document is "
+        f"{found[0].document_id!r}, the corpus has {next(iter(target))!r}; name the file of this corpus, or give the "
+        "documents the same ids"
+    )
+
+
+def check_query_files(recipe: Recipe) -> None:
+    """Look for the files of written and typed queries, without opening any, and read the examples of style.
+
+    Raises:
+        TamisError: What is missing or wrong, before anything is done.
+    """
+    for path in recipe.queries.written:
+        written_query_files(path)
+    for log in recipe.queries.logs:
+        query_log_files(log.path)
+    _check_style(recipe)
+
+
+def _check_style(recipe: Recipe) -> None:
+    """Refuse examples of style that are too few, too many, or questions that are kept out to judge by.
+
+    Raises:
+        InputError: A file that cannot be read.
+        SettingsError: What is wrong with them.
+    """
+    like = recipe.queries.prompt.like
+    if like is None:
+        return
+    style = {normalise(line): line for line in read_style(like)}
+    for path in recipe.queries.keep_out:
+        for query_id, text in read_evaluation_texts(path).queries.items():
+            if normalise(text) in style:
+                raise SettingsError(
+                    f"queries.prompt.like: {like} holds {style[normalise(text)]!r}, which is query {query_id} of "
+                    "queries.keep_out; what is judged by may not be imitated: take it out of the one or the other"
+                )

@@ -1,0 +1,1 @@
+"""Soft labels: what the teacher makes of each candidate."""

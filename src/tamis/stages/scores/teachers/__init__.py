@@ -1,0 +1,1 @@
+"""Who teaches: bi-encoders, rerankers, judges, here and behind servers."""

@@ -1,0 +1,40 @@
+"""What names a model in the keys of stages and items: the hash of its files, or what is told of it."""
+
+from typing import Any, Final
+
+from tamis.artifacts import item_key
+from tamis.models.checkpoint import model_identity
+from tamis.pipeline.recipe import Recipe
+from tamis.remote.settings import PLACE_AND_PRICE
+from tamis.stages.scores.settings import EncoderTeacher, JudgeTeacher, RerankerTeacher, Teacher
+from tamis.stages.scores.teachers.judge import load_judge_prompt
+from tamis.stages.scores.teachers.servers import OnServer
+
+SPEED: Final = PLACE_AND_PRICE | {"weight", "batch"}
+"""Settings of a teacher behind a server that change none of its scores."""
+
+
+def teacher_facts(teacher: OnServer) -> dict[str, Any]:
+    """Everything but the texts that a score by a server depends on; the length at which texts are cut is seen in them.
+
+    Raises:
+        InputError: The judge's template cannot be read.
+    """
+    facts = teacher.model_dump(mode="json", exclude=set(SPEED | {"template", "max_chars"}))
+    if isinstance(teacher, JudgeTeacher):
+        facts["prompt"] = load_judge_prompt(teacher.template).model_dump(mode="json")
+    return facts
+
+
+def teacher_identity(teacher: Teacher) -> str:
+    """Hash of what a teacher is but its settings: its model's files, or the prompt of a judge."""
+    if isinstance(teacher, EncoderTeacher | RerankerTeacher):
+        return model_identity(teacher.path)
+    return item_key(teacher_facts(teacher))
+
+
+def teacher_of(recipe: Recipe) -> str:
+    """The teacher's scorers with their weights: `1 bi-encoder + 0.5 BM25`."""
+    weights = {"bi-encoder": recipe.scores.dense, "BM25": recipe.scores.bm25, "USE": recipe.scores.use}
+    weights |= {teacher.name: teacher.weight for teacher in recipe.scores.teachers}
+    return " + ".join(f"{weight:g} {name}" for name, weight in weights.items() if weight)

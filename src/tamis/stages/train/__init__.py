@@ -1,0 +1,1 @@
+"""Students: a general one, then specialists."""

@@ -1,0 +1,72 @@
+"""The part of a document that a student reads: what queries are written about, so that they can be answered from it."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tamis.models.checkpoint import find_checkpoint, read_facts
+from tamis.models.encoder import loading
+from tamis.models.serializer import Apart
+from tamis.stages.candidates.settings import EncoderSettings
+from tamis.stages.train.settings import StudentSettings
+
+
+class Reading(NamedTuple):
+    """How a student reads a document.
+
+    Attributes:
+        start: Where its tokenizer lies.
+        prefix: What stands before each document.
+        tokens: Most tokens of a document, special tokens and the prefix included.
+    """
+
+    start: str | Path
+    prefix: str
+    tokens: int
+
+
+def reading_of(student: StudentSettings, dense: EncoderSettings) -> Reading:
+    """How a student reads; a warm reranker that goes on reads as it always did, a new head as its bi-encoder.
+
+    Args:
+        student: What it starts from.
+        dense: The bi-encoder that a new head starts from.
+
+    Raises:
+        ModelError: a start that is not there.
+    """
+    start = find_checkpoint(student.start or dense.path)
+    own = read_facts(start).serializer if student.head == "own" else None
+    if isinstance(own, Apart):
+        return Reading(start, own.document_prefix, own.document_tokens)
+    return Reading(start, dense.document_prefix, student.document_tokens)
+
+
+class ReadPart:
+    """Cuts texts where a student stops reading; loads its tokenizer and no weights.
+
+    Attributes:
+        tokens: Most tokens of a document, special tokens and the prefix included.
+    """
+
+    def __init__(self, student: StudentSettings, dense: EncoderSettings) -> None:
+        """Find out what the student reads, see `reading_of`.
+
+        Raises:
+            ModelError: a start that is not there or has no tokenizer.
+        """
+        start, self._prefix, self.tokens = reading_of(student, dense)
+        self._tokenizer = _tokenizer(start)
+
+    def __call__(self, text: str) -> str:
+        """What is read of a text: all of it, or its beginning, cut behind the last token."""
+        encoded = self._tokenizer(self._prefix + text, truncation=True, max_length=self.tokens).encodings[0]
+        if not encoded.overflowing:
+            return text
+        return text[: max(0, max(end for _, end in encoded.offsets) - len(self._prefix))]
+
+
+def _tokenizer(path: str | Path) -> Any:
+    from transformers import AutoTokenizer
+
+    with loading(path, "a student's tokenizer"):
+        return AutoTokenizer.from_pretrained(path)

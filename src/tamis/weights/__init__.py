@@ -1,0 +1,1 @@
+"""Pre-trained weights that arrive as Python packages, and tamis-base."""

@@ -1,0 +1,122 @@
+"""What queries with a document of their own say of weights: by first stage, for any, for an order, by language."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import ndcg_score
+
+from tamis.formulas.weights import steady_weight
+from tamis.stages.merge.weights import (
+    Head,
+    Weights,
+    at_least,
+    best_stage,
+    choose_weights,
+    sample_of,
+    weight_of_order,
+    weights_by_language,
+)
+
+CHOICES = (0.0, 0.25, 0.5, 1.0, 2.0)
+DOCUMENTS = 12
+
+
+def heads(seed: int, queries: int, model: float, engine: float, language: str = "de", prefix: str = "") -> list[Head]:
+    """Heads whose model and first stage see the own document that many standard deviations above the others."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for number in range(queries):
+        own = np.zeros(DOCUMENTS)
+        own[rng.integers(DOCUMENTS)] = 1
+        logits, first = (mean * own + rng.standard_normal(DOCUMENTS) for mean in (model, engine))
+        order = np.argsort(-first)
+        found.append(Head(f"{prefix}{language}{number}", language, 3 * logits[order] + 7, first[order], own[order]))
+    return found
+
+
+def test_each_weight_is_worth_the_ndcg_of_the_sum_of_z_scores():
+    some = heads(0, 5, 1, 1)
+    sample = sample_of(some, CHOICES)
+    for number, head in enumerate(some):
+        for weight, values in zip(CHOICES, sample.values, strict=True):
+            summed = (head.logits - head.logits.mean()) / head.logits.std()
+            summed = summed + weight * (head.first - head.first.mean()) / head.first.std()
+            assert values[number] == pytest.approx(ndcg_score([head.own], [summed], k=10))
+
+
+def test_a_head_without_the_own_document_is_worth_nothing_whatever_the_weight():
+    (head,) = heads(0, 1, 1, 1)
+    lost = head._replace(own=np.zeros(DOCUMENTS))
+    assert not sample_of([lost], CHOICES).values.any()
+
+
+def test_a_first_stage_that_sees_what_the_model_misses_gets_a_weight_and_so_does_its_order():
+    good = {name: heads(seed, 150, 1.5, 1.5) for seed, name in enumerate(("bm25", "hybrid"))}
+    found = choose_weights(good, CHOICES)
+    assert list(found.general) == ["bm25", "hybrid", "other", "order"]
+    assert min(found.general.values()) > 0
+    for name, curve in found.curves.items():
+        assert dict(curve)[found.general[name]] > dict(curve)[0.0]
+
+
+def test_an_order_that_says_nothing_counts_nothing():
+    blind = {name: heads(seed, 150, 2, 0) for seed, name in enumerate(("bm25", "hybrid"))}
+    found = choose_weights(blind, CHOICES)
+    assert found.general["order"] == 0.0
+    assert max(found.general["other"], found.general["bm25"]) <= 0.25
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_an_order_that_counts_helps_the_best_first_stage_and_makes_none_worse_than_it_was(seed):
+    samples = [sample_of(heads(seed, 150, 1, 3), CHOICES, True), sample_of(heads(seed + 50, 150, 1, 1), CHOICES, True)]
+    weight = weight_of_order(samples)
+    place = CHOICES.index(weight)
+    best = best_stage(samples)
+    assert best.itself.mean() == max(sample.itself.mean() for sample in samples)
+    if weight:
+        assert best.values[place].mean() > best.values[0].mean()
+        for sample in samples:
+            lost = sample.itself - sample.values[place]
+            assert lost.mean() <= lost.std(ddof=1) / np.sqrt(lost.size)
+
+
+def test_an_order_does_not_count_where_the_best_first_stage_would_do_better_without_the_model():
+    better_alone = sample_of(heads(0, 200, 0, 3), CHOICES, True)
+    assert better_alone.itself.mean() > better_alone.values.mean(axis=1).max()
+    assert weight_of_order([better_alone]) == 0.0
+
+
+def test_a_language_gets_a_weight_of_its_own_where_there_is_evidence_and_queries_enough():
+    german, japanese = heads(0, 200, 2, 2), heads(1, 60, 3, -1, "ja")
+    sample = sample_of([*german, *japanese], CHOICES)
+    general = steady_weight(CHOICES, sample.values)
+    found = weights_by_language(sample, general)
+    assert general > 0
+    assert found["ja"] == 0.0
+    values = sample.with_weights(general, {"ja": 0.0})
+    assert values.mean() > sample.values[CHOICES.index(general)].mean()
+    assert np.array_equal(values[200:], sample.values[0, 200:])
+    few = sample_of([*german, *japanese[:29]], CHOICES)
+    assert "ja" not in weights_by_language(few, general)
+    unknown = sample_of([*german, *(head._replace(language="und") for head in japanese)], CHOICES)
+    assert "und" not in weights_by_language(unknown, general)
+
+
+def test_a_languages_weight_for_any_first_stage_makes_none_of_them_worse():
+    better, worse = sample_of(heads(0, 100, 1, 4), CHOICES), sample_of(heads(1, 100, 1, -1), CHOICES)
+    assert weights_by_language(better, 0.0, [better, better])
+    assert weights_by_language(better, 0.0, [better, worse]) == {}
+
+
+def test_without_queries_nothing_is_said_of_orders_and_others():
+    assert choose_weights({"bm25": [], "hybrid": []}, CHOICES).general == {"bm25": 1.0, "hybrid": 1.0}
+    assert choose_weights({"bm25": []}, (0.0, 0.5)).general == {"bm25": 0.5}
+
+
+def test_written_queries_may_raise_what_a_model_knew_of_first_stages_and_never_lower_it():
+    found = Weights(
+        {"bm25": 0.0, "order": 0.0, "other": 2.0}, {"bm25": {"de": 0.1, "fr": 3.0}, "order": {"de": 1.0}}, {}
+    )
+    kept = at_least(found, {"bm25": 0.25, "order": 0.75, "elastic": 0.5})
+    assert kept.general == {"bm25": 0.25, "order": 0.75, "other": 2.0, "elastic": 0.5}
+    assert kept.by_language == {"bm25": {"fr": 3.0}, "order": {"de": 1.0}}
+    assert at_least(found, {}) == found
