@@ -154,6 +154,24 @@ def test_a_corpus_with_a_single_document(recipe: Content, documents: Path, tmp_p
     assert manifests(tmp_path / "run").keys() == {"corpus", "queries", "candidates", "scores"}
 
 
+def test_queries_that_are_all_dropped_are_counted_by_reason_before_anything_else_is_done(
+    recipe: Content, documents: Path, tmp_path: Path
+) -> None:
+    read = [json.loads(line) for line in documents.read_text(encoding="utf-8").splitlines()]
+    copies = [(one["_id"], one["text"], "") for one in read[5:]]
+    foreign = [(one["_id"], "как мне это установить", "ru") for one in read[:3]]
+    file = tmp_path / "mine.tsv"
+    lines = map("\t".join, [("document-id", "query", "lang"), *copies, *foreign])
+    file.write_text("\n".join(lines), encoding="utf-8")
+    recipe["queries"] = {"written": [str(file)]}
+    said = refused(recipe, tmp_path)
+    assert said.startswith(
+        f"tiny: 0 of {len(copies) + 3} queries were kept: {len(copies)} copy of the passage, 3 wrong language; see "
+    )
+    assert manifests(tmp_path / "run").keys() == {"corpus", "queries"}
+    assert run(recipe, tmp_path, "--until", "queries").status == 0
+
+
 def test_a_domain_without_anything_to_judge_it_by(recipe: Content, tmp_path: Path) -> None:
     recipe["lists"]["held_out"] = 0.0001
     said = refused(recipe, tmp_path)

@@ -153,23 +153,15 @@ def queries(
     if not batch_in and not batch_out:
         run(recipe, out, until="queries", yes=yes)
         return
-    from tamis.errors import InputError
     from tamis.pipeline.reading import read_recipe
     from tamis.pipeline.run import with_corpus
-    from tamis.stages.queries.batches import endpoint_of, read_answers, write_prompts
-    from tamis.summary import Announcer, print_answers, print_prompts
+    from tamis.stages.queries.batches import exchange
+    from tamis.summary import Announcer, print_exchanged
 
     _quiet_libraries()
     settings = read_recipe(recipe)
-    endpoint, folder, announcer = endpoint_of(settings), out or Path("runs") / settings.name, Announcer()
-    if batch_in:
-        answers = with_corpus(settings, folder, lambda shop: read_answers(shop, batch_in), announcer)
-        print_answers(answers, endpoint, batch_in)
-        if answers.complaint:
-            raise InputError(answers.complaint)
-    if batch_out:
-        prompts = with_corpus(settings, folder, lambda shop: write_prompts(shop, batch_out), announcer)
-        print_prompts(prompts, endpoint, batch_out)
+    exchanged = exchange(settings, batch_in, batch_out, print_exchanged)
+    with_corpus(settings, out or Path("runs") / settings.name, exchanged, Announcer())
 
 
 _stage_command("candidates", "Find candidates for every query by BM25 and dense retrieval.")

@@ -23,7 +23,6 @@ from tamis.pipeline.run import NAMES
 from tamis.progress import lasting
 from tamis.records import Query, Tokens
 from tamis.remote.budget import cost
-from tamis.remote.settings import ServerSettings
 from tamis.remote.spending import Spending
 from tamis.report.answer import (
     WAYS,
@@ -35,6 +34,8 @@ from tamis.report.answer import (
     verdict_of,
 )
 from tamis.stages.queries.batches import Answers, Prompts
+from tamis.stages.queries.settings import EndpointSettings
+from tamis.stages.queries.writers.endpoint import cut_warning
 from tamis.stages.report.stage import costs
 from tamis.text import clip
 from tamis.weighing import Row, Weighed
@@ -70,7 +71,11 @@ class Announcer:
         kept = f"{counts['kept']:,} kept of {counts['in']:,}" + (f" (dropped: {dropped})" if dropped else "")
         self._console.print(f"{place} [bold]{stage:<10}[/] {took:>9}  {kept}", markup=True, soft_wrap=True)
         for warning in manifest.get("warnings", ()):
-            self._console.print(f"[yellow]warning:[/] {escape(warning)}", markup=True, soft_wrap=True)
+            _warn(self._console, warning)
+
+
+def _warn(console: Console, warning: str) -> None:
+    console.print(f"[yellow]warning:[/] {escape(warning)}", markup=True, soft_wrap=True)
 
 
 def agreed(found: Estimate, yes: bool) -> bool:
@@ -96,7 +101,15 @@ def agreed(found: Estimate, yes: bool) -> bool:
     return True
 
 
-def print_prompts(found: Prompts, prices: ServerSettings, path: Path) -> None:
+def print_exchanged(found: Answers | Prompts, endpoint: EndpointSettings, path: Path) -> None:
+    """Print what came of a batch file."""
+    if isinstance(found, Prompts):
+        print_prompts(found, endpoint, path)
+    else:
+        print_answers(found, endpoint, path)
+
+
+def print_prompts(found: Prompts, prices: EndpointSettings, path: Path) -> None:
     """Print what a file of prompts holds and what it would cost, whole and at half price as batches often do."""
     tokens, money = found.tokens, cost(found.tokens, prices)
     before = f" ({found.answered:,} more are answered already)" if found.answered else ""
@@ -110,23 +123,15 @@ def print_prompts(found: Prompts, prices: ServerSettings, path: Path) -> None:
     Console(highlight=False).print(", ".join(parts), soft_wrap=True, markup=False)
 
 
-def print_answers(found: Answers, prices: ServerSettings, path: Path) -> None:
+def print_answers(found: Answers, endpoint: EndpointSettings, path: Path) -> None:
     """Print what was taken of a file of answers, what was not and why, and what is still missing."""
-    failed = [(count, f"failed ({reason})") for reason, count in found.failed.most_common()]
-    counts = [
-        (found.empty, "of them without a query"),
-        (found.known, "known before"),
-        (found.repeated, "repeated"),
-        *failed,
-        (found.unusable, "without a query or a cost"),
-        (found.strange, "to requests that the recipe does not make"),
-        (found.broken, "lines not understood"),
-    ]
     tokens = found.tokens
-    spent = f"{tokens.prompt + tokens.completion:,} tokens, {cost(tokens, prices):.4g} in money"
-    said = [f"{path}: {found.taken:,} answers taken ({spent})", *(f"{n:,} {what}" for n, what in counts if n)]
+    spent = f"{tokens.prompt + tokens.completion:,} tokens, {cost(tokens, endpoint):.4g} in money"
+    said = [f"{path}: {found.taken:,} answers taken ({spent})", *found.counted()]
     left = f"{found.missing:,} prompts have no answer yet" if found.missing else "every prompt has its answer"
     Console(highlight=False).print(f"{', '.join(said)}; {left}", soft_wrap=True, markup=False)
+    if found.cut:
+        _warn(Console(stderr=True, highlight=False), cut_warning(found.cut, endpoint))
 
 
 def print_estimate(found: Estimate, console: Console) -> None:

@@ -42,10 +42,11 @@ Script = Callable[[Seen, int], Reply]
 """From a request, and the number of requests with this prompt before it, to the answer."""
 
 
-def chat(text: Any, tokens: tuple[int, int] | None = (100, 10)) -> dict[str, Any]:
-    """What servers answer to a chat."""
+def chat(text: Any, tokens: tuple[int, int] | None = (100, 10), end: str = "stop") -> dict[str, Any]:
+    """What servers answer to a chat; `end` is why the model ended, `length` where it was cut."""
     usage = {"usage": {"prompt_tokens": tokens[0], "completion_tokens": tokens[1]}} if tokens else {}
-    return {"choices": [{"index": 0, "message": {"role": "assistant", "content": text}}], **usage}
+    choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": end}
+    return {"choices": [choice], **usage}
 
 
 class ScriptedServer:

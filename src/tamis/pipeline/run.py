@@ -32,7 +32,7 @@ from tamis.stages.evaluate.stage import build_evaluate, evaluate_settings
 from tamis.stages.lists.stage import build_lists, check_languages, lists_settings
 from tamis.stages.merge.stage import build_merge, merge_settings
 from tamis.stages.merge.weigh import judged_files
-from tamis.stages.queries.stage import build_queries, queries_settings
+from tamis.stages.queries.stage import build_queries, check_queries, queries_settings
 from tamis.stages.queries.written import check_query_files
 from tamis.stages.report.stage import build_report
 from tamis.stages.scores.stage import build_scores, scores_settings
@@ -159,11 +159,14 @@ def _run_stages(
     stages: Sequence[Stage], shop: Workshop, run: RunFolder, announce: Announce | None, consider: Consider | None
 ) -> dict[str, Path]:
     key_of = cache(lambda stage: _key(stage, shop))  # it hashes the files of models
+    learns = any(stage.name == "lists" for stage in stages)
+    # Before the hours or the money that the stages between would take.
+    checks = {"corpus": check_languages, "queries": check_queries} if learns else {}
     try:
         for stage in stages:
             _run_stage(stage, shop, run, announce, *key_of(stage))
-            if stage.name == "corpus" and any(later.name == "lists" for later in stages):
-                check_languages(shop)  # before the hours or the money that the stages between would take
+            if check := checks.get(stage.name):
+                check(shop)
             if stage.name == "corpus" and consider:
                 consider(estimate(shop, _unfinished(stages, shop, run, key_of)))
     finally:

@@ -1,6 +1,8 @@
 """Batch files: prompts written for a server that answers later, and its answers taken as if they had come at once."""
 
+import gzip
 import json
+import os
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +12,7 @@ import pytest
 
 from tamis.artifacts import read_json, read_records
 from tamis.errors import InputError, SettingsError
+from tamis.formats.batch_answers import check_answers
 from tamis.pipeline.reading import recipe_from
 from tamis.pipeline.run import with_corpus
 from tamis.records import Query, Tokens
@@ -144,7 +147,7 @@ def test_the_first_answer_to_a_request_counts_and_none_twice(content: Content, t
         (chat(None, (50, 1)), 1, 0),
         ({**chat(None, (50, 1)), "choices": []}, 1, 0),
         (chat(None, None), 0, 1),
-        (chat("", (50, 0)), 0, 0),
+        (chat("", (50, 0)), 1, 0),
     ],
 )
 def test_a_refusal_that_was_paid_is_kept_as_the_endpoint_keeps_it(
@@ -157,7 +160,26 @@ def test_a_refusal_that_was_paid_is_kept_as_the_endpoint_keeps_it(
     assert prompts_of(content, tmp_path / "run", tmp_path / "more.jsonl")[0].prompts == unusable
     if not unusable:
         manifest = read_json(write(content, tmp_path / "run") / "manifest.json")
-        assert manifest["counts"]["dropped"].get("no query in the answer", 0) == empty
+        dropped = manifest["counts"]["dropped"]
+        assert dropped.get("no query in the answer", 0) + dropped.get("no text in the answer", 0) == empty
+
+
+def test_answers_that_were_cut_are_paid_for_and_told_and_are_no_queries(content: Content, tmp_path: Path) -> None:
+    _, lines = prompts_of(content, tmp_path / "run", tmp_path / "prompts.jsonl")
+    cut = [answered(line, chat("Where is the", (50, 96), end="length")) for line in lines[:3]]
+    answers = write_lines(tmp_path / "a.jsonl", [*cut, *map(answered, lines[3:])])
+    said = tamis("queries", write_recipe(content, tmp_path), "--out", tmp_path / "run", "--batch-in", answers)
+    assert said.status == 0
+    assert "40 answers taken" in said.out
+    assert ", 3 of them cut; every prompt has its answer" in said.out
+    told = "3 answers were cut at max_tokens 96: raise queries.endpoint.max_tokens"
+    assert said.err.splitlines()[-1] == f"warning: {told}"
+    folder = write(content, tmp_path / "run")
+    manifest = read_json(folder / "manifest.json")
+    assert manifest["counts"]["dropped"]["cut at max_tokens"] == 3
+    assert told in manifest["warnings"]
+    assert "Where is the" not in {query.text for query in read_records(folder / "queries.parquet", Query)}
+    assert spent_in(tmp_path / "run")["queries org/writer"].tokens == Tokens(40 * 50, 37 * 10 + 3 * 96, 40)
 
 
 def cut(lines: list[bytes]) -> tuple[bytes, str, int]:
@@ -172,12 +194,12 @@ def not_utf8(lines: list[bytes]) -> tuple[bytes, str, int]:
     return b"".join([b"\xff\xfe\n", *lines]), "line 1: got ", 40
 
 
-def prompts_themselves(lines: list[bytes]) -> tuple[bytes, str, int]:
+def a_prompt_among_them(lines: list[bytes]) -> tuple[bytes, str, int]:
     line = json.dumps({"custom_id": "x", "method": "POST", "body": {}}).encode() + b"\n"
-    return line, 'line 1: got \'{"custom_id": "x", ', 0
+    return line + b"".join(lines), "line 1: got a prompt, expected custom_id with response or error", 40
 
 
-@pytest.mark.parametrize("spoil", [cut, cut_in_between, not_utf8, prompts_themselves])
+@pytest.mark.parametrize("spoil", [cut, cut_in_between, not_utf8, a_prompt_among_them])
 def test_of_a_damaged_file_the_whole_lines_are_taken_and_the_first_other_is_named(
     content: Content, tmp_path: Path, spoil: Callable[[list[bytes]], tuple[bytes, str, int]]
 ) -> None:
@@ -191,6 +213,74 @@ def test_of_a_damaged_file_the_whole_lines_are_taken_and_the_first_other_is_name
     assert found.complaint.startswith(str(file))
     assert "\n" not in found.complaint
     assert prompts_of(content, tmp_path / "run", tmp_path / "more.jsonl")[0].prompts == 40 - whole
+
+
+@pytest.mark.parametrize(
+    ("spoil", "came", "advice"),
+    [
+        (lambda lines: json.dumps(lines).encode(), "line 1: got the beginning of a JSON array", "jq -c '.[]' a.jsonl"),
+        (lambda lines: json.dumps(lines, indent=1).encode(), "line 1: got the beginning of a JSON array", "jq -c"),
+        (
+            lambda lines: b"[\n" + b",\n".join(json.dumps(line).encode() for line in lines) + b"\n]\n",
+            "line 1: got the beginning of a JSON array",
+            "write an element a line",
+        ),
+        (lambda lines: b"\n\nhow do I print\nor not\n", "line 3: got 'how do I print'", "give the file of answers"),
+        (lambda lines: as_lines(lines).encode("utf-16"), "line 1: got UTF-16 text", "iconv -f UTF-16 -t UTF-8 a.jsonl"),
+        (lambda lines: as_lines(lines).encode("utf-16-le"), "line 1: got UTF-16LE text", "iconv -f UTF-16LE"),
+        (lambda lines: as_lines(lines).encode("utf-16-be"), "line 1: got UTF-16BE text", "write it as UTF-8"),
+        (lambda lines: b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\n\0", "line 1: got a PNG image", "give the file of answers"),
+        (lambda lines: gzip.compress(as_lines(lines).encode()), "line 1: got a gzip file", "unpack it and give"),
+        (lambda lines: bytes(range(256)) * 4, "line 1: got bytes that are no text (00 01 02 03", "give the file of"),
+        (
+            lambda lines: as_lines([{"custom_id": "tamis-x-1", "method": "POST", "body": {}} for _ in lines]).encode(),
+            "line 1: got a prompt",
+            "send the prompts to a batch service or to vllm run-batch, and give the file of answers that",
+        ),
+    ],
+)  # fmt: skip
+def test_a_file_without_answers_is_named_by_what_it_is_and_leaves_no_trace(
+    content: Content, tmp_path: Path, spoil: Callable[[list[Line]], bytes], came: str, advice: str
+) -> None:
+    lines = [answered({"custom_id": f"tamis-x-{i}", "body": {}}, chat("a query")) for i in range(3)]
+    (tmp_path / "a.jsonl").write_bytes(spoil(lines))
+    recipe = write_recipe(content, tmp_path)
+    outcome = tamis("queries", recipe, "--out", tmp_path / "run", "--batch-in", tmp_path / "a.jsonl", "--batch-out",
+                    tmp_path / "p.jsonl")  # fmt: skip
+    assert (outcome.status, outcome.out) == (2, "")
+    assert outcome.complaint.startswith(f"{tmp_path / 'a.jsonl'}, {came}")
+    assert "expected a JSON object a line with custom_id with response or error" in outcome.complaint
+    assert advice in outcome.complaint
+    assert not (tmp_path / "run").exists()
+    assert not (tmp_path / "p.jsonl").exists()
+
+
+def as_lines(lines: list[Line]) -> str:
+    return "".join(json.dumps(line) + "\n" for line in lines)
+
+
+def test_a_file_whose_requests_all_failed_is_refused_and_nothing_is_kept(content: Content, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    _, lines = prompts_of(content, run, tmp_path / "prompts.jsonl")
+    failed = [answered(line, response=None, error={"code": "batch_expired"}) for line in lines[:39]]
+    file = write_lines(tmp_path / "a.jsonl", [*failed, answered(lines[39], chat(None, None))])
+    with pytest.raises(InputError) as error:
+        taken(content, run, file)
+    assert str(error.value).startswith(
+        f"{file}: no answer can be taken of it (39 failed (batch_expired), 1 without a query or a cost); see in the "
+    )
+    assert not spent_in(run)
+    assert prompts_of(content, run, tmp_path / "prompts.jsonl")[1] == lines
+
+
+def test_a_pipe_is_refused_as_it_cannot_be_read_twice() -> None:
+    reading, writing = os.pipe()
+    try:
+        with pytest.raises(InputError, match=r"is a pipe, which cannot be read twice; write the answers to a file"):
+            check_answers(Path(f"/dev/fd/{reading}"))
+    finally:
+        os.close(reading)
+        os.close(writing)
 
 
 def test_a_last_line_without_its_end_is_whole(content: Content, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from tamis.remote.settings import RequestsSettings
 from tamis.stages.queries.prompts.templates import load_prompts
 from tamis.stages.queries.settings import EndpointSettings, PromptSettings
 from tamis.stages.queries.write import Plan, write_queries
-from tamis.stages.queries.writers.endpoint import EndpointGenerator
+from tamis.stages.queries.writers.endpoint import EndpointGenerator, cut_warning
 from tests.remote.scripted_server import Reply, Script, ScriptedServer, Seen, chat, scripted
 
 KEY = "sk-very-secret-0123456789"
@@ -124,6 +124,45 @@ def test_what_fails_once_is_tried_again(reply: Reply, reason: str) -> None:
     assert {place: answer.text for place, answer in answers.items()} == {i: f"answer to prompt {i}." for i in range(3)}
     assert generator.failures == {reason: 1}
     assert sorted(server.prompts()) == ["prompt 0.", "prompt 1.", "prompt 1.", "prompt 2."]
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        (chat("How long is the Ni", end="length"), "How long is the Ni"),
+        (chat("<think>They ask\nfor rivers", end="length"), "<think>They ask"),
+        (chat(None, end="length"), ""),
+        ({"choices": [{"message": {"reasoning_content": "They ask"}, "finish_reason": "length"}]}, ""),
+    ],
+)
+def test_an_answer_that_was_cut_is_no_query_and_not_asked_for_again(body: Any, text: str) -> None:
+    with asked(lambda *_: Reply(body)) as (server, generator):
+        answers = list(generator.write(requests(20)))
+    assert {(one.text, one.reason, one.final) for one in answers} == {(text, "cut at max_tokens", True)}
+    assert len(server.seen) == 20
+    with asked(lambda *_: Reply({"choices": [{"text": " a que", "finish_reason": "length"}]}), mode="completion") as (
+        _,
+        generator,
+    ):
+        (answer,) = generator.write(requests(1))
+    assert (answer.text, answer.reason) == ("a que", "cut at max_tokens")
+
+
+def test_a_cut_answer_without_a_count_has_cost_all_that_it_may() -> None:
+    limit = {"max_tokens": None, "max_completion_tokens": 500}
+    for extra, most in (({}, 96), (limit, 500)):
+        with asked(lambda *_: Reply(chat("a piece", None, end="length")), extra=extra) as (_, generator):
+            (answer,) = generator.write(requests(1))
+        assert answer.tokens.completion == most
+
+
+def test_cut_answers_are_told_with_the_setting_that_cut_them() -> None:
+    settings = EndpointSettings(url="http://h/v1", model="m", max_tokens=60)
+    assert cut_warning(12, settings) == "12 answers were cut at max_tokens 60: raise queries.endpoint.max_tokens"
+    other = settings.model_copy(update={"extra": {"max_tokens": None, "max_completion_tokens": 500}})
+    assert cut_warning(1, other) == (
+        "1 answer was cut at max_completion_tokens 500: raise queries.endpoint.extra.max_completion_tokens"
+    )
 
 
 @pytest.mark.parametrize("header", ["0.3", "date"])

@@ -1,6 +1,7 @@
 """Writing queries and leaving the useless ones out."""
 
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -102,6 +103,18 @@ def test_queries_come_in_the_documents_order_and_do_not_depend_on_it():
     assert [q.query_id for q in one] == [f"fake/{n}/{i}" for i in range(5) for n in range(3)]
     assert sorted(one, key=lambda q: q.query_id) == sorted(other, key=lambda q: q.query_id)
     assert len({q.seed for q in one}) == 15
+
+
+@pytest.mark.parametrize("text", ["", " \n\t", "\x00"])
+def test_what_a_language_model_left_blank_is_dropped_as_that_and_an_extract_is_short(text):
+    def write(requests):
+        yield from (QueryAnswer(request.place, text) for request in requests)
+
+    documents, plan = [Document("a", "x", "de")], Plan(1, 1)
+    (dropped,) = write_queries(documents, SimpleNamespace(name="fake", model="some/fake", write=write), plan)
+    assert (dropped.record_id, dropped.reason) == ("fake/0/a", "no text in the answer")
+    (extract,) = write_queries(documents, SimpleNamespace(name="extractive", model="", write=write), plan)
+    assert reasons([replace(extract, document_id="d1")]) == ["too short"]
 
 
 def test_a_query_that_could_not_be_written_is_dropped_with_the_reason():

@@ -88,6 +88,45 @@ def test_a_query_that_cannot_be_written_is_counted_as_dropped(recipe: dict[str, 
     assert counts["kept"] + sum(counts["dropped"].values()) == counts["in"]
 
 
+def test_blank_and_cut_answers_are_dropped_with_the_reason_and_the_cut_ones_are_told(
+    recipe: dict[str, Any], tmp_path: Path
+) -> None:
+    def script(seen: Seen, before: int) -> Reply:
+        whole = answer(seen, before)
+        if "modprobe" in seen.prompt:
+            return Reply(chat(" \x00\n", (50, 0)))
+        return Reply(chat("Where is", (50, 60), end="length")) if "adduser" in seen.prompt else whole
+
+    with scripted(script) as server:
+        content = with_endpoint(recipe, server.url, max_tokens=60)
+        folder = write(content, tmp_path / "run")
+        blank = sum("modprobe" in seen.prompt for seen in server.seen)
+        cut = sum("adduser" in seen.prompt for seen in server.seen)
+        assert min(blank, cut) > 0
+        assert len(server.seen) == 40
+    dropped = read_records(folder / "dropped.parquet", Dropped)
+    assert Counter(d.reason for d in dropped if d.record_id.startswith("org--writer")) == {
+        "no text in the answer": blank,
+        "cut at max_tokens": cut,
+    }
+    assert {d.text for d in dropped if d.reason == "cut at max_tokens"} == {"Where is"}
+    manifest = read_json(folder / "manifest.json")
+    assert manifest["counts"]["kept"] + sum(manifest["counts"]["dropped"].values()) == manifest["counts"]["in"]
+    told = f"{cut} answers were cut at max_tokens 60: raise queries.endpoint.max_tokens"
+    assert told in manifest["warnings"]
+    # There is no server any more: what was cut or blank is known, and told again by another run folder.
+    again = write(content, tmp_path / "other")
+    assert told in read_json(again / "manifest.json")["warnings"]
+
+
+def test_only_recipes_whose_queries_a_language_model_writes_know_how_answers_are_read(recipe: dict[str, Any]) -> None:
+    def facts(content: dict[str, Any]) -> str:
+        return json.dumps(writers_settings(recipe_from(content, "tiny")))
+
+    assert 'read": ' not in facts(recipe)
+    assert 'read": ' in facts(with_endpoint(recipe, "http://nobody.invalid/v1"))
+
+
 def test_what_no_file_or_terminal_can_hold_is_left_out_of_an_answer(recipe: dict[str, Any], tmp_path: Path) -> None:
     def rubbish(seen: Seen, before: int) -> Reply:
         words = seen.prompt.rstrip(":").rsplit(":", 1)[1].split()

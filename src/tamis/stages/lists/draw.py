@@ -88,7 +88,7 @@ def draw_lists(
         if len(near.doc_ids) < 2:
             yield Dropped(query.query_id, "all its candidates repeat its document", query.language, query.text)
             continue
-        split = _split(query, settings.held_out, alike)
+        split = split_of(query, settings.held_out, alike)
         if split == "train" and query.query_id in solved and not _within(f"solved {query.query_id}", settings.solved):
             yield Dropped(query.query_id, "the student answers it already", query.language, query.text)
             continue
@@ -194,8 +194,14 @@ def split_by_document(
         yield replace(one, split=_side(queries[one.query_id].document_id or one.query_id, held_out))
 
 
-def _split(query: Query, held_out: float, alike: Alike) -> str:
-    """Side of a query; one without a document decides for itself."""
+def split_of(query: Query, held_out: float, alike: Alike) -> str:
+    """Side of a query, `train` or `held-out`; one without a document decides for itself.
+
+    Args:
+        query: The query.
+        held_out: Share of all that is held out.
+        alike: Which documents say the same.
+    """
     if not query.document_id:
         return _side(query.query_id, held_out)
     covered = alike.covered if query.origin == "target" else 0.0

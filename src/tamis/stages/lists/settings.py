@@ -40,7 +40,7 @@ class ListsSettings(Section):
         ge=0,
         le=1,
         description="share that is learnt from of the queries that the student answers already; below 1 it scores the "
-        "best candidates of every query before",
+        "best candidates of every query that may be learnt from before",
     )
     rescale: Literal["none", "min-max", "rank", "quantile"] = Field(
         default="none", description="none: z-scores, for every loss but gap-hinge, which wants [-1, 1]"

@@ -15,7 +15,7 @@ from tamis.records import Facts, Query, ScoredCandidates, TrainingList
 from tamis.stages.lists.alike import alike_documents
 from tamis.stages.lists.draw import by_hash, draw_lists, scores_of_many, split_by_document
 from tamis.stages.lists.settings import GENERAL
-from tamis.stages.lists.solved import solved_queries
+from tamis.stages.lists.solved import SOLVED_VERSION, solved_queries
 from tamis.stages.queries.stage import by_generator
 
 FEW = 100
@@ -35,7 +35,7 @@ def lists_settings(recipe: Recipe) -> object:
         return [facts, recipe.seed]
     student = recipe.student.model_dump(mode="json", exclude={"start"})
     start = model_identity(recipe.student.start or recipe.candidates.dense.path)
-    return [facts, recipe.seed, student, start, resolve_precision(recipe.precision)]
+    return [facts, recipe.seed, student, start, resolve_precision(recipe.precision), SOLVED_VERSION]
 
 
 def build_lists(shop: Workshop, folder: Path) -> Facts:
@@ -48,7 +48,7 @@ def build_lists(shop: Workshop, folder: Path) -> Facts:
     if settings.rescale_over == "all":
         over = scores_of_many(shop.stream("scores", ScoredCandidates), shop.queries, settings, seed_bonus, alike)
     scored = shop.stream("scores", ScoredCandidates)
-    solved = solved_queries(shop) if settings.solved < 1 else frozenset[str]()
+    solved = solved_queries(shop, alike) if settings.solved < 1 else frozenset[str]()
     drawn = draw_lists(scored, shop.queries, settings, seed_bonus, recipe.seed, over, alike, solved)
     kept, dropped = split_dropped(drawn)
     # In no order of language or source: training streams the file part by part.

@@ -6,8 +6,9 @@ endpoint's, and so are the stores: a run cannot tell by which of both ways an an
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any, Final
@@ -15,13 +16,15 @@ from typing import IO, Any, Final
 from tamis.artifacts import writing
 from tamis.context import Workshop
 from tamis.errors import InputError, SettingsError
+from tamis.formats.batch_answers import EXPECTED, answer_in, check_answers, object_in, opened, what_came
 from tamis.pipeline.recipe import Recipe
 from tamis.records import QueryAnswer, QueryRequest, Tokens
 from tamis.stages.queries.settings import EndpointSettings
+from tamis.stages.queries.writers.answers import CUT
 from tamis.stages.queries.writers.cached import keep_answers
-from tamis.stages.queries.writers.endpoint import NO_QUERY, answer_of, body_of, most_tokens, route_of
+from tamis.stages.queries.writers.endpoint import answer_of, body_of, most_tokens, route_of
 from tamis.stages.queries.writers.writers import keyed_requests, model_key, writer_ledger
-from tamis.text import clip
+from tamis.text import clip, one_line
 
 _KIND: Final = "endpoint"
 _VERSION: Final = "/v1"
@@ -50,7 +53,8 @@ class Answers:
 
     Attributes:
         taken: Answers that are kept now, those without a query among them.
-        empty: Those of them in which there is no query, as in a refusal; asking again would cost again.
+        empty: Those of them in which there is no text, as in a refusal; asking again would cost again.
+        cut: Those of them that were cut at the most tokens of an answer, and are no queries.
         known: Answers to requests that had one before.
         unusable: Answers without a query that say no cost; the next file of prompts asks again.
         failed: Requests that failed, by reason; the next file of prompts asks again.
@@ -64,6 +68,7 @@ class Answers:
 
     taken: int = 0
     empty: int = 0
+    cut: int = 0
     known: int = 0
     unusable: int = 0
     failed: Counter[str] = field(default_factory=Counter)
@@ -73,6 +78,25 @@ class Answers:
     tokens: Tokens = field(default_factory=Tokens)
     broken: int = 0
     complaint: str = ""
+
+    def counted(self) -> list[str]:
+        """What is to be said beside how many were taken, each with its number."""
+        failed = [(count, f"failed ({reason})") for reason, count in self.failed.most_common()]
+        counts = [
+            (self.empty, "of them without a query"),
+            (self.cut, "of them cut"),
+            (self.known, "known before"),
+            (self.repeated, "repeated"),
+            *failed,
+            (self.unusable, "without a query or a cost"),
+            (self.strange, "to requests that the recipe does not make"),
+            (self.broken, "lines not understood"),
+        ]
+        return [f"{count:,} {what}" for count, what in counts if count]
+
+
+Tell = Callable[[Answers | Prompts, EndpointSettings, Path], None]
+"""Told what came of a file, with the section that its requests are of."""
 
 
 @dataclass
@@ -109,6 +133,45 @@ def endpoint_of(recipe: Recipe) -> EndpointSettings:
     return endpoint
 
 
+def exchange(recipe: Recipe, answers: Path | None, prompts: Path | None, tell: Tell) -> Callable[[Workshop], None]:
+    """Make ready to take a file of answers, and then to write one of the prompts that are left; either may be missing.
+
+    What needs no document is checked at once: nothing is read or written for what cannot be done.
+
+    Args:
+        recipe: Whose requests they are.
+        answers: File to take.
+        prompts: File to write.
+        tell: Called when a file is done.
+
+    Returns:
+        What to do with the workshop. It raises InputError where a file of answers is damaged, once what is whole is
+        taken and told; then no prompts are written.
+
+    Raises:
+        SettingsError: The recipe asks no endpoint.
+        InputError: There are no answers in the file, or the prompts would replace something else than prompts.
+    """
+    settings = endpoint_of(recipe)
+    if answers:
+        check_answers(answers)
+    if prompts:
+        _spare_answers(prompts)
+    return partial(_exchange, answers, prompts, lambda found, path: tell(found, settings, path))
+
+
+def _exchange(
+    answers: Path | None, prompts: Path | None, tell: Callable[[Answers | Prompts, Path], None], shop: Workshop
+) -> None:
+    if answers:
+        found = read_answers(shop, answers)
+        tell(found, answers)
+        if found.complaint:
+            raise InputError(found.complaint)
+    if prompts:
+        tell(write_prompts(shop, prompts), prompts)
+
+
 def write_prompts(shop: Workshop, path: Path) -> Prompts:
     """Write every request that has no answer yet, a line each; the file appears whole.
 
@@ -139,25 +202,27 @@ def read_answers(shop: Workshop, path: Path) -> Answers:
     A line that is no answer stops nothing: the others are taken, and `complaint` says what to tell the user.
 
     Raises:
-        InputError: The file cannot be read, holds nothing, or answers nothing that the recipe asks.
+        InputError: The file cannot be read, holds no answer, or none that the recipe asks for and that can be taken;
+            then nothing is kept.
     """
     settings, found = endpoint_of(shop.recipe), Answers()
     ledger = writer_ledger(shop, settings.model)
-    try:
-        stream = path.open("rb")
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-    with stream:
+    check_answers(path)
+    with opened(path) as stream:
         lines = _sorted(stream, path, found)
-        if not lines.ids and not found.broken:
-            raise InputError(f"{path}: no answers in it; expected the answers to a file of --batch-out")
         answers = _matched(shop, settings, stream, lines, found, path)
         while block := list(islice(answers, _KEPT)):
             keep_answers(block, ledger, shop.cache)
             for _, answer in block:
                 found.taken += 1
                 found.tokens += answer.tokens
-                found.empty += answer.reason == NO_QUERY
+                found.cut += answer.reason == CUT
+                found.empty += answer.reason != CUT and not one_line(answer.text)
+    if not found.taken and not found.known:
+        raise InputError(
+            f"{path}: no answer can be taken of it ({', '.join(found.counted())}); see in the file what went wrong, "
+            "write the prompts anew with --batch-out and have them answered again"
+        )
     return found
 
 
@@ -182,7 +247,7 @@ def _spare_answers(path: Path) -> None:
     if not path.is_file():
         return
     with path.open("rb") as stream:
-        lines = [_object(raw) or {} for raw in stream]
+        lines = [object_in(raw) or {} for raw in stream]
     if any("response" in one or "error" in one for one in lines):
         raise InputError(f"{path}: holds answers, which the prompts would replace; choose another file")
     if not all(one.keys() >= {"custom_id", "method", "body"} for one in lines):
@@ -193,16 +258,15 @@ def _sorted(stream: IO[bytes], path: Path, found: Answers) -> _Lines:
     """Read a file of answers once; repetitions and broken lines are counted."""
     lines, start = _Lines(), 0
     for number, raw in enumerate(stream, 1):
-        content = _object(raw) or {}
-        custom_id = content.get("custom_id")
-        if not isinstance(custom_id, str) or not {"response", "error"} & content.keys():
-            _complain(found, raw, f"{path}, line {number}", cut=not content and not raw.endswith(b"\n"))
+        content = answer_in(raw)
+        if content is None:
+            _complain(found, raw, f"{path}, line {number}")
         elif reason := _failure(content):
-            lines.failed[custom_id] = reason
-        elif custom_id in lines.places:
+            lines.failed[content["custom_id"]] = reason
+        elif content["custom_id"] in lines.places:
             found.repeated += 1
         else:
-            lines.places[custom_id] = start
+            lines.places[content["custom_id"]] = start
         start += len(raw)
     return lines
 
@@ -239,14 +303,6 @@ def _matched(
         )
 
 
-def _object(raw: bytes) -> dict[str, Any] | None:
-    try:
-        content = json.loads(raw)
-    except (ValueError, RecursionError):
-        return None
-    return content if isinstance(content, dict) else None
-
-
 def _failure(content: Mapping[str, Any]) -> str:
     """Why a line holds no answer, in a few words; empty where it holds one."""
     response, error = content.get("response"), content.get("error")
@@ -260,18 +316,18 @@ def _failure(content: Mapping[str, Any]) -> str:
     return "" if isinstance(body, dict) else "no answer"
 
 
-def _complain(found: Answers, raw: bytes, where: str, cut: bool) -> None:
+def _complain(found: Answers, raw: bytes, where: str) -> None:
     """Count a line that is no answer, and say what is wrong with the first one; blank lines are none."""
     if not raw.strip():
         return
     found.broken += 1
     if found.complaint:
         return
-    shown = clip(raw[:200].decode("utf-8", "replace").strip(), 60)
-    if cut:
-        found.complaint = f"{where} is cut: {shown!r}; all whole lines are taken, fetch the file again for the rest"
+    came = what_came(raw)
+    if not raw.endswith(b"\n") and object_in(raw) is None:
+        found.complaint = f"{where} is cut: {came}; all whole lines are taken, fetch the file again for the rest"
     else:
         found.complaint = (
-            f"{where}: got {shown!r}, expected custom_id with response or error, as in the answers to a file of "
-            "--batch-out; all other answers are taken, mend the line and give the file again"
+            f"{where}: got {came}, expected {EXPECTED}; all other answers are taken, mend the line and give the file "
+            "again"
         )

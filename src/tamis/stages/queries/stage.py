@@ -2,20 +2,23 @@
 
 import itertools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tamis.artifacts import drop_counts, split_dropped
+from tamis.artifacts import drop_counts, read_json, split_dropped
 from tamis.artifacts.inputs import input_hashes
 from tamis.artifacts.output import write_output
 from tamis.context import Workshop
+from tamis.errors import InputError
 from tamis.formats.queries import query_log_files
 from tamis.languages import language_identifier
 from tamis.pipeline.recipe import Recipe
-from tamis.records import Dropped, Facts, Query
+from tamis.records import GIVEN, Dropped, Facts, Query
 from tamis.stages.corpus.overlaps import QUERY_SHINGLE, evaluation_texts, kept_out_hashes, without_overlaps
 from tamis.stages.queries.given import given_queries, given_rows, log_queries
 from tamis.stages.queries.write import filter_queries
+from tamis.stages.queries.writers.answers import CUT
+from tamis.stages.queries.writers.endpoint import cut_warning
 from tamis.stages.queries.writers.writers import writers_settings, written_queries
 from tamis.stages.queries.written import written_settings
 
@@ -54,7 +57,8 @@ def build_queries(shop: Workshop, folder: Path) -> Facts:
     dropped += left_out
     kept = [query.query_id for query in queries]
     facts = {**write_output(folder, "queries", queries, Query, dropped), "generators": by_generator(kept, dropped)}
-    facts |= {"warnings": warnings} if (warnings := longer_than_read(shop)) else {}
+    warnings = [*longer_than_read(shop), *cut_answers(shop.recipe, facts["counts"]["dropped"])]
+    facts |= {"warnings": warnings} if warnings else {}
     return {**facts, "spent": written.spent} if written.spent else facts
 
 
@@ -82,3 +86,31 @@ def by_generator(kept: Sequence[str], dropped: Sequence[Dropped]) -> dict[str, F
         own = dropped_of.get(name, [])
         counts[name] = {"in": kept_of[name] + len(own), "kept": kept_of[name], "dropped": drop_counts(own)}
     return counts
+
+
+def check_queries(shop: Workshop) -> None:
+    """Somebody asks about the documents that are learnt from.
+
+    Raises:
+        InputError: All queries were dropped; they are counted by reason.
+    """
+    target = shop.recipe.corpus.target
+    if any(query.origin == ("target" if target else "general") for query in shop.queries.values()):
+        return
+    writers = read_json(shop.folders["queries"] / "manifest.json")["generators"]
+    reasons = Counter[str]()
+    for name, counts in writers.items():
+        if not target or name != GIVEN:  # given ones ask about general documents
+            reasons.update(counts["dropped"])
+    if reasons:
+        told = ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common())
+        raise InputError(
+            f"{shop.recipe.name}: 0 of {reasons.total():,} queries were kept: {told}; see {shop.folders['queries']}"
+            "/dropped.parquet, and give other queries or let another model write"
+        )
+
+
+def cut_answers(recipe: Recipe, dropped: Mapping[str, int]) -> list[str]:
+    """A warning where answers of a server were cut, of dropped queries counted by reason."""
+    count, endpoint = dropped.get(CUT, 0), recipe.queries.endpoint
+    return [cut_warning(count, endpoint)] if count and endpoint else []

@@ -12,6 +12,7 @@ from typing import Final, Protocol
 from tamis.formats.written_queries import WrittenQuery
 from tamis.languages import UNKNOWN_LANGUAGE
 from tamis.records import GIVEN, Document, Dropped, Prompt, Query, QueryAnswer, QueryRequest
+from tamis.stages.queries.writers.answers import NO_TEXT
 from tamis.text import clip, letters, normalise, one_line, sentences, without_spaces, words
 
 _EXTRACTIVE: Final = "extractive"
@@ -111,7 +112,7 @@ def write_queries(documents: Iterable[Document], generate: Generate, plan: Plan)
 
     Yields:
         Queries with the ids `generator/number/document`, in the order of the documents whatever the order in which
-        they were finished; some may be empty. For those that could not be written, the reason.
+        they were finished; extracts may be empty. For those that could not be written, the reason.
     """
     under_way: dict[int, tuple[int, QueryRequest]] = {}
     finished: dict[int, Query | Dropped] = {}
@@ -148,11 +149,13 @@ def _request(place: int, document: Document, number: int, plan: Plan) -> QueryRe
 def _finished(generate: Generate, number: int, request: QueryRequest, answer: QueryAnswer) -> Query | Dropped:
     document = request.document
     query_id = f"{generate.name}/{number}/{document.doc_id}"
-    if answer.reason:
-        return Dropped(query_id, answer.reason, document.language, clip(answer.text, CLIPPED))
+    text = one_line(answer.text)
+    reason = answer.reason or (NO_TEXT if generate.model and not text else "")
+    if reason:
+        return Dropped(query_id, reason, document.language, clip(answer.text, CLIPPED))
     return Query(
         query_id=query_id,
-        text=one_line(answer.text),
+        text=text,
         language=document.language,
         origin=document.origin,
         document_id=document.doc_id,

@@ -3,6 +3,12 @@
 import re
 from typing import Final
 
+NO_TEXT: Final = "no text in the answer"
+"""Why there is no query where a language model said nothing."""
+
+CUT: Final = "cut at max_tokens"
+"""Why there is no query where an answer was broken off: what stands there is a piece of one, or of a thought."""
+
 _THOUGHT_END: Final = "</think>"
 _LIST_MARK: Final = re.compile(r"^(?:[-*•]|\d{1,2}[.)])\s+")
 _QUOTES: Final = {'"': '"', "'": "'", "`": "`", "“": "”", "„": "“", "«": "»", "「": "」", "‘": "’", "**": "**"}

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any, Final
 
 from tamis.records import QueryAnswer, QueryRequest, Tokens
@@ -11,11 +12,26 @@ from tamis.remote.client import Json
 from tamis.remote.endpoint import CHAT_TOKENS, Endpoint, Protocol, request_body
 from tamis.remote.settings import RequestsSettings
 from tamis.stages.queries.settings import EndpointSettings
-from tamis.stages.queries.writers.answers import query_of
+from tamis.stages.queries.writers.answers import CUT, query_of
 
 _WANTED: Final = "query"
 NO_QUERY: Final = nothing_in_the_answer(_WANTED)
 """Why there is no query where a server answered without one, as a refusal."""
+
+_CUT: Final = "length"  # the reason to end, as servers call it
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a model said.
+
+    Attributes:
+        text: The query in it; may be empty.
+        reason: Why that is none, a few fixed words; empty where it is one.
+    """
+
+    text: str
+    reason: str = ""
 
 
 class EndpointGenerator:
@@ -45,8 +61,8 @@ class EndpointGenerator:
             dict,
             self._body,
             self._most,
-            self._text,
-            lambda text: estimated_tokens(text or ""),
+            self._said,
+            self._written,
             _WANTED,
         )
         wording = Wording(
@@ -76,8 +92,8 @@ class EndpointGenerator:
             RunError: The next request could exceed the budget.
         """
         for answer in self._endpoint.ask(requests):
-            text = answer.value or ""
-            yield QueryAnswer(answer.request.place, text, answer.reason, answer.final, answer.tokens)
+            said = answer.value or Said("", answer.reason)
+            yield QueryAnswer(answer.request.place, said.text, said.reason, answer.final, answer.tokens)
 
     def close(self) -> None:
         """Break off what is under way and close the connections."""
@@ -95,8 +111,11 @@ class EndpointGenerator:
     def _most(self, request: QueryRequest) -> Tokens:
         return most_tokens(request, self._settings)
 
-    def _text(self, request: QueryRequest, answer: Json) -> str | None:
-        return text_of(request, answer, self._settings)
+    def _said(self, request: QueryRequest, answer: Json) -> Said | None:
+        return said_in(request, answer, self._settings)
+
+    def _written(self, said: Said | None) -> int:
+        return written_tokens(said, self._settings)
 
 
 def route_of(settings: EndpointSettings) -> str:
@@ -119,31 +138,53 @@ def body_of(request: QueryRequest, settings: EndpointSettings) -> dict[str, Any]
     return request_body(ours, settings.extra)
 
 
-def text_of(request: QueryRequest, answer: Json, settings: EndpointSettings) -> str | None:
-    """The query in the answer to a request; None where none is there."""
+def said_in(request: QueryRequest, answer: Json, settings: EndpointSettings) -> Said | None:
+    """What the model said in the answer to a request; None where it has no text, and was not cut before it came to one.
+
+    An answer that was cut is no query, wherever the cut fell: models that think aloud are cut in their thoughts.
+    """
     chat = settings.mode == "chat"
     try:
         choice = answer["choices"][0]  # type: ignore[call-overload]  # the client lets objects through only
-        text = choice["message"]["content"] if chat else choice["text"]
-    except (KeyError, IndexError, TypeError):
+        reason = CUT if choice.get("finish_reason") == _CUT else ""
+        text = choice["message"].get("content") if chat else choice.get("text")
+    except (KeyError, IndexError, TypeError, AttributeError):
         return None
     if not isinstance(text, str):
-        return None
-    return query_of(text, request.prompt.text) if chat else text.strip()
+        return Said("", reason) if reason else None
+    return Said(query_of(text, request.prompt.text) if chat else text.strip(), reason)
 
 
 def answer_of(request: QueryRequest, answer: dict[str, Any], settings: EndpointSettings) -> QueryAnswer:
     """What became of a request whose answer came by another way than through the client, as if it had come by it."""
-    used, text = usage(answer), text_of(request, answer, settings)
-    tokens = used or Tokens(most_tokens(request, settings).prompt, estimated_tokens(text or ""), 1)
-    if text is None:
+    used, said = usage(answer), said_in(request, answer, settings)
+    tokens = used or Tokens(most_tokens(request, settings).prompt, written_tokens(said, settings), 1)
+    if said is None:
         return QueryAnswer(request.place, "", NO_QUERY, used is not None, tokens)
-    return QueryAnswer(request.place, text, tokens=tokens)
+    return QueryAnswer(request.place, said.text, said.reason, tokens=tokens)
+
+
+def written_tokens(said: Said | None, settings: EndpointSettings) -> int:
+    """Tokens that an answer is taken to have cost where the server does not say."""
+    if said and said.reason == CUT:
+        return _limit(settings)[1]
+    return estimated_tokens(said.text if said else "")
 
 
 def most_tokens(request: QueryRequest, settings: EndpointSettings) -> Tokens:
     """What sending a request once can cost, rather too much than too little."""
+    return Tokens(estimated_tokens(request.prompt.text) + CHAT_TOKENS, _limit(settings)[1], 1)
+
+
+def cut_warning(count: int, settings: EndpointSettings) -> str:
+    """What to tell the user of so many answers that were cut."""
+    name, tokens = _limit(settings)
+    answers = "1 answer was" if count == 1 else f"{count:,} answers were"
+    return f"{answers} cut at {name.rpartition('.')[2]} {tokens}: raise queries.endpoint.{name}"
+
+
+def _limit(settings: EndpointSettings) -> tuple[str, int]:
+    """The setting that limits an answer, and how many tokens it allows."""
     # Some of OpenAI's models want the limit under this name, in `extra` and with `max_tokens: null` beside it.
     named = settings.extra.get("max_completion_tokens")
-    written = named if isinstance(named, int) else settings.max_tokens
-    return Tokens(estimated_tokens(request.prompt.text) + CHAT_TOKENS, written, 1)
+    return ("extra.max_completion_tokens", named) if isinstance(named, int) else ("max_tokens", settings.max_tokens)

@@ -40,6 +40,10 @@ _SPREAD: Final = 2
 """Raised whenever `spread` chooses other documents, which counts where not all are shown."""
 
 
+_READ: Final = 2
+"""Raised whenever something else than before is taken for a query in the same answer of a language model."""
+
+
 _NOT_OF_THE_RESULT: Final = {
     "llama": frozenset({"model"}),
     "transformers": frozenset({"path"}),
@@ -56,6 +60,7 @@ def writers_settings(recipe: Recipe) -> object:
     if models:
         facts |= settings.model_dump(mode="json", include={"documents", "temperatures"}) | models
         facts |= {"spread": _SPREAD} if settings.documents else {}
+        facts["read"] = _READ
         facts["prompt"] = settings.prompt.model_dump(mode="json", exclude={"template", "like"}) | _words(settings)
     if recipe.corpus.target:
         facts["reads"] = _reads(recipe)
