@@ -187,9 +187,11 @@ def test_a_language_in_no_domain(recipe: Content, tmp_path: Path) -> None:
         "ones), or name the languages that may occur in corpus.languages"
     )
     assert manifests(tmp_path / "run").keys() == {"corpus"}  # before anything that takes long or costs money
-    recipe["lists"]["domains"] = {"all": ["en", "de"]}
+    recipe["lists"]["domains"] = {"all": ["en", "de", "nl"]}
     mended = run(recipe, tmp_path, "--until", "lists")
     assert mended.status == 0
+    told = "warning: domains name languages that no document is in: 'nl' (all); the corpus has de, en: correct"
+    assert [line.startswith(told) for line in mended.err.splitlines() if "'nl'" in line] == [True]
     stages = [line.split() for line in mended.err.splitlines() if line.startswith("[")]
     assert [words[2] == "reused" for words in stages] == [True] + [False] * 4
 
@@ -235,8 +237,8 @@ def test_a_recipe_that_is_no_yaml(tmp_path: Path) -> None:
     ("section", "key", "value", "expected"),
     [
         ("train", "learning_rat", 1, "unknown key 'train.learning_rat'; did you mean 'learning_rate'?"),
-        ("train", "general_steps", "many", "train.general_steps: Input should be a valid integer"),
-        ("candidates", "depth", 0, "candidates.depth: Input should be greater than or equal to 2, got 0"),
+        ("train", "general_steps", "many", "train.general_steps: expected a whole number, got 'many'"),
+        ("candidates", "depth", 0, "candidates.depth: expected a number of at least 2, got 0"),
         ("train", "loss", "gap-hinge", "train.loss gap-hinge compares with scores in [-1, 1]: set lists.rescale to"),
     ],
 )

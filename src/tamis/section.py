@@ -1,21 +1,40 @@
 """What the sections of a recipe have in common."""
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 """Names that become file names."""
 
-LanguageTag = Annotated[str, Field(pattern=r"^([a-z]{2,3}(-[a-z0-9]{1,8})*)?$")]
+TAG_OR_NONE = r"^([a-z]{2,3}(-[a-z0-9]{1,8})*)?$"
+"""What a language tag looks like, or none."""
+
+LanguageTag = Annotated[str, Field(pattern=TAG_OR_NONE)]
 """A lower-case tag, or empty."""
+
+TRUTH = "truth_for_a_number"
+"""Kind of pydantic's finding that true or false came where a number was expected."""
 
 
 class Section(BaseModel):
     """A part of a recipe: immutable, and closed to keys it does not know."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _truth_is_no_number(cls, content: Any) -> Any:
+        """Refuse true and false, which Python takes for 1 and 0, where a number belongs."""
+        for name, value in content.items() if isinstance(content, dict) else ():
+            places = _truth(value) if name in cls.model_fields else []
+            if places and _is_numeric(cls.model_fields[name].annotation):
+                value = value if places == [()] else value[places[0][0]]
+                raise PydanticCustomError(TRUTH, "expected a number", {"place": (name, *places[0]), "value": value})
+        return content
 
 
 class PathSection(Section):
@@ -27,3 +46,24 @@ class PathSection(Section):
     @classmethod
     def _path_alone(cls, content: Any) -> Any:
         return {"path": content} if isinstance(content, str | Path) else content
+
+
+def _is_numeric(annotation: Any) -> bool:
+    """Whether a field's type has numbers in it and nothing that may be true or false."""
+    kinds = list(_kinds(annotation))
+    return any(kind in (int, float) for kind in kinds) and not any(kind in (bool, Any) for kind in kinds)
+
+
+def _kinds(annotation: Any) -> Iterator[Any]:
+    """All types in a field's type, however deep; sections look after themselves."""
+    yield annotation
+    for argument in get_args(annotation):
+        yield from _kinds(argument)
+
+
+def _truth(value: Any) -> list[tuple[Any, ...]]:
+    """Where true or false stands in a value: at its place, or at those of its entries."""
+    if isinstance(value, bool):
+        return [()]
+    entries = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list | tuple) else ()
+    return [(place,) for place, entry in entries if isinstance(entry, bool)]

@@ -1,16 +1,21 @@
 """Recipes: defaults, and one clear line for whatever cannot be understood."""
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
 from tamis.errors import SettingsError
+from tamis.languages import language_names, not_a_tag
 from tamis.pipeline.reading import read_recipe, recipe_from
 from tamis.pipeline.recipe import Recipe
+from tamis.stages.queries.prompts.templates import language_name
 from tamis.stages.queries.settings import writer_name
 
 SMALLEST: dict[str, Any] = {
@@ -94,20 +99,20 @@ def test_the_recipes_that_come_along_are_understood() -> None:
             "known here: path, query_prefix, document_prefix, max_length, pooling, trust_remote_code",
         ),
         ("evaluate", {"queries": "q", "qrels": "r", "dept": 5}, "unknown key 'evaluate.dept'; did you mean 'depth'?"),
-        ("seed", "three", "r.yaml: seed: Input should be a valid integer, unable to parse string as an integer, got "),
-        ("seed", -1, "r.yaml: seed: Input should be greater than or equal to 0, got -1"),
-        ("seed", 2**64, f"r.yaml: seed: Input should be less than or equal to {2**64 - 1}, got {2**64}"),
-        ("lists.bins", 1, "r.yaml: lists.bins: Input should be greater than or equal to 2, got 1"),
-        ("lists.held_out", 1.0, "r.yaml: lists.held_out: Input should be less than 1, got 1.0"),
-        ("train.learning_rate", float("nan"), "r.yaml: train.learning_rate: Input should be greater than 0, got nan"),
+        ("seed", "three", "r.yaml: seed: expected a whole number, got 'three'"),
+        ("seed", -1, "r.yaml: seed: expected a number of at least 0, got -1"),
+        ("seed", 2**64, f"r.yaml: seed: expected a number of at most {2**64 - 1}, got {2**64}"),
+        ("lists.bins", 1, "r.yaml: lists.bins: expected a number of at least 2, got 1"),
+        ("lists.held_out", 1.0, "r.yaml: lists.held_out: expected a number below 1, got 1.0"),
+        ("train.learning_rate", float("nan"), "r.yaml: train.learning_rate: expected a number above 0, got nan"),
         ("train.loss", "mse", "'lambda', 'pointwise-mse' or 'pointwise-bce', got 'mse'"),
         ("train", [1, 2], "r.yaml: train: expected a section with keys, got [1, 2]"),
-        ("train", None, "r.yaml: train: expected a section with keys, got None"),
-        ("merge.t", [0.5, 2], "r.yaml: merge.t.1: Input should be less than or equal to 1, got 2"),
-        ("merge.t", [], "r.yaml: merge.t: "),
+        ("train", None, "r.yaml: train: expected a section with keys, got nothing"),
+        ("merge.t", [0.5, 2], "r.yaml: merge.t.1: expected a number of at most 1, got 2"),
+        ("merge.t", [], "r.yaml: merge.t: expected at least 1 entry, got []"),
         ("merge.first_stage_weights", [], "r.yaml: merge.first_stage_weights: "),
-        ("name", "../elsewhere", "r.yaml: name: String should match pattern"),
-        ("name", "..", "r.yaml: name: String should match pattern"),
+        ("name", "../elsewhere", "r.yaml: name: expected a name of letters, digits, '.', '_' and '-' that begins"),
+        ("name", "..", "r.yaml: name: expected a name of letters, digits, '.', '_' and '-' that begins"),
         ("lists.domains", {}, "r.yaml: lists.domains is missing; name the languages of each specialist"),
         ("corpus", {}, "r.yaml: corpus has neither target nor general: name a corpus to learn from"),
         ("corpus", {"general": ["x"]}, "without corpus.target there is nothing to adapt to: leave lists.domains"),
@@ -116,13 +121,13 @@ def test_the_recipes_that_come_along_are_understood() -> None:
         ("lists.domains", {"a\n": ["de"]}, "lists.domains: a domain cannot be called 'a\\n'; use letters"),
         ("lists.domains", {"a": ["de"], "b": ["de"]}, "lists.domains: language 'de' stands 2 times; give it to one"),
         ("lists.domains", {"a": "*", "b": ["de", "*"]}, "lists.domains: '*', all other languages, stands 2 times;"),
-        ("lists.domains", {"a": "de"}, "lists.domains.a: Input should be a valid tuple, got 'de'"),
-        ("lists.domains", "*", "lists.domains: Input should be a valid dictionary, got '*'"),
-        ("lists.domains", {"nordic": [False]}, "lists.domains.nordic.0: Input should be a valid string, got False"),
+        ("lists.domains", {"a": "de"}, "r.yaml: lists.domains.a: expected a list, got 'de'; write [de]"),
+        ("lists.domains", "*", "r.yaml: lists.domains: expected names with what each stands for, NAME: VALUE, got '*'"),
+        ("lists.domains", {"nordic": [False]}, "lists.domains.nordic.0: expected text, got false; YAML takes yes, no, on"),
         ("train.loss", "gap-hinge", "train.loss gap-hinge compares with scores in [-1, 1]: set lists.rescale to min"),
-        ("candidates.fusion", "sum", "candidates.fusion: Input should be 'rrf' or 'weighted', got 'sum'"),
-        ("candidates.languages", "all", "languages: Input should be 'same', 'cross' or 'any', got 'all'"),
-        ("candidates.index", "hnsw", "candidates.index: Input should be 'exact' or 'faiss', got 'hnsw'"),
+        ("candidates.fusion", "sum", "candidates.fusion: expected 'rrf' or 'weighted', got 'sum'"),
+        ("candidates.languages", "all", "languages: expected 'same', 'cross' or 'any', got 'all'"),
+        ("candidates.index", "hnsw", "candidates.index: expected 'exact' or 'faiss', got 'hnsw'"),
         (
             "candidates",
             {"dense": {"path": "encoder"}, "fusion": "rrf", "weights": {"bm25": 1}},
@@ -144,21 +149,94 @@ def test_the_recipes_that_come_along_are_understood() -> None:
         ("queries.written", ["a/given.tsv"], "queries.written: a file cannot be called given: other queries have that"),
         ("queries.logs", ["a/x.txt", "b/x.txt"], "queries.logs: 2 logs are called x.txt, which the ids of their"),
         ("queries.logs", [{"path": "x", "origin": "general"}], "x searches corpus.general, which is not there; set or"),
-        ("queries.logs", [{"path": "x", "language": "German"}], "r.yaml: queries.logs.0.language: String should mat"),
+        ("queries.logs", [{"path": "x", "language": "German"}], "logs.0.language: 'German' is no language tag; did you mean 'de', G"),
         ("queries.logs", [{"path": "x", "lang": "de"}], "unknown key 'queries.logs.0.lang'; did you mean 'language'?"),
-        ("queries.generator", "both", "Input should be 'extractive', 'llama', 'endpoint' or 'transformers', got 'bo"),
-        ("queries.temperatures", [0.2, -1], "r.yaml: queries.temperatures.1: Input should be greater than or equal"),
-        ("queries.prompt.kinds", {"riddle": 1}, "Input should be 'question', 'keyword' or 'claim', got 'riddle'"),
-        ("queries.prompt.kinds", {"claim": 0}, "queries.prompt.kinds.claim: Input should be greater than 0, got 0"),
-        ("queries.prompt.examples", 4, "queries.prompt.examples: Input should be less than or equal to 3, got 4"),
+        ("queries.generator", "both", "expected 'extractive', 'llama', 'endpoint' or 'transformers', got 'bo"),
+        ("queries.temperatures", [0.2, -1], "r.yaml: queries.temperatures.1: expected a number of at least 0, got -1"),
+        ("queries.prompt.kinds", {"riddle": 1}, "prompt.kinds.riddle: expected 'question', 'keyword' or 'claim', got 'riddle'"),
+        ("queries.prompt.kinds", {"claim": 0}, "queries.prompt.kinds.claim: expected a number above 0, got 0"),
+        ("queries.prompt.examples", 4, "queries.prompt.examples: expected a number of at most 3, got 4"),
         ("queries.prompt.dificulty", "hard", "unknown key 'queries.prompt.dificulty'; did you mean 'difficulty'?"),
         ("queries.endpoint", {"url": "http://h/v1"}, "r.yaml: queries.endpoint.model is missing; add it"),
         ("queries.llama", {"modell": "x", "model": "y"}, "unknown key 'queries.llama.modell'; did you mean 'model'?"),
-        ("machine.requests.concurrency", 0, "machine.requests.concurrency: Input should be greater than or equal to"),
+        ("queries.written", "my/a.tsv", "r.yaml: queries.written: expected a list of paths, got 'my/a.tsv'; write [my"),
+        ("queries.keep_out", "*", "r.yaml: queries.keep_out: expected a list of paths, got '*'; write [\"*\"]"),
+        ("queries.temperatures", [0.1, 0.2, 0.3], "queries.temperatures: expected at most 2 entries, got [0.1, 0.2"),
+        ("merge.t", 0.5, "r.yaml: merge.t: expected a list of numbers, got 0.5; write [0.5]"),
+        ("merge.t", "half", "r.yaml: merge.t: expected a list of numbers, got 'half'"),
+        ("merge.refine", 1.5, "r.yaml: merge.refine: expected a whole number, got 1.5"),
+        ("corpus", {"target": 7}, "r.yaml: corpus.target: expected a path, got 7"),
+        ("machine.shard", "perhaps", "r.yaml: machine.shard: expected true or false, got 'perhaps'"),
+        ("train.loss", None, "'pointwise-bce', got nothing"),
+        ("scores.teachers", [{"kind": "x"}], "r.yaml: scores.teachers.0: expected a kind among 'encoder', 'reranker'"),
+        ("scores.teachers", [{"path": "x"}], "r.yaml: scores.teachers.0: kind is missing in {'path': 'x'}; add it"),
+        ("scores.teachers", ["x"], "r.yaml: scores.teachers.0: expected a section with keys, got 'x'"),
+        ("lists.domains", {"a": ["de", "germn"]}, "domain 'a': 'germn' is no language tag; did you mean 'de', G"),
+        ("lists.domains", {"a": ["DE"]}, "r.yaml: lists.domains: domain 'a': 'DE' is no language tag; did you mean 'de'?"),
+        ("lists.domains", {"a": ["zh_CN"]}, "domain 'a': 'zh_CN' is no language tag; did you mean 'zh-cn'?"),
+        ("lists.domains", {"a": ["x y z"]}, "domain 'a': 'x y z' is no language tag; expected one in lower case such as de"),
+        ("lists.domains", {"a": [""]}, "'' is no language tag; expected one in lower case such as de or zh-cn"),
+        ("machine.requests.concurrency", 0, "machine.requests.concurrency: expected a number of at least 1, got 0"),
     ],
 )  # fmt: skip
 def test_a_setting_that_cannot_be_used_is_named_with_what_came(setting: str, value: object, expected: str) -> None:
     assert expected in complaint(with_setting(setting, value))
+
+
+def fields(section: type[BaseModel], before: str = "") -> Iterator[tuple[str, Any]]:
+    """Every setting of a recipe with its type; of a section in a list or of one of several kinds none."""
+    for name, field in section.model_fields.items():
+        yield f"{before}{name}", field.annotation
+        inner = [one for one in (field.annotation, *get_args(field.annotation)) if one is not type(None)]
+        if len(inner) <= 2 and isinstance(inner[-1], type) and issubclass(inner[-1], BaseModel):
+            yield from fields(inner[-1], f"{before}{name}.")
+
+
+ANYTHING: tuple[object, ...] = (
+    *(None, True, False, 3, -3, 2**80, 1.5, float("nan"), float("inf"), "x", "", "3"),
+    *([], ["x"], [1], [True], [None], [[1]], [0.1], [0.1, 0.2, 0.3], [{}], [{"a": 1}], [{"kind": "x"}], [{"kind": 1}]),
+    *({}, {"a": 1}, {"a": ["b"]}, {"a": None}, {"a": True}, {"claim": True}, {1: 2}),
+)
+"""A value of every type that YAML has."""
+
+
+@pytest.mark.parametrize("setting", [name for name, _ in fields(Recipe)])
+def test_whatever_comes_is_told_in_plain_words(setting: str) -> None:
+    for value in ANYTHING:
+        try:
+            recipe_from(with_setting(setting, value), "r.yaml")
+        except SettingsError as error:
+            said = str(error)
+            assert said.startswith("r.yaml: ")
+            assert not re.search(r"Input|should|valid|tuple|dictionary|Keys|pydantic", said.split(", got ")[0]), said
+            assert not re.search(r"got (None|True|False)", said)
+
+
+def is_number(kind: Any) -> bool:
+    return kind in (int, float) or any(map(is_number, get_args(kind)))
+
+
+@pytest.mark.parametrize("setting", [name for name, kind in fields(Recipe) if is_number(kind)])
+def test_true_is_not_one_and_false_is_not_nought(setting: str) -> None:
+    for value in (True, False):
+        assert complaint(with_setting(setting, value)) == f"r.yaml: {setting}: expected a number, got {value}".lower()
+    said = complaint(with_setting("merge.t", [0.3, True]))
+    assert said == "r.yaml: merge.t.1: expected a number, got true"
+
+
+def test_what_may_be_true_or_anything_still_may() -> None:
+    recipe = recipe_from(endpoint(extra={"stop": True, "n_probs": [True, 1]}), "r.yaml")
+    assert recipe.queries.endpoint is not None
+    assert recipe.queries.endpoint.extra == {"stop": True, "n_probs": [True, 1]}
+    assert recipe_from(with_setting("machine.recompute", True), "r.yaml").machine.recompute
+
+
+def test_the_languages_that_somebody_may_have_meant_are_those_of_the_prompts() -> None:
+    for tag, name in language_names().items():
+        assert not_a_tag(tag) is None
+        assert language_name(tag) == name
+        if len(name) > 3:  # Lao is written as a tag is
+            assert repr(tag) in str(not_a_tag(f"{name} "))
 
 
 def endpoint(**settings: object) -> dict[str, Any]:
@@ -283,7 +361,7 @@ def test_a_long_value_is_cut() -> None:
 @pytest.mark.parametrize(
     ("raw", "expected"),
     [
-        (b"", "expected a recipe with sections, got None"),
+        (b"", "expected a recipe with sections, got nothing"),
         (b"- a\n- b\n", "expected a recipe with sections, got \\['a', 'b'\\]"),
         (b"just words", "expected a recipe with sections, got 'just words'"),
         (b"name: [demo\nseed: 3\n", "not YAML: while parsing a flow sequence in .*line 1, column 7"),
@@ -365,7 +443,7 @@ def test_settings_are_replaced_from_outside(smallest: Path) -> None:
         ("name.first=demo", "--set name.first=demo: 'name' is not a section of the recipe"),
         ("merge.t=[0.5", r"--set merge\.t=\[0\.5: not YAML: while parsing a flow sequence"),
         ("seeds=3", r"unknown key 'seeds'; did you mean 'seed'\?"),
-        ("seed=-3", "seed: Input should be greater than or equal to 0, got -3"),
+        ("seed=-3", "seed: expected a number of at least 0, got -3"),
     ],
 )
 def test_a_replacement_that_cannot_be_used_is_named(smallest: Path, change: str, expected: str) -> None:
@@ -409,7 +487,7 @@ def test_general_corpora_are_told_apart_by_their_names() -> None:
         ({"kind": "remote-reranker", "extra": {"query": "x"}}, "extra: 'query' is set by tamis; raw_scores, top_n may"),
         (
             {"kind": "remote-reranker", "batch": 0},
-            "remote-reranker.batch: Input should be greater than or equal to 1, g",
+            "remote-reranker.batch: expected a number of at least 1, got 0",
         ),
     ],
 )

@@ -8,13 +8,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from tamis.errors import InputError
-from tamis.languages import UNKNOWN_LANGUAGE
+from tamis.languages import LANGUAGE_TAG, UNKNOWN_LANGUAGE
 from tamis.text import clip
 
 Content = Mapping[str, Any]
 """Field name -> value, as JSON, Parquet or CSV gave it."""
-
-LANGUAGE_TAG: Final = re.compile(r"[a-z]{2,3}(-[a-z0-9]{1,8})*")
 
 IDS: Final = ("_id", "id", "doc_id", "docid")
 TEXTS: Final = ("text", "contents", "content", "body")

@@ -9,7 +9,9 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from tamis.errors import SettingsError
+from tamis.pipeline.complaints import in_words, shown
 from tamis.pipeline.recipe import Recipe
+from tamis.section import TRUTH
 
 
 def read_recipe(path: Path, changes: Sequence[str] = ()) -> Recipe:
@@ -32,7 +34,7 @@ def read_recipe(path: Path, changes: Sequence[str] = ()) -> Recipe:
         raise SettingsError(f"{path}: cannot be read as a recipe: {error}") from None
     content = _parse(text, str(path))
     if not isinstance(content, dict):
-        raise SettingsError(f"{path}: expected a recipe with sections, got {_shown(content)}")
+        raise SettingsError(f"{path}: expected a recipe with sections, got {shown(content)}")
     apply_changes(content, changes)
     return recipe_from(content, str(path))
 
@@ -77,22 +79,34 @@ def recipe_from(content: Mapping[str, Any], name: str) -> Recipe:
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        field = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "extra_forbidden":
-            raise SettingsError(f"{name}: unknown key {field!r}{_nearest(first['loc'])}") from None
-        if first["type"] == "missing":
-            raise SettingsError(f"{name}: {field} is missing; add it") from None
-        if first["type"] == "value_error":  # our own words
-            where = f"{name}: {field}" if field else name
-            raise SettingsError(f"{where}: {first['ctx']['error']}") from None
-        expected = "expected a section with keys" if first["type"] == "model_type" else first["msg"]
-        raise SettingsError(f"{name}: {field}: {expected}, got {_shown(first['input'])}") from None
+        raise SettingsError(f"{name}: {_complaint(error.errors(include_url=False)[0])}") from None
 
 
-def _shown(value: object, most: int = 80) -> str:
-    text = repr(value)
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+def _complaint(found: Mapping[str, Any]) -> str:
+    """What pydantic found first, in plain words."""
+    location: tuple[int | str, ...] = found["loc"]
+    if found["type"] == TRUTH:
+        location, found = (*location, *found["ctx"]["place"]), {**found, "input": found["ctx"]["value"]}
+    field = ".".join(str(part) for part in location if part != "[key]")
+    if found["type"] == "extra_forbidden":
+        return f"unknown key {field!r}{_nearest(location)}"
+    if found["type"] == "missing":
+        return f"{field} is missing; add it"
+    if found["type"] == "value_error":  # our own words
+        return f"{field}: {found['ctx']['error']}" if field else str(found["ctx"]["error"])
+    return f"{field}: {in_words(found, _entries(location))}"
+
+
+def _entries(location: tuple[int | str, ...]) -> Any:
+    """Type of the entries of a list or of the values of a mapping at some place of a recipe; None where none is known."""
+    found: Any = Recipe
+    for part in location:
+        section = next((one for one in _sections(found) if part in one.model_fields), None)
+        if section is None:
+            return None
+        found = section.model_fields[str(part)].annotation
+    entries = next(iter(get_args(found)), None)
+    return next(iter(get_args(entries)), entries)  # without what is said of its range
 
 
 def _nearest(location: tuple[int | str, ...]) -> str:

@@ -12,7 +12,7 @@ from tamis.pipeline.reading import recipe_from
 from tamis.records import Dropped, Query, ScoredCandidates, TrainingList
 from tamis.stages.lists.draw import Alike, draw_lists, scores_of_many
 from tamis.stages.lists.settings import ListsSettings
-from tamis.stages.lists.stage import too_little_to_learn
+from tamis.stages.lists.stage import too_little_to_learn, unspoken
 
 DOMAINS = {"west": ("en", "de"), "east": ("ja",)}
 SETTINGS = ListsSettings(documents=6, bins=4, round_trip=3, held_out=0.3, domains=DOMAINS)
@@ -226,6 +226,15 @@ def test_a_domain_with_few_lists_to_learn_from_is_warned_of(lists, warned):
     del content["lists"], content["corpus"]
     alone = recipe_from({**content, "corpus": {"general": ["x"]}}, "r.yaml")
     assert [one.split(":")[0] for one in too_little_to_learn(alone, counts)] == ["domain general"]
+
+
+def test_languages_of_domains_that_no_document_is_in_are_warned_of_in_one_line():
+    settings = ListsSettings(domains={"west": ("en", "deu"), "east": ("jp",), "others": ("*",)})
+    assert unspoken(settings, {"en", "de", "ja"}) == [
+        "domains name languages that no document is in: 'deu' (west), 'jp' (east); the corpus has de, en, ja: correct "
+        "what is misspelt, or leave it out of lists.domains"
+    ]
+    assert unspoken(settings, {"deu", "en", "jp", "ko"}) == []
 
 
 def test_general_documents_in_a_language_that_no_specialist_speaks_serve_the_general_step():

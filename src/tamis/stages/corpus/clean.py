@@ -15,8 +15,7 @@ from tamis.artifacts.inputs import input_hashes
 from tamis.errors import InputError, SettingsError
 from tamis.formats.beir import beir_file
 from tamis.formats.documents import document_files
-from tamis.formats.fields import LANGUAGE_TAG
-from tamis.languages import UNKNOWN_LANGUAGE, language_identifier
+from tamis.languages import LANGUAGE_TAG, UNKNOWN_LANGUAGE, language_identifier
 from tamis.records import Document, Dropped
 from tamis.text import CONTROL, clip, letters, normalise
 

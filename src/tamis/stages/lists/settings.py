@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from tamis.languages import not_a_tag
 from tamis.section import NAME, Section
 
 GENERAL = "general"
@@ -94,6 +95,10 @@ class ListsSettings(Section):
                     f"a domain cannot be called {name!r}; use letters, digits, '.', '_' and '-', "
                     f"and none of {', '.join(RESERVED)}"
                 )
+        for name, languages in domains.items():
+            for language in languages:
+                if language != OTHERS and (wrong := not_a_tag(language)):
+                    raise ValueError(f"domain {name!r}: {wrong}")
         counts = Counter(language for languages in domains.values() for language in languages)
         for language, count in counts.items():
             if count > 1:

@@ -1,7 +1,7 @@
 """The stage lists: what a student learns from, and what is held out."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tamis.artifacts import read_column, split_dropped, stream_columns
@@ -14,7 +14,7 @@ from tamis.pipeline.recipe import Recipe
 from tamis.records import Facts, Query, ScoredCandidates, TrainingList
 from tamis.stages.lists.alike import alike_documents
 from tamis.stages.lists.draw import by_hash, draw_lists, scores_of_many, split_by_document
-from tamis.stages.lists.settings import GENERAL
+from tamis.stages.lists.settings import GENERAL, OTHERS, ListsSettings
 from tamis.stages.lists.solved import SOLVED_VERSION, solved_queries
 from tamis.stages.queries.stage import by_generator
 
@@ -63,7 +63,8 @@ def build_lists(shop: Workshop, folder: Path) -> Facts:
         **({"solved": len(solved)} if settings.solved < 1 else {}),
         "generators": by_generator([one.query_id for one in lists], dropped),
     }
-    warnings = too_little_to_learn(recipe, counts)
+    spoken = {document.language for document in shop.documents.values()}
+    warnings = [*unspoken(settings, spoken), *too_little_to_learn(recipe, counts)]
     return {**facts, "warnings": warnings} if warnings else facts
 
 
@@ -127,4 +128,21 @@ def too_little_to_learn(recipe: Recipe, counts: Mapping[tuple[str, str], int]) -
         "queries or give more documents"
         for domain, count in train.items()
         if count < FEW
+    ]
+
+
+def unspoken(settings: ListsSettings, spoken: Collection[str]) -> list[str]:
+    """A warning where domains name languages that no document has, which may be misspelt; none where all are there.
+
+    Args:
+        settings: With the domains.
+        spoken: Languages of the documents.
+    """
+    named = [(one, name) for name, languages in settings.domains.items() for one in languages if one != OTHERS]
+    absent = [f"{language!r} ({name})" for language, name in named if language not in spoken]
+    if not absent:
+        return []
+    return [
+        f"domains name languages that no document is in: {', '.join(absent)}; the corpus has "
+        f"{', '.join(sorted(spoken))}: correct what is misspelt, or leave it out of lists.domains"
     ]

@@ -1,0 +1,100 @@
+"""What is wrong with a value of a recipe, in plain words: what was expected, what came, and what to write."""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from tamis.languages import not_a_tag
+from tamis.section import NAME, TAG_OR_NONE, TRUTH
+
+Found = Mapping[str, Any]
+"""One of pydantic's findings: its `type`, `input` and, for bounds and choices, `ctx`."""
+
+_YAML_TRUTH: Final = "YAML takes yes, no, on and off for true and false, put such a word between quotes"
+_PLAIN: Final = r"[\w./-]+"
+"""Text that YAML takes as it stands."""
+
+_EXPECTED: Final[Mapping[str, Callable[[Mapping[str, Any]], str]]] = {
+    TRUTH: lambda bound: "a number",
+    "int_type": lambda bound: "a whole number",
+    "int_parsing": lambda bound: "a whole number",
+    "int_parsing_size": lambda bound: "a whole number",
+    "int_from_float": lambda bound: "a whole number",
+    "float_type": lambda bound: "a number",
+    "float_parsing": lambda bound: "a number",
+    "finite_number": lambda bound: "a finite number",
+    "bool_type": lambda bound: "true or false",
+    "bool_parsing": lambda bound: "true or false",
+    "string_type": lambda bound: "text",
+    "string_too_short": lambda bound: "text",
+    "path_type": lambda bound: "a path",
+    "dict_type": lambda bound: "names with what each stands for, NAME: VALUE",
+    "invalid_key": lambda bound: "a name",
+    "model_type": lambda bound: "a section with keys",
+    "model_attributes_type": lambda bound: "a section with keys",
+    "literal_error": lambda bound: str(bound["expected"]),
+    "greater_than": lambda bound: f"a number above {_number(bound['gt'])}",
+    "greater_than_equal": lambda bound: f"a number of at least {_number(bound['ge'])}",
+    "less_than": lambda bound: f"a number below {_number(bound['lt'])}",
+    "less_than_equal": lambda bound: f"a number of at most {_number(bound['le'])}",
+    "too_short": lambda bound: f"at least {_entries(bound['min_length'])}",
+    "too_long": lambda bound: f"at most {_entries(bound['max_length'])}",
+}
+"""By kind of finding; `tests/pipeline/test_recipe.py` goes through all that a recipe can have."""
+
+
+def in_words(found: Found, entries: Any) -> str:
+    """What follows the name of a field.
+
+    Args:
+        found: What pydantic says of it.
+        entries: Type of the entries, where a list was expected.
+    """
+    kind, value, bound = found["type"], found["input"], found.get("ctx", {})
+    if kind == "tuple_type":
+        return f"expected a list{_of(entries)}, got {shown(value)}{_as_list(value, entries)}"
+    if kind == "string_pattern_mismatch":
+        return _pattern(str(bound["pattern"]), value)
+    if kind == "union_tag_invalid":
+        return f"expected a kind among {bound['expected_tags']}, got {shown(bound['tag'])}"
+    if kind == "union_tag_not_found":
+        return f"kind is missing in {shown(value)}; add it"
+    expected = _EXPECTED[kind](bound) if kind in _EXPECTED else found["msg"].removeprefix("Input should be ")
+    norway = f"; {_YAML_TRUTH}" if kind in ("string_type", "literal_error") and isinstance(value, bool) else ""
+    return f"expected {expected}, got {shown(value)}{norway}"
+
+
+def shown(value: object, most: int = 80) -> str:
+    """A value as a message quotes it, on one line of at most `most` characters."""
+    text = "nothing" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def _of(entries: Any) -> str:
+    return {Path: " of paths", float: " of numbers", int: " of numbers"}.get(entries, "")
+
+
+def _as_list(value: object, entries: Any) -> str:
+    """How a single value is written as a list, where it may stand in one."""
+    if not isinstance(value, str) or entries in (int, float) or len(value) > 60:
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        return f"; write [{value}]" if is_number and entries in (int, float) else ""
+    return f"; write [{value if re.fullmatch(_PLAIN, value) else json.dumps(value, ensure_ascii=False)}]"
+
+
+def _pattern(pattern: str, value: object) -> str:
+    if pattern == NAME:
+        name = "a name of letters, digits, '.', '_' and '-' that begins with a letter or digit"
+        return f"expected {name}, got {shown(value)}"
+    wrong = not_a_tag(str(value)[:60]) if pattern == TAG_OR_NONE else None
+    return wrong or f"expected text like {pattern}, got {shown(value)}"
+
+
+def _entries(count: int) -> str:
+    return "1 entry" if count == 1 else f"{count} entries"
+
+
+def _number(bound: float) -> str:
+    return str(int(bound)) if float(bound).is_integer() else f"{bound:g}"
