@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,6 +19,8 @@ from scipy.special import logit
 
 from tamis import Reranker
 from tamis.errors import InputError
+from tamis.serving.dialects import dialect
+from tamis.serving.dialects.jina import JINA
 from tamis.serving.engine import Engine
 from tamis.serving.logs import log_to
 from tamis.serving.metrics import Metrics
@@ -242,6 +245,45 @@ def test_the_real_cohere_client_sends_a_first_stage(server: Running, offline: Re
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_a_first_stage_that_cannot_be_used_is_refused(server: Running, dialect: str, more: Body, said: str):
     assert said in complaint(server, dialect, **more)
+
+
+@pytest.mark.parametrize(
+    ("name", "right"),
+    [
+        ("first_stage_score", "first_stage_scores"),
+        ("firstStageScores", "first_stage_scores"),
+        ("first_stages_scores", "first_stage_scores"),
+        ("first-stage", "first_stage"),
+        ("fist_stage", "first_stage"),
+        ("first_stage_name", "first_stage"),
+    ],
+)
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_a_misspelt_first_stage_is_refused_with_the_right_name(server: Running, dialect: str, name: str, right: str):
+    assert complaint(server, dialect, **{name: SCORES}) == f"{name}: unknown field; did you mean {right!r}?"
+
+
+@pytest.mark.parametrize("dialect", OBJECTS)
+def test_a_misspelt_score_in_a_document_is_refused_with_the_right_name(server: Running, dialect: str):
+    documents = ["a", {"text": "b", "first_stage_score": 1.5}]
+    assert complaint(server, dialect, documents) == (
+        f"{DIALECTS[dialect][2]}: unknown field 'first_stage_score' in a document; the first stage's score of a "
+        "document is its 'score'"
+    )
+
+
+@pytest.mark.parametrize("dialect", sorted(DIALECTS.keys() - {"cohere", "cohere-v1"}))
+def test_other_unknown_fields_are_ignored_as_those_servers_do(server: Running, dialect: str):
+    others: Body = {"first_page": 1, "first_name": "x", "scores": [1], "stage": 2, "f" * 10_000: 3}
+    assert ask(server, dialect, **others) == ask(server, dialect)
+
+
+def test_of_millions_of_unknown_fields_only_some_are_compared(monkeypatch: pytest.MonkeyPatch):
+    compared: list[str] = []
+    monkeypatch.setattr(dialect, "_meant", compared.append)
+    body: Body = {"query": "a", "documents": [{"text": "b", **{f"d{number}": 1 for number in range(1000)}}]}
+    JINA.asked(body | {f"f{number}": 1 for number in range(1000)})
+    assert 100 < len(compared) <= 200
 
 
 @pytest.mark.parametrize("number", ["1e999", "-1e999", f"1{'0' * 400}"])

@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from difflib import SequenceMatcher
+from itertools import islice
+from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -10,6 +12,14 @@ from tamis.models.checkpoint import ORDER, OTHER
 from tamis.models.first_stage import NONE, Said
 from tamis.models.serializer import Document
 from tamis.serving.request import STATUS, Answered, Asked, Kind, RefusedError
+
+
+FIRST_STAGE: Final = ("first_stage", "first_stage_scores")
+"""The fields of `Beside`."""
+
+_ALIKE: Final = 0.87  # likeness of names from which one is the other misspelt; first_page is less like first_stage
+_LONGEST_NAME: Final = 40  # characters of a name that are compared
+_LOOKED_AT: Final = 100  # unknown names that are compared: a body may hold millions of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +50,7 @@ class Dialect:
         Raises:
             RefusedError: names the first field that cannot be used.
         """
+        _check_spelling(body, self.body)
         if self.body.model_config["extra"] == "forbid":
             _check_fields(body, self.body)  # pydantic would tell each of a million fields
         try:
@@ -147,6 +158,27 @@ def _check_fields(body: Mapping[str, Any], known: type[BaseModel]) -> None:
     for name in body:
         if name not in known.model_fields:
             raise RefusedError("malformed", f"unknown field: parameter '{name[:100]}' is not a valid field")
+
+
+def _check_spelling(body: Mapping[str, Any], known: type[BaseModel]) -> None:
+    """Refuse a first stage that would be ignored for its spelling, in the body or in a document."""
+    for name in islice((name for name in body if name not in known.model_fields), _LOOKED_AT):
+        if right := _meant(name):
+            raise RefusedError("malformed", f"{name[:100]}: unknown field; did you mean {right!r}?")
+    for place, side in body.items():
+        documents = side if isinstance(side, list) else [side]
+        names = dict.fromkeys(name for one in documents if isinstance(one, dict) for name in one)
+        if wrong := next((name for name in islice(names, _LOOKED_AT) if _meant(name) == FIRST_STAGE[1]), None):
+            said = f"unknown field {wrong[:100]!r} in a document; the first stage's score of a document is its 'score'"
+            raise RefusedError("malformed", f"{place}: {said}")
+
+
+def _meant(name: str) -> str | None:
+    """The field of the first stage that a name may be meant for: one of ours, which no other server has."""
+    written = name[:_LONGEST_NAME].lower().replace("-", "_")
+    likeness = {ours: SequenceMatcher(None, ours, written, autojunk=False).ratio() for ours in FIRST_STAGE}
+    nearest = max(FIRST_STAGE, key=likeness.__getitem__)
+    return nearest if likeness[nearest] >= _ALIKE or written.replace("_", "").startswith("firststage") else None
 
 
 def _line(error: ValidationError) -> str:
