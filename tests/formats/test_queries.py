@@ -267,3 +267,11 @@ def test_of_a_beir_folder_the_file_of_queries_is_the_log(tmp_path):
     with pytest.raises(InputError, match="no tables in this folder; of a BEIR folder name the file of queries"):
         query_log_files(folder)
     assert list(read_query_log(folder / "queries.jsonl")) == logged(("q1", "eins", "und"), ("q2", "zwei", "und"))
+
+
+def test_a_row_that_took_others_with_it_is_told(tmp_path):
+    file = write_text(tmp_path / "log.tsv", '_id\ttext\n1\t"why\n2\twhat\n3\twho"\n')
+    with pytest.raises(InputError, match=r"log\.tsv, line 2: a cell begins with a double quote and goes on over the ne"):
+        list(read_query_log(file))
+    with pytest.raises(InputError, match=r"line 2: a cell begins with a double quote"):
+        read_query_texts(file)

@@ -2,10 +2,14 @@
 
 import csv
 import gzip
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tamis.errors import InputError
 from tamis.formats.written_queries import DOCUMENT_IDS, TEXTS, WrittenQuery, read_written_queries, written_query_files
@@ -103,12 +107,53 @@ def test_several_files_are_numbered_through(tmp_path):
         ("x.jsonl", '{"doc_id": "d", "query": "a", "lang": "?"}', r"line 1: the language is \"\?\", expected a tag"),
         ("x.jsonl", '{"doc_id": "d", "que', r"x\.jsonl, line 1: got .*, expected a JSON object"),
         ("x.csv", "doc_id,query\nd, \n", r"x\.csv, line 2: query \'1\' is empty; write it or remove the row"),
+        ("x.csv", "id,doc_id,query\n,d,a\n1,e,b\n", r"x\.csv, line 2: it has no id and is called by its number, 1, whi"),
+        ("x.csv", "id,doc_id,query\n2,d,a\n,e,b\n", r"x\.csv, line 3: it has no id and is called by its number, 2, w"),
+        ("x.jsonl", '{"doc_id": "d\u00a0", "query": "a"}', r'line 1: doc_id is "d\\u00a0", expected printable text'),
+        ("x.jsonl", '{"id": "\u200bq", "doc_id": "d", "query": "a"}', r'line 1: id is "\\u200bq", expected printable'),
+        ("x.tsv", "doc_id\tquery\nd\ta\tb\n", r"line 2: got 3 cells, expected 2 as in the header \(doc_id, query\); a l"),
+        ("x.tsv", 'doc_id\tquery\nd\t"a\nb"\n', r"line 3: got 1 cells, expected 2 as in the header \(doc_id, query\)"),
         ("x.txt", "what", r"x\.txt: cannot read \.txt; expected written queries, rows with document-id and query in"),
     ],
 )
 def test_a_file_that_is_not_understood_is_named(tmp_path, name, text, message):
     with pytest.raises(InputError, match=message):
         list(read_written_queries(write_text(tmp_path / name, text)))
+
+
+CELLS = st.text(st.sampled_from('ab "\t,'), min_size=1, max_size=6).filter(str.strip)
+
+
+@given(st.lists(CELLS, min_size=1, max_size=5))
+def test_a_tsv_is_read_back_as_csv_writers_write_it(queries):
+    with TemporaryDirectory() as folder:
+        file = write_table(Path(folder) / "x.tsv", *({"doc_id": "d", "query": query} for query in queries))
+        assert [one.text for one in read_written_queries(file)] == queries
+
+
+@given(st.lists(CELLS.filter(lambda query: "\t" not in query and not query.endswith('"')), min_size=1, max_size=5))
+def test_of_a_tsv_that_knows_no_quotes_no_row_takes_another_with_it(queries):
+    with TemporaryDirectory() as folder:
+        lines = "".join(f"d\t{query}\n" for query in queries)
+        file = write_text(Path(folder) / "x.tsv", f"doc_id\tquery\n{lines}")
+        assert [one.text for one in read_written_queries(file)] == queries
+
+
+@pytest.mark.parametrize(("there", "columns"), [(("passage", "ask"), "passage, ask"), (("id", "query"), "id, query")])
+def test_a_table_without_the_needed_columns_says_which_it_has_and_which_are_needed(tmp_path, there, columns):
+    file = write_table(tmp_path / "x.parquet", dict.fromkeys(there, "a"))
+    with pytest.raises(InputError) as error:
+        list(read_written_queries(file))
+    assert str(error.value) == (
+        f"{file}: its columns are {columns}; expected the id of a document in document-id (or document_id, doc_id, "
+        "docid, corpus-id, passage_id) and its query in query (or text, question)"
+    )
+
+
+def test_a_damaged_table_is_told_as_such(tmp_path):
+    file = write_text(tmp_path / "x.parquet", "no table")
+    with pytest.raises(InputError, match=r"x\.parquet, after row 0: cannot be read as a Parquet file"):
+        list(read_written_queries(file))
 
 
 def test_what_is_not_there_is_named_without_opening_anything(tmp_path):

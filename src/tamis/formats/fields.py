@@ -147,11 +147,12 @@ def content_id(text: str) -> str:
 
 
 def shown(value: object) -> str:
-    """A value as a message quotes it, on one line of at most 60 characters."""
+    """A value as a message quotes it, on one line of at most 60 characters; what cannot be seen is written as `\\u00a0`."""
     if isinstance(value, str) and len(value) > 200:
         value = value[:200]
     try:
-        return clip(json.dumps(value, ensure_ascii=False, default=str), 60)
+        text = json.dumps(value, ensure_ascii=False, default=str)
+        return clip("".join(each if each.isprintable() else f"\\u{ord(each):04x}" for each in text), 60)
     except (ValueError, TypeError, RecursionError):
         return type(value).__name__
 

@@ -7,13 +7,17 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from tamis.errors import InputError, SettingsError
-from tamis.formats.lines import filled_lines
+from tamis.formats.fields import QUERY_TEXTS, shown, text_of
+from tamis.formats.query_rows import told_rows
+from tamis.formats.tables import Row
 from tamis.text import one_line
 
 Fields = TypeVar("Fields", bound=BaseModel)
 
 FEWEST_STYLE_LINES: Final = 8
 MOST_STYLE_LINES: Final = 50
+LONGEST_STYLE_QUERY: Final = 200
+"""Characters; what is written like a longer one would be left out as too long."""
 
 
 def read_prompt(path: Path, kind: type[Fields], what: str, loader: type[Any] = yaml.SafeLoader) -> Fields:
@@ -41,16 +45,29 @@ def read_prompt(path: Path, kind: type[Fields], what: str, loader: type[Any] = y
 
 
 def read_style(path: Path) -> tuple[str, ...]:
-    """Read queries of people, one a line, that show a language model how they search; blank lines are passed over.
+    """Read queries of people that show a language model how they search; blank lines are passed over.
+
+    Args:
+        path: A query a line, id and text between a tab, or rows, see `told_rows`.
 
     Raises:
-        InputError: The file cannot be read.
-        SettingsError: It holds fewer than 8 or more than 50 different lines.
+        InputError: The file cannot be read, or holds a query that is empty or longer than 200 characters.
+        SettingsError: It holds fewer than 8 or more than 50 different queries.
     """
-    found = tuple(dict.fromkeys(one_line(line) for _, line in filled_lines(path)))
+    found = tuple(dict.fromkeys(_style_query(row) for row in told_rows(path)))
     if not FEWEST_STYLE_LINES <= len(found) <= MOST_STYLE_LINES:
         raise SettingsError(
             f"queries.prompt.like: {path} holds {len(found)} different queries, expected {FEWEST_STYLE_LINES} to "
             f"{MOST_STYLE_LINES}, one a line; {'add' if len(found) < FEWEST_STYLE_LINES else 'leave out'} some"
         )
     return found
+
+
+def _style_query(row: Row) -> str:
+    query = one_line(text_of(row.content, row.where, QUERY_TEXTS))
+    if not 0 < len(query) <= LONGEST_STYLE_QUERY:
+        raise InputError(
+            f"{row.where}: {shown(query)} has {len(query):,} characters, expected 1 to {LONGEST_STYLE_QUERY} of "
+            "somebody's query as an example of style; shorten it or leave it out"
+        )
+    return query

@@ -6,11 +6,13 @@ from typing import Final
 
 from tamis.errors import InputError
 from tamis.formats.fields import LANGUAGES, QUERY_IDS, QUERY_TEXTS, shown
-from tamis.formats.lines import ending, filled_lines
-from tamis.formats.tables import Row, rows
+from tamis.formats.lines import ending, filled_lines, objects
+from tamis.formats.tables import Row, line_rows, rows
 
 LINES: Final = ".txt"
 """Ending of files that hold a query a line and nothing else."""
+
+_TABLES: Final = (".csv", ".parquet", ".arrow")
 
 
 def query_rows(files: Sequence[Path]) -> Iterator[Row]:
@@ -33,7 +35,49 @@ def query_rows(files: Sequence[Path]) -> Iterator[Row]:
         elif ending(file) == ".tsv" and _without_header(file):
             yield from _topics(file)
         else:
-            yield from rows([file], {*QUERY_IDS, *QUERY_TEXTS, *LANGUAGES})
+            for row in rows([file], {*QUERY_IDS, *QUERY_TEXTS, *LANGUAGES}):
+                _check_swallowed(row)
+                yield row
+
+
+def told_rows(file: Path) -> Iterator[Row]:
+    """Read a file of queries whose form its first line tells, whatever it is called.
+
+    Args:
+        file: JSON objects, id and text between a tab (or a header and more cells), or a query a line; a table that is
+            no text by its ending.
+
+    Raises:
+        InputError: A file that cannot be read, or a line or row that is not understood.
+    """
+    _, first = next(filled_lines(file), (0, "")) if ending(file) not in _TABLES else (0, "")
+    if ending(file) in _TABLES:
+        yield from query_rows([file])
+    elif first.lstrip().startswith("{"):
+        yield from (Row(file, f"line {number}", content) for number, content in objects(file))
+    elif "\t" in first:
+        yield from _topics(file) if _without_header(file) else line_rows(file)
+    else:
+        yield from _plain(file)
+
+
+def _plain(file: Path) -> Iterator[Row]:
+    for number, line in filled_lines(file):
+        if "\t" in line:
+            raise InputError(
+                f"{file}, line {number}: got {shown(line)} with a tab, the first line has none; expected a query a line, "
+                "or id and query between a tab on every line"
+            )
+        yield Row(file, f"line {number}", {"text": line})
+
+
+def _check_swallowed(row: Row) -> None:
+    """Refuse a query that took following rows with it: a cell began with a double quote that none of its own ends."""
+    if ending(row.file) == ".tsv" and any("\t" in str(cell) and "\n" in str(cell) for cell in row.content.values()):
+        raise InputError(
+            f"{row.where}: a cell begins with a double quote and goes on over the next lines, tabs and all; leave the "
+            "quote out, or double it and put the whole cell between double quotes"
+        )
 
 
 def _lines(file: Path) -> Iterator[Row]:

@@ -76,6 +76,55 @@ def rows(files: Sequence[Path], columns: Collection[str]) -> Iterator[Row]:
         yield from _READERS[ending(file)](file, columns)
 
 
+def line_rows(file: Path) -> Iterator[Row]:
+    """Rows of a `.tsv` with a header of which every line is one, as of queries: no quote takes the next line with it.
+
+    A cell that stands between double quotes as spreadsheets write it is read without them; all other quotes are text.
+
+    Raises:
+        InputError: A file that cannot be read, or a line that is not understood.
+    """
+    header: list[str] = []
+    for number, line in lines(file):
+        content = line.rstrip("\r\n")
+        where = f"{file}, line {number}"
+        cells = _cells_of_line(content, len(header)) if content else []
+        if not header and cells:
+            header = _header(cells, where)
+        elif cells and len(cells) != len(header):
+            raise InputError(
+                f"{where}: got {len(cells)} cells, expected {len(header)} as in the header ({', '.join(header)}); a "
+                "line is a row, and tabs stand between its cells only"
+            )
+        elif cells:
+            yield Row(file, f"line {number}", dict(zip(header, cells, strict=True)))
+
+
+def _cells_of_line(line: str, count: int) -> list[str]:
+    """Cells between tabs: without their quotes where these are well made and leave as many cells as there should be."""
+    csv.field_size_limit(_LONGEST_CELL)
+    plain = line.split("\t")
+    try:
+        (cells,) = csv.reader([line], delimiter="\t", strict=True)
+    except csv.Error:
+        return plain
+    return cells if len(cells) == (count or len(plain)) else plain
+
+
+def column_names(file: Path) -> list[str] | None:
+    """All columns of a Parquet or Arrow file; None for other forms, and for a file that reading will refuse."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with file.open("rb") as stream:
+            if ending(file) == ".parquet":
+                return list(pq.read_schema(stream).names)
+            return list(pa.ipc.open_stream(stream).schema.names) if ending(file) == ".arrow" else None
+    except (pa.ArrowException, OSError, ValueError):
+        return None
+
+
 def check_new(new_id: str, row: Row, places: dict[str, tuple[Path, str]]) -> None:
     """Remember where an id stands; an id that stood somewhere before is an error."""
     file, place = places.setdefault(new_id, (row.file, row.place))

@@ -1,12 +1,13 @@
 """Queries that somebody wrote about documents, from any form of rows: the id of the document, and the query."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from tamis.errors import InputError
 from tamis.formats.fields import LANGUAGES, checked_text, language_of, record_id, text_of
-from tamis.formats.tables import Row, check_new, rows, table_files
+from tamis.formats.lines import ending
+from tamis.formats.tables import Row, check_new, column_names, line_rows, rows, table_files
 from tamis.languages import UNKNOWN_LANGUAGE
 from tamis.text import clip
 
@@ -24,6 +25,10 @@ DOCUMENT_IDS: Final = (
 )
 TEXTS: Final = ("query", "text", "question")
 KIND: Final = "kind"
+LINES_ARE_ROWS: Final = ".tsv"
+"""Ending of tables of which every line is a row, whatever quotes stand in it."""
+
+_OF_A_DOCUMENT: Final = "document-id (or document_id, doc_id, docid, corpus-id, passage_id)"
 
 
 class WrittenQuery(NamedTuple):
@@ -57,9 +62,10 @@ def read_written_queries(path: Path) -> Iterator[WrittenQuery]:
             or an id that comes twice.
     """
     places: dict[str, tuple[Path, str]] = {}
-    columns = {*OWN_IDS, *DOCUMENT_IDS, *TEXTS, *LANGUAGES, KIND}
-    for number, row in enumerate(rows(written_query_files(path), columns), 1):
+    numbered: dict[str, str] = {}
+    for number, row in enumerate(_rows(written_query_files(path)), 1):
         query = _written(row, number)
+        _check_number(query.query_id, row, numbered, places)
         check_new(query.query_id, row, places)
         yield query
     if not places:
@@ -83,16 +89,49 @@ def written_query_files(path: Path) -> list[Path]:
     return files
 
 
+def _rows(files: Sequence[Path]) -> Iterator[Row]:
+    """Rows of all files; of a `.tsv` every line is one, see `line_rows`."""
+    columns = {*OWN_IDS, *DOCUMENT_IDS, *TEXTS, *LANGUAGES, KIND}
+    for file in files:
+        _check_columns(file)
+        yield from line_rows(file) if ending(file) == LINES_ARE_ROWS else rows([file], columns)
+
+
+def _check_columns(file: Path) -> None:
+    """A table that names its columns has to have those that are needed; other files are told row by row."""
+    names = column_names(file)
+    if names is not None and not all(set(names) & set(needed) for needed in (DOCUMENT_IDS, TEXTS)):
+        raise InputError(
+            f"{file}: its columns are {clip(', '.join(names) or 'none', 120)}; expected the id of a document in "
+            f"{_OF_A_DOCUMENT} and its query in query (or text, question)"
+        )
+
+
+def _check_number(query_id: str, row: Row, numbered: dict[str, str], places: Mapping[str, object]) -> None:
+    """Refuse an id that is the number of a row without one, which would be called the same."""
+    if _own_id(row) is None:
+        numbered[query_id] = row.where
+    if query_id in places and query_id in numbered:
+        raise InputError(
+            f"{numbered[query_id]}: it has no id and is called by its number, {query_id}, which is the id of another row; "
+            "give it an id of its own"
+        )
+
+
+def _own_id(row: Row) -> object:
+    """What stands where a query's own id may stand; None for nothing."""
+    own = next((row.content[name] for name in OWN_IDS if name in row.content), None)
+    return None if own == "" else own
+
+
 def _written(row: Row, number: int) -> WrittenQuery:
     content, where = row.content, row.where
-    own = next((content[name] for name in OWN_IDS if name in content), None)
     if not any(name in content for name in DOCUMENT_IDS):
         raise InputError(
             f"{where}: it has {clip(', '.join(map(str, content)) or 'nothing', 60)}, expected the id of a document in "
-            "a field document-id (or document_id, doc_id, docid, corpus-id, passage_id) beside the query; begin a .tsv "
-            "or .csv with a header"
+            f"a field {_OF_A_DOCUMENT} beside the query; begin a .tsv or .csv with a header"
         )
-    query_id = str(number) if own in (None, "") else record_id(content, where, OWN_IDS)
+    query_id = str(number) if _own_id(row) is None else record_id(content, where, OWN_IDS)
     text, language = text_of(content, where, TEXTS), language_of(content, where)
     if not text.strip():
         raise InputError(f"{where}: query {query_id!r} is empty; write it or remove the row")

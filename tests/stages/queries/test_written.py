@@ -11,6 +11,7 @@ import pytest
 from tamis.artifacts import ItemStore, read_json, read_records
 from tamis.context import Workshop
 from tamis.errors import InputError, SettingsError
+from tamis.formats.prompt_files import read_style
 from tamis.inspection import Inspection
 from tamis.pipeline.reading import recipe_from
 from tamis.pipeline.run import run_recipe
@@ -18,6 +19,7 @@ from tamis.records import Dropped, Query, TrainingList
 from tamis.stages.lists.held_out import given_and_written
 from tamis.stages.queries.stage import queries_settings
 from tamis.stages.queries.writers.writers import _target, writers_settings
+from tamis.stages.queries.written import check_query_files
 from tests.commands import tamis, write_recipe
 from tests.conftest import TOPICS, tiny_recipe, write_beir
 from tests.formats.files import write_jsonl, write_text
@@ -168,6 +170,17 @@ def test_a_file_about_other_documents_is_refused_with_an_id_of_each_side(mined: 
     )
 
 
+def test_white_space_around_the_id_of_a_document_is_told(mined: Mined, tmp_path: Path) -> None:
+    content = json.loads(json.dumps(mined.content))
+    file = write_text(tmp_path / "other.tsv", "doc_id\tquery\nen/0\twhat is it\nen/1 \twhy is it\n")
+    content["queries"]["written"] = [str(file)]
+    with pytest.raises(InputError) as error:
+        run_recipe(recipe_from(content, "tiny"), tmp_path / "run", "queries")
+    assert str(error.value) == (
+        f"{file}: query '2' names the document 'en/1 ', the corpus has 'en/1'; take the white space away"
+    )
+
+
 def test_a_run_from_written_queries_alone_ends_with_a_report(tmp_path: Path, corpus: Path, tiny_encoder: Path) -> None:
     content = tiny_recipe(corpus, corpus, tiny_encoder)
     del content["corpus"]["general"]
@@ -244,6 +257,47 @@ def test_what_is_kept_out_to_judge_by_may_not_be_the_style(styled: Content, tmp_
     ):
         run_recipe(recipe_from(styled, "tiny"), tmp_path / "run", "queries")
     assert not (tmp_path / "run").exists()
+
+
+LIKE = [f"people ask thing{number}" for number in range(10)]
+FORMS = {
+    "a query a line": "".join(f"{query}\n" for query in LIKE),
+    "ids and queries": "".join(f"u{number}\t{query}\n" for number, query in enumerate(LIKE)),
+    "a header": "qid\tquery\tlang\n" + "".join(f"u{number}\t{query}\ten\n" for number, query in enumerate(LIKE)),
+    "JSON": "".join(json.dumps({"_id": f"u{number}", "text": query}) + "\n" for number, query in enumerate(LIKE)),
+}
+
+
+@pytest.mark.parametrize("name", ["like.txt", "like.tsv", "like.jsonl", "like"])
+@pytest.mark.parametrize("form", FORMS)
+def test_the_queries_of_a_style_are_read_in_every_form_and_none_gets_by(
+    styled: Content, tmp_path: Path, form: str, name: str
+) -> None:
+    like = write_text(tmp_path / name, FORMS[form])
+    styled["queries"]["prompt"]["like"] = str(like)
+    assert read_style(like) == tuple(LIKE)
+    styled["queries"]["keep_out"] = [str(write_jsonl(tmp_path / "judged.jsonl", {"_id": "q7", "text": "ask: thing3!"}))]
+    check_query_files(recipe_from(styled, "tiny"))
+    judged = write_jsonl(tmp_path / "judged.jsonl", {"_id": "q7", "text": "People ask: thing3!"})
+    styled["queries"]["keep_out"] = [str(judged)]
+    with pytest.raises(SettingsError, match=r"holds 'people ask thing3', which is query judged\.jsonl:q7 of queries\."):
+        check_query_files(recipe_from(styled, "tiny"))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (FORMS["a query a line"] + "why " * 51, r'line 11: "why why .* has 203 characters, expected 1 to 200 of some'),
+        (FORMS["JSON"] + '{"_id": "x", "text": " "}', r'line 11: " " has 0 characters|line 11: "" has 0 characters'),
+        (FORMS["JSON"] + '{"_id": "x"}', r"line 11: no text; expected a field text, query or question"),
+        (FORMS["JSON"] + "people ask", r"line 11: got 'people ask', expected a JSON object"),
+        (FORMS["ids and queries"] + "people ask", r"line 11: got 1 cells .*, expected id and query between a tab"),
+        (FORMS["a query a line"] + "u1\tpeople", r"line 11: got .* with a tab, the first line has none; expected a q"),
+    ],
+)
+def test_an_example_of_style_that_is_none_is_named_by_its_line(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(InputError, match=rf"like\.txt, {message}"):
+        read_style(write_text(tmp_path / "like.txt", text))
 
 
 def test_too_few_examples_of_style_are_named_before_anything_is_done(styled: Content, tmp_path: Path) -> None:

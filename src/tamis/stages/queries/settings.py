@@ -54,8 +54,8 @@ class PromptSettings(Section):
     examples: int = Field(default=3, ge=0, le=3, description="passages with a query each that are shown before")
     like: Path | None = Field(
         default=None,
-        description="8 to 50 queries of your users, one a line: a few of them are shown in each prompt as examples of "
-        "style; none of them may be judged",
+        description="8 to 50 queries of your users, a query a line, id and query between a tab, or rows (.jsonl, .csv, "
+        ".parquet): a few of them are shown in each prompt as examples of style; none of them may be judged",
     )
 
 

@@ -1,6 +1,6 @@
 """Queries that were written elsewhere, and what language models may be shown of people's: the files of a recipe."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tamis.artifacts import read_column
@@ -8,9 +8,10 @@ from tamis.artifacts.inputs import input_hashes
 from tamis.context import Workshop
 from tamis.errors import InputError, SettingsError
 from tamis.formats.evaluation_sets import read_evaluation_texts
+from tamis.formats.lines import ending
 from tamis.formats.prompt_files import read_style
 from tamis.formats.queries import query_log_files
-from tamis.formats.written_queries import WrittenQuery, read_written_queries, written_query_files
+from tamis.formats.written_queries import LINES_ARE_ROWS, WrittenQuery, read_written_queries, written_query_files
 from tamis.pipeline.recipe import Recipe
 from tamis.records import Document, Dropped, Query
 from tamis.stages.queries.settings import writer_name
@@ -22,6 +23,7 @@ def written_settings(recipe: Recipe) -> list[dict[str, Any]]:
     """What the written queries depend on: the names of their files and the hashes of what these hold."""
     return [
         {"name": writer_name(path), "files": input_hashes(written_query_files(path), "queries")}
+        | ({"rows": "lines"} if ending(path) == LINES_ARE_ROWS else {})  # not those of before, see `line_rows`
         for path in recipe.queries.written
     ]
 
@@ -38,6 +40,7 @@ def file_queries(shop: Workshop) -> Iterator[Query | Dropped]:
     left_out = frozenset(read_column(shop.folders["corpus"] / "dropped.parquet", "record_id"))
     for path in shop.recipe.queries.written:
         found = list(read_written_queries(path))
+        _check_white_space(str(path), found, target)
         if not any(query.document_id in target or query.document_id in left_out for query in found):
             _refuse(str(path), found, target)
         yield from queries_of_file(found, writer_name(path), target, left_out)
@@ -52,7 +55,18 @@ def about_documents(shop: Workshop) -> Iterator[Document]:
                 yield document
 
 
-def _refuse(path: str, found: Sequence[WrittenQuery], target: dict[str, Document]) -> None:
+def _check_white_space(path: str, found: Sequence[WrittenQuery], target: Mapping[str, Document]) -> None:
+    """Refuse ids of documents that are unknown for the white space around them, which no eye sees."""
+    for query in found:
+        bare = query.document_id.strip()
+        if query.document_id not in target and bare in target:
+            raise InputError(
+                f"{path}: query {query.query_id!r} names the document {query.document_id!r}, the corpus has {bare!r}; "
+                "take the white space away"
+            )
+
+
+def _refuse(path: str, found: Sequence[WrittenQuery], target: Mapping[str, Document]) -> None:
     raise InputError(
         f"{path}: none of its {len(found):,} queries is about a document of corpus.target: its first document is "
         f"{found[0].document_id!r}, the corpus has {next(iter(target))!r}; name the file of this corpus, or give the "
