@@ -25,6 +25,7 @@ from tamis.models.reranker import Reranker
 from tamis.pipeline.reading import recipe_from
 from tamis.pipeline.run import run_recipe
 from tamis.records import Candidates, Query, Tokens
+from tamis.stages.lists import solved
 from tamis.summary import agreed
 from tests.commands import results_by_hash, start, tamis, write_recipe
 from tests.conftest import tiny_recipe, write_beir
@@ -112,7 +113,9 @@ def test_what_was_expected_is_what_the_run_then_does(journey: Journey) -> None:
         "documents to embed (dense)",
         "queries to embed (dense)",
         "queries to search",
+        "lists to draw",
     }
+    assert before["lists", "lists to draw"] == (before["candidates", "queries to search"][0], True)
 
 
 def test_steps_and_texts_are_exact_once_the_lists_are_there(journey: Journey) -> None:
@@ -127,6 +130,34 @@ def test_steps_and_texts_are_exact_once_the_lists_are_there(journey: Journey) ->
     assert found["train", "queries to prepare"] == (lists, False)
     assert found["train", "documents to prepare"] == (40, False)
     assert {stage for stage, _ in found} == {"train", "merge", "evaluate"}
+
+
+def test_what_the_student_scores_for_the_lists_is_counted(recipe: dict[str, Any], tmp_path: Path) -> None:
+    recipe["lists"]["solved"] = 0.5
+    recipe["queries"]["logs"] = [str(tmp_path / "log.txt")]
+    (tmp_path / "log.txt").write_text("what is a kernel module\nhow to print\n", encoding="utf-8")
+    root = tmp_path / "run"
+    at_first = counts(estimated(recipe, root, "train"))
+    run_recipe(recipe_from(recipe, "tiny"), root, "scores")
+    with_scores = counts(estimated(recipe, root, "train"))
+    with mock.patch.object(solved, "score_pairs", wraps=solved.score_pairs) as score:
+        folders = run_recipe(recipe_from(recipe, "tiny"), root, "lists")
+    (call,) = score.call_args_list
+    scored = call.args[2]
+    manifest = json.loads((folders["scores"] / "manifest.json").read_text("utf-8"))
+    asked = len({query_id for query_id, _ in scored})
+    assert with_scores["lists", "lists to draw"] == (manifest["counts"]["kept"], False)
+    for before in (at_first, with_scores):
+        for what, then in (("pairs to score", len(scored)), ("queries to prepare", asked)):
+            expected, about = before["lists", what]
+            assert about
+            assert 0.8 * then <= expected <= 1.3 * then
+    # What the lists have read the training does not read again.
+    assert with_scores["lists", "documents to prepare"] == (20, False)
+    assert with_scores["train", "documents to prepare"] == (20, False)
+    left = counts(estimated(recipe, root, "train"))
+    assert not [what for stage, what in left if stage == "lists"]
+    assert ("train", "documents to prepare") not in left  # the general ones say the same
 
 
 def test_students_and_texts_that_a_killed_run_had_finished_are_not_counted(journey: Journey) -> None:

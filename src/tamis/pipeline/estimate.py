@@ -14,6 +14,7 @@ from tamis.records import Tokens
 from tamis.remote.budget import limit_exceeded
 from tamis.remote.settings import ServerSettings
 from tamis.stages.candidates.cost import embedding_cost, searching_cost
+from tamis.stages.lists.cost import drawing_cost
 from tamis.stages.queries.cost import asked_queries, writing_cost
 from tamis.stages.queries.writers.writers import writer_ledger
 from tamis.stages.scores.cost import teaching_cost
@@ -41,9 +42,12 @@ def estimate(shop: Workshop, unfinished: Collection[str]) -> Estimate:
         works.append(searching_cost(shop, asked))
     if {"scores", "evaluate"} & set(unfinished):
         works += teaching_cost(shop, unfinished, asked)
-    if {"train", "merge", "evaluate"} & set(unfinished):
+    if "lists" in unfinished:
+        works.append(drawing_cost(shop, asked))
+    solving = "lists" in unfinished and shop.recipe.lists.solved < 1
+    if solving or {"train", "merge", "evaluate"} & set(unfinished):
         works += learning(shop, unfinished, asked)
-    order = ("queries", "candidates", "scores", "train", "merge", "evaluate")
+    order = ("queries", "candidates", "scores", "lists", "train", "merge", "evaluate")
     works = sorted((work for work in works if work.count), key=lambda work: order.index(work.stage))
     free = shutil.disk_usage(shop.items.path.parent).free
     return Estimate(works, free, list(_notes(shop, works, free)))

@@ -149,6 +149,12 @@ def test_the_estimate_counts_the_queries_of_known_documents(mined: Mined, tmp_pa
         for queries in (without, none)
     ]
     assert found[1][0] - found[0][0] == len(ROWS) - 2  # all but those of the documents that are not there
+    rows = [("en/0", "en"), ("en/0", "de"), ("de/1", "de"), ("en/never", "en"), ("en/copy", "en"), ("de/2", "")]
+    lines = "".join(f"{document}\twhat is it{n}\t{language}\n" for n, (document, language) in enumerate(rows))
+    file = write_text(tmp_path / "told.tsv", f"document-id\tquery\tlanguage\n{lines}")
+    content["queries"] = {**none, "written": [str(file)]}
+    told = counts(estimated(content, tmp_path / "run", "lists"))["candidates", "queries to search"]
+    assert told[0] - found[0][0] == 3  # nor those in another language than their document
 
 
 def test_extracts_stand_beside_them_where_the_recipe_says_so(mined: Mined, tmp_path: Path) -> None:

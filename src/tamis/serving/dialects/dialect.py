@@ -13,7 +13,6 @@ from tamis.models.first_stage import NONE, Said
 from tamis.models.serializer import Document
 from tamis.serving.request import STATUS, Answered, Asked, Kind, RefusedError
 
-
 FIRST_STAGE: Final = ("first_stage", "first_stage_scores")
 """The fields of `Beside`."""
 

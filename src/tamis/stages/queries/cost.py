@@ -14,7 +14,7 @@ from tamis.records import Query, QueryRequest
 from tamis.stages.queries.given import given_rows, log_queries
 from tamis.stages.queries.writers.endpoint import most_tokens
 from tamis.stages.queries.writers.writers import remembering, unanswered
-from tamis.stages.queries.written import about_documents
+from tamis.stages.queries.written import file_queries
 from tamis.text import normalise
 
 ShelfKey = tuple[str, str]
@@ -27,10 +27,12 @@ class Asked:
 
     Attributes:
         counts: How many of each origin and language.
+        own: How many of them belong to a target document; the others are given with general ones, or typed.
         records: They themselves; None where they are not written yet.
     """
 
     counts: Mapping[ShelfKey, int]
+    own: int
     records: Mapping[str, Query] | None
 
     @property
@@ -47,18 +49,21 @@ class Asked:
 def asked_queries(shop: Workshop) -> Asked:
     """The queries where they are finished, else as many as are asked for and given."""
     if "queries" in shop.folders:
-        return Asked(Counter((query.origin, query.language) for query in shop.queries.values()), shop.queries)
+        found = shop.queries.values()
+        own = sum(query.origin == "target" and bool(query.document_id) for query in found)
+        return Asked(Counter((query.origin, query.language) for query in found), own, shop.queries)
     settings = shop.recipe.queries
     target = Counter(d.language for d in shop.documents.values() if d.origin == "target")
     share = min(1.0, settings.documents / max(target.total(), 1)) if settings.documents else 1.0
     writers = sum(1.0 if kind == "extractive" else share for kind in settings.generator)
     counts = Counter({("target", k): round(n * settings.per_document * writers) for k, n in target.items()})
-    counts.update(("target", document.language) for document in about_documents(shop))
+    counts.update((one.origin, one.language) for one in file_queries(shop) if isinstance(one, Query))
+    own = counts.total()
     for _, _, doc_id in given_rows(shop):
         counts["general", shop.documents[doc_id].language] += 1
     typed = {(query.origin, query.language, normalise(query.text)) for query in log_queries(shop)}  # often repeated
     counts.update((origin, language) for origin, language, _ in typed)
-    return Asked(counts, None)
+    return Asked(counts, own, None)
 
 
 _WRITTEN: Final = 4  # queries that a language model of this machine is tried on; they are kept

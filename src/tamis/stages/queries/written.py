@@ -46,15 +46,6 @@ def file_queries(shop: Workshop) -> Iterator[Query | Dropped]:
         yield from queries_of_file(found, writer_name(path), target, left_out)
 
 
-def about_documents(shop: Workshop) -> Iterator[Document]:
-    """The document of each written query whose document is there."""
-    for path in shop.recipe.queries.written:
-        for query in read_written_queries(path):
-            document = shop.documents.get(query.document_id)
-            if document and document.origin == "target":
-                yield document
-
-
 def _check_white_space(path: str, found: Sequence[WrittenQuery], target: Mapping[str, Document]) -> None:
     """Refuse ids of documents that are unknown for the white space around them, which no eye sees."""
     for query in found:

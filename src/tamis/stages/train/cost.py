@@ -1,7 +1,7 @@
 """What a student will still prepare, learn and score, and how long that takes, from how fast it scores a few pairs."""
 
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,12 +13,14 @@ from tamis.evaluation.systems import RERANKED
 from tamis.models.student import Student, score_prepared
 from tamis.stages.evaluate.cost import count_questions
 from tamis.stages.lists.settings import GENERAL
+from tamis.stages.lists.solved import LOOKED_AT
 from tamis.stages.merge.merge import judgements
 from tamis.stages.merge.weigh import WEIGHING, rerank_depth
 from tamis.stages.queries.cost import Asked
 from tamis.stages.train.settings import TrainSettings
 from tamis.stages.train.stage import steps_done, steps_of
 
+_ORIGINS: Final = ("target", "general")
 _BACKWARD: Final = 3  # a step of learning takes three times as long as scoring its pairs
 _STUDENTS: Final = 3  # untrained, specialists and merged are evaluated
 _OVERLAP: Final = 0.8  # share of the heads of two first stages that they do not have in common, of both together
@@ -56,8 +58,11 @@ def learning(shop: Workshop, unfinished: Collection[str], asked: Asked) -> Itera
     domains = sorted({domain for domain, _ in lists} - {GENERAL})
     judging = {name: min(recipe.merge.held_out, lists[name, "held-out"]) for name in domains or [GENERAL]}
     judged = sum(judging.values()) * recipe.lists.documents
+    solving = "lists" in unfinished and recipe.lists.solved < 1
+    if solving:
+        yield from _solving(shop, asked, pace)
     if "train" in unfinished:
-        yield from _preparing(shop, asked, about, lists.total(), pace)
+        yield from _preparing(shop, asked, about, lists.total(), pace, ("general",) if solving else _ORIGINS)
         steps = _steps(recipe.train, lists, domains)
         done = {} if about else steps_done(shop, student.trained())
         seconds = _BACKWARD * pace.pair * recipe.train.lists_per_step * recipe.lists.documents
@@ -90,21 +95,41 @@ def _steps(settings: TrainSettings, lists: Counter[tuple[str, str]], domains: li
     }
 
 
-def _preparing(shop: Workshop, asked: Asked, about: bool, lists: int, pace: Pace) -> Iterator[Work]:
-    """Texts that the student's frozen part reads once."""
-    groups = [[d.text for d in shop.documents.values() if d.origin == origin] for origin in ("target", "general")]
-    documents = sum(shop.prepared.unfinished("document", group) for group in groups)
-    yield Work(
-        "train", "documents to prepare", documents, False, documents * pace.document,
-        disk=round(documents * pace.document_bytes),
-    )  # fmt: skip
+def _solving(shop: Workshop, asked: Asked, pace: Pace) -> Iterator[Work]:
+    """What the student reads and scores before the lists, to tell the queries that it answers already.
+
+    Held-out queries are not looked at; which they are is known only when the lists are drawn.
+    """
+    target = sum(d.origin == "target" for d in shop.documents.values())
+    queries = round(asked.own * (1 - shop.recipe.lists.held_out))
+    pairs = queries * min(LOOKED_AT, target, shop.recipe.candidates.depth)
+    yield _documents(shop, "lists", ("target",), pace)
+    yield _queries("lists", queries, True, pace)
+    yield Work("lists", "pairs to score", pairs, True, pairs * pace.pair)
+
+
+def _preparing(
+    shop: Workshop, asked: Asked, about: bool, lists: int, pace: Pace, origins: Sequence[str]
+) -> Iterator[Work]:
+    """Texts that the student's frozen part reads once; documents of the origins that it has not read before."""
+    yield _documents(shop, "train", origins, pace)
     queries = lists
     if not about and asked.records is not None:
         known = read_column(shop.folders["lists"] / "lists.parquet", "query_id")
         queries = shop.prepared.unfinished("query", [asked.records[query_id].text for query_id in known])
-    yield Work(
-        "train", "queries to prepare", queries, about, queries * pace.query, disk=round(queries * pace.query_bytes)
-    )
+    yield _queries("train", queries, about, pace)
+
+
+def _documents(shop: Workshop, stage: str, origins: Sequence[str], pace: Pace) -> Work:
+    groups = [[d.text for d in shop.documents.values() if d.origin == origin] for origin in origins]
+    count = sum(shop.prepared.unfinished("document", group) for group in groups)
+    disk = round(count * pace.document_bytes)
+    return Work(stage, "documents to prepare", count, False, count * pace.document, disk=disk)
+
+
+def _queries(stage: str, count: int, about: bool, pace: Pace) -> Work:
+    disk = round(count * pace.query_bytes)
+    return Work(stage, "queries to prepare", count, about, count * pace.query, disk=disk)
 
 
 def _pace(shop: Workshop, student: Student) -> Pace:
