@@ -271,7 +271,9 @@ def test_of_a_beir_folder_the_file_of_queries_is_the_log(tmp_path):
 
 def test_a_row_that_took_others_with_it_is_told(tmp_path):
     file = write_text(tmp_path / "log.tsv", '_id\ttext\n1\t"why\n2\twhat\n3\twho"\n')
-    with pytest.raises(InputError, match=r"log\.tsv, line 2: a cell begins with a double quote and goes on over the ne"):
+    with pytest.raises(
+        InputError, match=r"log\.tsv, line 2: a cell begins with a double quote and goes on over the ne"
+    ):
         list(read_query_log(file))
     with pytest.raises(InputError, match=r"line 2: a cell begins with a double quote"):
         read_query_texts(file)

@@ -147,7 +147,7 @@ def content_id(text: str) -> str:
 
 
 def shown(value: object) -> str:
-    """A value as a message quotes it, on one line of at most 60 characters; what cannot be seen is written as `\\u00a0`."""
+    """A value as a message quotes it, on one line of at most 60 characters; what cannot be seen is escaped."""
     if isinstance(value, str) and len(value) > 200:
         value = value[:200]
     try:

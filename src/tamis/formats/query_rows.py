@@ -65,8 +65,8 @@ def _plain(file: Path) -> Iterator[Row]:
     for number, line in filled_lines(file):
         if "\t" in line:
             raise InputError(
-                f"{file}, line {number}: got {shown(line)} with a tab, the first line has none; expected a query a line, "
-                "or id and query between a tab on every line"
+                f"{file}, line {number}: got {shown(line)} with a tab, the first line has none; expected a query "
+                "a line, or id and query between a tab on every line"
             )
         yield Row(file, f"line {number}", {"text": line})
 

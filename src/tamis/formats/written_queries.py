@@ -113,8 +113,8 @@ def _check_number(query_id: str, row: Row, numbered: dict[str, str], places: Map
         numbered[query_id] = row.where
     if query_id in places and query_id in numbered:
         raise InputError(
-            f"{numbered[query_id]}: it has no id and is called by its number, {query_id}, which is the id of another row; "
-            "give it an id of its own"
+            f"{numbered[query_id]}: it has no id and is called by its number, {query_id}, which is the id of another "
+            "row; give it an id of its own"
         )
 
 

@@ -98,7 +98,7 @@ def _complaint(found: Mapping[str, Any]) -> str:
 
 
 def _entries(location: tuple[int | str, ...]) -> Any:
-    """Type of the entries of a list or of the values of a mapping at some place of a recipe; None where none is known."""
+    """Type of the entries of a list at some place of a recipe; None where it is not known."""
     found: Any = Recipe
     for part in location:
         section = next((one for one in _sections(found) if part in one.model_fields), None)
