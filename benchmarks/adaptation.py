@@ -11,7 +11,10 @@ of figures that are means over the seeds, tested by sign flips; a mean over lang
 
 `--writers` also measures who should write: extracts, a model of half a billion weights, a strong one, and people whose
 questions are about the other half of the topics, each by one seed of `tamis adapt` on the half that is left.
-Writes benchmarks/results/adaptation.json and adaptation.md after every run; started again, it goes on.
+Writes benchmarks/results/adaptation.json and adaptation.md after every run; started again, it goes on. What was
+measured is kept under the keys of its recipe and the hash of the source: another setting, other data or other code
+measure anew, as far as a stage's key has changed. Sets that a call does not measure keep their rows, each with the
+commit that it is of; p-values over all sets stay those of the last call that measured them all.
 """
 
 import argparse
@@ -31,9 +34,13 @@ import torch
 from safetensors.torch import load_file
 
 from judged import compare_means, judged, mean_over_seeds
-from machine import DOCS, commit, machine, print_targets, show_in_readme, targets_table, write_results
-from tamis.artifacts import newest_results, read_json
+from machine import DOCS, commit, machine, print_targets, show_in_readme, source_hash, targets_table, write_results
+from tamis.adaptation import adapting_recipe
+from tamis.artifacts import item_key, read_json, stage_key
 from tamis.pipeline.reading import read_recipe
+from tamis.pipeline.recipe import Recipe
+from tamis.pipeline.run import STAGES
+from tamis.records import ALONE, SCORED, SERVED
 
 ROOT = Path(__file__).resolve().parent
 OUT = Path("demo") / "bench-adaptation"
@@ -43,13 +50,16 @@ SETS = {"scifact": "en", "piaf-fr": "fr", "tydiqa-ru": "ru"}
 """Language of each further set."""
 
 PLACES = {
-    "as served, BM25": ("~bm25", "bm25"),
-    "as served, hybrid": ("~hybrid", "hybrid"),
-    "alone on BM25": ("@bm25", "bm25"),
-    "alone on hybrid": ("@hybrid", "hybrid"),
-    "beside the hybrid": ("+hybrid", "hybrid"),
+    "as served, BM25": (f"{SERVED}bm25", "bm25"),
+    "as served, hybrid": (f"{SERVED}hybrid", "hybrid"),
+    "alone on BM25": (f"{ALONE}bm25", "bm25"),
+    "alone on hybrid": (f"{ALONE}hybrid", "hybrid"),
+    "beside the hybrid": (f"{SCORED}hybrid", "hybrid"),
 }
 """How a model is used, and the first stage below it."""
+
+SHOWN = tuple(place for place in PLACES if place != "as served, BM25")
+"""Those of the tables that compare many variants."""
 
 STUDENTS = ("untrained", "specialists", "merged")
 
@@ -60,7 +70,8 @@ class Measured(NamedTuple):
     Attributes:
         values: nDCG@10 by system and question.
         language: Of each question.
-        facts: Seconds, memory, and what the merge did.
+        facts: Seconds, memory, what the merge did, and what was measured: `commit`, `source` (a hash of its files),
+            `stages` (their keys) and those of them that were `reused`, made by an earlier call.
     """
 
     values: dict[str, dict[str, float]]
@@ -68,8 +79,33 @@ class Measured(NamedTuple):
     facts: dict[str, Any]
 
 
+def recipe_of(command: Sequence[str], seed: int) -> Recipe:
+    """The recipe that a command of tamis runs, `run` or `adapt`."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("kind", choices=("run", "adapt"))
+    parser.add_argument("named", nargs="+")
+    parser.add_argument("--encoder", type=Path)
+    for option in ("--queries", "--set"):
+        parser.add_argument(option, action="append", default=[])
+    found = parser.parse_args(command)
+    changes = [*found.set, f"seed={seed}"]
+    if found.kind == "run":
+        return read_recipe(Path(found.named[0]), changes)
+    model, corpus = found.named
+    return adapting_recipe(model, Path(corpus), (), found.encoder, [Path(file) for file in found.queries], changes)
+
+
+def stage_keys(recipe: Recipe) -> dict[str, str]:
+    """Key of every stage: what names its folder, made of settings, data and the stages' versions."""
+    keys: dict[str, str] = {}
+    for stage in STAGES:
+        reads = {name: keys[name] for name in stage.reads}
+        keys[stage.name] = stage_key(stage.name, stage.version, stage.settings(recipe), reads)
+    return keys
+
+
 def run(command: Sequence[str], out: Path, seed: int, variant: str = "") -> Measured:
-    """Run a command of tamis, or read what an earlier call of this benchmark left.
+    """Run a command of tamis, or read what an earlier call of this benchmark left of the same recipe and source.
 
     All seeds share a folder: texts are embedded once, so that only the first one's seconds are those of a cold run.
 
@@ -79,25 +115,26 @@ def run(command: Sequence[str], out: Path, seed: int, variant: str = "") -> Meas
         seed: Of everything that is drawn.
         variant: What the command changes, in words, where there are several.
     """
-    kept = out / f"measured-{seed}{'-' if variant else ''}{re.sub(r'[^a-z0-9]+', '-', variant.lower())}.json"
+    keys, source = stage_keys(recipe_of(command, seed)), source_hash()
+    label = "".join(f"-{word}" for word in re.findall(r"[a-z0-9]+", variant.lower()))
+    kept = out / f"measured-{seed}{label}-{item_key(keys['evaluate'], source)[:12]}.json"
     if not kept.exists():
-        cold = not (out / "run").exists()
+        folders = {stage: out / "run" / stage / key for stage, key in keys.items()}
+        reused = [stage for stage, folder in folders.items() if (folder / "manifest.json").exists()]
+        about = {"seed": seed, "commit": commit(), "source": source, "machine": machine(), "stages": keys}
+        about |= {"cold": not (out / "run").exists(), "reused": reused}
         start = time.monotonic()
         changed = ["--set", f"seed={seed}", "--yes", "--out", str(out / "run")]
         subprocess.run([sys.executable, "-m", "tamis", *command, *changed], check=True)
-        found = (
-            _read(out / "run")
-            | {"cold": cold}
-            | {"wall_seconds": round(time.monotonic() - start, 1), "commit": commit()}
-        )
+        found = _read(folders) | about | {"wall_seconds": round(time.monotonic() - start, 1)}
         kept.write_text(json.dumps(found), "utf-8")
     content = json.loads(kept.read_text("utf-8"))
     return Measured(content.pop("values"), content.pop("language"), content)
 
 
-def _read(out: Path) -> dict[str, Any]:
-    folders = newest_results(out, "evaluate")
-    manifests = {stage: read_json(folder / "manifest.json") for stage, folder in folders.items()}
+def _read(folders: Mapping[str, Path]) -> dict[str, Any]:
+    wanted = {stage: folder for stage, folder in folders.items() if stage != "report"}
+    manifests = {stage: read_json(folder / "manifest.json") for stage, folder in wanted.items()}
     table = pq.read_table(folders["evaluate"] / "questions.parquet").to_pydict()
     ids = table["query_id"]
     path = read_json(folders["merge"] / "path.json")
@@ -193,6 +230,11 @@ def figures(runs: Sequence[Measured]) -> dict[str, Any]:
     return {"questions": len(language), "ndcg10": systems, "compared": compared, "runs": [one.facts for one in runs]}
 
 
+def in_order(sets: Mapping[str, Any]) -> dict[str, Any]:
+    """By set, the FAQ first."""
+    return {name: sets[name] for name in (FAQ, *SETS) if name in sets}
+
+
 def pooled(found: Mapping[str, Sequence[Measured]], place: str) -> dict[str, float]:
     """The merged over the untrained student over several sets, each weighing alike."""
     way, _ = PLACES[place]
@@ -208,11 +250,16 @@ def pooled(found: Mapping[str, Sequence[Measured]], place: str) -> dict[str, flo
     return {"points": 100 * compared["difference"], "p_value": compared["p_value"]}
 
 
-def targets(found: Mapping[str, Sequence[Measured]]) -> list[dict[str, Any]]:
-    """What the issue of this benchmark asks for, with what was reached."""
+def targets(sets: Mapping[str, Any], together: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What the issue of this benchmark asks for, with what was reached.
+
+    Args:
+        sets: `figures` of each set.
+        together: `pooled` by place; empty where no further set was measured.
+    """
     rows: list[tuple[str, float, str]] = []
-    if FAQ in found:
-        compared = figures(found[FAQ])["compared"]
+    if FAQ in sets:
+        compared, runs = sets[FAQ]["compared"], sets[FAQ]["runs"]
         for place, bound in (("alone on hybrid", 1.5), ("alone on BM25", 1.5), ("beside the hybrid", 1.0)):
             gain = compared[f"merged over untrained, {place}"]
             rows += [
@@ -231,21 +278,18 @@ def targets(found: Mapping[str, Sequence[Measured]]) -> list[dict[str, Any]]:
         home = compared["specialists over untrained, alone on hybrid"]["points"]
         kept = compared["merged over untrained, alone on hybrid"]["points"] / home if home > 0 else 0.0
         rows.append(("FAQ, share of its specialists' gain that the merged keeps", kept, ">= 0.9"))
-        seconds = max((one.facts["wall_seconds"] for one in found[FAQ] if one.facts["cold"]), default=math.nan) / 60
+        seconds = max((one["wall_seconds"] for one in runs if one["cold"]), default=math.nan) / 60
         rows.append(("FAQ, minutes of a run with all questions", seconds, "<= 12"))
-        memory = max(one.facts["peak_memory_bytes"] for one in found[FAQ]) / 2**30
+        memory = max(one["peak_memory_bytes"] for one in runs) / 2**30
         rows.append(("FAQ, peak memory, GiB", memory, "<= 4"))
-    others = {name: runs for name, runs in found.items() if name in SETS}
-    if others:
-        for place in PLACES:
-            gain = pooled(others, place)
-            rows += [
-                (f"other sets, merged over tamis-base {place}, points", gain["points"], ">= 0.7"),
-                (f"other sets, merged over tamis-base {place}, p", gain["p_value"], "< 0.05"),
-            ]
-            own = {name: gains(runs, "merged", "untrained", place)["points"] for name, runs in others.items()}
-            worst_set = min(own, key=lambda name: own[name])
-            rows.append((f"other sets, worst {place} ({worst_set}), points", own[worst_set], ">= -0.3"))
+    for place, gain in together.items():
+        rows += [
+            (f"other sets, merged over tamis-base {place}, points", gain["points"], ">= 0.7"),
+            (f"other sets, merged over tamis-base {place}, p", gain["p_value"], "< 0.05"),
+        ]
+        own = {n: f["compared"][f"merged over untrained, {place}"]["points"] for n, f in sets.items() if n in SETS}
+        worst_set = min(own, key=lambda name: own[name])
+        rows.append((f"other sets, worst {place} ({worst_set}), points", own[worst_set], ">= -0.3"))
     return [{"name": n, "value": round(v, 5), "bound": b, "met": _met(v, b)} for n, v, b in rows]
 
 
@@ -260,9 +304,8 @@ HEADING = (
 )
 
 
-def rows_of(name: str, runs: Sequence[Measured]) -> list[str]:
-    """A row for each way to use the model on a set."""
-    found = figures(runs)
+def rows_of(name: str, found: Mapping[str, Any]) -> list[str]:
+    """A row for each way to use the model on a set, of its `figures`."""
     systems, compared = found["ndcg10"], found["compared"]
     lines = []
     for place, (way, first) in PLACES.items():
@@ -276,78 +319,111 @@ def rows_of(name: str, runs: Sequence[Measured]) -> list[str]:
     return lines
 
 
-def markdown(found: Mapping[str, Sequence[Measured]], reached: Sequence[Mapping[str, Any]], writers: str) -> str:
-    """A row for each set and place; then what was reached, and who should write."""
-    lines = [*HEADING, *(row for name, runs in found.items() for row in rows_of(name, runs)), ""]
+def measured_at(sets: Mapping[str, Any]) -> str:
+    """A line that says which set is of which commit, and of how many runs."""
+    of = [f"{name}: {len(f['runs'])} of {', '.join(_commits(f['runs']))}" for name, f in sets.items()]
+    return f"Runs and commits: {'; '.join(of)}."
+
+
+def _commits(runs: Sequence[Mapping[str, Any]]) -> list[str]:
+    return sorted({str(one["commit"]) for one in runs})
+
+
+def markdown(sets: Mapping[str, Any], reached: Sequence[Mapping[str, Any]], writers: str) -> str:
+    """A row for each set and place, and their commits; then what was reached, and who should write."""
+    lines = [*HEADING, *(row for name, found in sets.items() for row in rows_of(name, found)), ""]
+    lines += [measured_at(sets), ""]
     return "\n".join([*lines, *targets_table(reached), "", writers]).rstrip() + "\n"
 
 
 def write(
     found: Mapping[str, Sequence[Measured]],
-    seeds: Sequence[int],
     writers: Mapping[str, Any],
     average: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write what was measured so far."""
-    reached = targets(found)
-    others = {name: runs for name, runs in found.items() if name in SETS}
+    """Write what was measured so far; what this call did not measure stays as the results have it.
+
+    Args:
+        found: Runs of this call by set, one a seed.
+        writers: Of `measure_writers`; empty: those of an earlier call stay.
+        average: Of `measure_average`; None: an earlier one stays.
+    """
+    file = ROOT / "results" / "adaptation.json"
+    earlier = read_json(file) if file.exists() else {}
+    sets = in_order({**earlier.get("sets", {}), **{name: figures(runs) for name, runs in found.items()}})
+    together, over = pooled_rows(earlier, found)
+    writers = writers or earlier.get("writers", {})
+    reached = targets(sets, together)
     content = {
         "benchmark": "adaptation",
         "commit": commit(),
         "machine": machine(),
-        "seeds": list(seeds),
+        "seeds": sorted({run["seed"] for one in sets.values() for run in one["runs"]}),
         "adapted_to_corpus": True,
-        "sets": {name: figures(runs) for name, runs in found.items()},
-        "pooled": {place: pooled(others, place) for place in PLACES} if others else {},
+        "commits": {name: _commits(one["runs"]) for name, one in sets.items()},
+        "sets": sets,
+        "pooled": together,
+        "pooled_over": over,
         "writers": writers,
-        "averaged": average,
+        "averaged": average or earlier.get("averaged"),
         "targets": reached,
     }
-    table = markdown(found, reached, writers_table(writers))
+    table = markdown(sets, reached, writers_table(writers))
     write_results("adaptation", content, table)
     show_in_readme(table, "adaptation", DOCS / "adapting.md")
     print(table, flush=True)
     print_targets(reached)
 
 
+def pooled_rows(
+    earlier: Mapping[str, Any], found: Mapping[str, Sequence[Measured]]
+) -> tuple[dict[str, Any], dict[str, list[str]]]:
+    """Figures over all further sets by place, and the commits of these sets.
+
+    They need the figures of each question, which the results do not hold: those of an earlier call stay unless this
+    one has measured all of its sets.
+    """
+    others = {name: runs for name, runs in found.items() if name in SETS}
+    known = {name: _commits(one["runs"]) for name, one in earlier.get("sets", {}).items() if name in SETS}
+    over = earlier.get("pooled_over", known)
+    if not others or over.keys() - others.keys():
+        return earlier.get("pooled", {}), over
+    commits = {name: _commits([one.facts for one in runs]) for name, runs in others.items()}
+    return {place: pooled(others, place) for place in PLACES}, commits
+
+
 def writers_table(writers: Mapping[str, Any]) -> str:
     """A row for each writer: what its queries gained on the questions of the other half of the topics."""
     if not writers:
         return ""
-    places = ("as served, hybrid", "alone on BM25", "alone on hybrid", "beside the hybrid")
     lines = [
-        "| who writes | queries | " + " | ".join(f"{place} | p" for place in places) + " | minutes to write | money |",
-        "|---|---:|" + "---:|" * (2 * len(places) + 2),
+        "| who writes | queries | " + " | ".join(f"{place} | p" for place in SHOWN) + " | minutes to write | money |",
+        "|---|---:|" + "---:|" * (2 * len(SHOWN) + 2),
     ]
     for name, row in writers.items():
-        cells = [f"{row['gains'][place]['points']:+.1f} | {row['gains'][place]['p_value']:.2g}" for place in places]
+        cells = [f"{row['gains'][place]['points']:+.1f} | {row['gains'][place]['p_value']:.2g}" for place in SHOWN]
         lines.append(f"| {name} | {row['queries']} | " + " | ".join(cells) + f" | {row['minutes']} | {row['money']} |")
     return "\n".join(lines)
 
 
-def measure_average(seeds: Sequence[int]) -> dict[str, Any]:
+def measure_average(runs: Sequence[Measured]) -> dict[str, Any]:
     """The FAQ's merged students of all seeds as one, by the mean of their weights; beside their mean figure."""
     root = OUT / FAQ / "run"
     recipe = read_recipe(Path("recipes/demo.yaml"))
-    models = [folder for folder in sorted(root.glob("merge/*")) if _seed_of(folder) in seeds]
-    tensors = [load_file(folder / "merged.safetensors") for folder in models]
+    tensors = [load_file(root / "merge" / one.facts["stages"]["merge"] / "merged.safetensors") for one in runs]
     together = {name: torch.stack([one[name] for one in tensors]).mean(0) for name in tensors[0]}
-    folders = newest_results(root, "evaluate")
+    folders = {stage: root / stage / key for stage, key in runs[-1].facts["stages"].items()}
     with judged(recipe, root, folders) as run:
         values = run.of("averaged", together, {"bm25": 1.0, "hybrid": 1.0})
         own = [run.of(f"{number}", one, {"bm25": 1.0, "hybrid": 1.0}) for number, one in enumerate(tensors)]
         language = {question.query_id: question.language for question in run.questions}
-    found = {}
-    for way in ("@bm25", "@hybrid", "+hybrid"):
+    found: dict[str, Any] = {"commits": _commits([one.facts for one in runs])}
+    for way, _ in (PLACES[place] for place in ("alone on BM25", "alone on hybrid", "beside the hybrid")):
         each = mean_over_seeds([one[f"{number}{way}"] for number, one in enumerate(own)])
-        found[way] = {"models": len(models), "mean of each": _macro(each, language),
+        found[way] = {"models": len(tensors), "mean of each": _macro(each, language),
                       "averaged": _macro(values[f"averaged{way}"], language),
                       **compare_means(values[f"averaged{way}"], each, language)}  # fmt: skip
     return found
-
-
-def _seed_of(folder: Path) -> int:
-    return int(read_json(folder / "model" / "tamis.json")["lineage"]["seed"])
 
 
 def main() -> None:
@@ -372,15 +448,15 @@ def main() -> None:
             else:
                 command = set_command(chosen.data, name, chosen.questions, chosen.threads)
             found.setdefault(name, []).append(run(command, OUT / name, seed))
-            write(found, chosen.seeds, writers)
+            write(found, writers)
     if chosen.average and FAQ in found:
-        average = measure_average(chosen.seeds)
-        write(found, chosen.seeds, writers, average)
+        average = measure_average(found[FAQ])
+        write(found, writers, average)
     if chosen.writers:
         from writers import measure_writers
 
         for writers in measure_writers(OUT, chosen.seeds[0], chosen.threads, chosen.small):
-            write(found, chosen.seeds, writers, average)
+            write(found, writers, average)
 
 
 if __name__ == "__main__":

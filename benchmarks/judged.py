@@ -16,11 +16,12 @@ from tamis.evaluation.systems import measure, pairs_to_score, runs_of, student_r
 from tamis.formulas.significance import paired_randomisation
 from tamis.models.checkpoint import Deployment
 from tamis.pipeline.recipe import Recipe
+from tamis.records import ALONE, SCORED
 from tamis.stages.evaluate.pools import find_pools
 from tamis.stages.train.student_scores import score_pairs
 
 FIRST = ("bm25", "dense", "hybrid", "teacher")
-DEPLOYED = {"bm25": "@bm25", "hybrid": "+hybrid"}
+DEPLOYED = {"bm25": f"{ALONE}bm25", "hybrid": f"{SCORED}hybrid"}
 """How a student is used on each first stage: alone on BM25's candidates, beside the hybrid's score."""
 
 Values = dict[str, dict[str, float]]

@@ -1,5 +1,6 @@
 """What a result says about where it was measured."""
 
+import hashlib
 import json
 import platform
 import subprocess
@@ -40,6 +41,15 @@ def commit() -> str:
         ["git", "describe", "--always", "--dirty", "--abbrev=12"], check=False, capture_output=True, text=True, cwd=ROOT
     )
     return found.stdout.strip() or "unknown"
+
+
+def source_hash() -> str:
+    """12 digits of all files of the package that is measured: what a commit says, and what its working tree adds."""
+    package = ROOT.parent / "src"
+    digest = hashlib.sha256()
+    for file in sorted(path for path in package.rglob("*") if path.is_file() and "__pycache__" not in path.parts):
+        digest.update(str(file.relative_to(package)).encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 def matrix_rates(seconds: float = 1.5) -> dict[str, float]:

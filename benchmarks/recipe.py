@@ -15,7 +15,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from adaptation import FAQ, PLACES, SETS, Measured, adapt_command, run, set_command
+from adaptation import FAQ, PLACES, SETS, SHOWN, Measured, adapt_command, run, set_command
 from judged import compare_means, mean_over_seeds
 from machine import commit, machine, write_results
 from writers import CORPUS, LANGUAGES, STRONG
@@ -46,8 +46,6 @@ VARIANTS: dict[str, list[str]] = {
     ],
 }  # fmt: skip
 """What each variant changes."""
-
-WAYS = ("as served, hybrid", "alone on BM25", "alone on hybrid", "beside the hybrid")
 
 
 def command_for(data: Path, name: str, questions: int, threads: int, changes: Sequence[str]) -> list[str]:
@@ -91,7 +89,7 @@ def summarise(found: Mapping[str, Mapping[str, Sequence[Measured]]]) -> dict[str
                 "over tamis-base": compared(runs, runs, ("specialists", "untrained"), place),
                 "over the default": compared(runs, found[DEFAULT], ("specialists", "specialists"), place),
             }
-            for place in WAYS
+            for place in SHOWN
         }
         | {"minutes": mean(one.facts["wall_seconds"] for of in runs.values() for one in of) / 60,
            "sets": {name: len(of) for name, of in runs.items()}}
@@ -102,11 +100,11 @@ def summarise(found: Mapping[str, Mapping[str, Sequence[Measured]]]) -> dict[str
 def markdown(summary: Mapping[str, Any]) -> str:
     """A row for each variant."""
     lines = [
-        "| points over tamis-base | " + " | ".join(f"{place} | p" for place in WAYS) + " | over the default | p |",
-        "|---|" + "---:|" * (2 * len(WAYS) + 2),
+        "| points over tamis-base | " + " | ".join(f"{place} | p" for place in SHOWN) + " | over the default | p |",
+        "|---|" + "---:|" * (2 * len(SHOWN) + 2),
     ]
     for variant, row in summary.items():
-        cells = [row[place]["over tamis-base"] for place in WAYS] + [row[WAYS[0]]["over the default"]]
+        cells = [row[place]["over tamis-base"] for place in SHOWN] + [row[SHOWN[0]]["over the default"]]
         shown = [text for cell in cells for text in (f"{cell['points']:+.2f}", f"{cell['p_value']:.2g}")]
         lines.append(f"| {variant} | " + " | ".join(shown) + " |")
     return "\n".join(lines) + "\n"

@@ -27,13 +27,13 @@ from tamis.evaluation.candidates import BiEncoder
 from tamis.evaluation.config import Evaluation
 from tamis.evaluation.evaluate import evaluate
 from tamis.formulas.ranking import tie_key
+from tamis.records import SERVED, WAYS
 
 ROOT = Path(__file__).resolve().parent
 OUT = Path("demo") / "bench-served"
 ENCODER = BiEncoder("demo/models/e5-small", "query: ", "passage: ")
 MODEL = "tamis-base"
 STAGES = ("bm25", "dense", "hybrid")
-WAYS = {"~": "as served", "@": "alone", "+": "with scores"}
 
 
 def sample(source: Path, folder: Path, questions: int) -> Path:
@@ -81,10 +81,10 @@ def targets(found: Mapping[str, Mapping[str, Mapping[str, float]]]) -> list[dict
     """As served, over each first stage, in the mean and on the worst set."""
     rows: list[tuple[str, float, str]] = []
     for stage in STAGES:
-        over = pooled(found, f"{MODEL}~{stage}", stage)
+        over = pooled(found, f"{MODEL}{SERVED}{stage}", stage)
         rows.append((f"as served over {stage}, points", over["points"], ">= 0.8"))
         rows.append((f"as served over {stage}, p", over["p_value"], "< 0.01"))
-        by_set = {name: 100 * (_mean(of[f"{MODEL}~{stage}"]) - _mean(of[stage])) for name, of in found.items()}
+        by_set = {name: 100 * (_mean(of[f"{MODEL}{SERVED}{stage}"]) - _mean(of[stage])) for name, of in found.items()}
         worst = min(by_set, key=lambda name: by_set[name])
         rows.append((f"as served over {stage}, worst set ({worst}), points", by_set[worst], ">= -0.3"))
     met = {">=": lambda v, b: v >= b, "<": lambda v, b: v < b}

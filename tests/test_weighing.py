@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.stats import permutation_test
 from sklearn.metrics import ndcg_score
 
 from tamis.artifacts import write_records
@@ -19,6 +20,7 @@ from tamis.models.checkpoint import read_facts
 from tamis.models.reranker import Reranker
 from tamis.records import Query, TrainingList
 from tamis.stages.merge.settings import MergeSettings
+from tamis.stages.merge.weights import deal_folds
 from tamis.weighing import Weighed, Weighing, export_queries, read_queries, weigh
 from tests.commands import tamis
 from tests.conftest import TOPICS, write_beir
@@ -220,14 +222,75 @@ def test_too_many_queries_are_drawn_from_and_that_is_said(model, corpus, written
     monkeypatch.setattr("tamis.weighing.WEIGHING", 40)
     found = weighed(model, corpus, written, write_trec(tmp_path / "mine.trec", engine(lambda _: 2)))
     assert {row.queries for row in found.rows if not row.language} == {40}
-    assert "40 of the queries of mine were drawn, of 60" in found.notes
+    assert "mine: 40 of 60 queries weigh it, at most 40 do" in found.notes
     out = tmp_path / "out.tsv"
-    assert export_queries(written, out) == (40, 60)
+    assert export_queries(Weighing("any", corpus, written), out) == (40, 60, [])
     asked = dict(line.split("\t") for line in out.read_text(encoding="utf-8").splitlines())
     assert all(QUERIES[int(query_id) - 1][1] == text for query_id, text in asked.items())
     few = {query_id: found for query_id, found in engine(lambda _: 2).items() if query_id in asked}
     again = weighed(model, corpus, written, write_trec(tmp_path / "few.trec", few))
     assert again.rows == found.rows  # whoever asked only for those that were written weighs by the same ones
+
+
+def test_a_run_that_answers_what_was_exported_lacks_nothing(model, corpus, tmp_path, monkeypatch):
+    monkeypatch.setattr("tamis.weighing.WEIGHING", 40)
+    written = write_rows(tmp_path / "written.tsv", [*QUERIES, *((f"gone/{n}", "nowhere") for n in range(30))])
+    out = tmp_path / "out.tsv"
+    outcome = tamis("weigh", "any", corpus, "--queries", written, "--queries-out", out)
+    assert outcome.out.splitlines() == [
+        f"- 30 queries left out, their own document is not in {corpus}",
+        f"queries: 40 of 60 in {out}",
+    ]
+    asked = [line.split("\t")[0] for line in out.read_text(encoding="utf-8").splitlines()]
+    scores = {query_id: found for query_id, found in engine(lambda _: 2).items() if query_id in asked}
+    found = weighed(model, corpus, written, write_trec(tmp_path / "all.trec", scores))
+    assert [note for note in found.notes if "queries weigh" in note or "left out" in note] == [
+        f"30 queries left out, their own document is not in {corpus}",
+        "mine: 40 of 60 queries weigh it, at most 40 do",
+    ]
+    scores.pop(asked[0])
+    found = weighed(model, corpus, written, write_trec(tmp_path / "less.trec", scores))
+    assert "mine: 39 of 60 queries weigh it, at most 40 do; its run has nothing for 1 more" in found.notes
+
+
+def test_gain_and_p_values_are_of_weights_that_other_queries_chose(model, corpus, written, tmp_path):
+    scores = engine(lambda _: 1.5)
+    found = weighed(model, corpus, written, write_trec(tmp_path / "mine.trec", scores))
+    row = found.rows[0]
+    values = ndcg(model, scores)
+    fold_of = deal_folds({query_id: QUERIES[int(query_id) - 1][0] for query_id in scores})
+    folds = np.array([fold_of[query_id] for query_id in scores])
+    chosen = [CHOICES.index(steady_weight(CHOICES, values[:, folds != fold])) for fold in folds]
+    assert "mine" not in content(model)["weights_by_language"]  # else languages would have a say
+    together = values[chosen, np.arange(len(folds))]
+    assert row.together == pytest.approx(together.mean(), abs=1e-4)
+    gains = (together - values[0]).reshape(-1, 3).sum(axis=1)  # three queries a document, one after the other
+    test = permutation_test((gains, np.zeros_like(gains)), lambda a, b, axis: (a - b).mean(axis), vectorized=True,
+                            permutation_type="samples", n_resamples=10_000, rng=np.random.default_rng(0))  # fmt: skip
+    assert row.p_alone == pytest.approx(test.pvalue, abs=0.02)
+
+
+@pytest.mark.parametrize("by_vectors", [False, True])
+def test_what_repeats_the_own_document_counts_as_right(model, tmp_path, tiny_encoder, by_vectors, written):
+    rows = {**DOCUMENTS, **{f"{doc_id}/again": text for doc_id, text in DOCUMENTS.items()}}
+    corpus = tmp_path / "twice.jsonl"
+    lines = [json.dumps({"_id": doc_id, "text": text, "lang": doc_id[:2]}) for doc_id, text in rows.items()]
+    corpus.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    scores = {
+        query_id: {doc_id if doc_id != own else f"{own}/again": score for doc_id, score in found.items()}
+        for (query_id, found), (own, _) in zip(engine(lambda _: 2).items(), QUERIES, strict=True)
+    }
+    run = write_trec(tmp_path / "mine.trec", scores)
+    found = weighed(model, corpus, written, run, encoder=str(tiny_encoder) if by_vectors else None)
+    told = "their vectors" if by_vectors else "their words, --encoder ENCODER tells translations too"
+    (note,) = (note for note in found.notes if "say what a query's own document says" in note)
+    count, _, how = note.partition(" candidates say what a query's own document says and count as right, told by ")
+    assert how == told
+    assert int(count) >= 60
+    if not by_vectors:
+        assert int(count) == 60
+        originals = weighed(model, corpus, written, write_trec(tmp_path / "own.trec", engine(lambda _: 2)))
+        assert [row.first for row in found.rows] == [row.first for row in originals.rows]
 
 
 def test_the_librarys_own_first_stages_search_where_there_is_no_run(model, corpus, written, tiny_encoder, tmp_path):
@@ -341,12 +404,13 @@ def test_queries_that_cannot_be_read_are_named(model, corpus, tmp_path, name, te
     assert message in outcome.complaint
 
 
-def test_an_export_never_takes_the_place_of_a_file(written, tmp_path):
+def test_an_export_never_takes_the_place_of_a_file(corpus, written, tmp_path):
     before = written.read_bytes()
+    asked = Weighing("any", corpus, written)
     with pytest.raises(InputError, match=r"written\.tsv: is there already"):
-        export_queries(written, written)
+        export_queries(asked, written)
     assert written.read_bytes() == before
-    export_queries(written, tmp_path / "new.tsv")
+    export_queries(asked, tmp_path / "new.tsv")
     assert {file.name for file in tmp_path.glob("*new*")} == {"new.tsv"}
 
 

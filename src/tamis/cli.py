@@ -292,7 +292,9 @@ def weigh(
     first: Annotated[
         list[str] | None, typer.Option(help="bm25, dense or hybrid, which search here, where you have no run")
     ] = None,
-    encoder: Annotated[str | None, typer.Option(help="Bi-encoder of the first stages dense and hybrid")] = None,
+    encoder: Annotated[
+        str | None, typer.Option(help="Bi-encoder of dense and hybrid, and of what repeats a document")
+    ] = None,
     depth: Annotated[int, typer.Option(help="Candidates of a query that are scored")] = 20,
     order: Annotated[
         bool, typer.Option("--order", help="Also keep the weight of the order, which a server then counts unasked")
@@ -307,12 +309,14 @@ def weigh(
     from tamis.weighing import Weighing, export_queries
     from tamis.weighing import weigh as weigh_first_stages
 
+    asked = Weighing(model, corpus, queries, runs or (), first or (), encoder, depth, order, out)
     if queries_out:
-        written, there = export_queries(queries, queries_out)
+        written, there, notes = export_queries(asked, queries_out)
+        for note in notes:
+            typer.echo(f"- {note}")
         typer.echo(f"queries: {written:,} of {there:,} in {queries_out}")
         return
     _quiet_libraries()
-    asked = Weighing(model, corpus, queries, runs or (), first or (), encoder, depth, order, out)
     print_weighed(weigh_first_stages(asked))
 
 

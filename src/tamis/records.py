@@ -1,13 +1,30 @@
 """What flows between the stages: small frozen records with the words of the field."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 GIVEN: Final = "given"
 """Writer of the queries that nobody wrote for the run: those of general corpora and of logs."""
 
 Facts = dict[str, Any]
 """What a manifest holds, JSON-like."""
+
+SERVED: Final = "~"
+"""As a server answers a client who sends a first stage's candidates in its order and nothing else. This sign and the
+two below stand between the names of model and first stage in the name of a system: `merged~bm25`."""
+
+ALONE: Final = "@"
+"""By the model alone."""
+
+SCORED: Final = "+"
+"""With the first stage's scores sent along."""
+
+Way = Literal["as served", "alone", "with scores"]
+"""How a model is used on a first stage's candidates."""
+
+WAYS: Final[Mapping[str, Way]] = {SERVED: "as served", ALONE: "alone", SCORED: "with scores"}
+"""By sign, in the order of tables."""
 
 
 @dataclass(frozen=True, slots=True)

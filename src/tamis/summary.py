@@ -21,11 +21,10 @@ from tamis.merging.merge import MergeReport
 from tamis.models.checkpoint import ORDER
 from tamis.pipeline.run import NAMES
 from tamis.progress import lasting
-from tamis.records import Query, Tokens
+from tamis.records import WAYS, Query, Tokens
 from tamis.remote.budget import cost
 from tamis.remote.spending import Spending
 from tamis.report.answer import (
-    WAYS,
     adaptation_changes,
     adaptation_sentence,
     answered_way,
@@ -448,7 +447,7 @@ def print_weighed(found: Weighed) -> None:
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
         title="nDCG@10 of each query's own document",
-        caption="p: paired sign flips; the weight was chosen on the same queries",
+        caption="both: each query by the weight that the other four fifths choose; p: paired sign flips",
     )
     for heading in ("queries", "itself", "model", "both", "weight", "p (model)", "p (itself)"):
         table.add_column(heading, justify="right")

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tamis.artifacts import ItemStore, find_records, newest_results, read_stream, writing
 from tamis.errors import InputError, ModelError, RunError, SettingsError
-from tamis.evaluation.candidates import BiEncoder, Wanted, find
+from tamis.evaluation.candidates import BiEncoder, Wanted, embeddings, find
 from tamis.evaluation.judged import Question
 from tamis.evaluation.sets import JudgedSet
 from tamis.formats.documents import read_documents
@@ -22,7 +23,7 @@ from tamis.formats.trec import contradicted, read_run
 from tamis.formats.written_queries import read_written_queries
 from tamis.formulas.ranking import tie_key
 from tamis.formulas.significance import paired_randomisation
-from tamis.formulas.weights import FloatArray, steady_weight
+from tamis.formulas.weights import FloatArray
 from tamis.languages import UNKNOWN_LANGUAGE
 from tamis.models.checkpoint import ORDER, OTHER, find_checkpoint, read_facts
 from tamis.models.first_stage import finite_scores
@@ -33,9 +34,20 @@ from tamis.progress import track
 from tamis.records import GIVEN, Candidates, Document, Query, TrainingList
 from tamis.retrievers.index import FIRST_STAGES
 from tamis.stages.corpus.clean import identify_languages
+from tamis.stages.lists.alike import alike_documents, alike_texts
+from tamis.stages.lists.draw import Alike
 from tamis.stages.merge.settings import MergeSettings
 from tamis.stages.merge.weigh import WEIGHING
-from tamis.stages.merge.weights import Head, Sample, best_stage, sample_of, weight_of_order, weights_by_language
+from tamis.stages.merge.weights import (
+    Choice,
+    Head,
+    Sample,
+    choice_by_order,
+    choice_by_scores,
+    cross_fitted,
+    deal_folds,
+    sample_of,
+)
 from tamis.user_cache import user_cache
 from tamis.weights.tamis_base import NAME as TAMIS_BASE
 from tamis.whole_folder import require_free, whole_folder
@@ -83,15 +95,18 @@ class Weighing:
 class Row:
     """What a first stage is worth: alone, under the model, and beside it. NDCG@10 of the queries' own documents.
 
+    Beside it, each query counts with the weight that the queries of the other folds choose: whatever chose a weight
+    does not say how good it is.
+
     Attributes:
         name: The first stage, or its order.
         language: Of the queries; empty for all.
         queries: How many.
         first: The first stage's own ranking.
         alone: The model's.
-        together: With the weight.
-        weight: The weight; languages with one of their own have rows of their own.
-        p_alone: Of together against alone, see `paired_randomisation`.
+        together: Both, see above.
+        weight: The weight that all queries choose; languages with one of their own have rows of their own.
+        p_alone: Of together against alone, see `paired_randomisation`; queries of one document are flipped together.
         p_first: Of together against the first stage.
     """
 
@@ -139,12 +154,18 @@ def weigh(asked: Weighing) -> Weighed:
     queries = {query.query_id: query for query in read_queries(asked.queries)}
     found = {name: _of_queries(file, queries, asked, notes) for name, file in named.items()}
     documents = _documents(asked, queries, found)
-    queries = _answerable(asked, queries, documents, notes)
+    queries = _with_languages(_answerable(asked, queries, documents, notes), documents)
     found = {name: _known(name, run, queries, documents, asked, notes) for name, run in found.items()}
-    if asked.first:
-        found |= _searched(asked, _drawn(queries, notes, "the queries"), documents)
-    heads = _heads(folder, asked.depth, found, queries, documents)
-    return _weighed(asked, folder, heads, notes)
+    with tempfile.TemporaryDirectory() as scratch, closing(ItemStore(Path(scratch) / "items.sqlite")) as items:
+        if asked.first:
+            found |= _searched(asked, _drawn(queries), documents, items)
+            _note_drawn(", ".join(asked.first), min(len(queries), WEIGHING), len(queries), notes)
+        found = {name: {q: _head(each, asked.depth) for q, each in run.items()} for name, run in found.items()}
+        alike = _alike(asked, queries, found, documents, items)
+        heads = _heads(folder, found, queries, documents, alike)
+    _note_copies(asked, heads, found, queries, notes)
+    own = {query_id: queries[query_id].document_id for run in found.values() for query_id in run}
+    return _weighed(asked, folder, heads, {q: alike.cluster_of.get(d, d) for q, d in own.items()}, notes)
 
 
 def read_queries(path: Path) -> list[Query]:
@@ -177,29 +198,31 @@ def read_queries(path: Path) -> list[Query]:
     return found
 
 
-def export_queries(path: Path, out: Path) -> tuple[int, int]:
+def export_queries(asked: Weighing, out: Path) -> tuple[int, int, Sequence[str]]:
     """Write the queries that would weigh for a search engine to answer: lines of id and text between a tab.
 
     Args:
-        path: As for `read_queries`.
+        asked: Names queries and corpus; nothing else of it is looked at.
         out: The file.
 
     Returns:
-        How many were written, at most `WEIGHING` drawn by hash, and how many there are.
+        How many were written, at most `WEIGHING` drawn by hash, how many could have been, and what was left out.
 
     Raises:
-        InputError: the file is there already, or see `read_queries`.
+        InputError: the file is there already, no query's document is in the corpus, or see `read_queries`.
     """
     if out.exists():
         raise InputError(f"{out}: is there already; --queries-out writes a new file, remove it or name another one")
-    queries = {query.query_id: query for query in read_queries(path)}
-    drawn = _drawn(queries, [], "")
+    notes: list[str] = []
+    queries = {query.query_id: query for query in read_queries(asked.queries)}
+    queries = _answerable(asked, queries, _documents(replace(asked, first=()), queries, {}), notes)
+    drawn = _drawn(queries)
     with writing(out, "make room or name another file"):
         lines = (f"{query_id}\t{' '.join(query.text.split())}\n" for query_id, query in drawn.items())
         part = out.with_name(f".{out.name}.part")
         part.write_text("".join(lines), encoding="utf-8")
         part.rename(out)
-    return len(drawn), len(queries)
+    return len(drawn), len(queries), notes
 
 
 def _named_runs(asked: Weighing) -> dict[str, Path]:
@@ -288,7 +311,7 @@ def _documents(
 def _answerable(
     asked: Weighing, queries: Mapping[str, Query], documents: Mapping[str, Document], notes: list[str]
 ) -> dict[str, Query]:
-    """The queries whose document is in the corpus; where nobody says a query's language, it is its document's."""
+    """The queries whose document is in the corpus."""
     kept = {query_id: query for query_id, query in queries.items() if query.document_id in documents}
     if not kept:
         unknown = next(iter(queries.values())).document_id
@@ -297,10 +320,17 @@ def _answerable(
             f"{unknown!r}; do they belong together?"
         )
     _count(notes, len(queries) - len(kept), f"queries left out, their own document is not in {asked.corpus}")
-    unsaid = {query_id: query for query_id, query in kept.items() if query.language == UNKNOWN_LANGUAGE}
+    return kept
+
+
+def _with_languages(queries: Mapping[str, Query], documents: Mapping[str, Document]) -> dict[str, Query]:
+    """The queries; where nobody says a query's language, it is its document's."""
+    unsaid = {query_id: query for query_id, query in queries.items() if query.language == UNKNOWN_LANGUAGE}
     own = {query.document_id: documents[query.document_id] for query in unsaid.values()}
     told = {document.doc_id: document.language for document in identify_languages(own.values(), None)}
-    return kept | {query_id: replace(query, language=told[query.document_id]) for query_id, query in unsaid.items()}
+    return {**queries} | {
+        query_id: replace(query, language=told[query.document_id]) for query_id, query in unsaid.items()
+    }
 
 
 def _known(
@@ -319,8 +349,11 @@ def _known(
     if not found:
         raise InputError(f"{name}: none of the documents of its run is in {asked.corpus}; do the ids belong together?")
     _count(notes, unknown, f"documents of {name} passed over, they are not in {asked.corpus}")
-    _count(notes, len(queries) - len(found), f"queries left out, {name} has nothing for them")
-    return _drawn(found, notes, f"the queries of {name}")
+    if len(queries) <= WEIGHING:
+        _count(notes, len(queries) - len(found), f"queries left out, {name} has nothing for them")
+    drawn = _drawn(found)
+    _note_drawn(name, len(drawn), len(queries), notes)
+    return drawn
 
 
 def _count(notes: list[str], count: int, what: str) -> None:
@@ -335,52 +368,94 @@ def _of_corpus(found: Candidates, documents: Mapping[str, Document]) -> Candidat
     return Candidates(found.query_id, tuple(doc_id for doc_id, _ in kept), tuple(score for _, score in kept))
 
 
-def _drawn(of_queries: Mapping[str, Item], notes: list[str], what: str) -> dict[str, Item]:
+def _drawn(of_queries: Mapping[str, Item]) -> dict[str, Item]:
     """At most `WEIGHING` queries, drawn by hash; in the order in which they came."""
-    if len(of_queries) <= WEIGHING:
-        return dict(of_queries)
     drawn = {*sorted(of_queries, key=lambda query_id: tie_key("weigh", query_id))[:WEIGHING]}
-    notes.append(f"{WEIGHING} of {what} were drawn, of {len(of_queries):,}")
     return {query_id: item for query_id, item in of_queries.items() if query_id in drawn}
 
 
+def _note_drawn(name: str, used: int, there: int, notes: list[str]) -> None:
+    """Say how many queries weigh where not all can; nobody has to answer more than `WEIGHING`."""
+    if there > WEIGHING:
+        fewer = f"; its run has nothing for {WEIGHING - used:,} more" if used < WEIGHING else ""
+        notes.append(f"{name}: {used:,} of {there:,} queries weigh it, at most {WEIGHING} do{fewer}")
+
+
+def _head(found: Candidates, depth: int) -> Candidates:
+    return Candidates(found.query_id, found.doc_ids[:depth], found.scores[:depth])
+
+
+def _bi_encoder(asked: Weighing) -> BiEncoder | None:
+    """The bi-encoder that was named, with the model's prefixes where it reads both texts apart."""
+    serializer = read_facts(find_checkpoint(asked.model)).serializer
+    prefixes = serializer if isinstance(serializer, Apart) else Apart("query: ", "passage: ")
+    return BiEncoder(asked.encoder, prefixes.query_prefix, prefixes.document_prefix) if asked.encoder else None
+
+
+def _alike(
+    asked: Weighing,
+    queries: Mapping[str, Query],
+    found: Mapping[str, Mapping[str, Candidates]],
+    documents: Mapping[str, Document],
+    items: ItemStore,
+) -> Alike:
+    """Which candidates say what a query's own document says: by vectors where there is a bi-encoder, else by words."""
+    own = sorted({queries[query_id].document_id for run in found.values() for query_id in run})
+    named = {*own, *(doc_id for run in found.values() for each in run.values() for doc_id in each.doc_ids)}
+    some = {each.doc_id: each for each in identify_languages((documents[one] for one in sorted(named)), None)}
+    encoder = _bi_encoder(asked)
+    if encoder is None:
+        return alike_texts(own, some)
+    vectors, _ = embeddings(encoder, {doc_id: document.text for doc_id, document in some.items()}, {}, items)
+    return alike_documents(own, some, vectors)
+
+
+def _note_copies(
+    asked: Weighing,
+    heads: Mapping[str, Sequence[Head]],
+    found: Mapping[str, Mapping[str, Candidates]],
+    queries: Mapping[str, Query],
+    notes: list[str],
+) -> None:
+    """Say how many candidates count as right although they are not the query's own document, and how they were told."""
+    right = sum(int(head.own.sum()) for some in heads.values() for head in some)
+    own = sum(queries[query_id].document_id in each.doc_ids for run in found.values() for query_id, each in run.items())
+    told = "their vectors" if asked.encoder else "their words, --encoder ENCODER tells translations too"
+    _count(notes, right - own, f"candidates say what a query's own document says and count as right, told by {told}")
+
+
 def _searched(
-    asked: Weighing, queries: Mapping[str, Query], documents: Mapping[str, Document]
+    asked: Weighing, queries: Mapping[str, Query], documents: Mapping[str, Document], items: ItemStore
 ) -> dict[str, dict[str, Candidates]]:
     """What the library's own first stages find, by name."""
     questions = {q: Question(q, query.text, query.language, {query.document_id: 1}) for q, query in queries.items()}
     judged = JudgedSet(asked.corpus.name, str(asked.corpus), documents, questions)
-    serializer = read_facts(find_checkpoint(asked.model)).serializer
-    prefixes = serializer if isinstance(serializer, Apart) else Apart("query: ", "passage: ")
-    encoder = BiEncoder(asked.encoder, prefixes.query_prefix, prefixes.document_prefix) if asked.encoder else None
-    wanted = Wanted(list(dict.fromkeys(asked.first)), {}, asked.depth, "any", encoder)
-    with tempfile.TemporaryDirectory() as folder, closing(ItemStore(Path(folder) / "items.sqlite")) as items:
-        return {name: dict(found) for name, found in find(judged, wanted, items).items()}
+    wanted = Wanted(list(dict.fromkeys(asked.first)), {}, asked.depth, "any", _bi_encoder(asked))
+    return {name: dict(found) for name, found in find(judged, wanted, items).items()}
 
 
 def _heads(
     folder: Path,
-    depth: int,
     found: Mapping[str, Mapping[str, Candidates]],
     queries: Mapping[str, Query],
     documents: Mapping[str, Document],
+    alike: Alike,
 ) -> dict[str, list[Head]]:
     """Heads of each first stage, scored by the model; a pair that several have is scored once."""
-    tops = [(name, query_id, each.doc_ids[:depth]) for name, run in found.items() for query_id, each in run.items()]
-    logits = _logits(folder, {(q, doc_id) for _, q, doc_ids in tops for doc_id in doc_ids}, queries, documents)
-    heads: dict[str, list[Head]] = {name: [] for name in found}
-    for name, query_id, doc_ids in tops:
-        query = queries[query_id]
-        heads[name].append(
-            Head(
-                query_id,
-                query.language,
-                np.array([logits[query_id, doc_id] for doc_id in doc_ids]),
-                finite_scores(name, found[name][query_id].scores[:depth]),
-                np.array([float(doc_id == query.document_id) for doc_id in doc_ids]),
-            )
+    pairs = {(q, doc_id) for run in found.values() for q, each in run.items() for doc_id in each.doc_ids}
+    logits = _logits(folder, pairs, queries, documents)
+
+    def head(name: str, query: Query, top: Candidates) -> Head:
+        own = np.array([doc_id == query.document_id for doc_id in top.doc_ids], dtype=bool)
+        return Head(
+            query.query_id,
+            query.language,
+            np.array([logits[query.query_id, doc_id] for doc_id in top.doc_ids]),
+            finite_scores(name, top.scores),
+            (own | alike.repeats(query.document_id, top.doc_ids)).astype(np.float64),
         )
-    return heads
+
+    return {name: [head(name, queries[q], top) for q, top in run.items()] for name, run in found.items()}
 
 
 def _logits(
@@ -400,26 +475,41 @@ def _logits(
     return dict(zip(ordered, found, strict=True))
 
 
-def _weighed(asked: Weighing, folder: Path, heads: Mapping[str, Sequence[Head]], notes: list[str]) -> Weighed:
-    """Choose the weights, write them, and say what they do."""
+def _weighed(
+    asked: Weighing,
+    folder: Path,
+    heads: Mapping[str, Sequence[Head]],
+    group_of: Mapping[str, str],
+    notes: list[str],
+) -> Weighed:
+    """Choose the weights, write them, and say what they do.
+
+    Args:
+        asked: What is weighed.
+        folder: Of the model.
+        heads: By first stage.
+        group_of: By query, the document that it shares with others.
+        notes: Those so far; gets more.
+    """
     choices = MergeSettings().first_stage_weights
     for name, some in heads.items():
         _check_evidence(name, some, asked.depth, notes)
     samples = {name: sample_of(found, choices) for name, found in heads.items()}
     by_order = {name: sample_of(found, {0.0, *choices}, by_order=True) for name, found in heads.items()}
-    weights = {name: steady_weight(sample.weights, sample.values) for name, sample in samples.items()}
-    by_language = {name: weights_by_language(sample, weights[name]) for name, sample in samples.items()}
-    order = weight_of_order(list(by_order.values()))
-    of_order = weights_by_language(best_stage(list(by_order.values())), order, list(by_order.values()))
+    chosen = {name: choice_by_scores([sample]) for name, sample in samples.items()}
+    order = choice_by_order([*by_order.values()])
+    fold_of = deal_folds(group_of)
+    with_order = cross_fitted([*by_order.values()], choice_by_order, fold_of)
     rows: list[Row] = []
-    for name, found in heads.items():
-        rows += _rows(name, found, samples[name], weights[name], by_language[name])
-        rows += _rows(f"{name}: order", found, by_order[name], order, of_order)
-        if len(found) < FEW:
-            notes.append(f"{name}: {len(found)} queries are few, its weight may be luck; take {FEW} or more")
-    kept = weights | ({ORDER: order} if asked.order else {})
-    _write(folder, asked.out, kept, by_language | {ORDER: of_order})
-    return Weighed(asked.out or folder, rows, notes, order, list(kept))
+    for (name, sample), of_order in zip(samples.items(), with_order, strict=True):
+        (together,) = cross_fitted([sample], choice_by_scores, fold_of)
+        rows += _rows(name, sample, chosen[name], together, group_of)
+        rows += _rows(f"{name}: order", by_order[name], order, of_order, group_of)
+        if len(together) < FEW:
+            notes.append(f"{name}: {len(together)} queries are few, its weight may be luck; take {FEW} or more")
+    kept = chosen | ({ORDER: order} if asked.order else {})
+    _write(folder, asked.out, kept)
+    return Weighed(asked.out or folder, rows, notes, order.general, list(kept))
 
 
 def _check_evidence(name: str, heads: Sequence[Head], depth: int, notes: list[str]) -> None:
@@ -440,30 +530,37 @@ def _check_evidence(name: str, heads: Sequence[Head], depth: int, notes: list[st
 
 
 def _rows(
-    name: str, heads: Sequence[Head], sample: Sample, weight: float, by_language: Mapping[str, float]
+    name: str, sample: Sample, chosen: Choice, together: FloatArray, group_of: Mapping[str, str]
 ) -> Iterator[Row]:
     """A row for all queries, then one for each language with a weight of its own."""
-    first = np.array([head.ndcg(head.first) for head in heads])
     alone = sample.with_weights(0.0, {})
-    together = sample.with_weights(weight, by_language)
     languages = np.array(sample.languages)
-    for language in ("", *by_language):
+    groups = np.unique([group_of[query_id] for query_id in sample.query_ids], return_inverse=True)[1]
+    for language in ("", *chosen.by_language):
         of = (languages == language) | (not language)
-        chosen = by_language.get(language, weight)
-        yield _row(name, language, chosen, first[of], alone[of], together[of])
+        weight = chosen.by_language.get(language, chosen.general)
+        yield _row(name, language, weight, sample.itself[of], alone[of], together[of], groups[of])
 
 
-def _row(name: str, language: str, weight: float, first: FloatArray, alone: FloatArray, together: FloatArray) -> Row:
+def _row(
+    name: str,
+    language: str,
+    weight: float,
+    first: FloatArray,
+    alone: FloatArray,
+    together: FloatArray,
+    groups: NDArray[np.int64],
+) -> Row:
     rng = np.random.default_rng(tie_key(name, language))
-    p_alone, p_first = (paired_randomisation(together - other, rng, ROUNDS) for other in (alone, first))
+    gains = (np.bincount(groups, weights=together - other).astype(np.float64) for other in (alone, first))
+    p_alone, p_first = (paired_randomisation(gain, rng, ROUNDS) for gain in gains)
     before, under, beside = (float(values.mean()) for values in (first, alone, together))
     return Row(name, language, len(first), before, under, beside, weight, p_alone, p_first)
 
 
-def _write(
-    folder: Path, out: Path | None, weights: Mapping[str, float], by_language: Mapping[str, Mapping[str, float]]
-) -> None:
-    of_kept = {name: by_language.get(name, {}) for name in weights}
+def _write(folder: Path, out: Path | None, chosen: Mapping[str, Choice]) -> None:
+    weights = {name: choice.general for name, choice in chosen.items()}
+    of_kept = {name: choice.by_language for name, choice in chosen.items()}
     if out is None:
         with writing(folder, "make room or name a copy with --out"):
             add_weights(folder, weights, of_kept)

@@ -14,7 +14,6 @@ from tamis.errors import InputError
 from tamis.evaluation.judged import Question, draw_questions, read_questions
 from tamis.evaluation.systems import (
     ADAPTATION,
-    WAYS,
     Pool,
     System,
     compare,
@@ -26,6 +25,7 @@ from tamis.evaluation.systems import (
     systems_of,
 )
 from tamis.models.checkpoint import Deployment
+from tamis.records import WAYS
 from tests.conftest import TOPICS
 
 DOC_IDS = [f"d{number}" for number in range(30)]

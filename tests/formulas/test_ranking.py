@@ -5,13 +5,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import kendalltau, rankdata, zscore
+from scipy.stats import kendalltau, rankdata, spearmanr, zscore
 from sklearn.metrics import ndcg_score
 
 from tamis.formulas.ranking import (
     agreement,
     fuse,
     mean_ranks,
+    rank_correlation,
     rank_order,
     reciprocal_rank_fusion,
     tie_key,
@@ -42,6 +43,20 @@ def test_z_scores_without_spread_are_zeros(x):
 @given(x=SCORES)
 def test_mean_ranks_are_those_of_scipy(x):
     assert mean_ranks(x).tolist() == rankdata(x).tolist()
+
+
+@given(x=SCORES.filter(lambda x: len(set(x)) > 1), seed=SEEDS)
+def test_rank_correlation_is_spearmans_as_scipy_has_it(x, seed):
+    y = np.random.default_rng(seed).normal(size=len(x))
+    assert rank_correlation(x, y) == pytest.approx(spearmanr(x, y).statistic, abs=1e-12)
+    assert rank_correlation(x, 3 * x - 1) == pytest.approx(1)
+    assert rank_correlation(x, -x) == pytest.approx(-1)
+
+
+def test_what_has_no_order_is_correlated_with_nothing():
+    assert [rank_correlation(np.array(x), np.arange(float(len(x)))) for x in ([], [2.0], [1.0, 1.0])] == [0.0] * 3
+    with pytest.raises(ValueError, match="2 scores and 1 others"):
+        rank_correlation(np.ones(2), np.ones(1))
 
 
 @given(x=SCORES, y_seed=SEEDS, seed=SEEDS)

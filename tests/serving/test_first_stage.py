@@ -365,6 +365,24 @@ def test_metrics_tell_documents_in_order_from_those_in_any(weighed_folder: Path,
     assert found["tamis_first_given_in_best_three_by_chance_total"] == pytest.approx(3)
 
 
+@pytest.mark.parametrize(("given", "mean"), [("best first", 1.0), ("worst first", 0.0), ("any", 0.5)])
+def test_metrics_tell_how_far_the_model_agrees_with_the_given_order(weighed_folder, offline, given, mean):
+    order = [one["corpus_id"] for one in offline.rank(QUERY, DOCUMENTS)]
+    rng = np.random.default_rng(3)
+    orders = (
+        [rng.permutation(order) for _ in range(40)] if given == "any" else [order[:: -1 if "worst" in given else 1]]
+    )
+    with served({"m": weighed_folder}) as server:
+        for sent in orders:
+            ask(server, "cohere", [DOCUMENTS[i] for i in sent], model="m", first_stage="order")
+        ask(server, "cohere", DOCUMENTS[:3], model="m")  # too few to say anything
+        lines = dict(line.rsplit(" ", 1) for line in server.get("/metrics").text.splitlines() if line[0] != "#")
+    found = {name.split("{")[0]: float(value) for name, value in lines.items() if 'model="m"' in name}
+    assert found["tamis_ranked_requests_total"] == len(orders)
+    error = 4 / np.sqrt(4 * len(orders) * (len(DOCUMENTS) - 1)) if given == "any" else 1e-9  # as the page says
+    assert found["tamis_given_order_agreement_total"] / len(orders) == pytest.approx(mean, abs=error)
+
+
 # What the documentation says
 
 
@@ -392,5 +410,5 @@ def test_the_counters_of_the_documentation_are_there(server: Running):
     ask(server, "cohere")
     told = server.get("/metrics").text
     names = re.findall(r"^\| `(tamis_\w+)` \|", SECTION, re.MULTILINE)
-    assert len(names) == 3
+    assert len(names) == 4
     assert all(f"\n{name}{{" in told for name in names)

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 
@@ -24,10 +24,18 @@ def item_key(*parts: object) -> str:
     return hashlib.sha256(json.dumps([str(part) for part in parts]).encode()).hexdigest()[:32]
 
 
-def file_hash(path: Path) -> str:
-    """sha256 of a file, or of all files below a folder with their relative names; hex."""
+def file_hash(path: Path, without: Collection[str] = ()) -> str:
+    """sha256 of a file, or of all files below a folder with their relative names; hex.
+
+    Args:
+        path: The file or folder.
+        without: Relative names of files in the folder that do not count.
+    """
     digest = hashlib.sha256()
-    for file in [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file()):
+    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
+    for file in files:
+        if str(file.relative_to(path)) in without:
+            continue
         digest.update(str(file.relative_to(path)).encode() + b"\0")
         with file.open("rb") as stream:
             while block := stream.read(1 << 20):

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from tamis.evaluation.figures import CLIENTS, MODELS
-from tamis.evaluation.systems import SCORED, SERVED
+from tamis.records import SCORED, SERVED, WAYS
 from tamis.report.answer import (
     OPENINGS,
     SENT,
-    WAYS,
     Change,
     Part,
     Verdict,

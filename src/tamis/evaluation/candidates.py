@@ -186,7 +186,7 @@ def _search(
     vectors: Mapping[str, Floats] | None = None
     query_vectors: Mapping[str, Floats] = dict.fromkeys(texts, np.zeros(0, np.float32))
     if wanted.encoder and names != ["bm25"]:
-        vectors, query_vectors = _embeddings(
+        vectors, query_vectors = embeddings(
             wanted.encoder, {doc_id: document.text for doc_id, document in documents.items()}, texts, items
         )
     shelves = fill_shelves(documents.values(), vectors, Searching(languages=wanted.languages))
@@ -199,7 +199,7 @@ def _search(
     yield from ((query_id, {name: Candidates(query_id, (), ()) for name in names}) for query_id in sorted(silent))
 
 
-def _embeddings(
+def embeddings(
     encoder: BiEncoder, documents: Mapping[str, str], queries: Mapping[str, str], items: ItemStore
 ) -> tuple[Mapping[str, Floats], Mapping[str, Floats]]:
     """Vectors of documents and queries; the bi-encoder is loaded when something new has to be embedded."""

@@ -17,18 +17,19 @@ from tamis.artifacts import ItemStore, RunFolder, versions, write_json, writing
 from tamis.errors import InputError, SettingsError
 from tamis.evaluation.candidates import FULL, Found, Wanted, checked_run, find, run_file
 from tamis.evaluation.config import Evaluation, command_of, measures_of
-from tamis.evaluation.figures import WAYS, Measured, correct, means_over_sets, measure_system, set_figures
+from tamis.evaluation.figures import GROUPS, Measured, correct, means_over_sets, measure_system, set_figures
 from tamis.evaluation.reading import read_sets
 from tamis.evaluation.report import write_evaluation_report
 from tamis.evaluation.samples import Samples, sample_questions
 from tamis.evaluation.scores import Model, cost_of, model_of, read_logits, saw_documents, score_missing
 from tamis.evaluation.sets import TASK, JudgedSet
-from tamis.evaluation.systems import ALONE, SCORED, SERVED, System, rerank_head
+from tamis.evaluation.systems import System, rerank_head
 from tamis.formats.qrels import write_qrels
 from tamis.formats.trec import by_rank, write_ranking
 from tamis.formulas.measures import Ranking
 from tamis.formulas.ranking import rank_order, tie_key, tied_at_top
 from tamis.models.checkpoint import ORDER
+from tamis.records import ALONE, SCORED, SERVED
 from tamis.retrievers.index import FIRST_STAGES
 
 FORMAT: Final = 1
@@ -184,7 +185,7 @@ def _systems(
             for sign in _ways(model, name):
                 system = f"{model.name}{sign}{name}"
                 ranked = Ranked(_reranked(model, judged, name, found, sign, items), judged)
-                yield System(system, system, WAYS[sign], name if name in shown else None), ranked
+                yield System(system, system, GROUPS[sign], name if name in shown else None), ranked
 
 
 def _ways(model: Model, first_stage: str) -> list[str]:

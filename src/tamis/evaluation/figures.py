@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tamis.evaluation.sets import JudgedSet
-from tamis.evaluation.systems import ALONE, SCORED, SERVED, System
+from tamis.evaluation.systems import System
 from tamis.formulas.measures import Ranking, blocks, measure_block
 from tamis.formulas.ranking import tie_key
 from tamis.formulas.significance import holm, paired_comparison
+from tamis.records import ALONE, SCORED, SERVED
 from tamis.report.answer import parts_of
 from tamis.text import words
 
@@ -29,13 +30,13 @@ GROUPINGS = ("language", "domain", "query_length", "document_length")
 NO_DOMAIN = "not said"
 """Questions without a domain, where others of their set have one."""
 
-WAYS = {SERVED: "as served", ALONE: "model", SCORED: "model + first stage"}
+GROUPS = {SERVED: "as served", ALONE: "model", SCORED: "model + first stage"}
 """Group of the systems of each way to use a model, in the order of the tables."""
 
-MODELS = tuple(WAYS.values())
+MODELS = tuple(GROUPS.values())
 """Groups of systems that a model has a part in."""
 
-CLIENTS = (WAYS[SERVED], WAYS[SCORED])
+CLIENTS = (GROUPS[SERVED], GROUPS[SCORED])
 """Those among them that a client of the model's server gets."""
 
 RESAMPLES = 2000

@@ -12,7 +12,7 @@ from tamis.formulas.ranking import tie_key, tied_at_top
 from tamis.formulas.significance import holm, paired_comparison
 from tamis.models.checkpoint import Deployment
 from tamis.models.first_stage import FirstStage, default_of, first_stage_of, ranked_beside, weight_of
-from tamis.records import Candidates
+from tamis.records import ALONE, SCORED, SERVED, WAYS, Candidates
 
 Run = dict[str, list[str]]
 """Ranked document ids by question, best first."""
@@ -22,16 +22,8 @@ RERANKED = ("bm25", "hybrid")
 """First stages of our own whose candidates the students rerank; those of the user's own engines are reranked too."""
 
 
-SERVED, ALONE, SCORED = "~", "@", "+"
-"""How a model is used on a first stage's candidates, between both names: as a server answers a client who sends them
-in the first stage's order and nothing else, by the model alone, or with the first stage's scores."""
-
-
-WAYS = {SERVED: "as served", ALONE: "student alone", SCORED: "student + first stage"}
-"""Group of the systems of each way, in the order of the tables."""
-
-
-_TITLES = {SERVED: "as served", ALONE: "alone", SCORED: "with scores"}
+GROUPS = {SERVED: "as served", ALONE: "student alone", SCORED: "student + first stage"}
+"""Group of the systems of each way."""
 
 
 ADAPTATION = (
@@ -75,7 +67,7 @@ class System:
         name: `bm25`, `merged~bm25` (as served on BM25's candidates), `merged@bm25` (the student alone on them),
             `merged+bm25` (with BM25's scores).
         title: For people.
-        group: `first stage`, `teacher`, or one of `WAYS`.
+        group: `first stage`, `teacher`, or one of `GROUPS`.
         baseline: The system it is compared with, None for the first stages themselves.
     """
 
@@ -255,9 +247,9 @@ def systems_of(given: Sequence[str] = ()) -> list[System]:
     ]
     students = [("untrained", "untrained student"), ("specialists", "specialists"), ("merged", "merged student")]
     for first_stage in (*RERANKED, *given):
-        for sign, group in WAYS.items():
+        for sign, way in WAYS.items():
             systems += [
-                System(f"{name}{sign}{first_stage}", f"{title}, {_TITLES[sign]}, on {first_stage}", group, first_stage)
+                System(f"{name}{sign}{first_stage}", f"{title}, {way}, on {first_stage}", GROUPS[sign], first_stage)
                 for name, title in students
             ]
     return systems

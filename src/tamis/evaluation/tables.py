@@ -11,10 +11,10 @@ from rich.table import Table
 
 from tamis.evaluation.answer import answer_of
 from tamis.evaluation.comparing import Change, Comparison, Place
-from tamis.evaluation.figures import GROUPINGS, WAYS
+from tamis.evaluation.figures import GROUPINGS, GROUPS
 from tamis.evaluation.paper import COLUMNS, TIES, PaperRow
-from tamis.evaluation.systems import SERVED
 from tamis.formulas.significance import holm
+from tamis.records import SERVED
 from tamis.text import clip
 
 Results = Mapping[str, Any]
@@ -95,7 +95,7 @@ def _set_table(name: str, found: Mapping[str, Any], results: Results) -> Titled:
     for system in found["systems"]:
         own, tied = found["figures"][system["name"]], found["tie_rate"][system["name"]]
         figures = [f"{own[measure]:.4f}" for measure in results["measures"]]
-        style = {"oracle": "dim", WAYS[SERVED]: "bold"}.get(system["group"])
+        style = {"oracle": "dim", GROUPS[SERVED]: "bold"}.get(system["group"])
         table.add_row(system["name"], *figures, "" if tied is None else f"{tied:.3f}", system["group"], style=style)
     return table
 

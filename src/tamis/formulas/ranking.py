@@ -37,6 +37,26 @@ def mean_ranks(x: FloatArray) -> FloatArray:
     return ranks
 
 
+def rank_correlation(x: FloatArray, y: FloatArray) -> float:
+    """Spearman's correlation of two scorings of the same documents: Pearson's of their mean ranks.
+
+    Args:
+        x: [n], any scale.
+        y: [n], likewise.
+
+    Returns:
+        In [-1, 1]: 1 for the same order, -1 for the opposite one, near 0 in the mean where one says nothing of the
+        other; 0 where all of either are the same.
+
+    Raises:
+        ValueError: Different lengths.
+    """
+    if np.shape(x) != np.shape(y):
+        raise ValueError(f"{np.size(x)} scores and {np.size(y)} others, expected as many of each")
+    ranks = z_scores(mean_ranks(x)), z_scores(mean_ranks(y))
+    return float(np.clip(np.mean(ranks[0] * ranks[1]), -1.0, 1.0)) if np.size(x) else 0.0
+
+
 def reciprocal_rank_fusion(score_lists: Sequence[FloatArray], k: int = 60, documents: int | None = None) -> FloatArray:
     """Sum of 1 / (k + rank) over several scorings of the same documents; rank 1 is the highest score.
 

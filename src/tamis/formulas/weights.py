@@ -20,10 +20,10 @@ def steady_weight(weights: Sequence[float], values: FloatArray) -> float:
 
     Args:
         weights: At least one, each 0 or above.
-        values: How well each weight does on each query, [weights, queries], with at least one query.
+        values: How well each weight does on each query, [weights, queries].
 
     Returns:
-        One of `weights`; among equally near ones that with the better mean.
+        One of `weights`; among equally near ones that with the better mean. Without queries the one nearest to 1.
     """
     return _nearest(weights, np.asarray(values, dtype=np.float64), range(len(weights)), 1.0)
 
@@ -65,7 +65,7 @@ def better_weight(
 
 def _nearest(weights: Sequence[float], values: FloatArray, places: Sequence[int], to: float) -> float:
     """Of the weights at some places that are not surely worse than the best of them, the one nearest to `to`."""
-    means = values.mean(axis=1)
+    means, _ = _mean_and_error(values)
     best = max(places, key=lambda i: means[i])
     lost, error = _mean_and_error(values[best] - values)
     within = [i for i in places if lost[i] <= error[i]]

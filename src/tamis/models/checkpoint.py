@@ -5,9 +5,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from tamis.artifacts import file_hash
+from tamis.artifacts import file_hash, item_key
 from tamis.errors import ModelError
 from tamis.models.encoder import BODIES, Encoder, check_folder, loading
 from tamis.models.families import FAMILIES
@@ -18,6 +18,11 @@ from tamis.weights.tamis_base import NAME, tamis_base
 
 FORMAT = 2
 """Version of `tamis.json`."""
+
+FACTS_FILE: Final = "tamis.json"
+
+BESIDE_SCORES: Final = frozenset({"format", "first_stage_weights", "weights_by_language", "lineage"})
+"""Fields of `tamis.json` that change no score of the model."""
 
 ACTIVATIONS = ("sigmoid", "tanh", "identity")
 
@@ -100,21 +105,39 @@ def read_facts(path: str | Path) -> Facts:
         ModelError: no such folder, or a `tamis.json` that this version does not understand.
     """
     check_folder(path)
-    file = Path(path) / "tamis.json"
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    file = Path(path) / FACTS_FILE
+    content = _content(file)
+    if content is None:
         return Facts()
-    except (OSError, ValueError, RecursionError) as error:
-        raise ModelError(f"{file}: cannot be read: {error}") from None
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise ModelError(f"{file}: expected format {FORMAT}, the one that this version of tamis writes")
     try:
         return _facts(content)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ModelError(f"{file}: a field is missing or of the wrong kind: {error}") from None
     except ModelError as error:
         raise ModelError(f"{file}: {error}") from None
+
+
+def scoring_facts(folder: Path) -> dict[str, Any]:
+    """What `tamis.json` of a checkpoint folder says of its scores, as it stands there; empty where there is none.
+
+    Raises:
+        ModelError: it cannot be read, or is of another format.
+    """
+    content = _content(folder / FACTS_FILE) or {}
+    return {name: value for name, value in content.items() if name not in BESIDE_SCORES}
+
+
+def _content(file: Path) -> dict[str, Any] | None:
+    """Fields of a `tamis.json`; None where there is no such file."""
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelError(f"{file}: cannot be read: {error}") from None
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise ModelError(f"{file}: expected format {FORMAT}, the one that this version of tamis writes")
+    return content
 
 
 def _facts(content: Mapping[str, Any]) -> Facts:
@@ -160,9 +183,30 @@ def load_warm(path: str | Path, facts: Facts, precision: Precision, token_budget
 
 
 def model_identity(path: Path) -> str:
-    """Hash of a model folder's files; a hub name stands for itself."""
+    """Hash of what a model folder scores by; a hub name stands for itself.
+
+    That is all files, and of `tamis.json` what changes a score: weights of first stages, which `tamis weigh` changes,
+    and the lineage count beside the scores or not at all. Who reads them puts `deployed_weights` into a key besides.
+
+    Raises:
+        ModelError: a `tamis.json` that cannot be read.
+    """
     path = Path(find_checkpoint(path))
-    return file_hash(path) if path.is_dir() else str(path)
+    if not path.is_dir():
+        return str(path)
+    files, facts = file_hash(path, {FACTS_FILE}), scoring_facts(path)
+    return item_key(files, json.dumps(facts, sort_keys=True)) if facts else files
+
+
+def deployed_weights(start: Path | None) -> dict[str, Any] | None:
+    """Weights of first stages that a model names, for the keys of stages that read them; None where it names none."""
+    if start is None:
+        return None
+    known = read_facts(find_checkpoint(start)).deployment
+    if not known.first_stage_weights:
+        return None
+    by_language = {name: dict(found) for name, found in known.weights_by_language.items()}
+    return {"general": dict(known.first_stage_weights), "by_language": by_language}
 
 
 def is_encoder(path: str | Path) -> bool:

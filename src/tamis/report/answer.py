@@ -2,19 +2,14 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, NamedTuple
 
+from tamis.records import WAYS, Way
 from tamis.report.wording import LEVEL, Direction, direction, p_value, points, signed
 
 HEADLINE: Final = (("merged~bm25", "bm25"), ("merged~hybrid", "hybrid"), ("merged+hybrid", "hybrid"))
 """What the answer compares: the student as served with the plainest first stage and with the best one, and what the
 best one's scores add."""
-
-Way = Literal["as served", "alone", "with scores"]
-"""How a model is used on a first stage's candidates."""
-
-WAYS: Final[Mapping[str, Way]] = {"~": "as served", "@": "alone", "+": "with scores"}
-"""By the sign between both names of a system."""
 
 OPENINGS: Final[Mapping[Way, str]] = {
     "as served": "As served, with documents sent in the first stage’s order and nothing else, ",

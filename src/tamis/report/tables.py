@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, Final, NamedTuple
 
-from tamis.report.answer import WAYS, Way, parts_of
+from tamis.records import WAYS, Way
+from tamis.report.answer import parts_of
 from tamis.report.wording import LEVEL
 
 TRAINED: Final = ("specialists", "merged")

@@ -166,7 +166,7 @@ class Service:
         if scores.doubt:
             facts["warning"] = scores.doubt
         if len(asked.queries) == 1:
-            self.metrics.ranked(name, len(asked.documents), scores.leading)
+            self.metrics.ranked(name, len(asked.documents), scores.leading, scores.correlation)
         self.metrics.waited.labels(name).observe(scores.waited)
         self.metrics.cut.labels(name).inc(len(scores.cut))
         answered = Answered(

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 from tamis.errors import InputError
-from tamis.formulas.ranking import tie_key
+from tamis.formulas.ranking import rank_correlation, tie_key
 from tamis.models.first_stage import FirstStage, default_of, doubt, first_stage_of, ranked_beside, weight_of
 from tamis.models.reranker import Reranker, bounded, check_pairs
 from tamis.models.rows import SLICE, Pair, plain_backend
@@ -64,6 +64,7 @@ class Scores:
         cut: Indices of documents of which something did not fit.
         waited: Seconds before the first of its batches was begun.
         leading: Whether the model alone puts the first given document among the best `HEAD`.
+        correlation: Of the model's logits with the order in which the documents were given, see `rank_correlation`.
         doubt: What the client should know about its first stage.
     """
 
@@ -73,6 +74,7 @@ class Scores:
     cut: list[int]
     waited: float
     leading: bool
+    correlation: float
     doubt: str | None
 
 
@@ -253,6 +255,7 @@ class Engine:
             cut=cut,
             waited=job.begun - job.entered,
             leading=int((logits > logits[0]).sum()) < HEAD,
+            correlation=rank_correlation(logits.astype(np.float64), -np.arange(len(logits), dtype=np.float64)),
             doubt=doubt(self.reranker.deployment, first.name) if first else None,
         )
 

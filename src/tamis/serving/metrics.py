@@ -35,6 +35,10 @@ class Metrics:
         self.first_in_head_by_chance = self._counter(
             "tamis_first_given_in_best_three_by_chance", "How many it were if documents came in random order", "model"
         )
+        # A counter may not fall: 0 stands for the opposite order, one half for any, 1 for the same.
+        self.order_agreement = self._counter(
+            "tamis_given_order_agreement", "Sum over these of (1 + rank correlation of order and model) / 2", "model"
+        )
         self.failures = self._counter("tamis_failed_batches", "Batches on which the model raised", "model")
         self.batch_pairs = Histogram(
             "tamis_batch_pairs", "Pairs of a batch", ["model"], buckets=PAIRS, registry=self.registry
@@ -52,12 +56,20 @@ class Metrics:
         self.batch_pairs.labels(model).observe(batch.pairs)
         self.failures.labels(model).inc(batch.failed)
 
-    def ranked(self, model: str, documents: int, leading: bool) -> None:
-        """Count a request that was ranked, and whether the document that came first in it is among the best."""
+    def ranked(self, model: str, documents: int, leading: bool, correlation: float) -> None:
+        """Count a request that was ranked, and what the model alone says of the order in which its documents came.
+
+        Args:
+            model: Its name.
+            documents: Of the request.
+            leading: Whether the first one is among the best.
+            correlation: Of the model's ranks with the order, in [-1, 1].
+        """
         if documents > HEAD:
             self.ranked_requests.labels(model).inc()
             self.first_in_head.labels(model).inc(leading)
             self.first_in_head_by_chance.labels(model).inc(HEAD / documents)
+            self.order_agreement.labels(model).inc((1 + correlation) / 2)
 
     def text(self) -> bytes:
         """All of it, in Prometheus' text format."""

@@ -6,11 +6,18 @@ from sklearn.metrics import ndcg_score
 
 from tamis.formulas.weights import steady_weight
 from tamis.stages.merge.weights import (
+    FOLDS,
+    Choice,
     Head,
+    Sample,
     Weights,
     at_least,
     best_stage,
+    choice_by_order,
+    choice_by_scores,
     choose_weights,
+    cross_fitted,
+    deal_folds,
     sample_of,
     weight_of_order,
     weights_by_language,
@@ -120,3 +127,71 @@ def test_written_queries_may_raise_what_a_model_knew_of_first_stages_and_never_l
     assert kept.general == {"bm25": 0.25, "order": 0.75, "other": 2.0, "elastic": 0.5}
     assert kept.by_language == {"bm25": {"fr": 3.0}, "order": {"de": 1.0}}
     assert at_least(found, {}) == found
+
+
+def noise(seed: int, queries: int = 60) -> Sample:
+    """Values of weights none of which is better than another."""
+    rng = np.random.default_rng(seed)
+    itself = rng.random(queries)
+    values = itself + 0.2 * rng.standard_normal((len(CHOICES), queries))
+    return Sample(CHOICES, tuple(f"q{n}" for n in range(queries)), ("de",) * queries, values, itself)
+
+
+def best_mean(samples):
+    (sample,) = samples
+    return Choice(sample.weights[int(sample.values.mean(axis=1).argmax())], {})
+
+
+@pytest.mark.parametrize("choose", [choice_by_scores, best_mean])
+def test_each_query_counts_with_the_weight_that_all_queries_of_other_folds_choose(choose):
+    sample = sample_of([*heads(0, 40, 1, 2), *heads(1, 20, 3, -1, "ja")], CHOICES)
+    fold_of = deal_folds({query_id: query_id for query_id in sample.query_ids})
+    (found,) = cross_fitted([sample], choose, fold_of)
+    for number, query_id in enumerate(sample.query_ids):
+        others = [i for i, other in enumerate(sample.query_ids) if fold_of[other] != fold_of[query_id]]
+        languages = tuple(sample.languages[i] for i in others)
+        rest = Sample(CHOICES, tuple(map(str, others)), languages, sample.values[:, others], sample.itself[others])
+        choice = choose([rest])
+        weight = choice.by_language.get(sample.languages[number], choice.general)
+        assert found[number] == sample.values[CHOICES.index(weight), number]
+
+
+def test_the_gain_of_a_choice_is_none_where_noise_alone_chose():
+    chosen, crossed = [], []
+    for seed in range(60):
+        sample = noise(seed)
+        fold_of = deal_folds({query_id: query_id for query_id in sample.query_ids})
+        alone = sample.values[0].mean()
+        chosen.append(sample.with_weights(best_mean([sample]).general, {}).mean() - alone)
+        crossed.append(cross_fitted([sample], best_mean, fold_of)[0].mean() - alone)
+    error = np.std(crossed, ddof=1) / np.sqrt(len(crossed))
+    assert np.mean(crossed) == pytest.approx(0, abs=3 * error)
+    assert np.mean(chosen) > 5 * error
+
+
+def test_an_order_is_chosen_by_all_first_stages_and_measured_on_each():
+    samples = [sample_of(heads(seed, 150, 1.5, 1.5), CHOICES, True) for seed in (0, 50)]
+    fold_of = deal_folds({query_id: query_id for query_id in samples[0].query_ids})
+    found = cross_fitted(samples, choice_by_order, fold_of)
+    assert choice_by_order(samples).general > 0
+    for sample, values in zip(samples, found, strict=True):
+        assert values.mean() > sample.values[0].mean()
+
+
+@pytest.mark.parametrize("choose", [choice_by_scores, choice_by_order])
+def test_queries_that_share_one_document_say_nothing_of_each_other(choose):
+    sample = sample_of(heads(0, 40, 0, 3), CHOICES)
+    (found,) = cross_fitted([sample], choose, deal_folds(dict.fromkeys(sample.query_ids, "one")))
+    without_evidence = 1.0 if choose is choice_by_scores else 0.0
+    assert found.tolist() == sample.values[CHOICES.index(without_evidence)].tolist()
+
+
+@pytest.mark.parametrize("groups", [1, 4, 5, 23])
+def test_folds_hold_whole_groups_and_about_as_many_of_them(groups):
+    group_of = {f"q{n}": f"d{n % groups}" for n in range(100)}
+    fold_of = deal_folds(group_of)
+    by_group = {group: {fold_of[q] for q, of in group_of.items() if of == group} for group in group_of.values()}
+    assert all(len(folds) == 1 for folds in by_group.values())
+    sizes = np.bincount([*(next(iter(folds)) for folds in by_group.values())], minlength=FOLDS)
+    assert sizes.max() - sizes.min() <= 1
+    assert deal_folds(dict(reversed(group_of.items()))) == fold_of

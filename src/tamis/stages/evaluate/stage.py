@@ -16,6 +16,7 @@ from tamis.context import Workshop, texts_of
 from tamis.evaluation.judged import Question, draw_questions, read_questions
 from tamis.evaluation.systems import ADAPTATION, Run, compare, macro_mean, measure, systems_of
 from tamis.formats.trec import by_rank, write_run
+from tamis.models.checkpoint import deployed_weights
 from tamis.pipeline.recipe import Recipe
 from tamis.progress import track
 from tamis.records import Facts
@@ -30,7 +31,9 @@ def evaluate_settings(recipe: Recipe) -> object:
         return None
     files = input_hashes([settings.queries, settings.qrels], "evaluate")
     runs = dict(zip(settings.runs, input_hashes(list(settings.runs.values()), "evaluate"), strict=True))
-    return [settings.model_dump(mode="json", exclude={"queries", "qrels", "runs"}), files, runs, recipe.seed]
+    facts = [settings.model_dump(mode="json", exclude={"queries", "qrels", "runs"}), files, runs, recipe.seed]
+    known = deployed_weights(recipe.student.start)  # the untrained student is served by them
+    return [*facts, known] if known else facts
 
 
 def build_evaluate(shop: Workshop, folder: Path) -> Facts:

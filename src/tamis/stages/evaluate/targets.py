@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tamis.evaluation.judged import Question
-from tamis.evaluation.systems import SCORED, SERVED, macro_mean
+from tamis.evaluation.systems import macro_mean
 from tamis.pipeline.recipe import Recipe
-from tamis.records import Facts
+from tamis.records import SCORED, SERVED, Facts
 
 
 def languages_by_domain(questions: Sequence[Question], recipe: Recipe) -> dict[str, list[str]]:

@@ -1,15 +1,18 @@
-"""Which documents say the same, by the vectors of the first stage's bi-encoder."""
+"""Which documents say the same, by the vectors of the first stage's bi-encoder, or by their words."""
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tamis.formulas.clusters import clusters, directions
+from tamis.formulas.overlap import jaccard, near_duplicates, shingles
 from tamis.formulas.ranking import tie_key
 from tamis.records import Document
 from tamis.retrievers.vectors import Floats, matrix_of
+from tamis.stages.corpus.overlaps import DOCUMENT_SHINGLE, NEAR_COPY
 from tamis.stages.lists.draw import Alike
 
 NEIGHBOURS: Final = 0.5
@@ -54,6 +57,22 @@ def alike_documents(own: Sequence[str], documents: Mapping[str, Document], vecto
 
     deciding = [doc_id for doc_id in ids if covered < 1 or doc_id not in target]
     return Alike(_clusters(deciding, near(deciding)) if deciding else {}, covered, repeats)
+
+
+def alike_texts(own: Sequence[str], documents: Mapping[str, Document]) -> Alike:
+    """The same by words alone, where there is no bi-encoder: near copies, and no translation.
+
+    Args:
+        own: Ids of the documents that queries were written from, each once.
+        documents: These and all that they are compared with, by id.
+    """
+    held = lru_cache(maxsize=256)(lambda doc_id: shingles(documents[doc_id].text, DOCUMENT_SHINGLE))
+
+    def repeats(seed: str, doc_ids: Sequence[str]) -> NDArray[np.bool_]:
+        return np.array([jaccard(held(seed), held(doc_id)) >= NEAR_COPY for doc_id in doc_ids], dtype=bool)
+
+    copies = near_duplicates({doc_id: documents[doc_id].text for doc_id in own}, NEAR_COPY, DOCUMENT_SHINGLE)
+    return Alike(copies, repeats=repeats)
 
 
 def _means(ids: Sequence[str], documents: Mapping[str, Document], vectors: Mapping[str, Floats]) -> dict[str, Floats]:

@@ -3,15 +3,17 @@
 Judged by nDCG@10 of the documents that each query belongs to, whatever found the candidates and whatever scored them.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import compress
 from typing import Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import norm
 
 from tamis.formulas.first_stage import scores_of_order
-from tamis.formulas.ranking import agreement, z_scores
+from tamis.formulas.ranking import agreement, tie_key, z_scores
 from tamis.formulas.weights import SURE, FloatArray, better_weight, mean_and_error, steady_weight
 from tamis.languages import UNKNOWN_LANGUAGE
 from tamis.models.checkpoint import ORDER, OTHER
@@ -23,6 +25,10 @@ CHANCE: Final = 0.05
 """Probability with which chance alone may give some language a weight of its own: there are many to be wrong about."""
 
 
+FOLDS: Final = 5
+"""Parts of the queries, of which each is measured with the weights that the others choose."""
+
+
 class Head(NamedTuple):
     """The best candidates of a first stage for one query, best first.
 
@@ -31,7 +37,7 @@ class Head(NamedTuple):
         language: Of the query.
         logits: The model's, [candidates].
         first: The first stage's scores, [candidates].
-        own: 1 for the documents that the query belongs to, 0 for the others, [candidates].
+        own: 1 for the documents that the query belongs to and those that repeat them, 0 for the others, [candidates].
     """
 
     query_id: str
@@ -66,6 +72,11 @@ class Sample:
     def of(self, language: str) -> FloatArray:
         """Values of the queries of a language, [weights, its queries]."""
         return self.values[:, np.array([one == language for one in self.languages], bool)]
+
+    def part(self, kept: NDArray[np.bool_]) -> "Sample":
+        """Some of the queries. kept: [queries]."""
+        query_ids, languages = (tuple(compress(each, kept)) for each in (self.query_ids, self.languages))
+        return Sample(self.weights, query_ids, languages, self.values[:, kept], self.itself[kept])
 
     def with_weights(self, general: float, by_language: Mapping[str, float]) -> FloatArray:
         """Values with each query's own weight: its language's, or the general one; [queries]."""
@@ -116,7 +127,7 @@ def weight_of_order(by_stage: Sequence[Sample]) -> float:
 
 def best_stage(by_stage: Sequence[Sample]) -> Sample:
     """The first stage that ranks best by itself."""
-    return max(by_stage, key=lambda sample: float(sample.itself.mean()))
+    return max(by_stage, key=lambda sample: mean_and_error(sample.itself)[0])
 
 
 def weights_by_language(sample: Sample, general: float, parts: Sequence[Sample] = ()) -> dict[str, float]:
@@ -136,6 +147,67 @@ def weights_by_language(sample: Sample, general: float, parts: Sequence[Sample] 
         weight = better_weight(sample.weights, sample.of(language), general, errors, own)
         if weight != general:
             found[language] = weight
+    return found
+
+
+class Choice(NamedTuple):
+    """The weight of a first stage.
+
+    Attributes:
+        general: For all languages but some.
+        by_language: Those in which another one is surely better.
+    """
+
+    general: float
+    by_language: Mapping[str, float]
+
+
+def choice_by_scores(samples: Sequence[Sample]) -> Choice:
+    """The weight of a first stage's scores, by the sample of this one alone."""
+    (sample,) = samples
+    weight = steady_weight(sample.weights, sample.values)
+    return Choice(weight, weights_by_language(sample, weight))
+
+
+def choice_by_order(by_stage: Sequence[Sample]) -> Choice:
+    """The weight of the order, by what it does on each first stage."""
+    weight = weight_of_order(by_stage)
+    return Choice(weight, weights_by_language(best_stage(by_stage), weight, by_stage))
+
+
+def deal_folds(group_of: Mapping[str, str]) -> dict[str, int]:
+    """A fold from 0 to `FOLDS` - 1 for each query, the same for all of a group.
+
+    Args:
+        group_of: By query, what those that would give each other's answer away have in common: their document.
+    """
+    groups = sorted({*group_of.values()}, key=lambda group: (tie_key("fold", group), group))
+    fold = {group: number % FOLDS for number, group in enumerate(groups)}
+    return {query_id: fold[group] for query_id, group in group_of.items()}
+
+
+def cross_fitted(
+    by_stage: Sequence[Sample], choose: Callable[[Sequence[Sample]], Choice], fold_of: Mapping[str, int]
+) -> list[FloatArray]:
+    """What each query has with the weight that is chosen without it, by all queries of other folds.
+
+    So the gain of a choice is measured on queries that had no part in it. Source: Stone 1974, cross-validatory
+    assessment.
+
+    Args:
+        by_stage: Samples of the first stages.
+        choose: Chooses a weight for all of them.
+        fold_of: Of each query.
+
+    Returns:
+        Values by sample, [queries].
+    """
+    folds = [np.array([fold_of[query_id] for query_id in sample.query_ids]) for sample in by_stage]
+    found = [np.zeros(len(sample.query_ids)) for sample in by_stage]
+    for fold in {*fold_of.values()}:
+        choice = choose([sample.part(of != fold) for sample, of in zip(by_stage, folds, strict=True)])
+        for sample, of, values in zip(by_stage, folds, found, strict=True):
+            values[of == fold] = sample.with_weights(choice.general, choice.by_language)[of == fold]
     return found
 
 
