@@ -1,11 +1,15 @@
-"""What changes speed but not results: the machine's settings."""
+"""The machine: what changes speed but not results, and what it comes to here."""
 
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
+import torch
 from pydantic import Field
 
-from tamis.models.precision import Precision, fastest_precision
+from tamis.errors import SettingsError
+from tamis.models.precision import CPU_TOKENS, LEARNING_GPU_TOKENS, Precision, fastest_device, fastest_precision
 from tamis.remote.settings import RequestsSettings
 from tamis.section import Section
 
@@ -40,3 +44,48 @@ class MachineSettings(Section):
         description="folder for what teachers and language models answered, shared by all runs; none: tamis in "
         "$XDG_CACHE_HOME or ~/.cache. On a disk of this machine: sqlite does not lock across a network",
     )
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where models run and with how much at a time. A copy in another process finds its own device there.
+
+    Attributes:
+        settings: The recipe's section.
+        precision: Number format of matrix products, resolved; unlike the settings it is part of keys.
+        local_rank: Number of the GPU to use, where there are some.
+    """
+
+    settings: MachineSettings
+    precision: Precision
+    local_rank: int = 0
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _elsewhere, (self.settings, self.precision)
+
+    @cached_property
+    def device(self) -> torch.device:
+        """Where models run; of several processes each has a GPU of its own.
+
+        Raises:
+            SettingsError: A GPU is asked for where there is none.
+        """
+        wanted = self.settings.device
+        found = fastest_device()
+        if wanted != "auto":
+            if wanted == "cuda" and found.type != "cuda":
+                raise SettingsError("machine.device is cuda, but torch sees no GPU here; set it to auto or cpu")
+            found = torch.device(wanted)
+        return torch.device("cuda", self.local_rank) if found.type == "cuda" else found
+
+    @property
+    def token_budget(self) -> int:
+        """Most tokens per forward pass: as many as a processor's cache holds; on a GPU, room is left to learn in."""
+        fitting = CPU_TOKENS if self.device.type == "cpu" else LEARNING_GPU_TOKENS
+        return self.settings.token_budget or fitting
+
+
+def _elsewhere(settings: MachineSettings, precision: Precision) -> Machine:
+    """The machine of another process, with as many threads as the recipe says."""
+    torch.set_num_threads(settings.threads)
+    return Machine(settings, precision)

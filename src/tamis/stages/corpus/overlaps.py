@@ -8,7 +8,6 @@ from tamis.artifacts import split_dropped
 from tamis.artifacts.inputs import input_hashes
 from tamis.formats.evaluation_sets import evaluation_files, read_evaluation_texts
 from tamis.formulas.overlap import near_copies, near_duplicates, same_words, shared_passages
-from tamis.pipeline.recipe import Recipe
 from tamis.records import Document, Dropped, Query
 from tamis.text import clip
 
@@ -112,10 +111,10 @@ def without_overlaps(
     return kept, overlapping + repeated
 
 
-def evaluation_texts(recipe: Recipe, documents: bool) -> dict[str, str]:
+def evaluation_texts(keep_out: Iterable[Path], documents: bool) -> dict[str, str]:
     """Texts of the evaluation sets to keep out: what they ask, for documents also what answers it."""
     found: dict[str, str] = {}
-    for path in recipe.queries.keep_out:
+    for path in keep_out:
         texts = read_evaluation_texts(path)
         found |= {f"query {each}": text for each, text in texts.queries.items()}
         if documents:

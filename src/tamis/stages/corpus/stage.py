@@ -2,56 +2,69 @@
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 from tamis.artifacts import drop_counts, split_dropped
 from tamis.artifacts.inputs import input_hashes
 from tamis.artifacts.output import write_output
-from tamis.context import Workshop
 from tamis.errors import InputError
 from tamis.formats.documents import read_documents
 from tamis.formats.queries import given_query_files
 from tamis.languages import UNKNOWN_LANGUAGE
-from tamis.pipeline.recipe import Recipe
 from tamis.records import Document, Dropped, Facts
 from tamis.stages.corpus.clean import clean, documents_hash, identify_languages
 from tamis.stages.corpus.overlaps import DOCUMENT_SHINGLE, evaluation_texts, kept_out_hashes, without_overlaps
 from tamis.stages.corpus.sampling import spread_by_language
-from tamis.stages.corpus.settings import GeneralCorpus
+from tamis.stages.corpus.settings import CorpusSettings, GeneralCorpus
 
 
-def corpus_settings(recipe: Recipe) -> object:
-    """Settings and hashes of the files that are read: of the target its documents only, never its questions."""
-    corpus = recipe.corpus
-    hashes = [documents_hash(corpus.target)] if corpus.target else []
-    for general in corpus.general:
-        hashes.append(documents_hash(general.path))
-        hashes.append(input_hashes(given_query_files(general.path, general.splits), "corpus"))
-    facts = corpus.model_dump(mode="json", exclude={"target": True, "general": {"__all__": {"path"}}})
-    if not corpus.near_duplicate:
-        del facts["near_duplicate"]  # off is as if there were no such setting: results from before it stay good
-    return [facts, hashes, *(kept_out_hashes(recipe.queries.keep_out) if corpus.general else ())]
+@dataclass(frozen=True)
+class CorpusStage:
+    """Reads and cleans documents and names their language.
 
+    Attributes:
+        settings: What is read.
+        keep_out: Evaluation sets that nothing of a general corpus may overlap.
+    """
 
-def build_corpus(shop: Workshop, folder: Path) -> Facts:
-    """Read, clean and name the language of the documents."""
-    settings = shop.recipe.corpus
-    raw = itertools.chain(
-        read_documents(settings.target, "target") if settings.target else (),
-        *(_general_documents(general, settings.languages) for general in settings.general),
-    )
-    kept, dropped = split_dropped(clean(raw, settings.max_chars))
-    documents, left_out = without_overlaps(
-        list(identify_languages(kept, settings.languages or None)),
-        evaluation_texts(shop.recipe, documents=True) if settings.general else {},
-        settings.near_duplicate,
-        DOCUMENT_SHINGLE,
-    )
-    dropped += left_out
-    if settings.target and not any(document.origin == "target" for document in documents):
-        raise InputError(f"{settings.target}: no usable document ({_reasons(dropped)})")
-    return write_output(folder, "corpus", documents, Document, dropped)
+    settings: CorpusSettings
+    keep_out: Sequence[Path]
+    name: ClassVar = "corpus"
+    reads: ClassVar[tuple[str, ...]] = ()
+    version: ClassVar = 1
+
+    def key(self) -> object:
+        """Settings and hashes of the files that are read: of the target its documents only, never its questions."""
+        corpus = self.settings
+        hashes = [documents_hash(corpus.target)] if corpus.target else []
+        for general in corpus.general:
+            hashes.append(documents_hash(general.path))
+            hashes.append(input_hashes(given_query_files(general.path, general.splits), "corpus"))
+        facts = corpus.model_dump(mode="json", exclude={"target": True, "general": {"__all__": {"path"}}})
+        if not corpus.near_duplicate:
+            del facts["near_duplicate"]  # off is as if there were no such setting: results from before it stay good
+        return [facts, hashes, *(kept_out_hashes(self.keep_out) if corpus.general else ())]
+
+    def run(self, folder: Path) -> Facts:
+        """Fill the folder of the stage."""
+        settings = self.settings
+        raw = itertools.chain(
+            read_documents(settings.target, "target") if settings.target else (),
+            *(_general_documents(general, settings.languages) for general in settings.general),
+        )
+        kept, dropped = split_dropped(clean(raw, settings.max_chars))
+        documents, left_out = without_overlaps(
+            list(identify_languages(kept, settings.languages or None)),
+            evaluation_texts(self.keep_out, documents=True) if settings.general else {},
+            settings.near_duplicate,
+            DOCUMENT_SHINGLE,
+        )
+        dropped += left_out
+        if settings.target and not any(document.origin == "target" for document in documents):
+            raise InputError(f"{settings.target}: no usable document ({_reasons(dropped)})")
+        return write_output(folder, self.name, documents, Document, dropped)
 
 
 def _general_documents(general: GeneralCorpus, languages: Sequence[str]) -> Iterator[Document]:

@@ -14,16 +14,14 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from tamis.artifacts import writing
-from tamis.context import Workshop
 from tamis.errors import InputError, SettingsError
 from tamis.formats.batch_answers import EXPECTED, answer_in, check_answers, object_in, opened, what_came
-from tamis.pipeline.recipe import Recipe
 from tamis.records import QueryAnswer, QueryRequest, Tokens
-from tamis.stages.queries.settings import EndpointSettings
+from tamis.stages.queries.settings import EndpointSettings, QueriesSettings
 from tamis.stages.queries.writers.answers import CUT
 from tamis.stages.queries.writers.cached import keep_answers
 from tamis.stages.queries.writers.endpoint import answer_of, body_of, most_tokens, route_of
-from tamis.stages.queries.writers.writers import keyed_requests, model_key, writer_ledger
+from tamis.stages.queries.writers.writers import QueryWriters
 from tamis.text import clip, one_line
 
 _KIND: Final = "endpoint"
@@ -118,41 +116,45 @@ class _Lines:
         return {*self.places, *self.failed}
 
 
-def endpoint_of(recipe: Recipe) -> EndpointSettings:
+def endpoint_of(settings: QueriesSettings, recipe: str) -> EndpointSettings:
     """The section whose requests a batch holds.
+
+    Args:
+        settings: The recipe's section.
+        recipe: Its name, for the message.
 
     Raises:
         SettingsError: The recipe has none, or does not use it.
     """
-    endpoint = recipe.queries.endpoint
-    if endpoint is None or _KIND not in recipe.queries.generator:
+    endpoint = settings.endpoint
+    if endpoint is None or _KIND not in settings.generator:
         raise SettingsError(
-            f"{recipe.name}: a batch holds what queries.endpoint would be asked; give that section with model (its url "
+            f"{recipe}: a batch holds what queries.endpoint would be asked; give that section with model (its url "
             "is not asked) and name endpoint in queries.generator"
         )
     return endpoint
 
 
-def exchange(recipe: Recipe, answers: Path | None, prompts: Path | None, tell: Tell) -> Callable[[Workshop], None]:
+def exchange(
+    settings: EndpointSettings, answers: Path | None, prompts: Path | None, tell: Tell
+) -> Callable[[QueryWriters], None]:
     """Make ready to take a file of answers, and then to write one of the prompts that are left; either may be missing.
 
     What needs no document is checked at once: nothing is read or written for what cannot be done.
 
     Args:
-        recipe: Whose requests they are.
+        settings: The section whose requests they are, see `endpoint_of`.
         answers: File to take.
         prompts: File to write.
         tell: Called when a file is done.
 
     Returns:
-        What to do with the workshop. It raises InputError where a file of answers is damaged, once what is whole is
+        What to do with the writers of the run. It raises InputError where a file of answers is damaged, once what is whole is
         taken and told; then no prompts are written.
 
     Raises:
-        SettingsError: The recipe asks no endpoint.
         InputError: There are no answers in the file, or the prompts would replace something else than prompts.
     """
-    settings = endpoint_of(recipe)
     if answers:
         check_answers(answers)
     if prompts:
@@ -161,32 +163,38 @@ def exchange(recipe: Recipe, answers: Path | None, prompts: Path | None, tell: T
 
 
 def _exchange(
-    answers: Path | None, prompts: Path | None, tell: Callable[[Answers | Prompts, Path], None], shop: Workshop
+    answers: Path | None, prompts: Path | None, tell: Callable[[Answers | Prompts, Path], None], writers: QueryWriters
 ) -> None:
     if answers:
-        found = read_answers(shop, answers)
+        found = read_answers(writers, answers)
         tell(found, answers)
         if found.complaint:
             raise InputError(found.complaint)
     if prompts:
-        tell(write_prompts(shop, prompts), prompts)
+        tell(write_prompts(writers, prompts), prompts)
 
 
-def write_prompts(shop: Workshop, path: Path) -> Prompts:
+def _endpoint(writers: QueryWriters) -> EndpointSettings:
+    settings = writers.settings.endpoint
+    assert settings is not None, "endpoint_of has looked"
+    return settings
+
+
+def write_prompts(writers: QueryWriters, path: Path) -> Prompts:
     """Write every request that has no answer yet, a line each; the file appears whole.
 
     Raises:
         InputError: A file of answers lies there.
         RunError: It cannot be written.
     """
-    settings = endpoint_of(shop.recipe)
+    settings = _endpoint(writers)
     _spare_answers(path)
     count, answered, tokens = 0, 0, Tokens()
     unfinished = path.with_name(f".{path.name}.part")
     with writing(path, "make room or choose another file"):
         path.parent.mkdir(parents=True, exist_ok=True)
         with unfinished.open("w", encoding="ascii", newline="\n") as stream:
-            for custom_id, request, _, known in _requests(shop):
+            for custom_id, request, _, known in _requests(writers):
                 if known:
                     answered += 1
                     continue
@@ -196,7 +204,7 @@ def write_prompts(shop: Workshop, path: Path) -> Prompts:
     return Prompts(count, answered, tokens)
 
 
-def read_answers(shop: Workshop, path: Path) -> Answers:
+def read_answers(writers: QueryWriters, path: Path) -> Answers:
     """Take the answers to the recipe's requests, in whatever order; what is known already counts and costs nothing.
 
     A line that is no answer stops nothing: the others are taken, and `complaint` says what to tell the user.
@@ -205,14 +213,14 @@ def read_answers(shop: Workshop, path: Path) -> Answers:
         InputError: The file cannot be read, holds no answer, or none that the recipe asks for and that can be taken;
             then nothing is kept.
     """
-    settings, found = endpoint_of(shop.recipe), Answers()
-    ledger = writer_ledger(shop, settings.model)
+    settings, found = _endpoint(writers), Answers()
+    ledger = writers.ledger(settings.model)
     check_answers(path)
     with opened(path) as stream:
         lines = _sorted(stream, path, found)
-        answers = _matched(shop, settings, stream, lines, found, path)
+        answers = _matched(writers, settings, stream, lines, found, path)
         while block := list(islice(answers, _KEPT)):
-            keep_answers(block, ledger, shop.cache)
+            keep_answers(block, ledger, writers.context.cache)
             for _, answer in block:
                 found.taken += 1
                 found.tokens += answer.tokens
@@ -226,14 +234,14 @@ def read_answers(shop: Workshop, path: Path) -> Answers:
     return found
 
 
-def _requests(shop: Workshop) -> Iterator[tuple[str, QueryRequest, str, bool]]:
+def _requests(writers: QueryWriters) -> Iterator[tuple[str, QueryRequest, str, bool]]:
     """Custom id, request, key of the answer and whether that is there.
 
     An id names what all requests to the model have in common, then the request: the same model, settings, prompt,
     temperature and seed have the same one. It has 47 letters, digits and hyphens.
     """
-    batch = model_key(shop, _KIND)[:8]
-    for request, key, known in keyed_requests(shop, _KIND):
+    batch = writers.model_key(_KIND)[:8]
+    for request, key, known in writers.keyed_requests(_KIND):
         yield f"tamis-{batch}-{key}", request, key, known
 
 
@@ -272,12 +280,12 @@ def _sorted(stream: IO[bytes], path: Path, found: Answers) -> _Lines:
 
 
 def _matched(
-    shop: Workshop, settings: EndpointSettings, stream: IO[bytes], lines: _Lines, found: Answers, path: Path
+    writers: QueryWriters, settings: EndpointSettings, stream: IO[bytes], lines: _Lines, found: Answers, path: Path
 ) -> Iterator[tuple[str, QueryAnswer]]:
     """Go through the recipe's requests: the answers that are to be kept, by key; the others are counted."""
     theirs, first = lines.ids, ""
     ours: set[str] = set()
-    for custom_id, request, key, known in _requests(shop):
+    for custom_id, request, key, known in _requests(writers):
         first = first or custom_id
         if custom_id in theirs:
             ours.add(custom_id)

@@ -2,96 +2,63 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Final
 
-from tamis.context import Workshop
+from tamis.costs.plan import ExpectedQueries
 from tamis.costs.requests import counted
 from tamis.costs.work import Work
 from tamis.records import Query, QueryRequest
-from tamis.stages.queries.given import given_rows, log_queries
 from tamis.stages.queries.writers.endpoint import most_tokens
-from tamis.stages.queries.writers.writers import remembering, unanswered
+from tamis.stages.queries.stage import QueriesStage
+from tamis.stages.queries.writers.writers import QueryWriters, language_models
 from tamis.stages.queries.written import file_queries
 from tamis.text import normalise
 
-ShelfKey = tuple[str, str]
-"""Origin and language."""
-
-
-@dataclass(frozen=True)
-class Asked:
-    """The queries that will be searched.
-
-    Attributes:
-        counts: How many of each origin and language.
-        own: How many of them belong to a target document; the others are given with general ones, or typed.
-        records: They themselves; None where they are not written yet.
-    """
-
-    counts: Mapping[ShelfKey, int]
-    own: int
-    records: Mapping[str, Query] | None
-
-    @property
-    def total(self) -> int:
-        """All of them."""
-        return sum(self.counts.values())
-
-    @property
-    def about(self) -> bool:
-        """Whether they are only expected."""
-        return self.records is None
-
-
-def asked_queries(shop: Workshop) -> Asked:
+def expected_queries(stage: QueriesStage) -> ExpectedQueries:
     """The queries where they are finished, else as many as are asked for and given."""
-    if "queries" in shop.folders:
-        found = shop.queries.values()
-        own = sum(query.origin == "target" and bool(query.document_id) for query in found)
-        return Asked(Counter((query.origin, query.language) for query in found), own, shop.queries)
-    settings = shop.recipe.queries
-    target = Counter(d.language for d in shop.documents.values() if d.origin == "target")
+    context, settings = stage.context, stage.settings
+    if stage.name in context.folders:
+        known = context.queries.values()
+        own = sum(query.origin == "target" and bool(query.document_id) for query in known)
+        return ExpectedQueries(Counter((query.origin, query.language) for query in known), own, context.queries)
+    target = Counter(document.language for document in context.target.values())
     share = min(1.0, settings.documents / max(target.total(), 1)) if settings.documents else 1.0
     writers = sum(1.0 if kind == "extractive" else share for kind in settings.generator)
     counts = Counter({("target", k): round(n * settings.per_document * writers) for k, n in target.items()})
-    counts.update((one.origin, one.language) for one in file_queries(shop) if isinstance(one, Query))
+    written = file_queries(settings.written, context)
+    counts.update((query.origin, query.language) for query in written if isinstance(query, Query))
     own = counts.total()
-    for _, _, doc_id in given_rows(shop):
-        counts["general", shop.documents[doc_id].language] += 1
-    typed = {(query.origin, query.language, normalise(query.text)) for query in log_queries(shop)}  # often repeated
+    for _, _, doc_id in stage.given():
+        counts["general", context.documents[doc_id].language] += 1
+    typed = {(query.origin, query.language, normalise(query.text)) for query in stage.typed()}  # often repeated
     counts.update((origin, language) for origin, language, _ in typed)
-    return Asked(counts, own, None)
+    return ExpectedQueries(counts, own, None)
 
 
 _WRITTEN: Final = 4  # queries that a language model of this machine is tried on; they are kept
 
 
-def writing_cost(shop: Workshop) -> Iterator[Work]:
+def writing_cost(writers: QueryWriters) -> Iterator[Work]:
     """What language models are asked for; extracts take no time to speak of."""
-    settings = shop.recipe.queries
-    for kind in settings.generator:
-        if kind == "extractive":
-            continue
-        if kind == "endpoint" and settings.endpoint:
-            endpoint = settings.endpoint
-            costs = (most_tokens(request, endpoint) for request in unanswered(shop, kind))
+    for kind in language_models(writers.settings):
+        left = writers.unanswered(kind)
+        if kind == "endpoint" and (endpoint := writers.settings.endpoint):
+            costs = (most_tokens(request, endpoint) for request in left)
             yield counted("queries", "queries.endpoint", endpoint, costs)
             continue
-        left = unanswered(shop, kind)
         first = list(islice(left, _WRITTEN))
         if first:
-            name, seconds = _writes(shop, kind, first)
+            name, seconds = _writes(writers, kind, first)
             count = sum(1 for _ in left)
             yield Work("queries", f"queries to write ({name})", count, seconds=count * seconds)
 
 
-def _writes(shop: Workshop, kind: str, requests: Sequence[QueryRequest]) -> tuple[str, float]:
+def _writes(writers: QueryWriters, kind: str, requests: Sequence[QueryRequest]) -> tuple[str, float]:
     """Name of a language model of this machine, and seconds for a query; those that it is tried on are kept."""
-    with shop.toolbox.writer(kind) as model:
-        remembered = remembering(shop, model, kind, lambda: None)
+    with writers.models.load(kind) as model:
+        cached = writers.cached(model, kind, lambda: None)
         start = time.monotonic()  # once: what is written is known the second time
-        answers = list(remembered.write(requests))
+        answers = list(cached.write(requests))
         return model.name, (time.monotonic() - start) / len(answers)

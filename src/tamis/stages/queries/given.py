@@ -3,27 +3,38 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
-from tamis.context import Workshop
 from tamis.formats.queries import read_given_queries, read_query_log
 from tamis.languages import UNKNOWN_LANGUAGE, language_identifier
 from tamis.records import GIVEN, Document, Dropped, Query
+from tamis.stages.corpus.settings import GeneralCorpus
+from tamis.stages.queries.settings import QueryLog
 from tamis.stages.queries.write import CLIPPED, primary
 from tamis.text import clip, one_line
 
 
-def given_rows(shop: Workshop) -> Iterator[tuple[str, str, str]]:
-    """The given queries of the documents that are there: id, text and document."""
-    for general in shop.recipe.corpus.general:
-        for query_id, text, doc_id in read_given_queries(general.path, general.splits):
-            if f"{general.path.name}:{doc_id}" in shop.documents:
-                yield query_id, text, f"{general.path.name}:{doc_id}"
+def given_rows(
+    general: Iterable[GeneralCorpus], documents: Mapping[str, Document]
+) -> Iterator[tuple[str, str, str]]:
+    """The given queries of the general documents that are there: id, text and document."""
+    for corpus in general:
+        for query_id, text, doc_id in read_given_queries(corpus.path, corpus.splits):
+            if f"{corpus.path.name}:{doc_id}" in documents:
+                yield query_id, text, f"{corpus.path.name}:{doc_id}"
 
 
-def log_queries(shop: Workshop) -> Iterator[Query]:
-    """What the logs hold, in the languages of the documents that are searched."""
-    for log in shop.recipe.queries.logs:
-        spoken = sorted({d.language for d in shop.documents.values() if d.origin == log.origin})
-        among = [log.language] if log.language else shop.recipe.corpus.languages or spoken
+def log_queries(
+    logs: Iterable[QueryLog], languages: Sequence[str], documents: Mapping[str, Document]
+) -> Iterator[Query]:
+    """What the logs hold, in the languages of the documents that are searched.
+
+    Args:
+        logs: The logs of a recipe.
+        languages: That may occur in them; none: those of the documents.
+        documents: By id.
+    """
+    for log in logs:
+        spoken = sorted({d.language for d in documents.values() if d.origin == log.origin})
+        among = [log.language] if log.language else languages or spoken
         rows = read_query_log(log.path)
         yield from logged_queries(rows, log.path.name, log.origin, spoken, language_identifier(among))
 

@@ -1,44 +1,44 @@
 """Queries that were written elsewhere, and what language models may be shown of people's: the files of a recipe."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from tamis.artifacts import read_column
 from tamis.artifacts.inputs import input_hashes
-from tamis.context import Workshop
+from tamis.context import RunContext
 from tamis.errors import InputError, SettingsError
 from tamis.formats.evaluation_sets import read_evaluation_texts
 from tamis.formats.lines import ending
 from tamis.formats.prompt_files import read_style
 from tamis.formats.queries import query_log_files
 from tamis.formats.written_queries import LINES_ARE_ROWS, WrittenQuery, read_written_queries, written_query_files
-from tamis.pipeline.recipe import Recipe
 from tamis.records import Document, Dropped, Query
-from tamis.stages.queries.settings import writer_name
+from tamis.stages.queries.settings import QueriesSettings, writer_name
 from tamis.stages.queries.write import queries_of_file
 from tamis.text import normalise
 
 
-def written_settings(recipe: Recipe) -> list[dict[str, Any]]:
+def written_facts(written: Iterable[Path]) -> list[dict[str, Any]]:
     """What the written queries depend on: the names of their files and the hashes of what these hold."""
     return [
         {"name": writer_name(path), "files": input_hashes(written_query_files(path), "queries")}
         | ({"rows": "lines"} if ending(path) == LINES_ARE_ROWS else {})  # not those of before, see `line_rows`
-        for path in recipe.queries.written
+        for path in written
     ]
 
 
-def file_queries(shop: Workshop) -> Iterator[Query | Dropped]:
+def file_queries(written: Sequence[Path], context: RunContext) -> Iterator[Query | Dropped]:
     """The written queries of the target documents, file by file, or why there is none.
 
     Raises:
         InputError: A file that cannot be read, or of whose documents none was ever in the corpus.
     """
-    if not shop.recipe.queries.written:
+    if not written:
         return
-    target = {doc_id: document for doc_id, document in shop.documents.items() if document.origin == "target"}
-    left_out = frozenset(read_column(shop.folders["corpus"] / "dropped.parquet", "record_id"))
-    for path in shop.recipe.queries.written:
+    target = context.target
+    left_out = frozenset(read_column(context.folders["corpus"] / "dropped.parquet", "record_id"))
+    for path in written:
         found = list(read_written_queries(path))
         _check_white_space(str(path), found, target)
         if not any(query.document_id in target or query.document_id in left_out for query in found):
@@ -65,31 +65,31 @@ def _refuse(path: str, found: Sequence[WrittenQuery], target: Mapping[str, Docum
     )
 
 
-def check_query_files(recipe: Recipe) -> None:
+def check_query_files(settings: QueriesSettings) -> None:
     """Look for the files of written and typed queries, without opening any, and read the examples of style.
 
     Raises:
         TamisError: What is missing or wrong, before anything is done.
     """
-    for path in recipe.queries.written:
+    for path in settings.written:
         written_query_files(path)
-    for log in recipe.queries.logs:
+    for log in settings.logs:
         query_log_files(log.path)
-    _check_style(recipe)
+    _check_style(settings)
 
 
-def _check_style(recipe: Recipe) -> None:
+def _check_style(settings: QueriesSettings) -> None:
     """Refuse examples of style that are too few, too many, or questions that are kept out to judge by.
 
     Raises:
         InputError: A file that cannot be read.
         SettingsError: What is wrong with them.
     """
-    like = recipe.queries.prompt.like
+    like = settings.prompt.like
     if like is None:
         return
     style = {normalise(line): line for line in read_style(like)}
-    for path in recipe.queries.keep_out:
+    for path in settings.keep_out:
         for query_id, text in read_evaluation_texts(path).queries.items():
             if normalise(text) in style:
                 raise SettingsError(

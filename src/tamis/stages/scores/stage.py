@@ -1,44 +1,60 @@
 """The stage scores: what the teacher makes of every candidate."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from tamis.artifacts import Record, read_column
 from tamis.artifacts.output import write_stream
-from tamis.context import Workshop, texts_of
-from tamis.pipeline.recipe import Recipe
+from tamis.context import RunContext, texts_of
 from tamis.progress import Advance, track
 from tamis.records import Candidates, Facts, ScoredCandidates
 from tamis.stages.scores.score import score_candidates
 from tamis.stages.scores.teachers.identity import SPEED, teacher_identity
+from tamis.stages.scores.teachers.teacher import TeacherPool
 
 
-def scores_settings(recipe: Recipe) -> object:
-    """Settings of the teacher, and the hashes of the models that are part of it."""
-    teachers = recipe.scores.teachers
-    aside = {"path", "template", *SPEED} - {"weight"}
-    facts = recipe.scores.model_dump(mode="json", exclude={"teachers": {"__all__": aside}})
-    return [facts, [teacher_identity(teacher) for teacher in teachers]]
+@dataclass(frozen=True)
+class ScoresStage:
+    """Asks the teacher about every candidate.
 
+    Attributes:
+        teachers: Who is asked.
+        context: The run.
+    """
 
-def build_scores(shop: Workshop, folder: Path) -> Facts:
-    """Ask the teacher about every candidate."""
-    known = read_column(shop.folders["candidates"] / "candidates.parquet", "query_id")
-    queries = {query_id: shop.queries[query_id] for query_id in known}
-    shop.ask_ahead(lambda: ((queries[one.query_id], one.doc_ids) for one in shop.stream("candidates", Candidates)))
-    with track("asking the teacher", len(queries)) as advance:
-        candidates = shop.stream("candidates", Candidates)
-        scored = score_candidates(candidates, queries, shop.teacher(texts_of(queries)))
-        facts = write_stream(folder, "scores", _told(scored, advance, shop), ScoredCandidates)
-    shop.toolbox.release_rerankers()
-    spent = shop.servers.spent()
-    return {**facts, "spent": spent} if spent else facts
+    teachers: TeacherPool
+    context: RunContext
+    name: ClassVar = "scores"
+    reads: ClassVar = ("corpus", "queries", "candidates")
+    version: ClassVar = 1
 
+    def key(self) -> object:
+        """Settings of the teacher, and the hashes of the models that are part of it."""
+        settings = self.teachers.settings
+        aside = {"path", "template", *SPEED} - {"weight"}
+        facts = settings.model_dump(mode="json", exclude={"teachers": {"__all__": aside}})
+        return [facts, [teacher_identity(teacher) for teacher in settings.teachers]]
 
-def _told(records: Iterable[Record], advance: Advance, shop: Workshop) -> Iterator[Record]:
-    """Records that are counted on the terminal as they come, beside what they have cost."""
-    for record in records:
-        yield record
-        if shop.servers.money:
-            advance.note = f"{shop.servers.money:.4g} spent"
-        advance(1)
+    def run(self, folder: Path) -> Facts:
+        """Fill the folder of the stage."""
+        context, teachers = self.context, self.teachers
+        known = read_column(context.folders["candidates"] / "candidates.parquet", "query_id")
+        queries = {query_id: context.queries[query_id] for query_id in known}
+        teachers.ask_ahead(lambda: ((queries[c.query_id], c.doc_ids) for c in context.stream("candidates", Candidates)))
+        with track("asking the teacher", len(queries)) as advance:
+            candidates = context.stream("candidates", Candidates)
+            scored = score_candidates(candidates, queries, teachers.ready_for(texts_of(queries)))
+            facts = write_stream(folder, self.name, self._counted(scored, advance), ScoredCandidates)
+        teachers.rerankers.release()
+        spent = teachers.servers.spent()
+        return {**facts, "spent": spent} if spent else facts
+
+    def _counted(self, records: Iterable[Record], advance: Advance) -> Iterator[Record]:
+        """Records that are counted on the terminal as they come, beside what they have cost."""
+        for record in records:
+            yield record
+            if money := self.teachers.servers.money:
+                advance.note = f"{money:.4g} spent"
+            advance(1)

@@ -4,11 +4,13 @@ from collections.abc import Callable
 
 from tamis.models.checkpoint import find_checkpoint, is_encoder, load_warm, read_facts
 from tamis.models.encoder import Encoder
+from tamis.models.read_part import Reading
 from tamis.models.precision import Precision
 from tamis.models.sequence_student import SequenceStudent, keep_layers
 from tamis.models.serializer import Apart, Joined
 from tamis.models.student import Student
 from tamis.models.warm import WarmCrossEncoder
+from tamis.stages.candidates.settings import EncoderSettings
 from tamis.stages.train.settings import StudentSettings
 
 
@@ -73,3 +75,20 @@ def _learning(student: WarmCrossEncoder, wanted: StudentSettings) -> WarmCrossEn
     if wanted.apart_layers:
         student.learn_apart(wanted.apart_layers)
     return student
+
+
+def reading_of(student: StudentSettings, dense: EncoderSettings) -> Reading:
+    """How a student reads; a warm reranker that goes on reads as it always did, a new head as its bi-encoder.
+
+    Args:
+        student: What it starts from.
+        dense: The bi-encoder that a new head starts from.
+
+    Raises:
+        ModelError: a start that is not there.
+    """
+    start = find_checkpoint(student.start or dense.path)
+    own = read_facts(start).serializer if student.head == "own" else None
+    if isinstance(own, Apart):
+        return Reading(start, own.document_prefix, own.document_tokens)
+    return Reading(start, dense.document_prefix, student.document_tokens)

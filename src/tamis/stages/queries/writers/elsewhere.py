@@ -5,8 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 
-from tamis.context import Workshop
-from tamis.executors.local import Mapped
+from tamis.executors.local import Engine, Mapped
 from tamis.records import QueryAnswer, QueryRequest
 from tamis.stages.queries.write import Generate
 from tamis.stages.queries.writers.extractive import ExtractiveGenerator
@@ -15,12 +14,12 @@ EXTRACTIVE_BLOCK, LLAMA_BLOCK = 1024, 16
 """Requests that go to a generator elsewhere together; it answers them one by one."""
 
 
-def extracting(shop: Workshop, extract: ExtractiveGenerator) -> Generate:
+def extracting(extract: ExtractiveGenerator, engine: Engine) -> Generate:
     """The generator itself, or where it extracts elsewhere."""
-    if not shop.engine.elsewhere:
+    if not engine.elsewhere:
         return extract
     answer = partial(_extracts, extract)
-    return FarGenerator(extract.name, extract.model, answer, EXTRACTIVE_BLOCK, shop.engine.mapped)
+    return FarGenerator(extract.name, extract.model, answer, EXTRACTIVE_BLOCK, engine.mapped)
 
 
 def _extracts(extract: ExtractiveGenerator, requests: Sequence[QueryRequest]) -> list[QueryAnswer]:

@@ -4,7 +4,6 @@ from typing import Any, Final
 
 from tamis.artifacts import item_key
 from tamis.models.checkpoint import model_identity
-from tamis.pipeline.recipe import Recipe
 from tamis.remote.settings import PLACE_AND_PRICE
 from tamis.stages.scores.settings import EncoderTeacher, JudgeTeacher, RerankerTeacher, Teacher
 from tamis.stages.scores.teachers.judge import load_judge_prompt
@@ -33,8 +32,8 @@ def teacher_identity(teacher: Teacher) -> str:
     return item_key(teacher_facts(teacher))
 
 
-def teacher_of(recipe: Recipe) -> str:
+def teacher_of(settings: ScoresSettings) -> str:
     """The teacher's scorers with their weights: `1 bi-encoder + 0.5 BM25`."""
-    weights = {"bi-encoder": recipe.scores.dense, "BM25": recipe.scores.bm25, "USE": recipe.scores.use}
-    weights |= {teacher.name: teacher.weight for teacher in recipe.scores.teachers}
+    weights = {"bi-encoder": settings.dense, "BM25": settings.bm25, "USE": settings.use}
+    weights |= {teacher.name: teacher.weight for teacher in settings.teachers}
     return " + ".join(f"{weight:g} {name}" for name, weight in weights.items() if weight)

@@ -1,18 +1,18 @@
 """The teachers of a recipe that stand behind servers: how each is spoken to, its connections, and what it costs."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from itertools import chain
 from typing import Any
 
 from tamis.artifacts import ItemStore
-from tamis.pipeline.recipe import Recipe
 from tamis.remote.attempts import Answer, Request
 from tamis.remote.budget import Wording
 from tamis.remote.endpoint import Endpoint, Protocol
 from tamis.remote.spending import Ledger
-from tamis.stages.scores.settings import JudgeTeacher, RemoteEncoderTeacher, RemoteRerankerTeacher
+from tamis.remote.settings import RequestsSettings
+from tamis.stages.scores.settings import JudgeTeacher, RemoteEncoderTeacher, RemoteRerankerTeacher, Teacher
 from tamis.stages.scores.teachers.judge import Judge, load_judge_prompt
 from tamis.stages.scores.teachers.remote_encoder import encoder_protocol
 from tamis.stages.scores.teachers.remote_reranker import reranker_protocol
@@ -34,14 +34,15 @@ def teacher_protocol(teacher: OnServer) -> Protocol[Any, Any]:
 class Servers:
     """The connections of a run's teachers, each opened when there is first something to ask. Call `close` when done."""
 
-    def __init__(self, recipe: Recipe, items: ItemStore) -> None:
+    def __init__(self, teachers: Sequence[Teacher], requests: RequestsSettings, items: ItemStore) -> None:
         """Open nothing yet.
 
         Args:
-            recipe: Names the teachers, and says how servers are asked.
+            teachers: All teachers of the recipe, in its order.
+            requests: How servers are asked.
             items: Of the run folder, where it is written down what was paid.
         """
-        self._recipe, self._items = recipe, items
+        self._teachers, self._requests, self._items = teachers, requests, items
         self._opened: dict[int, Endpoint[Any, Any]] = {}
         self._open = ExitStack()
 
@@ -79,7 +80,7 @@ class Servers:
                 "money": round(self._opened[place].budget.money, 6),
                 "failed_attempts": dict(self._opened[place].failures.most_common()),
             }
-            for place, teacher in enumerate(self._recipe.scores.teachers)
+            for place, teacher in enumerate(self._teachers)
             if place in self._opened
         }
 
@@ -88,14 +89,14 @@ class Servers:
         self._open.close()
 
     def _place(self, teacher: OnServer) -> int:
-        return next(place for place, one in enumerate(self._recipe.scores.teachers) if one is teacher)
+        return next(place for place, one in enumerate(self._teachers) if one is teacher)
 
     def _endpoint(self, teacher: OnServer) -> Endpoint[Any, Any]:
         place = self._place(teacher)
         if place not in self._opened:
-            requests, spent = self._recipe.machine.requests, self.ledger(teacher).spent
+            spent = self.ledger(teacher).spent
             words = _wording(teacher, self.section(teacher))
-            opened = Endpoint(teacher, teacher_protocol(teacher), requests, spent, words)
+            opened = Endpoint(teacher, teacher_protocol(teacher), self._requests, spent, words)
             self._open.callback(opened.close)
             self._opened[place] = opened
         return self._opened[place]

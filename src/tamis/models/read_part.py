@@ -3,11 +3,7 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tamis.models.checkpoint import find_checkpoint, read_facts
 from tamis.models.encoder import loading
-from tamis.models.serializer import Apart
-from tamis.stages.candidates.settings import EncoderSettings
-from tamis.stages.train.settings import StudentSettings
 
 
 class Reading(NamedTuple):
@@ -24,23 +20,6 @@ class Reading(NamedTuple):
     tokens: int
 
 
-def reading_of(student: StudentSettings, dense: EncoderSettings) -> Reading:
-    """How a student reads; a warm reranker that goes on reads as it always did, a new head as its bi-encoder.
-
-    Args:
-        student: What it starts from.
-        dense: The bi-encoder that a new head starts from.
-
-    Raises:
-        ModelError: a start that is not there.
-    """
-    start = find_checkpoint(student.start or dense.path)
-    own = read_facts(start).serializer if student.head == "own" else None
-    if isinstance(own, Apart):
-        return Reading(start, own.document_prefix, own.document_tokens)
-    return Reading(start, dense.document_prefix, student.document_tokens)
-
-
 class ReadPart:
     """Cuts texts where a student stops reading; loads its tokenizer and no weights.
 
@@ -48,13 +27,13 @@ class ReadPart:
         tokens: Most tokens of a document, special tokens and the prefix included.
     """
 
-    def __init__(self, student: StudentSettings, dense: EncoderSettings) -> None:
-        """Find out what the student reads, see `reading_of`.
+    def __init__(self, reading: Reading) -> None:
+        """Load the tokenizer.
 
         Raises:
             ModelError: a start that is not there or has no tokenizer.
         """
-        start, self._prefix, self.tokens = reading_of(student, dense)
+        start, self._prefix, self.tokens = reading
         self._tokenizer = _tokenizer(start)
 
     def __call__(self, text: str) -> str:

@@ -1,0 +1,43 @@
+"""The first stages of a run: its documents, searchable as the recipe wants it."""
+
+from collections.abc import Iterable
+from functools import cached_property
+
+from tamis.context import RunContext
+from tamis.records import Document
+from tamis.retrievers.index import Searching, Shelves, fill_shelves
+from tamis.retrievers.vectors import Vectors
+from tamis.stages.candidates.embeddings import Embeddings
+from tamis.stages.candidates.encoders import DENSE
+from tamis.stages.candidates.settings import CandidatesSettings, FusionWeights
+
+
+class FirstStages:
+    """BM25, dense vectors and both together, over the documents of a run or over others.
+
+    Attributes:
+        settings: How is searched.
+        embeddings: Vectors of the documents.
+    """
+
+    def __init__(self, settings: CandidatesSettings, embeddings: Embeddings, context: RunContext) -> None:
+        """Index nothing yet."""
+        self.settings, self.embeddings, self._context = settings, embeddings, context
+
+    @cached_property
+    def shelves(self) -> Shelves:
+        """All documents of the run."""
+        return self.over(self._context.documents.values(), self.embeddings.of_documents(DENSE))
+
+    def over(self, documents: Iterable[Document], vectors: Vectors) -> Shelves:
+        """Other documents, with vectors of the first stage's bi-encoder."""
+        wanted = self.settings
+        weights = wanted.weights or FusionWeights()
+        how = Searching(
+            k1=wanted.bm25.k1,
+            b=wanted.bm25.b,
+            languages=wanted.languages,
+            weights=(weights.bm25, weights.dense) if wanted.fusion == "weighted" else None,
+            index=wanted.index,
+        )
+        return fill_shelves(documents, vectors, how)
