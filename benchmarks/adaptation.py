@@ -36,10 +36,10 @@ from safetensors.torch import load_file
 from judged import compare_means, judged, mean_over_seeds
 from machine import DOCS, commit, machine, print_targets, show_in_readme, source_hash, targets_table, write_results
 from tamis.adaptation import adapting_recipe
-from tamis.artifacts import item_key, read_json, stage_key
+from tamis.artifacts import item_key, read_json
 from tamis.pipeline.reading import read_recipe
 from tamis.pipeline.recipe import Recipe
-from tamis.pipeline.run import STAGES
+from tamis.pipeline.run import stage_keys
 from tamis.records import ALONE, SCORED, SERVED
 
 ROOT = Path(__file__).resolve().parent
@@ -93,15 +93,6 @@ def recipe_of(command: Sequence[str], seed: int) -> Recipe:
         return read_recipe(Path(found.named[0]), changes)
     model, corpus = found.named
     return adapting_recipe(model, Path(corpus), (), found.encoder, [Path(file) for file in found.queries], changes)
-
-
-def stage_keys(recipe: Recipe) -> dict[str, str]:
-    """Key of every stage: what names its folder, made of settings, data and the stages' versions."""
-    keys: dict[str, str] = {}
-    for stage in STAGES:
-        reads = {name: keys[name] for name in stage.reads}
-        keys[stage.name] = stage_key(stage.name, stage.version, stage.settings(recipe), reads)
-    return keys
 
 
 def run(command: Sequence[str], out: Path, seed: int, variant: str = "") -> Measured:

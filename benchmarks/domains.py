@@ -25,7 +25,7 @@ from choices import EXTRACTS
 from judged import DEPLOYED, FIRST, compare_means, judged, language_of_row, languages_of
 from machine import commit, machine, print_targets, targets_table, write_results
 from tamis.artifacts import read_json
-from tamis.context import Workshop
+from tamis.context import RunContext
 from tamis.evaluation.judged import draw_questions, read_questions
 from tamis.evaluation.systems import macro_mean
 from tamis.formulas.slerp import merge_state_dicts
@@ -101,10 +101,10 @@ def recipe_for(folder: Path, seed: int) -> Recipe:
     )
 
 
-def candidates_of(shop: Workshop) -> dict[str, Mapping[str, Tensor]]:
+def candidates_of(context: RunContext) -> dict[str, Mapping[str, Tensor]]:
     """Every model that could have been chosen: all that were trained, the merged one, and merges at a fixed t."""
     trained: dict[str, Mapping[str, Tensor]] = {
-        p.stem: load_file(p) for p in shop.folders["train"].glob("*.safetensors")
+        p.stem: load_file(p) for p in context.folders["train"].glob("*.safetensors")
     }
     models = {name: trained[name] for name in ("untrained", "general", *SETS)}
     for t in FIXED_T:
@@ -112,7 +112,7 @@ def candidates_of(shop: Workshop) -> dict[str, Mapping[str, Tensor]]:
         for name in list(SETS)[1:]:
             merged, _ = merge_state_dicts(merged, models[name], t, models["general"])
         models[f"t={t:g}"] = merged
-    return {**models, "merged": load_file(shop.folders["merge"] / "merged.safetensors")}
+    return {**models, "merged": load_file(context.folders["merge"] / "merged.safetensors")}
 
 
 def measure_seed(folder: Path, seed: int) -> dict[str, Any]:
@@ -123,9 +123,11 @@ def measure_seed(folder: Path, seed: int) -> dict[str, Any]:
     path = read_json(folders["merge"] / "path.json")
     agreement: dict[str, dict[str, float]] = {}
     with judged(recipe, root, folders) as run:
-        judge = judge_without_labels(run.shop, run.shop.untrained_student(), *training_texts(run.shop))
+        students = run.parts.students
+        how = (recipe.train, recipe.merge.held_out)
+        judge = judge_without_labels(students, students.untrained(), *training_texts(students), *how)
         values = dict(run.first)
-        for name, tensors in candidates_of(run.shop).items():
+        for name, tensors in candidates_of(run.parts.context).items():
             agreement[name] = judge(tensors)
             values |= run.of(name, tensors, path["first_stage_weights"])
         questions = run.questions

@@ -39,8 +39,8 @@ from tamis.retrievers.index import FIRST_STAGES, fill_shelves
 from tamis.retrievers.search import search_shelves
 from tamis.retrievers.vectors import Floats, Vectors
 from tamis.stages.corpus.clean import clean
-from tamis.stages.train.student import start_student
-from tamis.stages.train.student_scores import digest
+from tamis.stages.student.scores import digest
+from tamis.stages.student.start import start_student
 from tamis.weights.tamis_base import SHIPPED
 
 ROOT = Path(__file__).resolve().parent

@@ -10,15 +10,15 @@ import numpy as np
 from torch import Tensor
 
 from tamis.artifacts import ItemStore
-from tamis.context import Workshop, texts_of
+from tamis.context import texts_of
 from tamis.evaluation.judged import Question, read_questions
 from tamis.evaluation.systems import measure, pairs_to_score, runs_of, student_runs
 from tamis.formulas.significance import paired_randomisation
 from tamis.models.checkpoint import Deployment
+from tamis.pipeline.parts import Parts, open_parts
 from tamis.pipeline.recipe import Recipe
 from tamis.records import ALONE, SCORED
-from tamis.stages.evaluate.pools import find_pools
-from tamis.stages.train.student_scores import score_pairs
+from tamis.stages.student.scores import score_pairs
 
 FIRST = ("bm25", "dense", "hybrid", "teacher")
 DEPLOYED = {"bm25": f"{ALONE}bm25", "hybrid": f"{SCORED}hybrid"}
@@ -33,13 +33,13 @@ class Judged:
     """A run's questions and what measures a model on them.
 
     Attributes:
-        shop: The tools of the run.
+        parts: Of the run.
         questions: The judged questions.
         first: The first stages' and the teacher's figures.
         of: Figures of a model by its name and tensors, given the first stages' weights.
     """
 
-    shop: Workshop
+    parts: Parts
     questions: list[Question]
     first: Values
     of: Callable[[str, Mapping[str, Tensor], Mapping[str, float]], Values]
@@ -50,24 +50,21 @@ def judged(recipe: Recipe, root: Path, folders: Mapping[str, Path]) -> Iterator[
     """Open a run whose training is done; `recipe.evaluate` names the questions."""
     assert recipe.evaluate is not None, "the recipe evaluates"
     depth = recipe.evaluate.depth
-    shop = Workshop(recipe, ItemStore(root / "items.sqlite"))
-    shop.folders.update(folders)
-    target = {doc_id: d for doc_id, d in shop.documents.items() if d.origin == "target"}
-    languages = {doc_id: document.language for doc_id, document in target.items()}
-    questions, _ = read_questions(recipe.evaluate.queries, recipe.evaluate.qrels, languages)
-    pools = find_pools(shop, questions)
-    shop.prepare({q.query_id: q.text for q in questions}, texts_of(target))
-    student, pairs = shop.untrained_student(), pairs_to_score(pools, depth)
+    with open_parts(recipe, ItemStore(root / "items.sqlite")) as parts:
+        parts.context.folders.update(folders)
+        target, students = parts.context.target, parts.students
+        languages = {doc_id: document.language for doc_id, document in target.items()}
+        questions, _ = read_questions(recipe.evaluate.queries, recipe.evaluate.qrels, languages)
+        pools = parts.systems.find_pools(questions)
+        students.prepare({q.query_id: q.text for q in questions}, texts_of(target))
+        student, pairs = students.untrained(), pairs_to_score(pools, depth)
 
-    def of(name: str, tensors: Mapping[str, Tensor], weights: Mapping[str, float]) -> Values:
-        student.load_trained(tensors)
-        logits = score_pairs(shop, student, pairs, f"scoring with {name}")
-        return measure(student_runs(name, pools, logits, Deployment(weights, {}), depth)[0], questions)
+        def of(name: str, tensors: Mapping[str, Tensor], weights: Mapping[str, float]) -> Values:
+            student.load_trained(tensors)
+            logits = score_pairs(students, student, pairs, f"scoring with {name}")
+            return measure(student_runs(name, pools, logits, Deployment(weights, {}), depth)[0], questions)
 
-    try:
-        yield Judged(shop, questions, measure(runs_of(pools, FIRST)[0], questions), of)
-    finally:
-        shop.close()
+        yield Judged(parts, questions, measure(runs_of(pools, FIRST)[0], questions), of)
 
 
 def compare_means(

@@ -33,7 +33,7 @@ from tamis.pipeline.reading import recipe_from
 from tamis.pipeline.recipe import Recipe
 from tamis.pipeline.run import run_recipe
 from tamis.process_memory import peak_memory
-from tamis.toolbox import Toolbox
+from tamis.stages.candidates.encoders import Encoders
 
 DEMO = Path("demo")
 ENCODER = DEMO / "models" / "e5-small"
@@ -79,7 +79,7 @@ def mine(recipe: Recipe, root: Path, profile: Path | None) -> dict[str, Any]:
     inside: list[float] = []
     with_loading: list[float] = []
     Encoder.embed = timed(Encoder.embed, inside)  # type: ignore[method-assign]
-    Toolbox.embed = timed(Toolbox.embed, with_loading)  # type: ignore[method-assign]
+    Encoders.embed = timed(Encoders.embed, with_loading)  # type: ignore[method-assign]
     profiler = cProfile.Profile()
     if profile:
         profiler.enable()

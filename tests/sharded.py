@@ -9,10 +9,10 @@ from safetensors.torch import save_file
 
 from tamis.distributed import Team, this_team, whole
 from tamis.models.encoder import Encoder
+from tamis.stages.student.settings import StudentSettings
+from tamis.stages.student.start import start_student
 from tamis.stages.train import train as train_stage
 from tamis.stages.train.checkpoint import StateFile
-from tamis.stages.train.settings import StudentSettings
-from tamis.stages.train.student import start_student
 from tamis.stages.train.train import Machine
 from tests.stages.train.test_train import LISTS, train
 

@@ -155,13 +155,15 @@ def queries(
         return
     from tamis.pipeline.reading import read_recipe
     from tamis.pipeline.run import with_corpus
-    from tamis.stages.queries.batches import exchange
+    from tamis.stages.queries.batches import endpoint_of, exchange
     from tamis.summary import Announcer, print_exchanged
 
     _quiet_libraries()
     settings = read_recipe(recipe)
-    exchanged = exchange(settings, batch_in, batch_out, print_exchanged)
-    with_corpus(settings, out or Path("runs") / settings.name, exchanged, Announcer())
+    endpoint = endpoint_of(settings.queries, settings.name)
+    exchanged = exchange(endpoint, batch_in, batch_out, print_exchanged)
+    folder = out or Path("runs") / settings.name
+    with_corpus(settings, folder, lambda parts: exchanged(parts.writers), Announcer())
 
 
 _stage_command("candidates", "Find candidates for every query by BM25 and dense retrieval.")

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from tamis.errors import ModelError
 from tamis.stages.candidates.settings import EncoderSettings
+from tamis.stages.student.settings import StudentSettings
 from tamis.stages.train.read_part import ReadPart
-from tamis.stages.train.settings import StudentSettings
 from tests.conftest import TOPICS
 from tests.rerankers import SERIALIZER
 

@@ -12,8 +12,8 @@ from tamis.models.encoder import Encoder
 from tamis.models.experts import is_router
 from tamis.models.reranker import Reranker
 from tamis.models.saving import save_student
-from tamis.stages.train.settings import StudentSettings
-from tamis.stages.train.student import start_student
+from tamis.stages.student.settings import StudentSettings
+from tamis.stages.student.start import start_student
 from tests.conftest import TOPICS
 from tests.families import build_causal, build_encoder, build_querit, build_yes_no, deepseek_config, lively, tokenizer
 from tests.rerankers import logits

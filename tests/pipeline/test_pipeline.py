@@ -24,21 +24,21 @@ from safetensors.numpy import load_file
 from scipy.special import expit
 from scipy.stats import zscore
 
-from tamis.artifacts import ItemStore, read_json, read_records, stage_key
-from tamis.context import Workshop
+from tamis.artifacts import ItemStore, read_json, read_records
 from tamis.errors import ModelError, SettingsError, TamisError
 from tamis.formulas.ranking import tie_key, z_scores
 from tamis.formulas.significance import holm
 from tamis.models.embedder import Embedder
 from tamis.models.encoder import Encoder
 from tamis.models.reranker import Reranker
+from tamis.pipeline.parts import open_parts
 from tamis.pipeline.reading import recipe_from
-from tamis.pipeline.run import NAMES, STAGES, run_recipe
+from tamis.pipeline.run import NAMES, run_recipe, stage_keys
 from tamis.records import Candidates, Document, Query, ScoredCandidates, TrainingList
 from tamis.stages.lists import held_out
-from tamis.stages.merge import weigh as weighing
+from tamis.stages.merge.weigh import Weighing, weighing_queries
+from tamis.stages.student import scores as scoring
 from tamis.stages.train import stage as training
-from tamis.stages.train import student_scores as scoring
 from tamis.stages.train.settings import TrainSettings
 from tests.commands import manifests, results_by_hash, start, write_recipe
 from tests.conftest import tiny_recipe, write_beir
@@ -72,12 +72,7 @@ def changed(content: dict[str, Any], setting: str, value: object) -> dict[str, A
 
 def keys(content: dict[str, Any]) -> dict[str, str]:
     """The key of every stage, without running any."""
-    recipe = recipe_from(content, "tiny")
-    found: dict[str, str] = {}
-    for stage in STAGES:
-        reads = {name: found[name] for name in stage.reads}
-        found[stage.name] = stage_key(stage.name, stage.version, stage.settings(recipe), reads)
-    return found
+    return stage_keys(recipe_from(content, "tiny"))
 
 
 def run_and_list_reused(content: dict[str, Any], root: Path) -> list[str]:
@@ -145,15 +140,14 @@ def test_the_published_score_tells_own_documents_from_others_as_often_right(fini
     lists = read_records(finished.folders["lists"] / "lists.parquet", TrainingList)
     queries = {query.query_id: query for query in read_records(finished.folders["queries"] / "queries.parquet", Query)}
     settings = recipe_from(finished.content, "tiny")
-    items = ItemStore(finished.root / "items.sqlite")
-    shop = Workshop(settings, items)
-    shop.folders.update(finished.folders)
-    training.training_texts(shop)
-    student = shop.untrained_student()
-    merged = load_file(finished.folders["merge"] / "merged.safetensors")
-    student.load_trained({name: torch.from_numpy(tensor) for name, tensor in merged.items()})
-    heads = weighing.held_out_heads(shop, student, weighing.weighing_queries(lists, queries))["hybrid"]
-    items.close()
+    with open_parts(settings, ItemStore(finished.root / "items.sqlite")) as parts:
+        parts.context.folders.update(finished.folders)
+        training.training_texts(parts.students)
+        student = parts.students.untrained()
+        merged = load_file(finished.folders["merge"] / "merged.safetensors")
+        student.load_trained({name: torch.from_numpy(tensor) for name, tensor in merged.items()})
+        weighing = Weighing(settings.rerank_depth, settings.corpus, parts.first_stages, parts.students)
+        heads = weighing.held_out(student, weighing_queries(lists, queries))["hybrid"]
     own = np.concatenate([head.own for head in heads]) == 1
     scores = expit(np.concatenate([head.logits for head in heads]))
     assert scores[own].mean() == pytest.approx(1 - scores[~own].mean(), abs=1e-3)
@@ -292,9 +286,9 @@ def test_a_log_is_learnt_from_beside_all_that_was_there_and_weighs_no_first_stag
     assert learnt("tlg") == "gllt"  # as many written ones as without the log
     in_turn = held_out.held_out_lists(lists["held-out"], queries, "x", 4)
     assert [queries[one.query_id].generator for one in in_turn] == ["any", "given"] * 2
-    assert [query.query_id for query in weighing.weighing_queries(lists["held-out"], queries)] == ["g0"]
+    assert [query.query_id for query in weighing_queries(lists["held-out"], queries)] == ["g0"]
     logged = [one for one in lists["held-out"] if one.query_id[0] == "l"]
-    assert weighing.weighing_queries(logged, queries) == []
+    assert weighing_queries(logged, queries) == []
 
 
 def test_given_queries_weigh_the_first_stages_and_written_ones_where_none_are_given() -> None:
@@ -302,8 +296,8 @@ def test_given_queries_weigh_the_first_stages_and_written_ones_where_none_are_gi
     queries = given_or_written(origins)
     splits = {"g0": "train", "g1": "held-out", "t0": "held-out", "t1": "train"}
     lists = [TrainingList(i, "x", splits[i], ("a", "b"), (0.0, 1.0), (0, 1), (1.0, 0.0)) for i in queries]
-    assert [query.query_id for query in weighing.weighing_queries(lists, queries)] == ["g1"]
-    assert [query.query_id for query in weighing.weighing_queries(lists[2:], queries)] == ["t0"]
+    assert [query.query_id for query in weighing_queries(lists, queries)] == ["g1"]
+    assert [query.query_id for query in weighing_queries(lists[2:], queries)] == ["t0"]
 
 
 def test_what_a_stage_keeps_is_what_the_next_one_gets(finished: Finished) -> None:
@@ -853,8 +847,11 @@ def test_processes_that_shard_the_student_run_a_recipe_as_one(finished: Finished
 def test_a_warm_start_is_not_sharded(finished: Finished, tmp_path: Path) -> None:
     student = {"head": "own", "start": str(finished.folders["merge"] / "model")}
     recipe = recipe_from(changed(changed(finished.content, "student", student), "machine.shard", True), "tiny")
-    with pytest.raises(SettingsError, match=r"^machine\.shard is for students that learn all .*model is a warm one"):
-        Workshop(recipe, ItemStore(tmp_path / "items.sqlite")).untrained_student()
+    with (
+        open_parts(recipe, ItemStore(tmp_path / "items.sqlite")) as parts,
+        pytest.raises(SettingsError, match=r"^machine\.shard is for students that learn all .*model is a warm one"),
+    ):
+        parts.students.untrained()
 
 
 def test_without_a_target_the_general_student_is_the_result(finished: Finished, tmp_path: Path) -> None:

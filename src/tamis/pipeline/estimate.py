@@ -8,67 +8,93 @@ so they are rather too high. Times come from a short probe: the models of the ru
 import shutil
 from collections.abc import Collection, Iterator, Sequence
 
-from tamis.context import Workshop
+from tamis.costs.plan import Plan
 from tamis.costs.work import Estimate, Work
+from tamis.pipeline.parts import Parts
 from tamis.records import Tokens
 from tamis.remote.budget import limit_exceeded
 from tamis.remote.settings import ServerSettings
-from tamis.stages.candidates.cost import embedding_cost, searching_cost
-from tamis.stages.lists.cost import drawing_cost
-from tamis.stages.queries.cost import asked_queries, writing_cost
-from tamis.stages.queries.writers.writers import writer_ledger
-from tamis.stages.scores.cost import teaching_cost
+from tamis.stages.candidates.cost import searching_cost
+from tamis.stages.evaluate.cost import count_questions, reranking_cost
+from tamis.stages.lists.cost import drawing_cost, expected_lists
+from tamis.stages.merge.cost import judged_pairs, merging_cost
+from tamis.stages.queries.cost import expected_queries, writing_cost
+from tamis.stages.scores.cost import embedding_cost, teaching_cost
 from tamis.stages.scores.teachers.servers import OnServer
-from tamis.stages.train.cost import learning
+from tamis.stages.train.cost import pace_of, solving_cost, training_cost
+
+_ORDER = ("queries", "candidates", "scores", "lists", "train", "merge", "evaluate")
 
 
-def estimate(shop: Workshop, unfinished: Collection[str]) -> Estimate:
+def estimate(parts: Parts, unfinished: Collection[str]) -> Estimate:
     """Estimate what is left to do after the stage corpus.
 
     Args:
-        shop: The tools of the run; its folders hold the stages that are finished.
+        parts: Of the run; its context holds the folders of the stages that are finished.
         unfinished: Names of the stages that will run.
 
     Raises:
         TamisError: what the run itself would raise when it opens these models and files.
     """
-    asked = asked_queries(shop)
+    context, recipe = parts.context, parts.recipe
+    questions = count_questions(recipe.evaluate, context)
+    plan = Plan(frozenset(unfinished), expected_queries(parts.queries), questions)
     works: list[Work] = []
-    if "queries" in unfinished:
-        works += writing_cost(shop)
-    if {"candidates", "scores", "merge", "evaluate"} & set(unfinished):
-        works += embedding_cost(shop, unfinished, asked)
-    if "candidates" in unfinished:
-        works.append(searching_cost(shop, asked))
-    if {"scores", "evaluate"} & set(unfinished):
-        works += teaching_cost(shop, unfinished, asked)
-    if "lists" in unfinished:
-        works.append(drawing_cost(shop, asked))
-    solving = "lists" in unfinished and shop.recipe.lists.solved < 1
-    if solving or {"train", "merge", "evaluate"} & set(unfinished):
-        works += learning(shop, unfinished, asked)
-    order = ("queries", "candidates", "scores", "lists", "train", "merge", "evaluate")
-    works = sorted((work for work in works if work.count), key=lambda work: order.index(work.stage))
-    free = shutil.disk_usage(shop.items.path.parent).free
-    return Estimate(works, free, list(_notes(shop, works, free)))
+    if "queries" in plan.unfinished:
+        works += writing_cost(parts.writers)
+    if {"candidates", "scores", "merge", "evaluate"} & plan.unfinished:
+        works += embedding_cost(parts.teachers, context, plan)
+    if "candidates" in plan.unfinished:
+        works.append(searching_cost(parts.first_stages, plan.queries, context))
+    if {"scores", "evaluate"} & plan.unfinished:
+        works += teaching_cost(parts.teachers, recipe.candidates, context, plan)
+    if "lists" in plan.unfinished:
+        works.append(drawing_cost(context, plan.queries))
+    if _solving(parts, plan) or {"train", "merge", "evaluate"} & plan.unfinished:
+        works += _learning(parts, plan)
+    works = sorted((work for work in works if work.count), key=lambda work: _ORDER.index(work.stage))
+    free = shutil.disk_usage(context.items.path.parent).free
+    return Estimate(works, free, list(_notes(parts, works, free)))
 
 
-def _notes(shop: Workshop, works: Sequence[Work], free: int) -> Iterator[str]:
+def _solving(parts: Parts, plan: Plan) -> bool:
+    """Whether the student is asked which queries it answers already."""
+    return "lists" in plan.unfinished and parts.recipe.lists.solved < 1
+
+
+def _learning(parts: Parts, plan: Plan) -> Iterator[Work]:
+    """What the student prepares, learns and scores, from how fast it scores a few pairs."""
+    recipe, students = parts.recipe, parts.students
+    pace = pace_of(students, students.untrained())
+    lists = expected_lists(recipe.lists, parts.context, plan.queries)
+    judged = judged_pairs(recipe.merge, lists, recipe.lists.documents)
+    solving = _solving(parts, plan)
+    if solving:
+        yield from solving_cost(students, plan.queries, recipe.lists.held_out, recipe.candidates.depth, pace)
+    if "train" in plan.unfinished:
+        yield from training_cost(parts.train, plan.queries, lists, recipe.lists.documents, judged, pace, solving)
+    if "merge" in plan.unfinished:
+        yield merging_cost(recipe.merge, lists, judged, recipe.rerank_depth, pace.pair, pace.model_bytes)
+    if "evaluate" in plan.unfinished and recipe.evaluate:
+        yield reranking_cost(recipe.evaluate, plan.questions, pace.pair)
+
+
+def _notes(parts: Parts, works: Sequence[Work], free: int) -> Iterator[str]:
     disk = sum(work.disk for work in works)
     if disk > free:
         yield f"the disk has {free / 1e9:,.1f} GB left, about {disk / 1e9:,.1f} GB are needed"
-    for section, server, spent in _servers(shop):
+    for section, server, spent in _servers(parts):
         more = sum((work.tokens for work in works if work.section == section), Tokens())
         limit = limit_exceeded(spent + more, server)
         if limit and more != Tokens():
             yield f"{section}.{limit} may be reached before the end; what is finished by then is kept"
 
 
-def _servers(shop: Workshop) -> Iterator[tuple[str, ServerSettings, Tokens]]:
+def _servers(parts: Parts) -> Iterator[tuple[str, ServerSettings, Tokens]]:
     """Each server of the recipe: the section that names it, its settings, and what it has cost the run folder."""
-    endpoint = shop.recipe.queries.endpoint
+    endpoint, servers = parts.recipe.queries.endpoint, parts.teachers.servers
     if endpoint:
-        yield "queries.endpoint", endpoint, writer_ledger(shop, endpoint.model).spent
-    for teacher in shop.recipe.scores.teachers:
+        yield "queries.endpoint", endpoint, parts.writers.ledger(endpoint.model).spent
+    for teacher in parts.recipe.scores.teachers:
         if isinstance(teacher, OnServer):
-            yield shop.servers.section(teacher), teacher, shop.servers.ledger(teacher).spent
+            yield servers.section(teacher), teacher, servers.ledger(teacher).spent

@@ -8,6 +8,7 @@ import yaml
 
 from tamis.pipeline.recipe import Recipe
 from tamis.report.wording import shown_path
+from tamis.stages.merge.model_card import Provenance
 from tamis.stages.scores.teachers.identity import teacher_of
 
 
@@ -18,7 +19,7 @@ def origin_of(recipe: Recipe) -> dict[str, str]:
     logs = [shown_path(log.path) for log in recipe.queries.logs]
     return {
         "Initialiser": shown_path(recipe.student.start or recipe.candidates.dense.path),
-        "Teacher": teacher_of(recipe),
+        "Teacher": teacher_of(recipe.scores),
         "Bi-encoder": shown_path(recipe.candidates.dense.path),
         "Adapted to": shown_path(recipe.corpus.target) if recipe.corpus.target else "no corpus of its own",
         "Learnt before that from": ", ".join(corpora) or "nothing",
@@ -26,6 +27,22 @@ def origin_of(recipe: Recipe) -> dict[str, str]:
         **({"Queries that people typed": ", ".join(logs)} if logs else {}),
         "Loss": recipe.train.loss,
     }
+
+
+def provenance_of(recipe: Recipe) -> Provenance:
+    """The same, for a model's card and its lineage."""
+    return Provenance(
+        recipe=recipe.name,
+        seed=recipe.seed,
+        start=recipe.student.start or recipe.candidates.dense.path,
+        encoder=recipe.candidates.dense.path,
+        teacher=teacher_of(recipe.scores),
+        loss=recipe.train.loss,
+        target=recipe.corpus.target,
+        general=tuple(general.path for general in recipe.corpus.general),
+        written=recipe.queries.written,
+        logs=tuple(log.path for log in recipe.queries.logs),
+    )
 
 
 def shown_recipe(recipe: Recipe) -> dict[str, Any]:

@@ -13,7 +13,8 @@ from tamis.stages.lists.settings import ListsSettings
 from tamis.stages.merge.settings import MergeSettings
 from tamis.stages.queries.settings import QueriesSettings
 from tamis.stages.scores.settings import ScoresSettings
-from tamis.stages.train.settings import StudentSettings, TrainSettings
+from tamis.stages.student.settings import StudentSettings
+from tamis.stages.train.settings import TrainSettings
 
 WHO_ASKS = (
     "name queries.written (of tamis adapt: --queries FILE), files of a document's id and a query that a person or a "
@@ -42,6 +43,11 @@ class Recipe(Section):
     merge: MergeSettings = MergeSettings()
     evaluate: EvaluateSettings | None = None
     machine: MachineSettings = MachineSettings()
+
+    @property
+    def rerank_depth(self) -> int:
+        """How many candidates the model will rerank; of the evaluation's settings no stage before it looks at more."""
+        return self.evaluate.depth if self.evaluate else 20
 
     @model_validator(mode="after")
     def _something_to_learn_from(self) -> "Recipe":

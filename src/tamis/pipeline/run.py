@@ -1,42 +1,24 @@
-"""The stages, in their order: what each reads, which settings are its own, and what fills its folder."""
+"""Run a recipe: its stages in their order, each reused where its key is already there."""
 
 import tempfile
 from collections.abc import Callable, Sequence
-from contextlib import closing
-from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
-from tamis.artifacts import (
-    ItemStore,
-    RunFolder,
-    newest_results,
-    stage_key,
-)
+from tamis.artifacts import ItemStore, RunFolder, newest_results, stage_key
 from tamis.artifacts.inputs import check_files
-from tamis.context import Workshop
 from tamis.costs.work import Estimate
 from tamis.distributed import this_team
 from tamis.errors import InputError, SettingsError
 from tamis.executors.local import LOCAL, Engine
 from tamis.formats.documents import document_files
 from tamis.pipeline.estimate import estimate
-from tamis.pipeline.provenance import shown_recipe
+from tamis.pipeline.parts import Parts, Stage, open_parts
 from tamis.pipeline.recipe import Recipe
 from tamis.process_memory import peak_memory
 from tamis.records import Facts
-from tamis.stages.candidates.stage import build_candidates, encoder_settings
-from tamis.stages.corpus.stage import build_corpus, corpus_settings
-from tamis.stages.evaluate.stage import build_evaluate, evaluate_settings
-from tamis.stages.lists.stage import build_lists, check_languages, lists_settings
-from tamis.stages.merge.stage import build_merge, merge_settings
 from tamis.stages.merge.weigh import judged_files
-from tamis.stages.queries.stage import build_queries, check_queries, queries_settings
 from tamis.stages.queries.written import check_query_files
-from tamis.stages.report.stage import build_report
-from tamis.stages.scores.stage import build_scores, scores_settings
-from tamis.stages.train.stage import build_train, train_settings
 
 Result = TypeVar("Result")
 Announce = Callable[[str, Path, bool], None]
@@ -44,46 +26,8 @@ Announce = Callable[[str, Path, bool], None]
 Consider = Callable[[Estimate], None]
 """Told what is left to do before it begins; what it raises ends the run there."""
 
-
-@dataclass(frozen=True)
-class Stage:
-    """One arrow of the pipeline.
-
-    Attributes:
-        name: One word, everywhere the same.
-        reads: Stages whose results it reads; their keys are part of its own.
-        version: Raised when its code changes its result.
-        settings: The part of the recipe that changes its result, JSON-like.
-        run: Fills the folder; returns counts and other facts for the manifest.
-    """
-
-    name: str
-    reads: tuple[str, ...]
-    version: int
-    settings: Callable[[Recipe], object]
-    run: Callable[[Workshop, Path], Facts]
-
-
-STAGES = (
-    Stage("corpus", (), 1, corpus_settings, build_corpus),
-    Stage("queries", ("corpus",), 4, queries_settings, build_queries),
-    Stage("candidates", ("corpus", "queries"), 2, encoder_settings, build_candidates),
-    Stage("scores", ("corpus", "queries", "candidates"), 1, scores_settings, build_scores),
-    Stage("lists", ("corpus", "queries", "scores"), 3, lists_settings, build_lists),
-    Stage("train", ("corpus", "queries", "lists"), 7, train_settings, build_train),
-    Stage("merge", ("corpus", "queries", "lists", "train"), 13, merge_settings, build_merge),
-    Stage("evaluate", ("corpus", "train", "merge"), 7, evaluate_settings, build_evaluate),
-    Stage(
-        "report",
-        ("corpus", "queries", "lists", "train", "merge", "evaluate"),
-        5,
-        shown_recipe,
-        build_report,
-    ),
-)
-"""The whole pipeline, in the order in which it runs."""
-
-NAMES = tuple(stage.name for stage in STAGES)
+NAMES: Final = ("corpus", "queries", "candidates", "scores", "lists", "train", "merge", "evaluate", "report")
+"""The stages, in the order in which they run."""
 
 
 def run_recipe(
@@ -117,28 +61,24 @@ def run_recipe(
 
     torch.set_num_threads(recipe.machine.threads)
     team = this_team()
-    wanted = STAGES[: NAMES.index(until) + 1]
-    stages = [stage for stage in wanted if stage.name != "evaluate" or recipe.evaluate]
     if not team.leads:
         team.wait()  # until the leader has made the folder and holds it
         run = RunFolder(root, recipe.name)
-        return _run_stages(stages, Workshop(recipe, ItemStore(root / "items.sqlite"), team), run, None, None)
+        with open_parts(recipe, ItemStore(root / "items.sqlite"), team) as parts:
+            return _run_stages(parts, until, run, None, None)
     run = RunFolder(root, recipe.name)
-    with run.held():
-        shop = Workshop(recipe, ItemStore(root / "items.sqlite"), team, engine)
+    with run.held(), open_parts(recipe, ItemStore(root / "items.sqlite"), team, engine) as parts:
         team.wait()
-        return _run_stages(stages, shop, run, announce, consider)
+        return _run_stages(parts, until, run, announce, consider)
 
 
-def with_corpus(
-    recipe: Recipe, root: Path, do: Callable[[Workshop], Result], announce: Announce | None = None
-) -> Result:
+def with_corpus(recipe: Recipe, root: Path, do: Callable[[Parts], Result], announce: Announce | None = None) -> Result:
     """Do something with the run folder of a recipe once its documents are read, and nothing of later stages.
 
     Args:
         recipe: As for `run_recipe`, as `root` and `announce`.
         root: The run folder; made if it is not there, and held meanwhile.
-        do: Given the workshop, which is closed afterwards.
+        do: Given the parts of the run, which are closed afterwards.
         announce: Told of the stage corpus.
 
     Returns:
@@ -149,43 +89,75 @@ def with_corpus(
     """
     _check_files(recipe, ("corpus", "queries"))
     run = RunFolder(root, recipe.name)
-    with run.held(), closing(Workshop(recipe, ItemStore(root / "items.sqlite"))) as shop:
-        corpus = STAGES[0]
-        _run_stage(corpus, shop, run, announce, *_key(corpus, shop))
-        return do(shop)
+    with run.held(), open_parts(recipe, ItemStore(root / "items.sqlite")) as parts:
+        _run_stages(parts, "corpus", run, announce, None)
+        return do(parts)
+
+
+def stage_keys(recipe: Recipe) -> dict[str, str]:
+    """Key of every stage of a recipe, without running it: hashes of settings, data and versions.
+
+    Raises:
+        TamisError: a file or model that the recipe names is not there.
+    """
+    keys: dict[str, str] = {}
+    with tempfile.TemporaryDirectory() as folder, open_parts(recipe, ItemStore(Path(folder) / "items.sqlite")) as parts:
+        for stage in parts.stages:
+            reads = {name: keys[name] for name in stage.reads if name in keys}
+            keys[stage.name] = stage_key(stage.name, stage.version, stage.key(), reads)
+    return keys
 
 
 def _run_stages(
-    stages: Sequence[Stage], shop: Workshop, run: RunFolder, announce: Announce | None, consider: Consider | None
+    parts: Parts, until: str, run: RunFolder, announce: Announce | None, consider: Consider | None
 ) -> dict[str, Path]:
-    key_of = cache(lambda stage: _key(stage, shop))  # it hashes the files of models
-    learns = any(stage.name == "lists" for stage in stages)
-    # Before the hours or the money that the stages between would take.
-    checks = {"corpus": check_languages, "queries": check_queries} if learns else {}
-    try:
-        for stage in stages:
-            _run_stage(stage, shop, run, announce, *key_of(stage))
-            if check := checks.get(stage.name):
-                check(shop)
-            if stage.name == "corpus" and consider:
-                consider(estimate(shop, _unfinished(stages, shop, run, key_of)))
-    finally:
-        shop.close()
-    return shop.folders
+    wanted = NAMES[: NAMES.index(until) + 1]
+    stages = [stage for stage in parts.stages if stage.name in wanted]
+    keys = _Keys(parts)
+    for stage in stages:
+        _run_stage(stage, parts, run, announce, *keys.of(stage))
+        if "lists" in wanted:
+            _check_before_it_costs(stage.name, parts)
+        if stage.name == "corpus" and consider:
+            consider(estimate(parts, _unfinished(stages, parts, run, keys)))
+    return parts.context.folders
 
 
-def _unfinished(
-    stages: Sequence[Stage], shop: Workshop, run: RunFolder, key_of: Callable[[Stage], tuple[Facts, str]]
-) -> list[str]:
-    """Names of the first stage that is not finished and of all after it; the shop gets the folders of the others.
+def _check_before_it_costs(finished: str, parts: Parts) -> None:
+    """What would end the stage lists, found before the hours or the money that the stages between would take."""
+    if finished == "corpus":
+        parts.lists.check_languages()
+    elif finished == "queries":
+        parts.queries.check(parts.recipe.name)
+
+
+class _Keys:
+    """The keys of stages, each made once: it hashes the files of models."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._folders = parts.context.folders
+        self._known: dict[str, tuple[Facts, str]] = {}
+
+    def of(self, stage: Stage) -> tuple[Facts, str]:
+        """What a stage depends on, and the key that is made of it; the stages that it reads are finished."""
+        if stage.name not in self._known:
+            reads = {name: self._folders[name].name for name in stage.reads if name in self._folders}
+            settings = stage.key()
+            facts = {"version": stage.version, "settings": settings, "reads": reads}
+            self._known[stage.name] = facts, stage_key(stage.name, stage.version, settings, reads)
+        return self._known[stage.name]
+
+
+def _unfinished(stages: Sequence[Stage], parts: Parts, run: RunFolder, keys: _Keys) -> list[str]:
+    """Names of the first stage that is not finished and of all after it; the context gets the folders of the others.
 
     The key of what follows is not looked at: that of the evaluation would open its questions.
     """
     for number, stage in enumerate(stages):
-        _, key = key_of(stage)
+        _, key = keys.of(stage)
         if not run.finished(stage.name, key):
             return [other.name for other in stages[number:]]
-        shop.folders[stage.name] = run.folder(stage.name, key)
+        parts.context.folders[stage.name] = run.folder(stage.name, key)
     return []
 
 
@@ -194,7 +166,7 @@ def _check_files(recipe: Recipe, stages: Sequence[str]) -> None:
     from tamis.models.encoder import check_folder
 
     if "queries" in stages:
-        check_query_files(recipe)
+        check_query_files(recipe.queries)
     if "candidates" in stages:
         check_folder(recipe.candidates.dense.path)
         check_files(list(recipe.candidates.runs.values()), "candidates")
@@ -211,27 +183,20 @@ def _check_files(recipe: Recipe, stages: Sequence[str]) -> None:
                 )
 
 
-def _key(stage: Stage, shop: Workshop) -> tuple[Facts, str]:
-    """What a stage depends on, and the key that is made of it."""
-    reads = {name: shop.folders[name].name for name in stage.reads if name in shop.folders}
-    settings = stage.settings(shop.recipe)
-    facts = {"version": stage.version, "settings": settings, "reads": reads}
-    return facts, stage_key(stage.name, stage.version, settings, reads)
-
-
-def _run_stage(stage: Stage, shop: Workshop, run: RunFolder, announce: Announce | None, facts: Facts, key: str) -> None:
-    reused = shop.team.agree(run.finished(stage.name, key))
-    if not reused and shop.team.leads:
+def _run_stage(stage: Stage, parts: Parts, run: RunFolder, announce: Announce | None, facts: Facts, key: str) -> None:
+    team, folders = parts.context.team, parts.context.folders
+    reused = team.agree(run.finished(stage.name, key))
+    if not reused and team.leads:
 
         def fill(folder: Path) -> Facts:
-            return {**stage.run(shop, folder), "peak_memory_bytes": peak_memory()}
+            return {**stage.run(folder), "peak_memory_bytes": peak_memory()}
 
         run.build(stage.name, key, facts, fill)
     elif not reused and stage.name == "train":
         # Every process trains; what the others write is the leader's over again.
         with tempfile.TemporaryDirectory() as folder:
-            stage.run(shop, Path(folder))
-    shop.team.wait()
-    shop.folders[stage.name] = run.folder(stage.name, key)
+            stage.run(Path(folder))
+    team.wait()
+    folders[stage.name] = run.folder(stage.name, key)
     if announce:
-        announce(stage.name, shop.folders[stage.name], reused)
+        announce(stage.name, folders[stage.name], reused)

@@ -8,12 +8,13 @@ import pytest
 from tamis.artifacts import read_records
 from tamis.errors import InputError
 from tamis.pipeline.reading import recipe_from
-from tamis.pipeline.run import STAGES, run_recipe
+from tamis.pipeline.run import run_recipe
 from tamis.records import Document, Dropped, Query
 from tamis.stages.corpus.overlaps import drop_near_duplicates, drop_overlaps
 from tests.commands import manifests
 from tests.conftest import TOPICS, write_beir
 from tests.formats.files import write_jsonl
+from tests.keys import settings_of
 
 NAMED = {
     "set:q1": "How do I install a package?",
@@ -68,7 +69,7 @@ def test_near_duplicates_are_of_one_origin_and_language() -> None:
 
 def keys(content: dict[str, Any]) -> list[str]:
     recipe = recipe_from(content, "tiny")
-    return [repr(stage.settings(recipe)) for stage in STAGES[:2]]
+    return [repr(settings_of(recipe, stage)) for stage in ("corpus", "queries")]
 
 
 def test_a_run_lists_what_it_left_out(recipe: dict[str, Any], tmp_path: Path) -> None:

@@ -21,10 +21,10 @@ def test_the_untrained_student_is_served_as_its_own_checkpoint_says(recipe, warm
     facts = json.loads((start / "tamis.json").read_text(encoding="utf-8"))
     (start / "tamis.json").write_text(json.dumps(facts | {"first_stage_weights": weights}), encoding="utf-8")
     recipe["student"] = {"start": str(start)}
-    assert deployment_of_start(recipe_from(recipe, "tiny"), MERGED).weight_of("order") == order
+    assert deployment_of_start(recipe_from(recipe, "tiny").student.start, MERGED).weight_of("order") == order
 
 
 def test_one_that_starts_from_an_encoder_is_served_like_the_merged_one(recipe, tiny_encoder):
-    assert deployment_of_start(recipe_from(recipe, "tiny"), MERGED) is MERGED
+    assert deployment_of_start(recipe_from(recipe, "tiny").student.start, MERGED) is MERGED
     recipe["student"] = {"start": str(tiny_encoder), "head": "stock"}
-    assert deployment_of_start(recipe_from(recipe, "tiny"), MERGED) is MERGED
+    assert deployment_of_start(recipe_from(recipe, "tiny").student.start, MERGED) is MERGED

@@ -1,6 +1,5 @@
 """Which queries the student answers already, against its own scores."""
 
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -8,14 +7,14 @@ import numpy as np
 import pytest
 
 from tamis.artifacts import ItemStore, read_column, read_json, read_records
-from tamis.context import Workshop
+from tamis.pipeline.parts import open_parts
 from tamis.pipeline.reading import recipe_from
 from tamis.pipeline.run import run_recipe
 from tamis.records import Dropped, ScoredCandidates, TrainingList
 from tamis.stages.lists.alike import alike_documents
 from tamis.stages.lists.draw import Alike, draw_lists
 from tamis.stages.lists.solved import LOOKED_AT, solved_queries
-from tamis.stages.lists.stage import lists_settings
+from tests.keys import settings_of
 from tests.rerankers import logits
 
 
@@ -25,9 +24,9 @@ def found(recipe: dict[str, Any], tmp_path: Path):
     recipe["student"] |= {"scale": 60.0}
     read = recipe_from(recipe, "tiny")
     folders = run_recipe(read, tmp_path / "run", "lists")
-    with closing(Workshop(read, ItemStore(tmp_path / "run" / "items.sqlite"))) as shop:
-        shop.folders.update(folders)
-        yield shop, folders
+    with open_parts(read, ItemStore(tmp_path / "run" / "items.sqlite")) as parts:
+        parts.context.folders.update(folders)
+        yield parts, folders
 
 
 def by_pairs(own, doc_ids):
@@ -36,84 +35,91 @@ def by_pairs(own, doc_ids):
     return np.array([pair(doc_id) == pair(own) for doc_id in doc_ids])
 
 
-def held_out_of(shop, alike: Alike) -> set[str]:
+def held_out_of(parts, alike: Alike) -> set[str]:
     """The queries that drawing lists holds out."""
-    scored = shop.stream("scores", ScoredCandidates)
-    settings = shop.recipe.lists.model_copy(update={"round_trip": 100})
-    lists = draw_lists(scored, shop.queries, settings, 0.5, shop.recipe.seed, alike=alike)
+    scored = parts.context.stream("scores", ScoredCandidates)
+    settings = parts.recipe.lists.model_copy(update={"round_trip": 100})
+    lists = draw_lists(scored, parts.context.queries, settings, 0.5, parts.recipe.seed, alike=alike)
     return {one.query_id for one in lists if isinstance(one, TrainingList) and one.split == "held-out"}
 
 
 @pytest.mark.parametrize("alike", [Alike(), Alike(covered=0.5, repeats=by_pairs)], ids=["no twins", "twins"])
 def test_solved_are_the_queries_to_learn_from_whose_document_takes_nine_tenths_of_the_students_scores(found, alike):
-    shop, folders = found
-    solved = solved_queries(shop, alike)
-    student, held_out = shop.untrained_student(), held_out_of(shop, alike)
+    parts, folders = found
+    solved = solved_queries(parts.students, parts.recipe.lists.held_out, alike)
+    student, held_out = parts.students.untrained(), held_out_of(parts, alike)
     expected, rivals = set(), 0
     for one in read_records(folders["scores"] / "scores.parquet", ScoredCandidates):
-        query = shop.queries[one.query_id]
+        query = parts.context.queries[one.query_id]
         if query.origin != "target" or query.document_id not in one.doc_ids or one.query_id in held_out:
             continue
         twins = dict(zip(one.doc_ids, alike.repeats(query.document_id, one.doc_ids), strict=True))
         others = [doc_id for doc_id in one.doc_ids if doc_id != query.document_id and not twins[doc_id]]
         rivals += len(others)
-        texts = [(query.text, shop.documents[doc_id].text) for doc_id in (query.document_id, *others[: LOOKED_AT - 1])]
+        texts = [
+            (query.text, parts.context.documents[doc_id].text)
+            for doc_id in (query.document_id, *others[: LOOKED_AT - 1])
+        ]
         weights = np.exp(logits(student, texts) - logits(student, texts).max())
         if weights[0] / weights.sum() >= 0.9:
             expected.add(one.query_id)
     assert solved == expected
     assert held_out
     assert rivals
-    assert 0 < len(solved) < len(shop.queries) - len(held_out)
+    assert 0 < len(solved) < len(parts.context.queries) - len(held_out)
 
 
 def test_a_query_whose_only_rivals_are_twins_of_its_document_is_solved_and_one_without_any_other_is_not_asked(found):
-    shop, folders = found
-    student, solved = shop.untrained_student(), solved_queries(shop, Alike())
-    unsolved = shop.queries.keys() - solved - held_out_of(shop, Alike())
+    parts, folders = found
+    student, solved = parts.students.untrained(), solved_queries(parts.students, parts.recipe.lists.held_out, Alike())
+    unsolved = parts.context.queries.keys() - solved - held_out_of(parts, Alike())
     beaten = 0
     for one in read_records(folders["scores"] / "scores.parquet", ScoredCandidates):
-        query = shop.queries[one.query_id]
+        query = parts.context.queries[one.query_id]
         if one.query_id not in unsolved or query.origin != "target":
             continue
-        told = logits(student, [(query.text, shop.documents[doc_id].text) for doc_id in one.doc_ids])
+        told = logits(student, [(query.text, parts.context.documents[doc_id].text) for doc_id in one.doc_ids])
         lead = told[one.doc_ids.index(query.document_id)] - told
         weak = {doc_id for doc_id, ahead in zip(one.doc_ids, lead, strict=True) if ahead > np.log(9 * len(told))}
         if weak:
             beaten += 1
             keep = {query.document_id, *weak}
             twins = Alike(repeats=lambda own, doc_ids, keep=keep: np.array([one not in keep for one in doc_ids]))
-            assert one.query_id in solved_queries(shop, twins)
+            assert one.query_id in solved_queries(parts.students, parts.recipe.lists.held_out, twins)
         if beaten:
             break
     assert beaten
-    assert not solved_queries(shop, Alike(repeats=lambda own, doc_ids: np.ones(len(doc_ids), dtype=bool)))
+    assert not solved_queries(
+        parts.students,
+        parts.recipe.lists.held_out,
+        Alike(repeats=lambda own, doc_ids: np.ones(len(doc_ids), dtype=bool)),
+    )
 
 
 def test_no_held_out_query_is_scored(found, monkeypatch: pytest.MonkeyPatch):
-    shop, _ = found
+    parts, _ = found
     asked = set()
 
-    def scored(shop, student, pairs, what):
+    def scored(students, student, pairs, what):
         asked.update(query_id for query_id, _ in pairs)
         return dict.fromkeys(pairs, 0.0)
 
     monkeypatch.setattr("tamis.stages.lists.solved.score_pairs", scored)
-    solved_queries(shop, Alike())
-    held_out = held_out_of(shop, Alike())
-    target = {one.query_id for one in shop.queries.values() if one.origin == "target"}
+    solved_queries(parts.students, parts.recipe.lists.held_out, Alike())
+    held_out = held_out_of(parts, Alike())
+    target = {one.query_id for one in parts.context.queries.values() if one.origin == "target"}
     assert held_out & target
     assert asked == target - held_out
 
 
 def test_they_are_dropped_with_the_reason_and_counted(found):
-    shop, folders = found
+    parts, folders = found
     dropped = read_records(folders["lists"] / "dropped.parquet", Dropped)
     left_out = {one.record_id for one in dropped if one.reason == "the student answers it already"}
-    own = {shop.queries[query_id].document_id for query_id in read_column(
+    own = {parts.context.queries[query_id].document_id for query_id in read_column(
         folders["scores"] / "scores.parquet", "query_id")}  # fmt: skip
-    alike = alike_documents(sorted(own - {""}), shop.documents, shop.document_vectors("dense"))
-    solved = solved_queries(shop, alike)
+    alike = alike_documents(sorted(own - {""}), parts.context.documents, parts.embeddings.of_documents("dense"))
+    solved = solved_queries(parts.students, parts.recipe.lists.held_out, alike)
     assert left_out
     assert left_out <= solved
     lists = read_records(folders["lists"] / "lists.parquet", TrainingList)
@@ -124,7 +130,7 @@ def test_they_are_dropped_with_the_reason_and_counted(found):
 def test_where_all_are_learnt_from_the_student_is_not_asked_and_is_in_no_key(recipe: dict[str, Any]):
     read = recipe_from(recipe, "tiny")
     other = recipe_from(recipe | {"student": {"joint_layers": 2}}, "tiny")
-    assert lists_settings(read) == lists_settings(other)
+    assert settings_of(read, "lists") == settings_of(other, "lists")
     asked = [recipe_from(recipe | {"lists": {**recipe["lists"], "solved": 0.5}, "student": s}, "tiny")
              for s in ({"joint_layers": 1}, {"joint_layers": 2})]  # fmt: skip
-    assert lists_settings(asked[0]) != lists_settings(asked[1])
+    assert settings_of(asked[0], "lists") != settings_of(asked[1], "lists")

@@ -32,12 +32,12 @@ def content(recipe: Content) -> Content:
 
 
 def prompts_of(content: Content, run: Path, file: Path) -> tuple[Prompts, list[Line]]:
-    found = with_corpus(recipe_from(content, "tiny"), run, lambda shop: write_prompts(shop, file))
+    found = with_corpus(recipe_from(content, "tiny"), run, lambda parts: write_prompts(parts.writers, file))
     return found, [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
 
 
 def taken(content: Content, run: Path, file: Path) -> Answers:
-    return with_corpus(recipe_from(content, "tiny"), run, lambda shop: read_answers(shop, file))
+    return with_corpus(recipe_from(content, "tiny"), run, lambda parts: read_answers(parts.writers, file))
 
 
 def body_of_answer(prompt: Line) -> Any:
@@ -331,7 +331,7 @@ def test_files_that_hold_nothing_or_would_be_lost_are_named(content: Content, tm
 
 def test_a_recipe_whose_endpoint_is_not_used_has_no_batch(recipe: Content) -> None:
     with pytest.raises(SettingsError, match=r"tiny: a batch holds what queries\.endpoint would be asked; give that"):
-        endpoint_of(recipe_from(recipe, "tiny"))
+        endpoint_of(recipe_from(recipe, "tiny").queries, "tiny")
 
 
 def test_prompts_and_answers_on_the_command_line(content: Content, tmp_path: Path) -> None:

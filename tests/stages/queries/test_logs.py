@@ -16,11 +16,10 @@ from tamis.models.reranker import Reranker
 from tamis.pipeline.reading import recipe_from
 from tamis.pipeline.run import run_recipe
 from tamis.records import Candidates, Dropped, Query, TrainingList
-from tamis.stages.queries.stage import queries_settings
-from tamis.stages.queries.writers.writers import writers_settings
 from tests.commands import tamis, write_recipe
 from tests.conftest import TOPICS, tiny_recipe, write_beir
 from tests.formats.files import write_jsonl, write_text
+from tests.keys import settings_of, writers_settings
 from tests.pipeline.test_estimate import counts, estimated
 
 Content = dict[str, Any]
@@ -117,17 +116,17 @@ def test_what_was_there_without_the_logs_stays_as_it_was(mined: Mined, tmp_path:
 
 def test_a_recipe_without_logs_keeps_the_key_that_it_had_and_a_changed_log_has_another(mined: Mined) -> None:
     recipe = recipe_from(mined.plain, "tiny")
-    kept_out = queries_settings(recipe)
+    kept_out = settings_of(recipe, "queries")
     assert isinstance(kept_out, list)
     assert kept_out[0] == writers_settings(recipe)
     assert [len(one) for one in kept_out[1:]] == [1]  # the hash of the set to keep out, and nothing of logs
     log = Path(mined.content["queries"]["logs"][0])
-    before, text = queries_settings(recipe_from(mined.content, "tiny")), log.read_text(encoding="utf-8")
+    before, text = settings_of(recipe_from(mined.content, "tiny"), "queries"), log.read_text(encoding="utf-8")
     log.write_text(text + '{"_id": "9", "query": "one more of them"}\n', encoding="utf-8")
-    after = queries_settings(recipe_from(mined.content, "tiny"))
+    after = settings_of(recipe_from(mined.content, "tiny"), "queries")
     log.write_text(text, encoding="utf-8")
     assert before != after
-    assert queries_settings(recipe_from(mined.content, "tiny")) == before
+    assert settings_of(recipe_from(mined.content, "tiny"), "queries") == before
 
 
 def test_the_history_of_a_typed_query_says_that_it_has_no_document(mined: Mined) -> None:

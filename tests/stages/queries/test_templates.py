@@ -145,7 +145,7 @@ def test_an_own_template_without_words_for_another_point_asks_as_for_the_first(t
 
 def style(tmp_path: Path, count: int = 9) -> Path:
     file = tmp_path / "style.txt"
-    file.write_text("\ufeff" + "".join(f" asked {i:02}\tso \r\n\n" for i in range(count)), encoding="utf-8")
+    file.write_text("\ufeff" + "".join(f" asked {i:02}  so \r\n\n" for i in range(count)), encoding="utf-8")
     return file
 
 

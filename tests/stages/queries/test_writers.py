@@ -12,8 +12,8 @@ from tamis.errors import RunError, SettingsError
 from tamis.pipeline.reading import recipe_from
 from tamis.pipeline.run import run_recipe
 from tamis.records import Dropped, Query
-from tamis.stages.queries.writers.writers import writers_settings
 from tests.commands import kill_when, start, write_recipe
+from tests.keys import writers_settings
 from tests.remote.scripted_server import Reply, Seen, chat, scripted
 
 KEY = "sk-very-secret-0123456789"

@@ -1,7 +1,6 @@
 """Files of written queries, and of people's as examples of style, from the recipe to the lists."""
 
 import json
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,20 +8,19 @@ from typing import Any
 import pytest
 
 from tamis.artifacts import ItemStore, read_json, read_records
-from tamis.context import Workshop
 from tamis.errors import InputError, SettingsError
 from tamis.formats.prompt_files import read_style
 from tamis.inspection import Inspection
+from tamis.pipeline.parts import open_parts
 from tamis.pipeline.reading import recipe_from
 from tamis.pipeline.run import run_recipe
 from tamis.records import Dropped, Query, TrainingList
 from tamis.stages.lists.held_out import given_and_written
-from tamis.stages.queries.stage import queries_settings
-from tamis.stages.queries.writers.writers import _target, writers_settings
 from tamis.stages.queries.written import check_query_files
 from tests.commands import tamis, write_recipe
 from tests.conftest import TOPICS, tiny_recipe, write_beir
 from tests.formats.files import write_jsonl, write_text
+from tests.keys import settings_of, writers_settings
 from tests.pipeline.test_estimate import counts, estimated
 
 Content = dict[str, Any]
@@ -81,8 +79,8 @@ def mined(tmp_path_factory: pytest.TempPathFactory, tiny_encoder: Path) -> Mined
     return Mined(content, plain, base / "run", run_recipe(recipe_from(content, "tiny"), base / "run", "lists"))
 
 
-def settings_of(content: Content) -> Any:
-    return queries_settings(recipe_from(content, "tiny"))
+def queries_settings(content: Content) -> Any:
+    return settings_of(recipe_from(content, "tiny"), "queries")
 
 
 def test_written_queries_pass_the_filters_of_written_ones_and_each_drop_has_its_reason(mined: Mined) -> None:
@@ -117,18 +115,18 @@ def test_the_history_of_a_written_query_names_its_file_and_its_document(mined: M
 
 
 def test_a_recipe_without_written_queries_keeps_its_key_and_a_changed_file_has_another(mined: Mined) -> None:
-    assert settings_of(mined.plain) == [
+    assert queries_settings(mined.plain) == [
         writers_settings(recipe_from(mined.plain, "tiny")),
-        *settings_of(mined.plain)[1:],
+        *queries_settings(mined.plain)[1:],
     ]
-    assert not any("written" in one for one in settings_of(mined.plain))
+    assert not any("written" in one for one in queries_settings(mined.plain))
     file = Path(mined.content["queries"]["written"][0])
-    before, text = settings_of(mined.content), file.read_text(encoding="utf-8")
+    before, text = queries_settings(mined.content), file.read_text(encoding="utf-8")
     file.write_text(text + "en/2\tone more of them\n", encoding="utf-8")
-    after = settings_of(mined.content)
+    after = queries_settings(mined.content)
     file.write_text(text, encoding="utf-8")
     assert before != after
-    assert settings_of(mined.content) == before
+    assert queries_settings(mined.content) == before
 
 
 def test_the_name_of_a_file_is_in_the_key_and_its_folder_is_not(mined: Mined, tmp_path: Path) -> None:
@@ -136,8 +134,8 @@ def test_the_name_of_a_file_is_in_the_key_and_its_folder_is_not(mined: Mined, tm
     moved, renamed = json.loads(json.dumps(mined.content)), json.loads(json.dumps(mined.content))
     moved["queries"]["written"] = [str(write_text(tmp_path / "mine.tsv", text))]
     renamed["queries"]["written"] = [str(write_text(tmp_path / "others.tsv", text))]
-    assert settings_of(moved) == settings_of(mined.content)
-    assert settings_of(renamed) != settings_of(mined.content)
+    assert queries_settings(moved) == queries_settings(mined.content)
+    assert queries_settings(renamed) != queries_settings(mined.content)
 
 
 def test_the_estimate_counts_the_queries_of_known_documents(mined: Mined, tmp_path: Path) -> None:
@@ -211,11 +209,11 @@ def test_writers_are_shown_what_the_student_reads_and_the_rest_is_warned_of(reci
     recipe["student"] |= {"document_tokens": 8}
     read = recipe_from(recipe, "tiny")
     folders = run_recipe(read, tmp_path / "run", "queries")
-    with closing(Workshop(read, ItemStore(tmp_path / "run" / "items.sqlite"))) as shop:
-        shop.folders.update(folders)
-        shown = _target(shop)
-        whole = {d.doc_id: d.text for d in shop.documents.values()}
-        tokens = shop.encoder.tokenise([d.text for d in shown], "", 1000)
+    with open_parts(read, ItemStore(tmp_path / "run" / "items.sqlite")) as parts:
+        parts.context.folders.update(folders)
+        shown = parts.writers.documents()
+        whole = {d.doc_id: d.text for d in parts.context.documents.values()}
+        tokens = parts.encoders.encoder.tokenise([d.text for d in shown], "", 1000)
     assert max(map(len, tokens)) == 8
     assert all(whole[d.doc_id].startswith(d.text) for d in shown)
     longer = sum(1 for d in shown if d.text != whole[d.doc_id])
@@ -243,15 +241,15 @@ def test_examples_of_style_count_by_their_content_and_none_are_as_if_there_were_
     styled: Content, tmp_path: Path
 ) -> None:
     like = Path(styled["queries"]["prompt"]["like"])
-    first = settings_of(styled)
+    first = queries_settings(styled)
     like.rename(tmp_path / "moved.txt")
     styled["queries"]["prompt"]["like"] = str(tmp_path / "moved.txt")
-    assert settings_of(styled) == first
+    assert queries_settings(styled) == first
     with (tmp_path / "moved.txt").open("a", encoding="utf-8") as file:
         file.write("and one more\n")
-    assert settings_of(styled) != first
+    assert queries_settings(styled) != first
     styled["queries"]["prompt"] = {}
-    assert "like" not in json.dumps(settings_of(styled))
+    assert "like" not in json.dumps(queries_settings(styled))
 
 
 def test_what_is_kept_out_to_judge_by_may_not_be_the_style(styled: Content, tmp_path: Path) -> None:
@@ -283,11 +281,11 @@ def test_the_queries_of_a_style_are_read_in_every_form_and_none_gets_by(
     styled["queries"]["prompt"]["like"] = str(like)
     assert read_style(like) == tuple(LIKE)
     styled["queries"]["keep_out"] = [str(write_jsonl(tmp_path / "judged.jsonl", {"_id": "q7", "text": "ask: thing3!"}))]
-    check_query_files(recipe_from(styled, "tiny"))
+    check_query_files(recipe_from(styled, "tiny").queries)
     judged = write_jsonl(tmp_path / "judged.jsonl", {"_id": "q7", "text": "People ask: thing3!"})
     styled["queries"]["keep_out"] = [str(judged)]
     with pytest.raises(SettingsError, match=r"holds 'people ask thing3', which is query judged\.jsonl:q7 of queries\."):
-        check_query_files(recipe_from(styled, "tiny"))
+        check_query_files(recipe_from(styled, "tiny").queries)
 
 
 @pytest.mark.parametrize(

@@ -19,9 +19,9 @@ from tamis.pipeline.run import run_recipe
 from tamis.records import Document, Dropped, Query, ScoredCandidates, Tokens
 from tamis.remote.spending import spent_in
 from tamis.stages.scores.settings import JudgeTeacher
-from tamis.stages.scores.stage import scores_settings
 from tamis.stages.scores.teachers.identity import teacher_facts
 from tests.commands import kill_when, start, tamis, write_recipe
+from tests.keys import settings_of
 from tests.remote.scripted_server import Reply, Seen, scripted
 from tests.stages.scores.test_judge import verdict
 
@@ -256,7 +256,7 @@ def test_a_pair_that_always_fails_costs_its_query_and_no_other(recipe: dict[str,
 
 
 def facts(content: dict[str, Any]) -> str:
-    return json.dumps(scores_settings(recipe_from(content, "tiny")), sort_keys=True)
+    return json.dumps(settings_of(recipe_from(content, "tiny"), "scores"), sort_keys=True)
 
 
 def test_where_a_server_is_and_what_it_may_cost_is_in_no_key(recipe: dict[str, Any]) -> None:

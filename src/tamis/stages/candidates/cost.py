@@ -35,9 +35,7 @@ def documents_searched(settings: CandidatesSettings, context: RunContext) -> Cal
     return lambda key: by_language[key] if settings.languages == "same" else by_origin[key[0]]
 
 
-def heads_of(
-    settings: CandidatesSettings, queries: ExpectedQueries, context: RunContext
-) -> Iterator[tuple[int, int]]:
+def heads_of(settings: CandidatesSettings, queries: ExpectedQueries, context: RunContext) -> Iterator[tuple[int, int]]:
     """How many queries have how many candidates, at most."""
     held = documents_searched(settings, context)
     return ((count, min(held(key), settings.depth)) for key, count in queries.counts.items())

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import cached_property
 
 from tamis.context import RunContext
-from tamis.models.read_part import ReadPart, Reading
+from tamis.models.read_part import Reading, ReadPart
 
 
 class ReadParts:
@@ -37,7 +37,7 @@ class ReadParts:
             return []
         count = len(self.texts)
         return [
-            f"{longer:,} of {count:,} documents ({longer / count:.0%}) are longer than the {self.reading.tokens} tokens "
-            "that the student reads: the rest of them is neither learnt nor ranked, and nothing is asked about it by "
-            "the writers here; cut them into passages"
+            f"{longer:,} of {count:,} documents ({longer / count:.0%}) are longer than the "
+            f"{self.reading.tokens} tokens that the student reads: the rest of them is neither learnt nor ranked, and "
+            "nothing is asked about it by the writers here; cut them into passages"
         ]

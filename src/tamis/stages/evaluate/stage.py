@@ -2,9 +2,9 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -12,80 +12,106 @@ import pyarrow.parquet as pq
 
 from tamis.artifacts import write_json
 from tamis.artifacts.inputs import input_hashes
-from tamis.context import Workshop, texts_of
+from tamis.context import RunContext, texts_of
 from tamis.evaluation.judged import Question, draw_questions, read_questions
 from tamis.evaluation.systems import ADAPTATION, Run, compare, macro_mean, measure, systems_of
 from tamis.formats.trec import by_rank, write_run
 from tamis.models.checkpoint import deployed_weights
-from tamis.pipeline.recipe import Recipe
 from tamis.progress import track
 from tamis.records import Facts
-from tamis.stages.evaluate.pools import find_pools, runs_of_pools
+from tamis.stages.evaluate.pools import Systems
+from tamis.stages.evaluate.settings import EvaluateSettings
 from tamis.stages.evaluate.targets import headline_p, languages_by_domain, target_rows
 
 
-def evaluate_settings(recipe: Recipe) -> object:
-    """Settings of the evaluation, and the hashes of its questions and judgements."""
-    settings = recipe.evaluate
-    if settings is None:
-        return None
-    files = input_hashes([settings.queries, settings.qrels], "evaluate")
-    runs = dict(zip(settings.runs, input_hashes(list(settings.runs.values()), "evaluate"), strict=True))
-    facts = [settings.model_dump(mode="json", exclude={"queries", "qrels", "runs"}), files, runs, recipe.seed]
-    known = deployed_weights(recipe.student.start)  # the untrained student is served by them
-    return [*facts, known] if known else facts
+@dataclass(frozen=True)
+class EvaluateStage:
+    """Ranks every judged question by every system, and compares.
 
+    Attributes:
+        settings: The judged questions; no other stage reads them.
+        recipe: Its name.
+        seed: Of the tests.
+        systems: What is measured.
+        context: The run.
+    """
 
-def build_evaluate(shop: Workshop, folder: Path) -> Facts:
-    """Rank every judged question by every system, and compare."""
-    recipe = shop.recipe
-    settings = recipe.evaluate
-    assert settings is not None, "the stage is skipped without judged questions"
-    target = {d.doc_id: d for d in shop.documents.values() if d.origin == "target"}
-    languages = {document.doc_id: document.language for document in target.values()}
-    judged, asked = read_questions(settings.queries, settings.qrels, languages, recipe.candidates.languages)
-    questions = draw_questions(judged, settings.questions)
-    pools = find_pools(shop, questions)
-    shop.prepare({q.query_id: q.text for q in questions}, texts_of(target))
-    runs, ties = runs_of_pools(shop, pools, settings.depth)
-    systems = [system for system in systems_of(tuple(settings.runs)) if system.name in runs]
-    per_query = measure(runs, questions)
-    with_baselines = [(system.name, system.baseline) for system in systems if system.baseline is not None]
-    pairs = [*with_baselines, *ADAPTATION]
-    with track("testing differences", len(pairs)) as advance:
-        compared = compare(per_query, pairs, questions, settings.rounds, recipe.seed, advance)
-    comparisons, adaptation = compared[: len(with_baselines)], compared[len(with_baselines) :]
-    means = {name: macro_mean(values, questions) for name, values in per_query.items()}
-    domains = languages_by_domain(questions, recipe)
-    results = {
-        "recipe": recipe.name,
-        "seed": recipe.seed,
-        "depth": settings.depth,
-        "adapted_to_corpus": True,
-        "languages": sorted({q.language for q in questions}),
-        "questions": dict(sorted(Counter(q.language for q in questions).items())),
-        "systems": [asdict(system) for system in systems],
-        "mean_ndcg10": {name: found["mean"] for name, found in means.items()},
-        "ndcg10": {name: {k: v for k, v in found.items() if k != "mean"} for name, found in means.items()},
-        "domains": domains,
-        "domain_ndcg10": {
-            name: {domain: float(np.mean([found[one] for one in spoken])) for domain, spoken in domains.items()}
-            for name, found in means.items()
-        },
-        "tie_rate": ties,
-        "comparisons": comparisons,
-        "adaptation": adaptation,
-        "p_value": headline_p(comparisons),
-        "targets": target_rows(means, comparisons, per_query, questions, recipe),
-    }
-    write_json(folder / "results.json", results)
-    _write_questions(folder, questions, per_query)
-    _write_runs(folder, runs)
-    reasons = {"no relevant document in the corpus": asked - len(judged), "not drawn": len(judged) - len(questions)}
-    dropped = {reason: count for reason, count in reasons.items() if count}
-    facts: Facts = {"counts": {"in": asked, "kept": len(questions), "dropped": dropped}}
-    unknown = {name: run.unknown for name, run in shop.given_runs.items()}
-    return {**facts, "unknown_documents_of_runs": unknown} if unknown else facts
+    settings: EvaluateSettings
+    recipe: str
+    seed: int
+    systems: Systems
+    context: RunContext
+    name: ClassVar = "evaluate"
+    reads: ClassVar = ("corpus", "train", "merge")
+    version: ClassVar = 7
+
+    def key(self) -> object:
+        """Settings of the evaluation, and the hashes of its questions and judgements."""
+        settings = self.settings
+        files = input_hashes([settings.queries, settings.qrels], self.name)
+        runs = dict(zip(settings.runs, input_hashes(list(settings.runs.values()), self.name), strict=True))
+        facts = [settings.model_dump(mode="json", exclude={"queries", "qrels", "runs"}), files, runs, self.seed]
+        known = deployed_weights(self.systems.students.settings.start)  # the untrained student is served by them
+        return [*facts, known] if known else facts
+
+    def run(self, folder: Path) -> Facts:
+        """Fill the folder of the stage."""
+        settings, target = self.settings, self.context.target
+        languages = {document.doc_id: document.language for document in target.values()}
+        searched = self.systems.first_stages.settings.languages
+        judged, asked = read_questions(settings.queries, settings.qrels, languages, searched)
+        questions = draw_questions(judged, settings.questions)
+        pools = self.systems.find_pools(questions)
+        self.systems.students.prepare({q.query_id: q.text for q in questions}, texts_of(target))
+        runs, ties = self.systems.rank(pools)
+        per_query = measure(runs, questions)
+        write_json(folder / "results.json", self._results(questions, runs, ties, per_query))
+        _write_questions(folder, questions, per_query)
+        _write_runs(folder, runs)
+        reasons = {"no relevant document in the corpus": asked - len(judged), "not drawn": len(judged) - len(questions)}
+        dropped = {reason: count for reason, count in reasons.items() if count}
+        facts: Facts = {"counts": {"in": asked, "kept": len(questions), "dropped": dropped}}
+        unknown = {name: run.unknown for name, run in self.systems.external_runs.items()}
+        return {**facts, "unknown_documents_of_runs": unknown} if unknown else facts
+
+    def _results(
+        self,
+        questions: Sequence[Question],
+        runs: Mapping[str, Run],
+        ties: Mapping[str, float],
+        per_query: Mapping[str, Mapping[str, float]],
+    ) -> Facts:
+        """What `results.json` says, see docs/results.md."""
+        settings, domain_for = self.settings, self.systems.domain_for
+        systems = [system for system in systems_of(tuple(settings.runs)) if system.name in runs]
+        with_baselines = [(system.name, system.baseline) for system in systems if system.baseline is not None]
+        pairs = [*with_baselines, *ADAPTATION]
+        with track("testing differences", len(pairs)) as advance:
+            compared = compare(per_query, pairs, questions, settings.rounds, self.seed, advance)
+        comparisons, adaptation = compared[: len(with_baselines)], compared[len(with_baselines) :]
+        means = {name: macro_mean(values, questions) for name, values in per_query.items()}
+        domains = languages_by_domain(questions, domain_for)
+        return {
+            "recipe": self.recipe,
+            "seed": self.seed,
+            "depth": settings.depth,
+            "adapted_to_corpus": True,
+            "languages": sorted({q.language for q in questions}),
+            "questions": dict(sorted(Counter(q.language for q in questions).items())),
+            "systems": [asdict(system) for system in systems],
+            "mean_ndcg10": {name: found["mean"] for name, found in means.items()},
+            "ndcg10": {name: {k: v for k, v in found.items() if k != "mean"} for name, found in means.items()},
+            "domains": domains,
+            "domain_ndcg10": {
+                name: {domain: float(np.mean([found[one] for one in spoken])) for domain, spoken in domains.items()}
+                for name, found in means.items()
+            },
+            "tie_rate": ties,
+            "comparisons": comparisons,
+            "adaptation": adaptation,
+            "p_value": headline_p(comparisons),
+            "targets": target_rows(means, comparisons, per_query, questions, domain_for),
+        }
 
 
 def _write_questions(folder: Path, questions: Sequence[Question], per_query: Mapping[str, Mapping[str, float]]) -> None:

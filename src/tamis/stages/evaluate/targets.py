@@ -1,19 +1,18 @@
 """What a merged student should reach, and whether it does."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tamis.evaluation.judged import Question
 from tamis.evaluation.systems import macro_mean
-from tamis.pipeline.recipe import Recipe
 from tamis.records import SCORED, SERVED, Facts
 
 
-def languages_by_domain(questions: Sequence[Question], recipe: Recipe) -> dict[str, list[str]]:
+def languages_by_domain(questions: Sequence[Question], domain_for: Callable[[str], str]) -> dict[str, list[str]]:
     """The languages of the questions by the domain whose specialist speaks them."""
     found: dict[str, list[str]] = {}
     for language in sorted({q.language for q in questions}):
-        found.setdefault(recipe.lists.domain_for(language), []).append(language)
+        found.setdefault(domain_for(language), []).append(language)
     return dict(sorted(found.items()))
 
 
@@ -28,7 +27,7 @@ def target_rows(
     comparisons: Sequence[Mapping[str, Any]],
     per_query: Mapping[str, Mapping[str, float]],
     questions: Sequence[Question],
-    recipe: Recipe,
+    domain_for: Callable[[str], str],
 ) -> list[Facts]:
     """What the merged student should reach, in nDCG@10 points (hundredths), and whether it does."""
     of = {entry["system"]: entry for entry in comparisons}
@@ -38,7 +37,7 @@ def target_rows(
         way: 100 * (means[f"merged{way}hybrid"]["mean"] - means[f"untrained{way}hybrid"]["mean"])
         for way in (SERVED, SCORED)
     }
-    domain, gap = _worst_at_home(per_query, questions, recipe)
+    domain, gap = _worst_at_home(per_query, questions, domain_for)
     rows = [
         ("merged student as served over BM25, points", 100 * over_bm25["difference"], ">= 5"),
         ("merged student as served over BM25, p (Holm)", over_bm25["p_holm"], "< 0.01"),
@@ -55,14 +54,14 @@ def target_rows(
 
 
 def _worst_at_home(
-    per_query: Mapping[str, Mapping[str, float]], questions: Sequence[Question], recipe: Recipe
+    per_query: Mapping[str, Mapping[str, float]], questions: Sequence[Question], domain_for: Callable[[str], str]
 ) -> tuple[str, float]:
     """The domain where merging cost most, and how many points the merged student lies above its specialist there.
 
     Both alone: a first stage beside them would hide a part of it.
     """
     gaps = {}
-    for domain, spoken in languages_by_domain(questions, recipe).items():
+    for domain, spoken in languages_by_domain(questions, domain_for).items():
         own = [q for q in questions if q.language in spoken]
         merged, specialist = (macro_mean(per_query[n], own)["mean"] for n in ("merged@hybrid", "specialists@hybrid"))
         gaps[domain] = 100 * (merged - specialist)

@@ -1,17 +1,33 @@
-"""What the lists will cost, beside what the student scores for them where it tells the queries that it answers."""
+"""How many training lists there will be, and what drawing them takes."""
 
+from collections import Counter
 from typing import Final
 
-from tamis.artifacts import read_column
-from tamis.context import Workshop
+from tamis.artifacts import read_column, read_json
+from tamis.context import RunContext
+from tamis.costs.plan import ExpectedQueries
 from tamis.costs.work import Work
-from tamis.stages.queries.cost import Asked
+from tamis.stages.lists.settings import ListsSettings
 
 _LIST_SECONDS: Final = 0.001  # of a list: what repeats its document, the bins, the draw
 
 
-def drawing_cost(shop: Workshop, asked: Asked) -> Work:
+def drawing_cost(context: RunContext, queries: ExpectedQueries) -> Work:
     """A list for each query."""
-    known = "scores" in shop.folders
-    count = len(read_column(shop.folders["scores"] / "scores.parquet", "query_id")) if known else asked.total
-    return Work("lists", "lists to draw", count, not known, count * _LIST_SECONDS)
+    scores = context.folders.get("scores")
+    count = len(read_column(scores / "scores.parquet", "query_id")) if scores else queries.total
+    return Work("lists", "lists to draw", count, scores is None, count * _LIST_SECONDS)
+
+
+def expected_lists(settings: ListsSettings, context: RunContext, queries: ExpectedQueries) -> Counter[tuple[str, str]]:
+    """Training lists by domain and split: those that there are, or one for each query."""
+    if "lists" in context.folders:
+        known = read_json(context.folders["lists"] / "manifest.json")["lists"]
+        return Counter({tuple(name.rsplit(", ", 1)): count for name, count in known.items()})
+    expected: Counter[tuple[str, str]] = Counter()
+    for (_, language), count in queries.counts.items():
+        domain = settings.domain_for(language)
+        held_out = round(count * settings.held_out)
+        expected[domain, "held-out"] += held_out
+        expected[domain, "train"] += count - held_out
+    return expected

@@ -3,7 +3,6 @@
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 
-from tamis.pipeline.recipe import Recipe
 from tamis.records import GIVEN, Query, TrainingList
 from tamis.stages.lists.draw import by_hash
 from tamis.stages.lists.settings import GENERAL
@@ -29,10 +28,9 @@ def held_out_lists(
 
 
 def judging_lists(
-    recipe: Recipe, lists: Sequence[TrainingList], queries: Mapping[str, Query]
+    lists: Sequence[TrainingList], queries: Mapping[str, Query], most: int
 ) -> dict[str, list[TrainingList]]:
-    """The held-out lists that judge students, by domain; without specialists the general student's own."""
-    most = recipe.merge.held_out
+    """At most so many held-out lists to judge students by, by domain; without specialists the general one's own."""
     return {name: held_out_lists(lists, queries, name, most) for name in domains_of(lists) or [GENERAL]}
 
 

@@ -5,10 +5,11 @@ from typing import Final
 import numpy as np
 from scipy.special import softmax
 
-from tamis.context import Workshop
-from tamis.records import ScoredCandidates
+from tamis.context import texts_of
+from tamis.records import Query, ScoredCandidates
 from tamis.stages.lists.draw import Alike, split_of
-from tamis.stages.train.student_scores import score_pairs
+from tamis.stages.student.factory import StudentFactory
+from tamis.stages.student.scores import score_pairs
 
 LOOKED_AT: Final = 10
 """Candidates of a query that the student scores, the document that it was written about among them."""
@@ -20,21 +21,26 @@ SURE: Final = 0.9
 """Share of the softmax over their logits from which that document has won: a listwise loss below 0.11 is left."""
 
 
-def solved_queries(shop: Workshop, alike: Alike) -> frozenset[str]:
+def solved_queries(students: StudentFactory, held_out: float, alike: Alike) -> frozenset[str]:
     """Ids of the queries whose own document the untrained student puts far before the other best candidates.
 
     Only those that may be learnt from are looked at: held-out ones judge, whether they are answered already or not.
 
     Args:
-        shop: The tools of the run; the stage scores is finished.
+        students: Of the run, whose stage scores is finished.
+        held_out: Share of the queries that are held out.
         alike: Which documents say the same. What says what a query's own document says is no rival of it.
     """
-    heads = {one.query_id: head for one in shop.stream("scores", ScoredCandidates) if (head := _head(shop, one, alike))}
-    asked = {query_id: shop.queries[query_id].text for query_id in heads}
-    shop.prepare(asked, {doc_id: d.text for doc_id, d in shop.documents.items() if d.origin == "target"})
+    context = students.context
+    scored = context.stream("scores", ScoredCandidates)
+    heads = {
+        one.query_id: head for one in scored if (head := _head(context.queries[one.query_id], one, held_out, alike))
+    }
+    asked = {query_id: context.queries[query_id].text for query_id in heads}
+    students.prepare(asked, texts_of(context.target))
     pairs = [(query_id, doc_id) for query_id, head in heads.items() for doc_id in head]
-    logits = score_pairs(shop, shop.untrained_student(), pairs, "looking for queries that are answered already")
-    del shop.prepared  # training prepares its texts in groups of its own, whether this was done before or not
+    logits = score_pairs(students, students.untrained(), pairs, "looking for queries that are answered already")
+    del students.prepared  # training prepares its texts in groups of its own, whether this was done before or not
     return frozenset(
         query_id
         for query_id, head in heads.items()
@@ -42,17 +48,14 @@ def solved_queries(shop: Workshop, alike: Alike) -> frozenset[str]:
     )
 
 
-def _head(shop: Workshop, found: ScoredCandidates, alike: Alike) -> list[str]:
+def _head(query: Query, found: ScoredCandidates, held_out: float, alike: Alike) -> list[str]:
     """A query's own document, then the best others that say something else; empty where nothing is to be found out.
 
     That is so of held-out queries, of those without a target document of their own or whose document was not found,
     and of those that found nothing else.
     """
-    query = shop.queries[found.query_id]
     own = query.document_id
-    if query.origin != "target" or own not in found.doc_ids:
-        return []
-    if split_of(query, shop.recipe.lists.held_out, alike) != "train":
+    if query.origin != "target" or own not in found.doc_ids or split_of(query, held_out, alike) != "train":
         return []
     repeats = alike.repeats(own, found.doc_ids)
     others = [doc_id for doc_id, same in zip(found.doc_ids, repeats, strict=True) if doc_id != own and not same]

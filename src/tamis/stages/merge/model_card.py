@@ -1,17 +1,16 @@
 """The model card that lies beside the weights: where they come from, what they learnt, what it cost."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tamis.artifacts import read_json
-from tamis.context import Workshop
+from tamis.context import RunContext
 from tamis.formulas.overlap import content_sample
 from tamis.models.checkpoint import ORDER, OTHER, Deployment
-from tamis.pipeline.recipe import Recipe
 from tamis.records import Document, Facts, TrainingList
-from tamis.stages.scores.teachers.identity import teacher_of
 
 STAGES = ("corpus", "queries", "candidates", "scores", "lists", "train")
 """What a student learns from, and learning itself."""
@@ -19,46 +18,78 @@ STAGES = ("corpus", "queries", "candidates", "scores", "lists", "train")
 _TOLD = {ORDER: "the order alone, where no scores are known", OTHER: "scores of any other first stage"}
 
 
-def model_card(shop: Workshop, deployment: Deployment, lists: Sequence[TrainingList]) -> str:
+@dataclass(frozen=True)
+class Provenance:
+    """Where a model comes from.
+
+    Attributes:
+        recipe: Name of its recipe.
+        seed: Of the recipe.
+        start: What it started from.
+        encoder: The first stage's bi-encoder.
+        teacher: Its scorers and their weights, in words.
+        loss: What was minimised.
+        target: The corpus that was adapted to, if any.
+        general: The general corpora.
+        written: Files of queries that were written outside the run.
+        logs: Files of queries that people typed.
+    """
+
+    recipe: str
+    seed: int
+    start: Path
+    encoder: Path
+    teacher: str
+    loss: str
+    target: Path | None
+    general: Sequence[Path]
+    written: Sequence[Path]
+    logs: Sequence[Path]
+
+
+def model_card(
+    provenance: Provenance, context: RunContext, deployment: Deployment, lists: Sequence[TrainingList]
+) -> str:
     """A Hugging Face model card in Markdown.
 
     Args:
-        shop: The run; its stages up to the training are finished.
+        provenance: Where the model comes from.
+        context: The run; its stages up to the training are finished.
         deployment: What `tamis.json` says of the model's use, and of its origin: agreement by domain and parents are
             shown.
         lists: All lists of the run.
     """
-    recipe, lineage = shop.recipe, deployment.lineage
-    manifests = {name: read_json(shop.folders[name] / "manifest.json") for name in STAGES}
-    languages = dict(sorted(Counter(shop.queries[one.query_id].language for one in lists).items()))
+    lineage = deployment.lineage
+    manifests = {name: read_json(context.folders[name] / "manifest.json") for name in STAGES}
+    languages = dict(sorted(Counter(context.queries[one.query_id].language for one in lists).items()))
     lines = [
         "---",
         "library_name: tamis",
         "pipeline_tag: text-ranking",
-        f"base_model: {recipe.student.start or recipe.candidates.dense.path}",
+        f"base_model: {provenance.start}",
         f"language: [{', '.join(sorted({language.split('-')[0] for language in languages}))}]",
         "tags: [reranker, cross-encoder, tamis]",
         "---",
         "",
-        f"# {recipe.name}",
+        f"# {provenance.recipe}",
         "",
-        _what_it_is(recipe),
+        _what_it_is(provenance),
         "",
         "```python",
-        "from tamis.models.reranker import Reranker",
+        "from tamis import Reranker",
         "",
         'Reranker("path/to/this/folder").rank("a query", ["a document", "another"])',
         "```",
         "",
         "## What it learnt from",
         "",
-        *_corpora(recipe),
+        *_corpora(provenance),
         "",
         *_table(("stage", "kept", "left out", "seconds"), _stages(manifests)),
         "",
         *_table(("language", "lists"), [(language, str(count)) for language, count in languages.items()]),
         "",
-        f"Teacher: {teacher_of(recipe)}. Loss: {recipe.train.loss}. No relevance judgement of the target was read.",
+        f"Teacher: {provenance.teacher}. Loss: {provenance.loss}. No relevance judgement of the target was read.",
         "",
         "## How far it agrees with its teacher",
         "",
@@ -82,22 +113,19 @@ def _weights(deployment: Deployment) -> Iterator[str]:
         yield f"For queries in some languages another one is surely better with {_TOLD.get(name, name)}: {other}."
 
 
-def _what_it_is(recipe: Recipe) -> str:
-    target = f"adapted without labels to {recipe.corpus.target}" if recipe.corpus.target else "for text of any topic"
-    return f"A reranker {target}, made by tamis from the recipe `{recipe.name}`, seed {recipe.seed}."
+def _what_it_is(made: Provenance) -> str:
+    target = f"adapted without labels to {made.target}" if made.target else "for text of any topic"
+    return f"A reranker {target}, made by tamis from the recipe `{made.recipe}`, seed {made.seed}."
 
 
-def _corpora(recipe: Recipe) -> Iterator[str]:
+def _corpora(made: Provenance) -> Iterator[str]:
     """A line per corpus, with its licence where a file beside it says one, and per file of queries."""
-    folders = [general.path for general in recipe.corpus.general]
-    if recipe.corpus.target:
-        folders.insert(0, recipe.corpus.target)
-    for folder in folders:
+    for folder in [*([made.target] if made.target else []), *made.general]:
         yield f"- {folder.name}: {licence_of(folder) or 'licence not stated beside the corpus'}"
-    for path in recipe.queries.written:
+    for path in made.written:
         yield f"- {path.name}: queries written about the documents, outside this run"
-    for log in recipe.queries.logs:
-        yield f"- {log.path.name}: queries that people typed"
+    for path in made.logs:
+        yield f"- {path.name}: queries that people typed"
 
 
 def licence_of(folder: Path) -> str:
@@ -126,9 +154,9 @@ def _table(header: Sequence[str], rows: Any) -> Iterator[str]:
         yield f"| {' | '.join(row)} |"
 
 
-def target_facts(recipe: Recipe, documents: Iterable[Document]) -> dict[str, Any] | None:
+def target_facts(target: Path | None, documents: Mapping[str, Document]) -> dict[str, Any] | None:
     """Name, size and a sample of the hashes of the corpus that was adapted to; None without one."""
-    if recipe.corpus.target is None:
+    if target is None:
         return None
-    texts = [document.text for document in documents if document.origin == "target"]
-    return {"name": recipe.corpus.target.name, "documents": len(texts), "sample": content_sample(texts)}
+    texts = [document.text for document in documents.values()]
+    return {"name": target.name, "documents": len(texts), "sample": content_sample(texts)}

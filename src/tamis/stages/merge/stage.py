@@ -2,21 +2,21 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from safetensors.torch import load_file
 
 from tamis.artifacts import versions, write_json
 from tamis.artifacts.inputs import input_hashes
-from tamis.context import Workshop
+from tamis.context import RunContext
 from tamis.file_modes import write_tensors
 from tamis.models.checkpoint import Deployment, deployed_weights, find_checkpoint, read_facts
 from tamis.models.saving import save_student
 from tamis.models.student import Student
 from tamis.models.warm import WarmCrossEncoder
-from tamis.pipeline.recipe import Recipe
 from tamis.progress import track
 from tamis.records import Facts, TrainingList
 from tamis.stages.corpus.clean import documents_hash
@@ -25,75 +25,124 @@ from tamis.stages.lists.settings import GENERAL
 from tamis.stages.merge.judge import judge_without_labels
 from tamis.stages.merge.merge import Curve as MergeCurve
 from tamis.stages.merge.merge import MergePath, judgements, merge_specialists
-from tamis.stages.merge.model_card import model_card, target_facts
+from tamis.stages.merge.model_card import Provenance, model_card, target_facts
 from tamis.stages.merge.previous_runs import old_domains_identity
-from tamis.stages.merge.weigh import (
-    held_out_heads,
-    judged_files,
-    judged_heads,
-    level_of,
-    rerank_depth,
-    weighing_queries,
-)
+from tamis.stages.merge.settings import MergeSettings
+from tamis.stages.merge.weigh import Weighing, judged_files, level_of, weighing_queries
 from tamis.stages.merge.weights import Head, Weights, at_least, choose_weights
-from tamis.stages.scores.teachers.identity import teacher_of
+from tamis.stages.student.factory import StudentFactory
 from tamis.stages.train.agreement import Texts
+from tamis.stages.train.settings import TrainSettings
 from tamis.stages.train.stage import training_texts
 
 
-def merge_settings(recipe: Recipe) -> object:
-    """Settings of the merge, and the depth for which it weighs the first stages."""
-    settings = recipe.merge.model_dump(mode="json", exclude={"keep", "weigh_on"})
-    facts = [settings, old_domains_identity(recipe.merge.keep), rerank_depth(recipe), recipe.seed]
-    if folder := recipe.merge.weigh_on:
-        return [*facts, documents_hash(folder), input_hashes(judged_files(folder), "merge")]
-    known = deployed_weights(recipe.student.start)  # written queries never lower them
-    return [*facts, known["general"]] if known else facts
+@dataclass(frozen=True)
+class MergeStage:
+    """Merges the specialists, weighs the first stages beside the result, calibrates it, writes it with its card.
 
+    Attributes:
+        settings: How is merged and weighed.
+        training: How labels become grades.
+        provenance: Where the model comes from.
+        weighing: Reranks the heads of the first stages.
+        students: Makes the student.
+        context: The run.
+    """
 
-def build_merge(shop: Workshop, folder: Path) -> Facts:
-    """Merge the specialists, weigh the first stages beside the result, calibrate it, write it with its card."""
-    lists, texts = training_texts(shop)
-    student = shop.untrained_student()
-    path = _merge(shop, student, lists, texts)
-    weights, heads = _weigh(shop, student, lists)
-    _calibrate(student, heads["hybrid"])
-    _save(shop, folder, student, path, weights, lists)
-    tried = len(path.steps)
-    refused = Counter("a domain falls" if step.reason else "another step was better" for step in path.steps)
-    refused.pop("another step was better", None)
-    return {"counts": {"in": tried, "kept": tried - sum(refused.values()), "dropped": dict(refused)}}
+    settings: MergeSettings
+    training: TrainSettings
+    provenance: Provenance
+    weighing: Weighing
+    students: StudentFactory
+    context: RunContext
+    name: ClassVar = "merge"
+    reads: ClassVar = ("corpus", "queries", "lists", "train")
+    version: ClassVar = 13
 
+    def key(self) -> object:
+        """Settings of the merge, and the depth for which it weighs the first stages."""
+        settings = self.settings.model_dump(mode="json", exclude={"keep", "weigh_on"})
+        depth, seed = self.weighing.depth, self.provenance.seed
+        facts = [settings, old_domains_identity(self.settings.keep), depth, seed]
+        if folder := self.settings.weigh_on:
+            return [*facts, documents_hash(folder), input_hashes(judged_files(folder), self.name)]
+        known = deployed_weights(self.students.settings.start)  # written queries never lower them
+        return [*facts, known["general"]] if known else facts
 
-def _merge(shop: Workshop, student: Student, lists: Sequence[TrainingList], texts: Texts) -> MergePath:
-    """Merge the specialists; the student is left with the result."""
-    settings = shop.recipe.merge
-    judge = judge_without_labels(shop, student, lists, texts)
-    trained = {path.stem: load_file(path) for path in shop.folders["train"].glob("*.safetensors")}
-    specialists = {domain: trained[domain] for domain in domains_of(lists)}
-    if settings.keep:
-        # Between a model and its own child there is no common parent but the model: SLERP turns the weights then.
-        specialists["start"] = trained["untrained"]
-    with track("judging merges", judgements(len(specialists), len(settings.t), settings.refine)) as advance:
-        model, path = merge_specialists(specialists, trained[GENERAL], trained["untrained"], judge, settings, advance)
-    student.load_trained(model)
-    return path
+    def run(self, folder: Path) -> Facts:
+        """Fill the folder of the stage."""
+        lists, texts = training_texts(self.students)
+        student = self.students.untrained()
+        path = self._merge(student, lists, texts)
+        weights, heads = self._weigh(student, lists)
+        _calibrate(student, heads["hybrid"])
+        self._save(folder, student, path, weights, lists)
+        tried = len(path.steps)
+        refused = Counter("a domain falls" if step.reason else "another step was better" for step in path.steps)
+        refused.pop("another step was better", None)
+        return {"counts": {"in": tried, "kept": tried - sum(refused.values()), "dropped": dict(refused)}}
 
+    def _merge(self, student: Student, lists: Sequence[TrainingList], texts: Texts) -> MergePath:
+        """Merge the specialists; the student is left with the result."""
+        settings = self.settings
+        judge = judge_without_labels(
+            self.students, student, lists, texts, self.training, settings.held_out, settings.keep
+        )
+        trained = {path.stem: load_file(path) for path in self.context.folders["train"].glob("*.safetensors")}
+        specialists = {domain: trained[domain] for domain in domains_of(lists)}
+        if settings.keep:
+            # Between a model and its own child there is no common parent but the model: SLERP turns the weights then.
+            specialists["start"] = trained["untrained"]
+        with track("judging merges", judgements(len(specialists), len(settings.t), settings.refine)) as advance:
+            model, path = merge_specialists(
+                specialists, trained[GENERAL], trained["untrained"], judge, settings, advance
+            )
+        student.load_trained(model)
+        return path
 
-def _weigh(
-    shop: Workshop, student: Student, lists: Sequence[TrainingList]
-) -> tuple[Weights, Mapping[str, Sequence[Head]]]:
-    """Weights of the first stages beside the merged student, and the heads, by first stage, that they follow from."""
-    recipe = shop.recipe
-    if recipe.merge.weigh_on:
-        heads = judged_heads(shop, student, recipe.merge.weigh_on)
-        return choose_weights(heads, recipe.merge.first_stage_weights), heads
-    heads = held_out_heads(shop, student, weighing_queries(lists, shop.queries))
-    weights = choose_weights(heads, recipe.merge.first_stage_weights)
-    if recipe.student.start:
-        known = read_facts(find_checkpoint(recipe.student.start)).deployment
-        weights = at_least(weights, known.first_stage_weights)
-    return weights, heads
+    def _weigh(self, student: Student, lists: Sequence[TrainingList]) -> tuple[Weights, Mapping[str, Sequence[Head]]]:
+        """Weights of the first stages beside the merged student, and the heads, by first stage, they follow from."""
+        settings, start = self.settings, self.students.settings.start
+        if settings.weigh_on:
+            heads = self.weighing.judged(student, settings.weigh_on)
+            return choose_weights(heads, settings.first_stage_weights), heads
+        heads = self.weighing.held_out(student, weighing_queries(lists, self.context.queries))
+        weights = choose_weights(heads, settings.first_stage_weights)
+        if start:
+            weights = at_least(weights, read_facts(find_checkpoint(start)).deployment.first_stage_weights)
+        return weights, heads
+
+    def _save(
+        self,
+        folder: Path,
+        student: Student,
+        path: MergePath,
+        weights: Weights,
+        lists: Sequence[TrainingList],
+    ) -> None:
+        """Write how the student was merged, its trained tensors, and the model's folder with its card."""
+        write_json(folder / "path.json", _path_facts(path, weights))
+        write_tensors(folder / "merged.safetensors", student.trained())
+        deployment = Deployment(weights.general, self._lineage(path), weights.by_language)
+        save_student(student, folder / "model", deployment)
+        card = model_card(self.provenance, self.context, deployment, lists)
+        (folder / "model" / "README.md").write_text(card, encoding="utf-8")
+
+    def _lineage(self, path: MergePath) -> Facts:
+        made, folders = self.provenance, self.context.folders
+        return {
+            "recipe": made.recipe,
+            "seed": made.seed,
+            "start": str(made.start),
+            "encoder": str(made.encoder),
+            "teacher": made.teacher,
+            "target": target_facts(made.target, self.context.target),
+            "parents": path.order,
+            "stages": {name: folders[name].name for name in ("corpus", "queries", "scores", "lists", "train")},
+            "agreement": path.agreement["merged"],
+            "weighed_on": str(self.settings.weigh_on or "held-out queries"),
+            "versions": versions(),
+        }
 
 
 def _calibrate(student: Student, heads: Sequence[Head]) -> None:
@@ -101,22 +150,6 @@ def _calibrate(student: Student, heads: Sequence[Head]) -> None:
     if isinstance(student, WarmCrossEncoder):
         with torch.no_grad():
             student.bias.sub_(level_of(heads))
-
-
-def _save(
-    shop: Workshop,
-    folder: Path,
-    student: Student,
-    path: MergePath,
-    weights: Weights,
-    lists: Sequence[TrainingList],
-) -> None:
-    """Write how the student was merged, its trained tensors, and the model's folder with its card."""
-    write_json(folder / "path.json", _path_facts(path, weights))
-    write_tensors(folder / "merged.safetensors", student.trained())
-    deployment = Deployment(weights.general, _lineage(shop, path), weights.by_language)
-    save_student(student, folder / "model", deployment)
-    (folder / "model" / "README.md").write_text(model_card(shop, deployment, lists), encoding="utf-8")
 
 
 def _path_facts(path: MergePath, weights: Weights) -> Facts:
@@ -129,23 +162,6 @@ def _path_facts(path: MergePath, weights: Weights) -> Facts:
         "first_stage_weights": weights.general,
         "weights_by_language": weights.by_language,
         "weight_curves": weights.curves,
-    }
-
-
-def _lineage(shop: Workshop, path: MergePath) -> Facts:
-    recipe = shop.recipe
-    return {
-        "recipe": recipe.name,
-        "seed": recipe.seed,
-        "start": str(recipe.student.start or recipe.candidates.dense.path),
-        "encoder": str(recipe.candidates.dense.path),
-        "teacher": teacher_of(recipe),
-        "target": target_facts(recipe, shop.documents.values()),
-        "parents": path.order,
-        "stages": {name: shop.folders[name].name for name in ("corpus", "queries", "scores", "lists", "train")},
-        "agreement": path.agreement["merged"],
-        "weighed_on": str(recipe.merge.weigh_on or "held-out queries"),
-        "versions": versions(),
     }
 
 

@@ -1,30 +1,33 @@
 """Heads of held-out queries: they weigh the first stages beside the student, and say where its score is one half."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
 from tamis.artifacts import split_dropped
-from tamis.context import Workshop, texts_of
+from tamis.context import texts_of
 from tamis.evaluation.judged import read_questions
 from tamis.evaluation.systems import RERANKED
 from tamis.formats.documents import read_documents
 from tamis.formulas.calibration import balanced_level
 from tamis.formulas.ranking import tie_key
 from tamis.models.student import Student
-from tamis.pipeline.recipe import Recipe
 from tamis.records import Query, TrainingList
 from tamis.retrievers.index import Shelves
 from tamis.retrievers.search import search_shelves
 from tamis.retrievers.vectors import Vectors
+from tamis.stages.candidates.encoders import DENSE
+from tamis.stages.candidates.first_stages import FirstStages
 from tamis.stages.corpus.clean import clean, identify_languages
+from tamis.stages.corpus.settings import CorpusSettings
 from tamis.stages.lists.draw import by_hash
 from tamis.stages.lists.held_out import given_and_written
 from tamis.stages.merge.weights import Head
-from tamis.stages.train.student_scores import score_pairs
+from tamis.stages.student.factory import StudentFactory
+from tamis.stages.student.scores import score_pairs
 
 WEIGHING: Final = 600
 """Most queries that weigh the first stages: their standard error is then about a point."""
@@ -32,97 +35,101 @@ WEIGHING: Final = 600
 _JUDGED: Final = "judged:"
 
 
-def rerank_depth(recipe: Recipe) -> int:
-    """How many candidates the model will rerank; of the evaluation's settings no other is looked at before it."""
-    return recipe.evaluate.depth if recipe.evaluate else 20
+@dataclass(frozen=True)
+class Weighing:
+    """Reranks the heads of first stages by a student, to see what each counts beside it.
 
-
-def held_out_heads(shop: Workshop, student: Student, queries: Sequence[Query]) -> dict[str, list[Head]]:
-    """What the student makes of held-out queries, by first stage, down to the depth at which it will be used.
-
-    Args:
-        shop: The tools of the run; texts are prepared.
-        student: The model.
-        queries: Each with the document that it belongs to; may be none.
+    Attributes:
+        depth: How many candidates the model will rerank.
+        corpus: How documents that are judged elsewhere are cleaned.
+        first_stages: What searches.
+        students: Prepare and score texts.
     """
-    if not queries:
-        return {first_stage: [] for first_stage in RERANKED}
-    vectors = shop.vectors("query", "dense", texts_of(shop.queries))
-    own = {query.query_id: {query.document_id} for query in queries}
-    return _heads(shop, student, queries, own, vectors, shop.shelves)
 
+    depth: int
+    corpus: CorpusSettings
+    first_stages: FirstStages
+    students: StudentFactory
 
-def judged_heads(shop: Workshop, student: Student, folder: Path) -> dict[str, list[Head]]:
-    """The same of judged questions on documents that nothing was learnt from, which alone are searched.
+    def held_out(self, student: Student, queries: Sequence[Query]) -> dict[str, list[Head]]:
+        """What the student makes of held-out queries, by first stage, down to the depth at which it will be used.
 
-    Args:
-        shop: The tools of the run.
-        student: The model.
-        folder: BEIR folder; of more than `WEIGHING` questions as many are drawn by hash.
+        Args:
+            student: The model; texts are prepared.
+            queries: Each with the document that it belongs to; may be none.
+        """
+        if not queries:
+            return {first_stage: [] for first_stage in RERANKED}
+        vectors = self.first_stages.embeddings.vectors("query", DENSE, texts_of(self.students.context.queries))
+        own = {query.query_id: {query.document_id} for query in queries}
+        return self._heads(student, queries, own, vectors, self.first_stages.shelves)
 
-    Raises:
-        InputError: The folder is no judged set, see `read_documents` and `read_questions`.
-    """
-    recipe = shop.recipe
-    kept, _ = split_dropped(clean(read_documents(folder, "target"), recipe.corpus.max_chars))
-    read = list(identify_languages(kept, recipe.corpus.languages or None))
-    languages = {document.doc_id: document.language for document in read}
-    judged, _ = read_questions(*judged_files(folder), languages, recipe.candidates.languages)
-    drawn = sorted(judged, key=lambda question: tie_key("question", question.query_id))[:WEIGHING]
-    # The run may know other texts by the same ids.
-    documents = {f"{_JUDGED}{d.doc_id}": replace(d, doc_id=f"{_JUDGED}{d.doc_id}") for d in read}
-    queries = [Query(f"{_JUDGED}{q.query_id}", q.text, q.language, "target", "", "question") for q in drawn]
-    own = {
-        query.query_id: {f"{_JUDGED}{d}" for d, grade in question.relevant.items() if grade > 0}
-        for query, question in zip(queries, drawn, strict=True)
-    }
-    texts = {query.query_id: query.text for query in queries}
-    shop.prepare(texts, texts_of(documents))
-    shelves = shop.searchable(documents.values(), shop.vectors("document", "dense", texts_of(documents)))
-    return _heads(shop, student, queries, own, shop.vectors("query", "dense", texts), shelves)
+    def judged(self, student: Student, folder: Path) -> dict[str, list[Head]]:
+        """The same of judged questions on documents that nothing was learnt from, which alone are searched.
+
+        Args:
+            student: The model.
+            folder: BEIR folder; of more than `WEIGHING` questions as many are drawn by hash.
+
+        Raises:
+            InputError: The folder is no judged set, see `read_documents` and `read_questions`.
+        """
+        kept, _ = split_dropped(clean(read_documents(folder, "target"), self.corpus.max_chars))
+        read = list(identify_languages(kept, self.corpus.languages or None))
+        languages = {document.doc_id: document.language for document in read}
+        judged, _ = read_questions(*judged_files(folder), languages, self.first_stages.settings.languages)
+        drawn = sorted(judged, key=lambda question: tie_key("question", question.query_id))[:WEIGHING]
+        # The run may know other texts by the same ids.
+        documents = {f"{_JUDGED}{d.doc_id}": replace(d, doc_id=f"{_JUDGED}{d.doc_id}") for d in read}
+        queries = [Query(f"{_JUDGED}{q.query_id}", q.text, q.language, "target", "", "question") for q in drawn]
+        own = {
+            query.query_id: {f"{_JUDGED}{d}" for d, grade in question.relevant.items() if grade > 0}
+            for query, question in zip(queries, drawn, strict=True)
+        }
+        texts, embeddings = texts_of({q.query_id: q for q in queries}), self.first_stages.embeddings
+        self.students.prepare(texts, texts_of(documents))
+        shelves = self.first_stages.over(documents.values(), embeddings.vectors("document", DENSE, texts_of(documents)))
+        return self._heads(student, queries, own, embeddings.vectors("query", DENSE, texts), shelves)
+
+    def _heads(
+        self,
+        student: Student,
+        queries: Sequence[Query],
+        own: Mapping[str, Collection[str]],
+        vectors: Vectors,
+        shelves: Shelves,
+    ) -> dict[str, list[Head]]:
+        """Heads of prepared queries and documents, by first stage.
+
+        Args:
+            student: The model.
+            queries: What is asked.
+            own: Ids of the documents that belong to each query, by its id.
+            vectors: Of the queries.
+            shelves: What they search.
+        """
+        found = list(search_shelves(queries, vectors, shelves, self.depth, RERANKED))
+        heads: dict[str, list[Head]] = {}
+        for first_stage in RERANKED:
+            ranked = [(query, of[first_stage]) for query, of in found]
+            pairs = [(query.query_id, doc_id) for query, head in ranked for doc_id in head.doc_ids]
+            logits = score_pairs(self.students, student, pairs, f"weighing {first_stage}")
+            heads[first_stage] = [
+                Head(
+                    query.query_id,
+                    query.language,
+                    np.array([logits[query.query_id, doc_id] for doc_id in head.doc_ids]),
+                    np.array(head.scores),
+                    np.array([float(doc_id in own[query.query_id]) for doc_id in head.doc_ids]),
+                )
+                for query, head in ranked
+            ]
+        return heads
 
 
 def judged_files(folder: Path) -> tuple[Path, Path]:
     """Questions and judgements of a BEIR folder."""
     return folder / "queries.jsonl", folder / "qrels" / "test.tsv"
-
-
-def _heads(
-    shop: Workshop,
-    student: Student,
-    queries: Sequence[Query],
-    own: Mapping[str, Collection[str]],
-    vectors: Vectors,
-    shelves: Shelves,
-) -> dict[str, list[Head]]:
-    """Heads of prepared queries and documents, by first stage.
-
-    Args:
-        shop: The tools of the run.
-        student: The model.
-        queries: What is asked.
-        own: Ids of the documents that belong to each query, by its id.
-        vectors: Of the queries.
-        shelves: What they search.
-    """
-    searched = search_shelves(queries, vectors, shelves, rerank_depth(shop.recipe), RERANKED)
-    found = list(searched)
-    heads: dict[str, list[Head]] = {}
-    for first_stage in RERANKED:
-        ranked = [(query, of[first_stage]) for query, of in found]
-        pairs = [(query.query_id, doc_id) for query, head in ranked for doc_id in head.doc_ids]
-        logits = score_pairs(shop, student, pairs, f"weighing {first_stage}")
-        heads[first_stage] = [
-            Head(
-                query.query_id,
-                query.language,
-                np.array([logits[query.query_id, doc_id] for doc_id in head.doc_ids]),
-                np.array(head.scores),
-                np.array([float(doc_id in own[query.query_id]) for doc_id in head.doc_ids]),
-            )
-            for query, head in ranked
-        ]
-    return heads
 
 
 def level_of(heads: Iterable[Head]) -> float:

@@ -149,8 +149,8 @@ def exchange(
         tell: Called when a file is done.
 
     Returns:
-        What to do with the writers of the run. It raises InputError where a file of answers is damaged, once what is whole is
-        taken and told; then no prompts are written.
+        What to do with the writers of the run. It raises InputError where a file of answers is damaged, once what is
+        whole is taken and told; then no prompts are written.
 
     Raises:
         InputError: There are no answers in the file, or the prompts would replace something else than prompts.

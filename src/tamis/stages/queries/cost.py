@@ -10,11 +10,12 @@ from tamis.costs.plan import ExpectedQueries
 from tamis.costs.requests import counted
 from tamis.costs.work import Work
 from tamis.records import Query, QueryRequest
-from tamis.stages.queries.writers.endpoint import most_tokens
 from tamis.stages.queries.stage import QueriesStage
+from tamis.stages.queries.writers.endpoint import most_tokens
 from tamis.stages.queries.writers.writers import QueryWriters, language_models
 from tamis.stages.queries.written import file_queries
 from tamis.text import normalise
+
 
 def expected_queries(stage: QueriesStage) -> ExpectedQueries:
     """The queries where they are finished, else as many as are asked for and given."""

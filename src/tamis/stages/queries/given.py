@@ -12,9 +12,7 @@ from tamis.stages.queries.write import CLIPPED, primary
 from tamis.text import clip, one_line
 
 
-def given_rows(
-    general: Iterable[GeneralCorpus], documents: Mapping[str, Document]
-) -> Iterator[tuple[str, str, str]]:
+def given_rows(general: Iterable[GeneralCorpus], documents: Mapping[str, Document]) -> Iterator[tuple[str, str, str]]:
     """The given queries of the general documents that are there: id, text and document."""
     for corpus in general:
         for query_id, text, doc_id in read_given_queries(corpus.path, corpus.splits):

@@ -16,8 +16,8 @@ from tamis.formats.queries import query_log_files
 from tamis.languages import language_identifier
 from tamis.records import GIVEN, Dropped, Facts, Query
 from tamis.stages.corpus.overlaps import QUERY_SHINGLE, evaluation_texts, kept_out_hashes, without_overlaps
-from tamis.stages.queries.given import given_queries, given_rows, log_queries
 from tamis.stages.corpus.settings import CorpusSettings
+from tamis.stages.queries.given import given_queries, given_rows, log_queries
 from tamis.stages.queries.settings import QueriesSettings
 from tamis.stages.queries.write import filter_queries
 from tamis.stages.queries.writers.answers import CUT

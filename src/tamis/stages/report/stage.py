@@ -1,47 +1,74 @@
 """The stage report: everything on one page."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pyarrow.parquet as pq
 
 from tamis.artifacts import folder_bytes, read_json
-from tamis.context import Workshop
+from tamis.context import RunContext
 from tamis.formats.trec import read_run
-from tamis.pipeline.provenance import origin_of, recipe_text
 from tamis.records import Facts, TrainingList
 from tamis.report.page import ReportData, write_report
 
 
-def build_report(shop: Workshop, folder: Path) -> Facts:
-    """Put everything on one page."""
-    evaluated = shop.folders.get("evaluate")
-    table = pq.read_table(evaluated / "questions.parquet").to_pydict() if evaluated else {}
-    ids = table.get("query_id", [])
-    results = read_json(evaluated / "results.json") if evaluated else {}
-    manifests = [read_json(path / "manifest.json") for path in shop.folders.values()]
-    data = ReportData(
-        title=shop.recipe.name,
-        results=results,
-        merge_path=read_json(shop.folders["merge"] / "path.json"),
-        curves=read_json(shop.folders["train"] / "curves.json"),
-        manifests=manifests,
-        costs=costs(manifests),
-        documents=shop.documents,
-        queries=shop.queries,
-        lists=shop.read("lists", TrainingList),
-        questions=dict(zip(ids, table.get("text", []), strict=True)),
-        question_languages=dict(zip(ids, table.get("language", []), strict=True)),
-        relevant={i: set(r) for i, r in zip(ids, table.get("relevant", []), strict=True)},
-        per_query={s["name"]: dict(zip(ids, table[s["name"]], strict=True)) for s in results.get("systems", [])},
-        runs={s["name"]: _read_run(evaluated, s["name"]) for s in results.get("systems", [])} if evaluated else {},
-        origin=origin_of(shop.recipe),
-        recipe=recipe_text(shop.recipe),
-        model_bytes=folder_bytes(shop.folders["merge"] / "model"),
-    )
-    write_report(data, folder / "report.html")
-    return {"counts": {"in": len(manifests), "kept": len(manifests), "dropped": {}}}
+@dataclass(frozen=True)
+class ReportStage:
+    """Puts everything on one page.
+
+    Attributes:
+        title: Of the page.
+        shown: The recipe as it was written, JSON-like.
+        origin: What the students are made from, by what it is called on the page.
+        recipe: The recipe as YAML.
+        context: The run.
+    """
+
+    title: str
+    shown: Facts
+    origin: Mapping[str, str]
+    recipe: str
+    context: RunContext
+    name: ClassVar = "report"
+    reads: ClassVar = ("corpus", "queries", "lists", "train", "merge", "evaluate")
+    version: ClassVar = 5
+
+    def key(self) -> object:
+        """The recipe."""
+        return self.shown
+
+    def run(self, folder: Path) -> Facts:
+        """Fill the folder of the stage."""
+        folders = self.context.folders
+        evaluated = folders.get("evaluate")
+        table = pq.read_table(evaluated / "questions.parquet").to_pydict() if evaluated else {}
+        ids = table.get("query_id", [])
+        results = read_json(evaluated / "results.json") if evaluated else {}
+        manifests = [read_json(path / "manifest.json") for path in folders.values()]
+        systems = [system["name"] for system in results.get("systems", [])]
+        data = ReportData(
+            title=self.title,
+            results=results,
+            merge_path=read_json(folders["merge"] / "path.json"),
+            curves=read_json(folders["train"] / "curves.json"),
+            manifests=manifests,
+            costs=costs(manifests),
+            documents=self.context.documents,
+            queries=self.context.queries,
+            lists=self.context.read("lists", TrainingList),
+            questions=dict(zip(ids, table.get("text", []), strict=True)),
+            question_languages=dict(zip(ids, table.get("language", []), strict=True)),
+            relevant={i: set(r) for i, r in zip(ids, table.get("relevant", []), strict=True)},
+            per_query={name: dict(zip(ids, table[name], strict=True)) for name in systems},
+            runs={name: _read_run(evaluated, name) for name in systems} if evaluated else {},
+            origin=self.origin,
+            recipe=self.recipe,
+            model_bytes=folder_bytes(folders["merge"] / "model"),
+        )
+        write_report(data, folder / "report.html")
+        return {"counts": {"in": len(manifests), "kept": len(manifests), "dropped": {}}}
 
 
 def _read_run(folder: Path, name: str, depth: int = 10) -> dict[str, list[str]]:

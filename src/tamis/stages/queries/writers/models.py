@@ -47,5 +47,7 @@ class WritingModels:
         assert settings.llama is not None, "checked when the recipe was read"
         model = settings.llama.model
         if not model.exists():
-            raise MissingPartError(f"queries.llama.model: {model} not found; name a GGUF file (make demo LLM=1 brings one)")
+            raise MissingPartError(
+                f"queries.llama.model: {model} not found; name a GGUF file (make demo LLM=1 brings one)"
+            )
         return LlamaGenerator(model, machine.settings.threads)

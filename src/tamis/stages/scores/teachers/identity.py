@@ -5,7 +5,7 @@ from typing import Any, Final
 from tamis.artifacts import item_key
 from tamis.models.checkpoint import model_identity
 from tamis.remote.settings import PLACE_AND_PRICE
-from tamis.stages.scores.settings import EncoderTeacher, JudgeTeacher, RerankerTeacher, Teacher
+from tamis.stages.scores.settings import EncoderTeacher, JudgeTeacher, RerankerTeacher, ScoresSettings, Teacher
 from tamis.stages.scores.teachers.judge import load_judge_prompt
 from tamis.stages.scores.teachers.servers import OnServer
 

@@ -10,8 +10,8 @@ from tamis.artifacts import ItemStore
 from tamis.remote.attempts import Answer, Request
 from tamis.remote.budget import Wording
 from tamis.remote.endpoint import Endpoint, Protocol
-from tamis.remote.spending import Ledger
 from tamis.remote.settings import RequestsSettings
+from tamis.remote.spending import Ledger
 from tamis.stages.scores.settings import JudgeTeacher, RemoteEncoderTeacher, RemoteRerankerTeacher, Teacher
 from tamis.stages.scores.teachers.judge import Judge, load_judge_prompt
 from tamis.stages.scores.teachers.remote_encoder import encoder_protocol

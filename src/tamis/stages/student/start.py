@@ -4,14 +4,14 @@ from collections.abc import Callable
 
 from tamis.models.checkpoint import find_checkpoint, is_encoder, load_warm, read_facts
 from tamis.models.encoder import Encoder
-from tamis.models.read_part import Reading
 from tamis.models.precision import Precision
+from tamis.models.read_part import Reading
 from tamis.models.sequence_student import SequenceStudent, keep_layers
 from tamis.models.serializer import Apart, Joined
 from tamis.models.student import Student
 from tamis.models.warm import WarmCrossEncoder
 from tamis.stages.candidates.settings import EncoderSettings
-from tamis.stages.train.settings import StudentSettings
+from tamis.stages.student.settings import StudentSettings
 
 
 def start_student(

@@ -15,8 +15,8 @@ from tamis.models.sequence_student import SequenceStudent
 from tamis.models.student import Student
 from tamis.progress import track
 from tamis.stages.candidates.encoders import DENSE, Encoders
-from tamis.stages.train.settings import StudentSettings
-from tamis.stages.train.student import reading_of, start_student
+from tamis.stages.student.settings import StudentSettings
+from tamis.stages.student.start import reading_of, start_student
 
 
 class StudentFactory:
@@ -25,18 +25,24 @@ class StudentFactory:
     Attributes:
         settings: What a student starts from and what it learns.
         seed: Of a new head.
+        context: The run.
     """
 
     def __init__(self, settings: StudentSettings, seed: int, encoders: Encoders, context: RunContext) -> None:
         """Load nothing yet."""
         self.settings, self.seed = settings, seed
-        self._encoders, self._context = encoders, context
+        self._encoders, self.context = encoders, context
         self._dense = encoders.settings[DENSE]
+
+    @property
+    def start(self) -> Path:
+        """What a student starts from: a reranker, or the first stage's bi-encoder."""
+        return Path(self.settings.start or self._dense.path)
 
     @property
     def shards(self) -> bool:
         """Whether each of several processes keeps its part of the student while it learns."""
-        return self._context.machine.settings.shard and self._context.team.size > 1
+        return self.context.machine.settings.shard and self.context.team.size > 1
 
     def untrained(self) -> Student:
         """A new student, with the weights it starts from.
@@ -46,7 +52,7 @@ class StudentFactory:
         Raises:
             SettingsError: a warm student, which cannot be sharded.
         """
-        wanted, machine = self.settings, self._context.machine
+        wanted, machine = self.settings, self.context.machine
         prefixes = (self._dense.query_prefix, self._dense.document_prefix)
         student = start_student(wanted, self._encoder, prefixes, machine.precision, machine.token_budget, self.seed)
         if machine.settings.shard and not isinstance(student, SequenceStudent):
@@ -59,7 +65,7 @@ class StudentFactory:
         """The encoder that a new head is put on; loaded apart where layers are left out of it."""
         if self.settings.start is None and not self.settings.layers:
             return self._encoders.encoder
-        return self._encoders.load(Path(find_checkpoint(self.settings.start or self._dense.path)))
+        return self._encoders.load(Path(find_checkpoint(self.start)))
 
     def reading(self) -> Reading:
         """How a student reads a document, see `reading_of`."""
@@ -68,16 +74,16 @@ class StudentFactory:
     @cached_property
     def identity(self) -> str:
         """Names everything that the untrained student depends on."""
-        start = self._context.identity_of(self.settings.start or self._dense.path)
+        start = self.context.identity_of(self.start)
         facts = self.settings.model_dump(mode="json", exclude={"start"})
         dense = self._dense
-        return item_key(start, facts, dense.query_prefix, dense.document_prefix, self._context.machine.precision)
+        return item_key(start, facts, dense.query_prefix, dense.document_prefix, self.context.machine.precision)
 
     @cached_property
     def prepared(self) -> Prepared:
         """Prepared texts, shared by training, merging and evaluation."""
-        identity = item_key(self.identity, self._context.machine.token_budget)
-        return Prepared(self.untrained(), self._context.beside("prepared"), identity)
+        identity = item_key(self.identity, self.context.machine.token_budget)
+        return Prepared(self.untrained(), self.context.beside("prepared"), identity)
 
     def prepare(self, queries: Mapping[str, str], documents: Mapping[str, str]) -> None:
         """Prepare whole groups of texts.

@@ -1,0 +1,1 @@
+"""The student: its start, its prepared texts, its scores; several stages share it."""
