@@ -12,30 +12,70 @@ class StudentSettings(Section):
     """What is trained, and what it starts from."""
 
     start: Path | None = Field(
-        default=None, description="an encoder, a causal body or a reranker of any family; none: the dense encoder"
+        default=None,
+        description="Model to start from: an encoder, a causal body or a reranker of any family. Empty: the encoder "
+        "of candidates.dense.",
     )
     head: Literal["warm", "stock", "own"] = Field(
         default="warm",
-        description="warm: the cosine of two means; stock: one new label on an encoder's first or a causal body's last "
-        "token; own: the head that `start` has",
+        description="What turns texts into a score. warm: the cosine of two means, which ranks untrained; stock: one "
+        "new label on an encoder's first or a causal body's last token; own: the head that start has.",
     )
-    layers: int = Field(default=0, ge=0, description="layers of the body to keep, evenly spaced; 0 for all")
+    layers: int = Field(
+        default=0,
+        ge=0,
+        description="Number of layers of the body to keep, evenly spaced. 0: all. Fewer make a smaller and faster "
+        "model.",
+    )
     joint_layers: int = Field(
-        default=2, ge=1, description="last layers in which query and document see each other (warm)"
+        default=2,
+        ge=1,
+        description="Number of last layers in which query and document see each other. Only for the warm head.",
     )
     apart_layers: int = Field(
-        default=0, ge=0, description="layers below the joint ones that learn too (warm); texts are read anew for those"
+        default=0,
+        ge=0,
+        description="Number of layers below the joint ones that learn too. Texts are then read anew at every step, "
+        "which takes longer. Only for the warm head.",
     )
-    cross_bias: float = Field(default=-4.0, le=0, description="added to attention between query and document (warm)")
-    scale: float = Field(default=20.0, gt=0, description="of the cosine at the start (warm); learnt from there")
+    cross_bias: float = Field(
+        default=-4.0,
+        le=0,
+        description="Number added to the attention between query and document before the softmax. Lower values keep "
+        "the two texts further apart. Only for the warm head.",
+    )
+    scale: float = Field(
+        default=20.0,
+        gt=0,
+        description="Factor of the cosine of the two means at the start; learnt from there. Only for the warm head.",
+    )
     match: float = Field(
-        default=20.0, ge=0, description="of each query token's best match at the start (warm); 0: the cosine alone"
+        default=20.0,
+        ge=0,
+        description="Factor of the mean best match of the query's tokens at the start; learnt from there. 0: the "
+        "cosine alone. Only for the warm head.",
     )
-    query_tokens: int = Field(default=64, ge=8, description="most tokens of a query, special ones included")
-    document_tokens: int = Field(default=192, ge=8, description="most tokens of a document, special ones included")
-    embeddings: Literal["frozen", "trained"] = "frozen"
-    routers: Literal["frozen", "trained"] = Field(default="frozen", description="of bodies of experts")
-    lora_rank: int = Field(default=0, ge=0, description="learn low-rank adapters, merged at saving; 0: all weights")
+    query_tokens: int = Field(
+        default=64, ge=8, description="Most tokens of a query, special ones included. The rest is cut."
+    )
+    document_tokens: int = Field(
+        default=192,
+        ge=8,
+        description="Most tokens of a document, special ones included. The rest is cut. Raise it for long documents; "
+        "time grows with it.",
+    )
+    embeddings: Literal["frozen", "trained"] = Field(
+        default="frozen", description="Whether the token embeddings learn. Not for the warm head."
+    )
+    routers: Literal["frozen", "trained"] = Field(
+        default="frozen", description="Whether the routers of a body of experts learn."
+    )
+    lora_rank: int = Field(
+        default=0,
+        ge=0,
+        description="Rank of low-rank adapters that learn in place of the weights and are merged at saving. 0: all "
+        "weights learn. Needs tamis[lora]; not for the warm head.",
+    )
 
     @model_validator(mode="after")
     def _own_head_needs_a_start(self) -> "StudentSettings":
@@ -49,31 +89,55 @@ class StudentSettings(Section):
 class TrainSettings(Section):
     """How the student learns."""
 
-    loss: Literal["margin-mse", "gap-hinge", "listwise", "ranknet", "lambda", "pointwise-mse", "pointwise-bce"] = (
-        "listwise"
+    loss: Literal["margin-mse", "gap-hinge", "listwise", "ranknet", "lambda", "pointwise-mse", "pointwise-bce"] = Field(
+        default="listwise",
+        description="Loss over the documents of a list. gap-hinge is the paper's and needs lists.rescale; ranknet and "
+        "lambda read only the teacher's order.",
     )
-    double_hard_margins: bool = Field(default=False, description="the option of the paper's loss, for gap-hinge")
-    temperature: float = Field(default=1.0, gt=0, description="of the teacher's labels, for listwise")
-    learning_rate: float = Field(default=1e-4, gt=0)
-    weight_decay: float = Field(default=0.01, ge=0)
-    lists_per_step: int = Field(default=8, ge=1)
+    double_hard_margins: bool = Field(
+        default=False,
+        description="Double the margin of documents that the student ranks high, as an option of the paper's loss "
+        "does. Only for gap-hinge.",
+    )
+    temperature: float = Field(
+        default=1.0,
+        gt=0,
+        description="Divisor of the teacher's labels before the softmax. Lower values stress the best document. Only "
+        "for listwise.",
+    )
+    learning_rate: float = Field(default=1e-4, gt=0, description="Highest learning rate of AdamW.")
+    weight_decay: float = Field(
+        default=0.01, ge=0, description="Weight decay of AdamW, for each step and unit of learning rate."
+    )
+    lists_per_step: int = Field(
+        default=8, ge=1, description="Number of lists in one optimiser step. A list holds lists.documents pairs."
+    )
     language_balance: float = Field(
         default=1.0,
         ge=0,
         le=1,
-        description="a language with n lists is drawn in proportion to n to this power: 1 as they come, 0 all alike",
+        description="Exponent of a language's number of lists in the chance to draw it. 1: languages as they come; 0: "
+        "all languages alike.",
     )
-    general_steps: int = Field(default=200, ge=0, description="most optimiser steps of the general student")
-    specialist_steps: int = Field(default=150, ge=0, description="most optimiser steps of each specialist")
+    general_steps: int = Field(
+        default=200, ge=0, description="Most optimiser steps of the general student. 0: it is left as it starts."
+    )
+    specialist_steps: int = Field(default=150, ge=0, description="Most optimiser steps of each specialist.")
     passes: float = Field(
-        default=1.0, ge=0, description="most times that a student goes through its lists: few lists, few steps; 0: any"
+        default=1.0,
+        ge=0,
+        description="Most times that a student goes through its lists, so that few lists mean few steps. 0: no limit.",
     )
     written_per_given: float | None = Field(
-        default=None, ge=0, description="most written queries for each one given with a document; none: all"
+        default=None, ge=0, description="Most written queries for each query that is given with a document. Empty: all."
     )
     checkpoints: int = Field(
-        default=3, ge=1, description="times the held-out agreement is measured; the best one is kept"
+        default=3,
+        ge=1,
+        description="Number of times that the held-out agreement is measured. The best checkpoint is kept.",
     )
     patience: int = Field(
-        default=0, ge=0, description="checkpoints without a better one after which training stops; 0 never stops early"
+        default=0,
+        ge=0,
+        description="Number of checkpoints without a better one after which training stops. 0: never early.",
     )
