@@ -16,7 +16,7 @@ def resolve_precision(wanted: Literal["auto", "float32", "bfloat16"]) -> Precisi
 
 
 class MachineSettings(Section):
-    """What changes speed but not results; never part of a key."""
+    """Threads, device and memory. They change speed and no result, so they are in no stage's key."""
 
     threads: int = Field(default=2, ge=1, description="Number of processor threads for models and search.")
     device: Literal["auto", "cpu", "cuda"] = Field(

@@ -25,7 +25,7 @@ WHO_ASKS = (
 
 
 class Recipe(Section):
-    """Everything a run needs."""
+    """Everything that a run needs."""
 
     name: str = Field(
         pattern=NAME, description="Name of the run, of letters, digits, '.', '_' and '-'. Its folder is runs/NAME."

@@ -89,7 +89,7 @@ def check_extra(extra: Mapping[str, Any], ours: Collection[str], optional: Colle
 
 
 class RequestsSettings(Section):
-    """How servers are asked."""
+    """Number, timeout and repetition of requests to servers."""
 
     concurrency: int = Field(
         default=8, ge=1, description="Number of requests under way at a time. Lower it where a server answers 429."

@@ -9,7 +9,7 @@ from tamis.section import Section
 
 
 class EncoderSettings(Section):
-    """A bi-encoder: L2-normalised vectors, cosine."""
+    """A bi-encoder. Its vectors are L2-normalised and compared by cosine."""
 
     path: Path = Field(
         description="Folder or hub name of the bi-encoder, in the Hugging Face or sentence-transformers form."
@@ -39,7 +39,7 @@ class EncoderSettings(Section):
 
 
 class Bm25Settings(Section):
-    """Robertson's k1 and b; the defaults are Anserini's."""
+    """Parameters of BM25 (Robertson's k1 and b). The defaults are those of Anserini."""
 
     k1: float = Field(
         default=0.9, gt=0, description="Saturation of term frequency. Higher values let repeated words count more."
@@ -53,7 +53,7 @@ class Bm25Settings(Section):
 
 
 class FusionWeights(Section):
-    """Of the first stages' z-scores in a weighted hybrid; the teacher's own by default."""
+    """Weights of the first stages' z-scores in a weighted hybrid."""
 
     bm25: float = Field(default=0.5, ge=0, description="Weight of BM25's z-score in the hybrid. 0 leaves it out.")
     dense: float = Field(
@@ -68,7 +68,7 @@ class FusionWeights(Section):
 
 
 class CandidatesSettings(Section):
-    """The first stages, where and how deep they look."""
+    """The first stages: which documents they search, and how many they find."""
 
     depth: int = Field(default=100, ge=2, description="Number of candidates that each first stage keeps for a query.")
     languages: Literal["same", "cross", "any"] = Field(

@@ -24,7 +24,7 @@ Similarity = Annotated[float, Field(ge=0, le=1), AfterValidator(_off_or_similar)
 
 
 class GeneralCorpus(PathSection):
-    """A judged set whose own queries are the given ones of stage 1; a path alone stands for one with the defaults."""
+    """A judged set, whose queries need not be written. A path alone stands for one with the defaults."""
 
     path: Path = Field(
         description="BEIR folder, or a training file of FlagEmbedding, sentence-transformers or Tevatron."
@@ -42,7 +42,7 @@ class GeneralCorpus(PathSection):
 
 
 class CorpusSettings(Section):
-    """Which documents to adapt to, and which other documents bring given queries along."""
+    """The documents to adapt to, and judged sets that bring given queries along."""
 
     target: Path | None = Field(
         default=None,

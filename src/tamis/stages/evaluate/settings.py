@@ -13,7 +13,7 @@ such a name."""
 
 
 class EvaluateSettings(Section):
-    """The judged questions; no other stage reads them."""
+    """The judged questions that measure the result. No other stage reads them."""
 
     queries: Path = Field(description="File queries.jsonl with the judged questions.")
     qrels: Path = Field(description="File with the judgements, qrels/SPLIT.tsv of a BEIR folder.")

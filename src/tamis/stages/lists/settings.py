@@ -22,7 +22,7 @@ RESERVED = (GENERAL, "untrained", "start", "merged")
 
 
 class ListsSettings(Section):
-    """How training lists are drawn from scored candidates."""
+    """The training lists, drawn from scored candidates."""
 
     bins: int = Field(
         default=16,

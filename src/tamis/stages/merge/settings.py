@@ -9,7 +9,7 @@ from tamis.section import Section
 
 
 class MergeSettings(Section):
-    """Sequential SLERP with a gate."""
+    """The merge: specialists are joined one by one with SLERP, and a step that loses is refused."""
 
     t: tuple[Annotated[float, Field(ge=0, le=1)], ...] = Field(
         default=(0.3, 0.5, 0.7),

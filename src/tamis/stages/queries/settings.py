@@ -24,7 +24,7 @@ def writer_name(path: Path) -> str:
 
 
 class QueryLog(PathSection):
-    """Queries that people typed, of which nobody knows what answers them; a path alone has the defaults."""
+    """Queries that people typed, without their answers. A path alone stands for one with the defaults."""
 
     path: Path = Field(
         description="File of queries: one a line (.txt); rows with text, query or question (.jsonl, .csv, .tsv, "
@@ -40,7 +40,7 @@ class QueryLog(PathSection):
 
 
 class PromptSettings(Section):
-    """How language models are asked for queries."""
+    """The prompt that asks language models for queries."""
 
     template: Path | None = Field(
         default=None,
@@ -71,13 +71,13 @@ class PromptSettings(Section):
 
 
 class LlamaSettings(Section):
-    """A GGUF language model in this process; it continues a text of examples."""
+    """A GGUF language model that runs in this process."""
 
     model: Path = Field(description="GGUF file of the language model. It continues a text of examples.")
 
 
 class TransformersSettings(Section):
-    """A causal language model of the Hugging Face form in this process."""
+    """A causal language model of the Hugging Face form that runs in this process."""
 
     path: Path = Field(description="Folder or hub name of the causal language model, in the Hugging Face form.")
     mode: Literal["chat", "completion"] = Field(
@@ -111,7 +111,7 @@ class EndpointSettings(ServerSettings):
 
 
 class QueriesSettings(Section):
-    """Who writes queries, and how many."""
+    """The writers of queries, and how many queries they write."""
 
     generator: tuple[Literal["extractive", "llama", "endpoint", "transformers"], ...] = Field(
         default=(),

@@ -11,19 +11,19 @@ from tamis.stages.candidates.settings import EncoderSettings
 
 
 class EncoderTeacher(EncoderSettings):
-    """Another bi-encoder as part of the teacher."""
+    """A further bi-encoder as a part of the teacher."""
 
     kind: Literal["encoder"] = Field(description="Type of the teacher: a bi-encoder on this machine.")
     weight: float = Field(default=1.0, gt=0, description="Weight of its z-scores in the teacher's sum.")
 
     @property
     def name(self) -> str:
-        """Of its folder."""
+        """Name of its folder."""
         return self.path.name
 
 
 class RerankerTeacher(Section):
-    """A reranker of any family as part of the teacher."""
+    """A reranker of any family as a part of the teacher."""
 
     kind: Literal["reranker"] = Field(description="Type of the teacher: a reranker of any family on this machine.")
     path: Path = Field(description="Folder or hub name of the reranker, or tamis-base.")
@@ -34,7 +34,7 @@ class RerankerTeacher(Section):
 
     @property
     def name(self) -> str:
-        """Of its folder."""
+        """Name of its folder."""
         return self.path.name
 
 
@@ -51,7 +51,7 @@ class RemoteTeacher(ServerSettings):
 
     @property
     def name(self) -> str:
-        """As the server calls it."""
+        """Name of the model, as the server calls it."""
         return self.model
 
 
@@ -77,7 +77,7 @@ class JudgeTeacher(RemoteTeacher):
 
 
 class RemoteRerankerTeacher(RemoteTeacher):
-    """A reranker that is asked by POST URL/rerank, in the way of Cohere, Jina and vLLM or in that of TEI."""
+    """A reranker that is asked by POST URL/rerank, in the form of Cohere, Jina and vLLM or of TEI."""
 
     kind: Literal["remote-reranker"] = Field(description="Type of the teacher: a reranker behind a server.")
     protocol: Literal["cohere", "tei"] = Field(
@@ -95,7 +95,7 @@ class RemoteRerankerTeacher(RemoteTeacher):
 
 
 class RemoteEncoderTeacher(RemoteTeacher):
-    """A bi-encoder that is asked by POST URL/embeddings, in OpenAI's protocol; cosine."""
+    """A bi-encoder that is asked by POST URL/embeddings, in OpenAI's protocol. Its vectors are compared by cosine."""
 
     kind: Literal["remote-encoder"] = Field(description="Type of the teacher: a bi-encoder behind a server.")
     query_prefix: str = Field(

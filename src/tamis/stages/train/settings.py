@@ -9,7 +9,7 @@ from tamis.section import Section
 
 
 class StudentSettings(Section):
-    """What is trained, and what it starts from."""
+    """The model that is trained, and the one that it starts from."""
 
     start: Path | None = Field(
         default=None,
@@ -87,7 +87,7 @@ class StudentSettings(Section):
 
 
 class TrainSettings(Section):
-    """How the student learns."""
+    """Loss, optimiser and number of steps of the training."""
 
     loss: Literal["margin-mse", "gap-hinge", "listwise", "ranknet", "lambda", "pointwise-mse", "pointwise-bce"] = Field(
         default="listwise",
