@@ -91,7 +91,7 @@ class PaperRow:
         note: `published, not run here`, or empty.
         means: Points of each column; None where a set of it is missing.
         counts: How many of each column's sets the row has; all where it is published.
-        mean: Of the columns; None where one is missing.
+        mean: Mean of the columns; None where one is missing.
     """
 
     name: str

@@ -189,7 +189,7 @@ def packed_embeddings(
     """Embeddings of rows of token ids, one after the other, each with positions of its own: [1, tokens, hidden].
 
     Args:
-        body: Of one of `BODIES`.
+        body: A body of one of the classes in `BODIES`.
         rows: Token ids.
         second: Where the second segment of each row begins; None for one segment.
     """

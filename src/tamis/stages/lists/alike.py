@@ -36,7 +36,7 @@ def alike_documents(own: Sequence[str], documents: Mapping[str, Document], vecto
     Args:
         own: Their ids, each once; their order does not count.
         documents: All documents by id.
-        vectors: Of all documents, of norm 1.
+        vectors: Vectors of all documents, of norm 1.
     """
     if not own:
         return Alike()

@@ -13,7 +13,7 @@ from tamis.stages.train.stage import Tensors
 
 
 def judge_without_labels(shop: Workshop, student: Student, lists: Sequence[TrainingList], texts: Texts) -> Judge:
-    """What judges a set of tensors: agreement with the teacher on the held-out lists of every domain, old ones too.
+    """The judge of a set of tensors: agreement with the teacher on the held-out lists of every domain, old ones too.
 
     Args:
         shop: The tools of the run.

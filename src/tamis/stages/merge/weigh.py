@@ -102,7 +102,7 @@ def _heads(
         student: The model.
         queries: What is asked.
         own: Ids of the documents that belong to each query, by its id.
-        vectors: Of the queries.
+        vectors: Vectors of the queries.
         shelves: What they search.
     """
     searched = search_shelves(queries, vectors, shelves, rerank_depth(shop.recipe), RERANKED)

@@ -42,7 +42,7 @@ class Asked:
 
     @property
     def about(self) -> bool:
-        """Whether they are only expected."""
+        """Whether the queries are only expected and not there yet."""
         return self.records is None
 
 

@@ -39,7 +39,7 @@ class Servers:
 
         Args:
             recipe: Names the teachers, and says how servers are asked.
-            items: Of the run folder, where it is written down what was paid.
+            items: Item store of the run folder, where payments are written down.
         """
         self._recipe, self._items = recipe, items
         self._opened: dict[int, Endpoint[Any, Any]] = {}
