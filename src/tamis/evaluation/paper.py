@@ -158,7 +158,7 @@ def names_of(column: str, member: str) -> tuple[str, ...]:
 
 
 def names_of_forum(forum: str) -> tuple[str, ...]:
-    """Likewise of a part of cqadupstack."""
+    """Names of a part of cqadupstack as a folder, by ir_datasets and by mteb; the first that is there counts."""
     name = f"cqadupstack-{forum}"
     return name, f"beir-{name}", f"CQADupstack{forum.capitalize()}Retrieval"
 

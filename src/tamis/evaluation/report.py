@@ -86,7 +86,7 @@ class Heat(NamedTuple):
 
 
 def heats(rows: Sequence[Sequence[float | None]]) -> list[list[Heat]]:
-    """Colours of a table; all alike where all figures are."""
+    """Background of each cell, darker for higher figures; one colour where all figures are equal."""
     known = [value for row in rows for value in row if value is not None]
     low, high = min(known, default=0.0), max(known, default=0.0)
     width = (high - low) or 1.0

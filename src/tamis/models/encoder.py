@@ -82,7 +82,7 @@ class Encoder:
         return bool(self.body.config._attn_implementation == NAME) and self.device.type == "cpu"
 
     def with_own_layers(self) -> "Encoder":
-        """The same with a copy of the layers; the embeddings, most of the weights and always frozen, are shared."""
+        """This encoder with a copy of its layers. The embeddings are shared: most of the weights, and always frozen."""
         body = copy.deepcopy(self.body, {id(self.body.embeddings): self.body.embeddings})
         return Encoder(body, self.tokenizer, self.precision, self.token_budget)
 

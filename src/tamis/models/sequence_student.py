@@ -176,7 +176,7 @@ class SequenceStudent(nn.Module):
         self.body.train()
 
     def shard(self, device: torch.device) -> None:
-        """Leave this process its part of every weight, on a device, see `tamis.models.sharding`.
+        """Keep only this process's part of every weight, on a device; see `tamis.models.sharding`.
 
         Raises:
             ModelError: the body's layers are not where they are known to be.

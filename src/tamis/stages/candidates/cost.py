@@ -97,7 +97,7 @@ def candidates_of(shop: Workshop, asked: Asked) -> int:
 def sending_cost(
     shop: Workshop, unfinished: Collection[str], asked: Asked, by: str, stage: str, like: Sequence[str]
 ) -> Iterator[Work]:
-    """The same for an encoder behind a server, which an estimate does not ask."""
+    """Texts that an encoder behind a server has to embed; an estimate does not ask the server."""
     teacher = shop.remote_encoders[by]
     section, most = shop.servers.section(teacher), teacher_protocol(teacher).most
     known = [*shop.unsent("document", by, texts_of(shop.documents))]
