@@ -1,0 +1,90 @@
+"""Every message that tamis can end with, collected from the code: a table for the page on troubleshooting.
+
+`python docs/tools/messages.py` prints it; the site holds it in place of `PLACE` on that page.
+"""
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+SOURCE = Path(__file__).parent.parent.parent / "src" / "tamis"
+
+PLACE = "<!-- every message -->"
+"""Where the page has the table."""
+
+GAP = "…"
+"""Stands for what differs from case to case."""
+
+KINDS = {
+    "SettingsError": "Recipes and options",
+    "InputError": "Files and values",
+    "MissingPartError": "Packages, programs and files that are missing",
+    "ModelError": "Models and servers that are asked",
+    "RunError": "Run folders and disks",
+    "RefusedError": "Answers of tamis serve",
+}
+"""Headings of the table, by the class of the error."""
+
+
+class Message(NamedTuple):
+    """One message, with gaps for what differs."""
+
+    kind: str
+    text: str
+
+
+def messages(source: Path = SOURCE) -> list[Message]:
+    """All messages of the package, each once, sorted by kind and text."""
+    found = {one for path in source.rglob("*.py") for one in messages_of(path)}
+    order = list(KINDS)
+    return sorted(found, key=lambda one: (order.index(one.kind), one.text.strip(GAP + ":, ").lower(), one.text))
+
+
+def messages_of(path: Path) -> Iterator[Message]:
+    """The messages that a module raises; those of settings are pydantic's `ValueError`s and become `SettingsError`."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if not isinstance(node, ast.Call) or not node.args:
+            continue
+        kind = node.func.id if isinstance(node.func, ast.Name) else ""
+        if kind == "ValueError" and "settings" in path.as_posix():
+            kind = "SettingsError"
+        if kind in KINDS:
+            said = node.args[1 if kind == "RefusedError" and len(node.args) > 1 else 0]
+            yield from (Message(kind, text) for text in texts_of(said) if text.strip(f"{GAP}: ,;()"))
+
+
+def texts_of(expression: ast.expr) -> list[str]:
+    """What an expression can say: a gap for each value, both sides of a condition."""
+    if isinstance(expression, ast.Constant):
+        return [str(expression.value)]
+    if isinstance(expression, ast.JoinedStr):
+        return ["".join(part.value if isinstance(part, ast.Constant) else GAP for part in expression.values)]  # type: ignore[misc]
+    if isinstance(expression, ast.IfExp):
+        return texts_of(expression.body) + texts_of(expression.orelse)
+    return [GAP]
+
+
+def cell(text: str) -> str:
+    """A text as it may stand in a cell: no markup in it counts."""
+    return "".join(f"\\{letter}" if letter in "|*_<>[]`" else letter for letter in text) or " "
+
+
+def table() -> str:
+    """All messages in tables, one for each kind: what is wrong, and what to do, as the message says it."""
+    parts = []
+    for kind, heading in KINDS.items():
+        rows = [row(one.text) for one in messages() if one.kind == kind]
+        parts += [f"### {heading}", "", "| message | what it says to do |", "|---|---|", *rows, ""]
+    return "\n".join(parts)
+
+
+def row(text: str) -> str:
+    """A line of the table: the message up to its first semicolon, and what follows."""
+    wrong, _, cure = text.partition("; ")
+    return f"| {cell(wrong)} | {cell(cure)} |"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(table())
