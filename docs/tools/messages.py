@@ -43,12 +43,13 @@ def messages(source: Path = SOURCE) -> list[Message]:
 
 
 def messages_of(path: Path) -> Iterator[Message]:
-    """The messages that a module raises; those of settings are pydantic's `ValueError`s and become `SettingsError`."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    """The messages that a module raises; a `ValueError` in a section of a recipe becomes a `SettingsError`."""
+    code = path.read_text(encoding="utf-8")
+    for node in ast.walk(ast.parse(code)):
         if not isinstance(node, ast.Call) or not node.args:
             continue
         kind = node.func.id if isinstance(node.func, ast.Name) else ""
-        if kind == "ValueError" and "settings" in path.as_posix():
+        if kind == "ValueError" and "tamis.section" in code:
             kind = "SettingsError"
         if kind in KINDS:
             said = node.args[1 if kind == "RefusedError" and len(node.args) > 1 else 0]
