@@ -5,7 +5,8 @@
 
 import ast
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,7 +46,9 @@ def messages(source: Path = SOURCE) -> list[Message]:
 def messages_of(path: Path) -> Iterator[Message]:
     """The messages that a module raises; a `ValueError` in a section of a recipe becomes a `SettingsError`."""
     code = path.read_text(encoding="utf-8")
-    for node in ast.walk(ast.parse(code)):
+    tree = ast.parse(code)
+    functions = {node.name: node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+    for node in ast.walk(tree):
         if not isinstance(node, ast.Call) or not node.args:
             continue
         kind = node.func.id if isinstance(node.func, ast.Name) else ""
@@ -53,17 +56,32 @@ def messages_of(path: Path) -> Iterator[Message]:
             kind = "SettingsError"
         if kind in KINDS:
             said = node.args[1 if kind == "RefusedError" and len(node.args) > 1 else 0]
-            yield from (Message(kind, text) for text in texts_of(said) if text.strip(f"{GAP}: ,;()"))
+            yield from (Message(kind, text) for text in texts_of(said, functions) if text.strip(f"{GAP}: ,;()"))
 
 
-def texts_of(expression: ast.expr) -> list[str]:
-    """What an expression can say: a gap for each value, both sides of a condition."""
+def texts_of(expression: ast.AST | None, functions: Mapping[str, ast.FunctionDef]) -> list[str]:
+    """What an expression can say: a gap for each value, both sides of a condition, what a function of the module gives.
+
+    Args:
+        expression: Of the message.
+        functions: Those of its module by name; one is looked into once only, so that none can call itself for ever.
+
+    Returns:
+        One text for each way; at least one.
+    """
     if isinstance(expression, ast.Constant):
         return [str(expression.value)]
     if isinstance(expression, ast.JoinedStr):
-        return ["".join(part.value if isinstance(part, ast.Constant) else GAP for part in expression.values)]  # type: ignore[misc]
+        return ["".join(parts) for parts in product(*(texts_of(part, functions) for part in expression.values))]
+    if isinstance(expression, ast.FormattedValue):
+        return texts_of(expression.value, functions)
     if isinstance(expression, ast.IfExp):
-        return texts_of(expression.body) + texts_of(expression.orelse)
+        return texts_of(expression.body, functions) + texts_of(expression.orelse, functions)
+    if isinstance(expression, ast.Call) and isinstance(expression.func, ast.Name) and expression.func.id in functions:
+        name = expression.func.id
+        others = {other: node for other, node in functions.items() if other != name}
+        returned = [node.value for node in ast.walk(functions[name]) if isinstance(node, ast.Return)]
+        return list(dict.fromkeys(text for value in returned for text in texts_of(value, others))) or [GAP]
     return [GAP]
 
 

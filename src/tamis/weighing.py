@@ -106,7 +106,7 @@ class Row:
         alone: The model's.
         together: Both, see above.
         weight: The weight that all queries choose; languages with one of their own have rows of their own.
-        p_alone: p-value of together against alone, see `paired_randomisation`; queries of one document are flipped together.
+        p_alone: p-value of together against alone, see `paired_randomisation`; those of one document flip together.
         p_first: p-value of together against the first stage.
     """
 
@@ -486,7 +486,7 @@ def _weighed(
 
     Args:
         asked: What is weighed.
-        folder: Of the model.
+        folder: Folder of the model.
         heads: By first stage.
         group_of: By query, the document that it shares with others.
         notes: Those so far; gets more.

@@ -64,7 +64,7 @@ class Scores:
         cut: Indices of documents of which something did not fit.
         waited: Seconds before the first of its batches was begun.
         leading: Whether the model alone puts the first given document among the best `HEAD`.
-        correlation: Of the model's logits with the order in which the documents were given, see `rank_correlation`.
+        correlation: Rank correlation of the model's logits with the given order, see `rank_correlation`.
         doubt: What the client should know about its first stage.
     """
 

@@ -63,9 +63,9 @@ class Metrics:
 
         Args:
             model: Its name.
-            documents: Of the request.
+            documents: Number of documents of the request.
             leading: Whether the first one is among the best.
-            correlation: Of the model's ranks with the order, in [-1, 1].
+            correlation: Rank correlation of the model with the order, in [-1, 1].
         """
         if documents > HEAD:
             self.ranked_requests.labels(model).inc()

@@ -197,7 +197,7 @@ def cross_fitted(
     Args:
         by_stage: Samples of the first stages.
         choose: Chooses a weight for all of them.
-        fold_of: Of each query.
+        fold_of: Fold of each query.
 
     Returns:
         Values by sample, [queries].
