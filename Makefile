@@ -7,7 +7,7 @@ DEMO := demo
 TAMIS := $(BIN)/tamis
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo demo-data general general-data test check format clean
+.PHONY: help demo demo-data general general-data test check format docs clean
 help:  ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+[a-z%-]*:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -72,6 +72,14 @@ check: $(VENV)/installed-dev
 format: $(VENV)/installed-dev  ## Format the code
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
+
+$(VENV)/installed-docs: $(VENV)/installed
+	$(PIP) --editable '.[demo,docs]'
+	touch $@
+
+docs: $(VENV)/installed-docs  ## Write docs/settings.md and build the site of docs/ into site/; any warning fails
+	$(BIN)/python docs/tools/settings_reference.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 $(VENV)/installed-bench: $(VENV)/installed-dev
 	$(PIP) --editable '.[demo,dev,bench]'

@@ -24,7 +24,7 @@ _OWN_CORPUS = (
 
 
 def download(names: Sequence[str], folder: Path) -> list[Path]:
-    """Have each package's .deb file in a folder, fetched by `apt-get download`, which needs no root.
+    """Download the .deb file of each package into a folder by `apt-get download`, which needs no root.
 
     A package whose .deb already lies in the folder is not fetched again. Package lists that are missing or out of
     date are renewed once by `apt-get update`, which works where the user may write them (root, most containers).

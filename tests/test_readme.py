@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import re
 import shlex
 from collections.abc import Iterator
@@ -35,7 +36,7 @@ FILES = {".jsonl", ".json", ".md", ".parquet", ".py"}
 
 PAGES = {
     str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")
-    for path in sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+    for path in sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 }
 README = PAGES["README.md"]
 COMMANDS = typer.main.get_group(app).commands
@@ -227,9 +228,21 @@ def test_an_anchor_is_made_as_github_makes_it():
     assert "2026-11-25-the-demos-recipe-elsewhere" in anchors("docs/log.md")
 
 
-def test_every_page_can_be_reached_from_the_readme():
-    for page in PAGES:
-        assert page == "README.md" or f"]({page})" in README, page
+def linked(page: str) -> set[str]:
+    """Pages that a page links to."""
+    targets = re.findall(r"\]\(([^)\s#]+)", prose(page))
+    return {os.path.normpath(Path(page).parent / target) for target in targets} & PAGES.keys()
+
+
+def test_every_page_can_be_reached_from_the_readme_and_most_from_the_index():
+    reached, left = {"README.md"}, ["README.md"]
+    while left:
+        new = linked(left.pop()) - reached
+        reached |= new
+        left += new
+    assert reached == PAGES.keys()
+    index = linked("docs/index.md") | {"docs/index.md"}
+    assert {page for page in PAGES if page.startswith("docs/")} == index
 
 
 def test_the_marked_tables_are_those_that_the_benchmarks_wrote():

@@ -93,7 +93,7 @@ def outcome_of(folders: Mapping[str, Path]) -> Adapted:
     """What an adaptation gained and lost.
 
     Args:
-        folders: Of the stages of its run, the merge among them.
+        folders: Folders of the stages of its run, the merge among them.
     """
     path = read_json(folders["merge"] / "path.json")
     found = path["agreement"]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="tamis",
-    help="Turn a pile of unlabelled documents into a small reranker tuned to them, measure it, and use it.",
+    help="Turn unlabelled documents into a small reranker tuned to them, measure it, and use it.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -25,19 +25,24 @@ app = typer.Typer(
 INTERRUPTED = 130
 """Exit status after Ctrl-C, which typer catches and turns into it."""
 
-RecipePath = Annotated[Path, typer.Argument(help="YAML recipe, see recipes/demo.yaml")]
-OutPath = Annotated[Path | None, typer.Option("--out", help="Run folder; default runs/NAME")]
-Changes = Annotated[
-    list[str] | None, typer.Option("--set", help="Replace a setting: --set seed=3 --set train.loss=gap-hinge")
+RecipePath = Annotated[
+    Path, typer.Argument(help="YAML recipe, for instance recipes/demo.yaml; docs/settings.md has all keys")
 ]
-ReportCopy = Annotated[Path | None, typer.Option("--report", help="Also copy the HTML report to this file")]
-ModelLink = Annotated[Path | None, typer.Option("--model", help="Also link the merged model's folder to this path")]
+OutPath = Annotated[Path | None, typer.Option("--out", help="Run folder; default: runs/NAME")]
+Changes = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Setting to replace, as KEY=VALUE: --set seed=3 --set train.loss=gap-hinge"),
+]
+ReportCopy = Annotated[Path | None, typer.Option("--report", help="File to which the HTML report is copied")]
+ModelLink = Annotated[Path | None, typer.Option("--model", help="Path to which the merged model's folder is linked")]
 EstimateOnly = Annotated[
-    bool, typer.Option("--estimate", help="Read the corpus, say what is left to do and what it costs, and stop")
+    bool, typer.Option("--estimate", help="Only read the corpus, say what is left to do and what it costs, and stop")
 ]
 EngineName = Annotated[
     str,
-    typer.Option("--engine", help="Where mining runs: local, or ray (RAY_ADDRESS, else a cluster on this machine)"),
+    typer.Option(
+        "--engine", help="Place where mining runs: local, or ray (RAY_ADDRESS, else a cluster on this machine)"
+    ),
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before what takes long or costs money")]
 
@@ -49,11 +54,9 @@ DECLINED = 1
 def run(
     recipe: RecipePath,
     out: OutPath = None,
-    until: Annotated[str, typer.Option(help="Last stage to run")] = "report",
+    until: Annotated[str, typer.Option(help="Last stage to run, corpus to report")] = "report",
     change: Changes = None,
-    results: Annotated[
-        Path | None, typer.Option(help="Also write figures, seconds and memory to this JSON file")
-    ] = None,
+    results: Annotated[Path | None, typer.Option(help="JSON file for figures, seconds and memory")] = None,
     report: ReportCopy = None,
     link: ModelLink = None,
     yes: Yes = False,
@@ -142,11 +145,16 @@ def queries(
     out: OutPath = None,
     yes: Yes = False,
     batch_in: Annotated[
-        Path | None, typer.Option("--batch-in", help="Take the answers to a file of --batch-out, and stop")
+        Path | None,
+        typer.Option(
+            "--batch-in", help="File of answers to the prompts of --batch-out; they are taken in, and the command stops"
+        ),
     ] = None,
     batch_out: Annotated[
         Path | None,
-        typer.Option("--batch-out", help="Write what queries.endpoint would be asked, for OpenAI's or vLLM's batches"),
+        typer.Option(
+            "--batch-out", help="File for the prompts to queries.endpoint, in the form of OpenAI's and vLLM's batches"
+        ),
     ] = None,
 ) -> None:
     """Write queries from the documents, and filter them; or exchange prompts and answers as batch files."""
@@ -176,39 +184,49 @@ _stage_command("report", "Write the HTML report.")
 @app.command()
 def evaluate(
     models: Annotated[
-        list[str] | None, typer.Argument(help="Folders or hub names of rerankers, tamis-base, or NAME=FOLDER")
+        list[str] | None, typer.Argument(help="Rerankers: folders, hub names, tamis-base, or NAME=FOLDER")
     ] = None,
     on: Annotated[
         list[str] | None,
-        typer.Option("--on", metavar="SET", help="BEIR folder (FOLDER:SPLIT), irds:NAME or mteb:TASK; may be repeated"),
+        typer.Option(
+            "--on", metavar="SET", help="Judged set: BEIR folder (FOLDER:SPLIT), irds:NAME or mteb:TASK; repeatable"
+        ),
     ] = None,
     first: Annotated[
         list[str] | None,
-        typer.Option(help="First stage: bm25, dense, hybrid, or NAME=FILE, the candidates of a TREC run; repeatable"),
+        typer.Option(
+            help="First stage: bm25, dense, hybrid, or NAME=FILE with the candidates of a TREC run; repeatable"
+        ),
     ] = None,
     runs: Annotated[
-        list[str] | None, typer.Option("--run", help="NAME=FILE: another system's TREC run as a row; repeatable")
+        list[str] | None,
+        typer.Option("--run", help="TREC run of another system, as NAME=FILE, for a row of its own; repeatable"),
     ] = None,
     measures: Annotated[
         list[str] | None,
-        typer.Option("--measure", help="nDCG@10, MRR@10 ... as ir-measures names them; the first one is tested"),
+        typer.Option(
+            "--measure", help="Measure, as ir-measures names it: nDCG@10, MRR@10; the first one is tested; repeatable"
+        ),
     ] = None,
-    depth: Annotated[int, typer.Option(help="Candidates of each first stage that are reranked")] = 100,
-    full: Annotated[bool, typer.Option("--full", help="Also score every document of the (small) corpus")] = False,
+    depth: Annotated[int, typer.Option(help="Number of candidates of each first stage that are reranked")] = 100,
+    full: Annotated[bool, typer.Option("--full", help="Also score every document of a small corpus")] = False,
     languages: Annotated[
-        str, typer.Option(help="Documents a question searches: any, same (its language) or cross (all others)")
+        str,
+        typer.Option(
+            help="Languages of the documents that a question searches: any, same (its own) or cross (all others)"
+        ),
     ] = "any",
     encoder: Annotated[str | None, typer.Option(help="Bi-encoder of the first stages dense and hybrid")] = None,
     prefixes: Annotated[
-        tuple[str, str], typer.Option(help="What the bi-encoder wants before a query and before a document")
+        tuple[str, str], typer.Option(help="Texts that the bi-encoder wants before a query and before a document")
     ] = ("query: ", "passage: "),
-    precision: Annotated[str, typer.Option(help="Of the models: float32, bfloat16 or auto")] = "float32",
+    precision: Annotated[str, typer.Option(help="Number format of the models: float32, bfloat16 or auto")] = "float32",
     table: Annotated[
-        str | None, typer.Option(help="paper: also lay the figures out as arXiv 2606.19037 does, beside its own")
+        str | None, typer.Option(help="Further table: paper, with the figures beside those of arXiv 2606.19037")
     ] = None,
-    out: Annotated[Path, typer.Option("--out", help="Folder of results, runs and all that was scored before")] = Path(
-        "runs/evaluation"
-    ),
+    out: Annotated[
+        Path, typer.Option("--out", help="Folder for results, runs and scores; what it holds is not scored again")
+    ] = Path("runs/evaluation"),
 ) -> None:
     """Measure models on judged sets; for the stage of a recipe: tamis run RECIPE --until evaluate."""
     from tamis.evaluation.config import asked_of
@@ -228,16 +246,20 @@ def evaluate(
 
 @app.command()
 def compare(
-    a: Annotated[Path, typer.Argument(metavar="RUN_A", help="TREC run, or folder of an evaluation (its --out)")],
-    b: Annotated[Path, typer.Argument(metavar="RUN_B", help="Likewise")],
+    a: Annotated[Path, typer.Argument(metavar="RUN_A", help="First TREC run, or folder of an evaluation (its --out)")],
+    b: Annotated[Path, typer.Argument(metavar="RUN_B", help="Second TREC run, or folder of an evaluation")],
     on: Annotated[
         str | None,
-        typer.Option("--on", help="The set of two runs, as for evaluate; of two evaluations the name of one set"),
+        typer.Option(
+            "--on", help="Judged set of two runs, as for evaluate; for two evaluations the name of one of their sets"
+        ),
     ] = None,
-    measure: Annotated[str, typer.Option(help="As ir-measures names it")] = "nDCG@10",
-    system: Annotated[str | None, typer.Option(help="Of two evaluations: one system; default all in common")] = None,
-    queries: Annotated[int, typer.Option(min=0, help="How many changed queries to show")] = 5,
-    top: Annotated[int, typer.Option(min=1, help="How many documents of each")] = 5,
+    measure: Annotated[str, typer.Option(help="Measure, as ir-measures names it")] = "nDCG@10",
+    system: Annotated[
+        str | None, typer.Option(help="System to compare in two evaluations; default: all that both have")
+    ] = None,
+    queries: Annotated[int, typer.Option(min=0, help="Number of changed queries to show")] = 5,
+    top: Annotated[int, typer.Option(min=1, help="Number of documents to show of each query")] = 5,
 ) -> None:
     """Show what changed between two runs, for which queries, with the documents side by side."""
     from tamis.evaluation.comparing import compare as compare_runs
@@ -248,19 +270,20 @@ def compare(
 
 @app.command()
 def adapt(
-    model: Annotated[str, typer.Argument(help="tamis-base, or folder of a reranker")],
+    model: Annotated[str, typer.Argument(help="Reranker to adapt: tamis-base, or a folder")],
     corpus: Annotated[
         Path, typer.Argument(help="Documents: BEIR folder, file of rows (.jsonl, .csv, .parquet), or folder of texts")
     ],
     out: Annotated[Path, typer.Option("--out", help="Run folder")],
     keep: Annotated[
-        list[Path] | None, typer.Option(help="Folder of an earlier run whose domains must not suffer; may be repeated")
+        list[Path] | None, typer.Option(help="Folder of an earlier run whose domains must not suffer; repeatable")
     ] = None,
     encoder: Annotated[
-        Path | None, typer.Option(help="Bi-encoder that retrieves and teaches; default: the one the model came from")
+        Path | None,
+        typer.Option(help="Bi-encoder that retrieves and teaches; default: the one that the model came from"),
     ] = None,
     queries: Annotated[
-        list[Path] | None, typer.Option(help="File of queries that were written elsewhere; may be repeated")
+        list[Path] | None, typer.Option(help="File of written queries, rows of document-id and query; repeatable")
     ] = None,
     change: Changes = None,
     report: ReportCopy = None,
@@ -281,29 +304,46 @@ def adapt(
 
 @app.command()
 def weigh(
-    model: Annotated[str, typer.Argument(help="Folder of a reranker; of tamis-base a copy, by --out")],
+    model: Annotated[
+        str,
+        typer.Argument(help="Reranker that gets the weights: a folder, or tamis-base with --out, which writes a copy"),
+    ],
     corpus: Annotated[
         Path, typer.Argument(help="Documents: BEIR folder, file of rows (.jsonl, .csv, .parquet), or folder of texts")
     ],
     queries: Annotated[
-        Path, typer.Option(help="Rows of document-id and query, or a run folder, whose held-out queries are taken")
+        Path,
+        typer.Option(
+            help="Queries: a file of document-id and query, or a run folder, whose held-out queries are taken"
+        ),
     ],
     runs: Annotated[
-        list[str] | None, typer.Option("--run", help="NAME=FILE: your engine's TREC run for the queries; repeatable")
+        list[str] | None,
+        typer.Option("--run", help="TREC run of your engine for the queries, as NAME=FILE; repeatable"),
     ] = None,
     first: Annotated[
-        list[str] | None, typer.Option(help="bm25, dense or hybrid, which search here, where you have no run")
+        list[str] | None,
+        typer.Option(help="First stage that searches here, where you have no run: bm25, dense or hybrid; repeatable"),
     ] = None,
     encoder: Annotated[
-        str | None, typer.Option(help="Bi-encoder of dense and hybrid, and of what repeats a document")
+        str | None, typer.Option(help="Bi-encoder of dense and hybrid, and of the search for repeated documents")
     ] = None,
-    depth: Annotated[int, typer.Option(help="Candidates of a query that are scored")] = 20,
+    depth: Annotated[int, typer.Option(help="Number of candidates of a query that are scored")] = 20,
     order: Annotated[
-        bool, typer.Option("--order", help="Also keep the weight of the order, which a server then counts unasked")
+        bool,
+        typer.Option(
+            "--order", help="Also keep a weight for the order of the documents, which a server then uses unasked"
+        ),
     ] = False,
-    out: Annotated[Path | None, typer.Option("--out", help="New folder: a copy of the model with the weights")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", help="New folder for a copy of the model with the weights; default: the model's own folder"
+        ),
+    ] = None,
     queries_out: Annotated[
-        Path | None, typer.Option(help="Only write the queries for your engine to this file, id and text by tabs")
+        Path | None,
+        typer.Option(help="File for the queries, id and text by tabs, for your engine to answer; nothing else is done"),
     ] = None,
 ) -> None:
     """Choose how much your own engine's scores count beside a model, by written queries, and keep it in the model."""
@@ -326,9 +366,9 @@ def weigh(
 def inspect(
     run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run")],
     query: Annotated[
-        str | None, typer.Argument(help="Id of a query, or a piece of its text: its whole history")
+        str | None, typer.Argument(help="Id of a query, or a piece of its text, whose history is shown")
     ] = None,
-    top: Annotated[int, typer.Option(min=1, help="How many of its candidates to show")] = 20,
+    top: Annotated[int, typer.Option(min=1, help="Number of its candidates to show")] = 20,
 ) -> None:
     """Show what came in, what was dropped and why, per stage and language; or where a query came from."""
     from tamis.inspection import Inspection
@@ -344,16 +384,16 @@ def inspect(
 
 @app.command()
 def rerank(
-    model: Annotated[str, typer.Argument(help="tamis-base, or folder or hub name of a reranker of any known family")],
+    model: Annotated[str, typer.Argument(help="Reranker: tamis-base, a folder or a hub name, of any known family")],
     file: Annotated[Path, typer.Argument(help="Text file, one document per line; - for standard input")],
-    query: Annotated[str, typer.Option("--query", "-q", help="What is looked for")],
-    top: Annotated[int | None, typer.Option(help="How many lines to show; default all")] = None,
+    query: Annotated[str, typer.Option("--query", "-q", help="Query that the lines are ranked for")],
+    top: Annotated[int | None, typer.Option(help="Number of lines to show; default: all")] = None,
     first_stage: Annotated[
         str,
         typer.Option(
             metavar="none|order|NAME",
-            help="What counts beside the model: none, since lines may come in any order; order, where the best come "
-            "first; or the name of what found them (bm25, other ...), each line then being SCORE<TAB>TEXT",
+            help="First stage that counts beside the model: none; order, where the best lines come first; or the "
+            "name of what found them (bm25, other ...), each line then being SCORE<TAB>TEXT",
         ),
     ] = "none",
 ) -> None:
@@ -376,22 +416,25 @@ def rerank(
 @app.command()
 def serve(
     models: Annotated[
-        list[str], typer.Argument(help="tamis-base, folders or hub names of rerankers, or NAME=FOLDER; first: default")
+        list[str],
+        typer.Argument(help="Rerankers: tamis-base, folders, hub names, or NAME=FOLDER; the first one is the default"),
     ],
     host: Annotated[str, typer.Option(help="Address to listen on")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port; 0 for any that is free")] = 8000,
-    precision: Annotated[str, typer.Option(help="Of the models: float32, bfloat16 or auto")] = "float32",
+    port: Annotated[int, typer.Option(help="Port to listen on; 0: any that is free")] = 8000,
+    precision: Annotated[str, typer.Option(help="Number format of the models: float32, bfloat16 or auto")] = "float32",
     keys: Annotated[
-        Path | None, typer.Option(help="File of API keys, one a line; also TAMIS_API_KEYS in the environment")
+        Path | None,
+        typer.Option(help="File of API keys, one a line; the environment variable TAMIS_API_KEYS adds more"),
     ] = None,
     cors: Annotated[
-        list[str] | None, typer.Option(metavar="ORIGIN", help="Web page that may ask from a browser; repeatable")
+        list[str] | None,
+        typer.Option(metavar="ORIGIN", help="Origin of a web page that may ask from a browser; repeatable"),
     ] = None,
     on: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="BEIR folder that the playground at / searches with BM25")
     ] = None,
     queue: Annotated[
-        int, typer.Option(min=1, help="Pairs that may wait at each model; more are told to come again")
+        int, typer.Option(min=1, help="Most pairs that may wait at each model; more are refused with 429")
     ] = 4096,
     documents: Annotated[int, typer.Option(min=1, help="Most documents of a request")] = 1000,
     characters: Annotated[int, typer.Option(min=1, help="Most characters of a text")] = 200_000,
@@ -401,7 +444,7 @@ def serve(
         str | None,
         typer.Option(
             metavar="order|none",
-            help="Whether the order of a request's documents counts where it says nothing; default: as the model says",
+            help="First stage of requests that name none: order or none; default: as the model says",
         ),
     ] = None,
 ) -> None:
@@ -421,11 +464,11 @@ def serve(
 
 @app.command()
 def export(
-    model: Annotated[str, typer.Argument(help="Folder or hub name of a reranker")],
+    model: Annotated[str, typer.Argument(help="Reranker to export: a folder or a hub name")],
     out: Annotated[Path, typer.Argument(help="New folder to write")],
-    to: Annotated[str, typer.Option("--to", help="transformers, vllm, onnx or openvino")],
+    to: Annotated[str, typer.Option("--to", help="Target: transformers, vllm, onnx or openvino")],
     pairs: Annotated[
-        Path | None, typer.Option(help="JSONL with query and document to compare on; default 200 built-in pairs")
+        Path | None, typer.Option(help="JSONL file of query and document to compare on; default: 200 built-in pairs")
     ] = None,
 ) -> None:
     """Write a reranker for another engine, load it there and compare the scores."""
@@ -441,7 +484,9 @@ def export(
 def write_lists(
     run: Annotated[Path, typer.Argument(help="Run folder whose stage lists is finished")],
     out: Annotated[Path, typer.Option("--out", help="New folder to write")],
-    form: Annotated[str, typer.Option("--format", help="flagembedding, sentence-transformers, tevatron or beir")],
+    form: Annotated[
+        str, typer.Option("--format", help="Format: flagembedding, sentence-transformers, tevatron or beir")
+    ],
 ) -> None:
     """Write a run's training lists, with the teacher's labels, for another trainer."""
     from tamis.exporting.lists import write_lists as write
@@ -456,21 +501,24 @@ def merge(
     out: Annotated[Path, typer.Option("--out", help="New folder to write")],
     base: Annotated[
         Path | None,
-        typer.Option(help="The model that all started from; slerp then joins the differences from it, not the weights"),
+        typer.Option(help="Model that all started from; slerp then joins the differences from it, not the weights"),
     ] = None,
-    method: Annotated[str, typer.Option(help="slerp, linear, task-arithmetic, ties or dare")] = "slerp",
+    method: Annotated[str, typer.Option(help="Method: slerp, linear, task-arithmetic, ties or dare")] = "slerp",
     t: Annotated[
         float | None,
-        typer.Option("--t", help="slerp, linear: how far to go to each next model, 0 to 1; default all weigh alike"),
+        typer.Option(
+            "--t", help="Fraction of the way to each next model, 0 to 1, for slerp and linear; default: equal"
+        ),
     ] = None,
     weight: Annotated[
         float | None,
-        typer.Option(help="Of each difference (task-arithmetic, dare: 0.4), of the mean of those that agree (ties: 1)"),
+        typer.Option(help="Factor of the differences; default: 0.4 for task-arithmetic and dare, 1 for ties"),
     ] = None,
     density: Annotated[
-        float | None, typer.Option(help="ties, dare: share of each difference that is kept; default 0.2")
+        float | None,
+        typer.Option(help="Share of each difference that is kept, 0 to 1, for ties and dare; default: 0.2"),
     ] = None,
-    seed: Annotated[int, typer.Option(help="dare: of what is dropped")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of what dare drops")] = 0,
 ) -> None:
     """Merge models into one, whatever trained them; for the stage of a recipe: tamis run RECIPE --until merge."""
     from tamis.merging.merge import merge_checkpoints
@@ -485,7 +533,7 @@ def merge(
 def fetch(
     name: Annotated[
         str,
-        typer.Argument(help="e5-small"),
+        typer.Argument(help="Model: e5-small"),
     ],
     out: Annotated[Path, typer.Argument(help="Folder to write")],
 ) -> None:

@@ -55,7 +55,7 @@ class RunContext:
         return read_records(self.folders[stage] / f"{stage}.parquet", kind)
 
     def stream(self, stage: str, kind: type[Record]) -> Iterator[Record]:
-        """The same, a few at a time, for records that are many times larger than the documents."""
+        """Records of an earlier stage, a few at a time, where they are many times larger than the documents."""
         return read_stream(self.folders[stage] / f"{stage}.parquet", kind)
 
     @cached_property

@@ -104,7 +104,7 @@ class Inspection:
 
     def stages(self) -> Iterator[StageFacts]:
         """What every stage did, in their order."""
-        # Of many queries nothing but ids is held; there are few languages, each of them once.
+        # Only the ids are held of many queries; there are few languages, each of them once.
         languages = {
             query_id: sys.intern(language) for query_id, language in self._columns("queries", "query_id", "language")
         }

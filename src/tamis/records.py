@@ -59,7 +59,7 @@ class Query:
         prompt: Hash of all of the prompt but the document, empty where there was none.
         seed: Seed of the generator for this query.
         model: The language model as its server or folder calls it, empty where there was none.
-        temperature: Of the draw; none where there was no model, or where its server was left to choose.
+        temperature: Temperature of the draw; none where there was no model, or where its server was left to choose.
         kind: `question`, `keyword` or `claim`, as the model was asked, or what its file says; empty where none does.
     """
 

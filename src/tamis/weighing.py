@@ -56,7 +56,7 @@ FEW: Final = 100
 """Queries below which a weight may be luck."""
 
 ROUNDS: Final = 10_000
-"""Of the paired tests."""
+"""Sign flips of the paired tests."""
 
 RESERVED: Final = (ORDER, OTHER, "none")
 Item = TypeVar("Item")
@@ -100,14 +100,14 @@ class Row:
 
     Attributes:
         name: The first stage, or its order.
-        language: Of the queries; empty for all.
+        language: Language of the queries; empty for all.
         queries: How many.
         first: The first stage's own ranking.
         alone: The model's.
         together: Both, see above.
         weight: The weight that all queries choose; languages with one of their own have rows of their own.
-        p_alone: Of together against alone, see `paired_randomisation`; queries of one document are flipped together.
-        p_first: Of together against the first stage.
+        p_alone: p-value of together against alone, see `paired_randomisation`; those of one document flip together.
+        p_first: p-value of together against the first stage.
     """
 
     name: str
@@ -486,7 +486,7 @@ def _weighed(
 
     Args:
         asked: What is weighed.
-        folder: Of the model.
+        folder: Folder of the model.
         heads: By first stage.
         group_of: By query, the document that it shares with others.
         notes: Those so far; gets more.

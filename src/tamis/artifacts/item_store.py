@@ -88,7 +88,7 @@ def open_cache(folder: Path) -> ItemStore:
 
 
 def stored_items(path: Path, beginning: str) -> dict[str, bytes]:
-    """Items of a store whose keys begin so; nothing is changed, and where there is no store there are none."""
+    """Items of a store whose keys begin with a prefix; none where there is no store. Nothing is changed."""
     if not path.exists():
         return {}
     with writing(path), closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:

@@ -20,7 +20,7 @@ def counted(stage: str, section: str, server: ServerSettings, costs: Iterable[To
 def expected(
     stage: str, section: str, server: ServerSettings, requests: int, parts: int, like: Sequence[Tokens]
 ) -> Work:
-    """Requests that are not there yet.
+    """Requests to a server that are expected but not written yet.
 
     Args:
         stage: The stage that sends them.

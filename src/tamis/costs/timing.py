@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
 QUERY_CHARACTERS: Final = 60
-"""Of a query that is not written yet; the beginnings of documents stand for such queries."""
+"""Characters of a query that is not written yet; the beginnings of documents stand for such queries."""
 
 _PROBED: Final = 16  # texts or pairs that a model is tried on
 _TRIES: Final = 3

@@ -27,7 +27,7 @@ Results = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Answer:
-    """What the page and the terminal say first.
+    """The answer that page and terminal give first.
 
     Attributes:
         verdict: Whether to deploy, behind what, and how documents are to be sent.
@@ -113,7 +113,7 @@ def set_change(found: Mapping[str, Any], entry: Mapping[str, Any], measure: str)
 
 
 def _verdict(system: str, changes: Mapping[str, Change]) -> Verdict:
-    """Of one set language by language, of several set by set."""
+    """The changes of one set by language, of several sets by set."""
     model, sign, first_stage = parts_of(system)
     if len(changes) == 1:
         return verdict_of(next(iter(changes.values())), what=model)

@@ -26,7 +26,7 @@ FULL = "full"
 """The first stage of a full ranking: every document, in an order that only chance decides."""
 
 MOST_TOKENS = 512
-"""Of a text that is embedded."""
+"""Most tokens of a text that is embedded."""
 
 MOST_FULL = 20_000
 """Documents of a corpus that is ranked whole."""

@@ -21,7 +21,7 @@ OVERLAP = 10
 """Best documents that are compared where nothing is judged."""
 
 ROUNDS = 10_000
-"""Of the randomisation test."""
+"""Sign flips of the randomisation test."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def compare(
         on: The set of two runs, as for `read_set`; runs of an evaluation's folder know theirs. For two evaluations
             the name of the set to compare on; None is all.
         measure: As ir-measures names it.
-        system: Of two evaluations the system to compare; None is all that both have.
+        system: Name of the system to compare in two evaluations; None: all that both have.
         queries: How many changed queries to give.
         top: How many documents of each.
 

@@ -32,7 +32,7 @@ class Evaluation:
         languages: Which documents a question searches.
         encoder: Bi-encoder of dense and hybrid.
         precision: `float32`, or `auto`.
-        rounds: Of the randomisation tests.
+        rounds: Sign flips of the randomisation tests.
     """
 
     models: Sequence[str]

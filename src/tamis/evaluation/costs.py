@@ -28,15 +28,15 @@ class Cost:
     """What a model costs on this machine.
 
     Attributes:
-        pairs_per_second: Of the whole scoring, tokenising included.
+        pairs_per_second: Speed of the whole scoring, tokenising included.
         pairs: How many pairs that was measured on.
         milliseconds_per_100: From a query and 100 documents to their scores, the median of three requests; where the
             candidates are fewer, what they took times 100 over how many they are.
-        parameters: Of the whole model.
-        active_parameters: Of those that a token passes; less where experts are chosen.
+        parameters: Number of weights of the whole model.
+        active_parameters: Number of weights that a token passes; fewer where experts are chosen.
         peak_memory_bytes: Most memory the process held while the model was loaded and scored.
         device_memory_bytes: Most memory of the GPU; 0 without one.
-        disk_bytes: Of the checkpoint's files; 0 for a name on a hub.
+        disk_bytes: Size of the checkpoint's files in bytes; 0 for a name on a hub.
         device: `cpu` or `cuda`.
         precision: Number format of the body.
     """
@@ -62,7 +62,7 @@ class Meter:
         reset_peak_memory()
 
     def known(self) -> Cost | None:
-        """What was measured before."""
+        """The costs that were measured before."""
         found = self._items.get([self._key])
         return Cost(**json.loads(found[self._key])) if found else None
 

@@ -40,7 +40,7 @@ CLIENTS = (GROUPS[SERVED], GROUPS[SCORED])
 """Those among them that a client of the model's server gets."""
 
 RESAMPLES = 2000
-"""Of each bootstrap interval."""
+"""Resamples of each bootstrap interval."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def measure_system(
     Args:
         judged: The set.
         system: What ranks.
-        rankings: Of each question, or of some: the others count as 0.
+        rankings: Ranking of each question; a question without one counts as 0.
         measures: As `parse_measures` gives them; the first one is the main one.
         ties: Gives the tie rate once all rankings were read.
     """

@@ -91,7 +91,7 @@ class PaperRow:
         note: `published, not run here`, or empty.
         means: Points of each column; None where a set of it is missing.
         counts: How many of each column's sets the row has; all where it is published.
-        mean: Of the columns; None where one is missing.
+        mean: Mean of the columns; None where one is missing.
     """
 
     name: str
@@ -158,7 +158,7 @@ def names_of(column: str, member: str) -> tuple[str, ...]:
 
 
 def names_of_forum(forum: str) -> tuple[str, ...]:
-    """Likewise of a part of cqadupstack."""
+    """Names of a part of cqadupstack as a folder, by ir_datasets and by mteb; the first that is there counts."""
     name = f"cqadupstack-{forum}"
     return name, f"beir-{name}", f"CQADupstack{forum.capitalize()}Retrieval"
 

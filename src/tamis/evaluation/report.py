@@ -86,7 +86,7 @@ class Heat(NamedTuple):
 
 
 def heats(rows: Sequence[Sequence[float | None]]) -> list[list[Heat]]:
-    """Colours of a table; all alike where all figures are."""
+    """Background of each cell, darker for higher figures; one colour where all figures are equal."""
     known = [value for row in rows for value in row if value is not None]
     low, high = min(known, default=0.0), max(known, default=0.0)
     width = (high - low) or 1.0
@@ -175,7 +175,7 @@ def _group_rows(groups: Mapping[str, Any], shown: Sequence[str]) -> list[tuple[s
 
 
 def _matrices(matrix: Mapping[str, Any], shown: Sequence[str]) -> list[dict[str, Any]]:
-    """Of each system the language of the question by that of the documents; none where no two languages meet."""
+    """For each system a table of the question's language by the documents'; none where no two languages meet."""
     if not any(asked != told for asked, row in matrix.items() for told in row):
         return []
     told = sorted({language for row in matrix.values() for language in row})
@@ -187,7 +187,7 @@ def _matrices(matrix: Mapping[str, Any], shown: Sequence[str]) -> list[dict[str,
 
 
 def _changes(found: Mapping[str, Any], measure: str) -> list[Change]:
-    """Of each model and each way that a client gets, the best system against its first stage."""
+    """The best system of each model and each way of use, compared with its first stage."""
     own = {one["name"]: one for one in found["systems"] if one["group"] in CLIENTS}
     best: dict[tuple[str, str], Mapping[str, Any]] = {}
     for entry in found["comparisons"]:

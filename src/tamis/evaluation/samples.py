@@ -16,7 +16,7 @@ _TOP: Final = 10
 
 
 class Samples(NamedTuple):
-    """What is shown of a set.
+    """The sample questions that are shown of a set.
 
     Attributes:
         set: Its name.

@@ -74,11 +74,11 @@ def join_set(
     """Put documents, queries and judgements together.
 
     Args:
-        name: Of the set.
+        name: Name of the set.
         source: As it was given.
         documents: By id.
         queries: By id.
-        judgements: Of `file`.
+        judgements: The judgements in `file`.
         file: Where the judgements stand, for messages.
         others: Where documents and queries stand, for messages.
 

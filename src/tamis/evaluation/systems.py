@@ -214,8 +214,8 @@ def compare(
         per_query: nDCG@10 of every question by system.
         pairs: A system, and the one that it is compared with.
         questions: Which count.
-        rounds: Of the randomisation test.
-        seed: Of its draws; those of a pair depend on its place.
+        rounds: Sign flips of the randomisation test.
+        seed: Seed of its draws; those of a pair depend on its place.
         progress: Called with 1 after each pair.
 
     Returns:

@@ -211,7 +211,7 @@ def print_comparisons(comparisons: Iterable[Comparison]) -> None:
         tested = _tested(one.test, next(corrected)) if one.test else [""] * 6
         table.add_row(one.title, *figures, *tested, f"{one.moved:,}")
     table.show(console)
-    # Of many systems the one that changed most.
+    # Among many systems the one that changed most.
     for one in sorted(found, key=lambda one: -abs(one.after - one.before))[:1]:
         for change in one.changes:
             _print_change(console, one, change)

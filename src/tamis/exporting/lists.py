@@ -66,7 +66,7 @@ def write_lists(run: Path, form: str, out: Path) -> dict[str, int]:
 
 
 class _Asked(NamedTuple):
-    """What is written of a query."""
+    """The fields of a query that are written."""
 
     text: str
     language: str

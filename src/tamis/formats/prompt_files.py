@@ -27,7 +27,7 @@ def read_prompt(path: Path, kind: type[Fields], what: str, loader: type[Any] = y
         path: The file.
         kind: What its fields have to be.
         what: What it is, for messages.
-        loader: Of PyYAML; `BaseLoader` leaves every value the text that it is.
+        loader: PyYAML's loader; `BaseLoader` leaves every value the text that it is.
 
     Raises:
         InputError: The file cannot be read, or lacks something.

@@ -18,7 +18,7 @@ def read_given_queries(path: Path, splits: Sequence[str] = ("test",)) -> Iterato
 
     Args:
         path: A BEIR folder with `queries.jsonl` and a `qrels/SPLIT.tsv` for each split, or a training file.
-        splits: Of a BEIR folder: whose judged queries to read; those of other splits stay unread.
+        splits: Splits of a BEIR folder whose judged queries are read; the others stay unread.
 
     Yields:
         Query id, text and the id of a relevant document: in the order of the qrels, or of the training file, there

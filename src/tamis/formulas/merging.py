@@ -135,7 +135,7 @@ def magnitude_threshold(blocks: Callable[[], Iterable[Tensor]], elements: int, d
 
     Args:
         blocks: Gives the tensor's parts, each of any shape, all float32 or all float64; called once a pass.
-        elements: Of all parts together.
+        elements: Number of elements of all parts together.
         density: In (0, 1].
 
     Returns:

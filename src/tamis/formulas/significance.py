@@ -159,12 +159,12 @@ def paired_comparison(
 
     Args:
         differences: One figure per query, [n].
-        weights: Of each query in the mean, [n], with mean 1; the test weighs them so too, and so speaks of the same
+        weights: Weight of each query in the mean, [n], with mean 1; the test weighs them so too and speaks of the same
             figure.
         groups: Queries of each group, [n] each with at least one; their p-values are corrected by Holm.
         rng: Source of flips and draws.
-        rounds: Of the randomisation test; at most 10,000 for a group.
-        resamples: Of the bootstrap.
+        rounds: Sign flips of the randomisation test; at most 10,000 for a group.
+        resamples: Resamples of the bootstrap.
 
     Returns:
         `difference` of the weighted means with its 95 % `interval`, `p_value`, `effect_size` and `effect_interval`

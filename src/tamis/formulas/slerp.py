@@ -17,11 +17,11 @@ PARALLEL_COSINE = 0.9995  # beyond it sin(angle) is too small to divide by, and 
 
 
 class Arc(NamedTuple):
-    """How to go from one vector a to another b: the point is weight_a * a + weight_b * b.
+    """A point on the way from vector a to vector b: weight_a * a + weight_b * b.
 
     Attributes:
-        weight_a: Of the first.
-        weight_b: Of the second.
+        weight_a: Weight of the first vector.
+        weight_b: Weight of the second vector.
         angle: Between the two, radians in [0, pi]; None where there is no direction to compare (a zero vector or fewer
             than two elements).
         linear: Whether the straight line was taken instead of the arc.
@@ -96,7 +96,7 @@ def arc(cosine: float | None, t: float) -> Arc:
     arc is the shortest and what one model learnt cancels what the other unlearnt.
 
     Args:
-        cosine: Of the angle, in [-1, 1]; None where there is no direction to compare, which goes straight.
+        cosine: Cosine of the angle, in [-1, 1]; None where there is no direction to compare, which goes straight.
         t: In [0, 1].
 
     Raises:

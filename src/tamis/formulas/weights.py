@@ -64,7 +64,7 @@ def better_weight(
 
 
 def _nearest(weights: Sequence[float], values: FloatArray, places: Sequence[int], to: float) -> float:
-    """Of the weights at some places that are not surely worse than the best of them, the one nearest to `to`."""
+    """The weight nearest to `to` among those that are not surely worse than the best one."""
     means, _ = _mean_and_error(values)
     best = max(places, key=lambda i: means[i])
     lost, error = _mean_and_error(values[best] - values)

@@ -37,7 +37,7 @@ class MergedTensor:
     """What became of one tensor.
 
     Attributes:
-        name: Of the tensor.
+        name: Name of the tensor.
         equal: The same in all models and copied.
         arcs: slerp: the arc of each join; empty for an equal tensor and for other methods.
     """

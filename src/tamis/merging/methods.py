@@ -98,7 +98,7 @@ class Sources:
     """One tensor in all models and in their base.
 
     Attributes:
-        name: Of the tensor.
+        name: Name of the tensor.
         elements: How many numbers it has.
         models: At least two.
         base: None to merge the weights themselves.

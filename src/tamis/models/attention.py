@@ -42,7 +42,7 @@ def attend(
         value: See `query`.
         bias: Added to the scaled products, broadcastable to [batch, heads, tokens, tokens]; None for none. A packing,
             where the batch is one long row: each of its rows is then read by itself.
-        scaling: Of the products, before the bias.
+        scaling: Factor of the products, before the bias.
         kwargs: What else transformers passes on; there is no dropout here.
 
     Returns:

@@ -63,7 +63,7 @@ class Deployment:
             first_stage: A name, `ORDER` or `OTHER`. One that is not known has the weight of `OTHER`, or 1 where there
                 is none: nothing says how far to trust it, and two z-scores then have equal say. An order that is not
                 known has 0.
-            language: Of the query, empty where it is not known.
+            language: Language of the query, empty where it is not known.
         """
         name = self.known_as(first_stage)
         general = self.first_stage_weights.get(name, 0.0 if name == ORDER else 1.0)

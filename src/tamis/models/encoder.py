@@ -82,7 +82,7 @@ class Encoder:
         return bool(self.body.config._attn_implementation == NAME) and self.device.type == "cpu"
 
     def with_own_layers(self) -> "Encoder":
-        """The same with a copy of the layers; the embeddings, most of the weights and always frozen, are shared."""
+        """This encoder with a copy of its layers. The embeddings are shared: most of the weights, and always frozen."""
         body = copy.deepcopy(self.body, {id(self.body.embeddings): self.body.embeddings})
         return Encoder(body, self.tokenizer, self.precision, self.token_budget)
 
@@ -189,7 +189,7 @@ def packed_embeddings(
     """Embeddings of rows of token ids, one after the other, each with positions of its own: [1, tokens, hidden].
 
     Args:
-        body: Of one of `BODIES`.
+        body: A body of one of the classes in `BODIES`.
         rows: Token ids.
         second: Where the second segment of each row begins; None for one segment.
     """

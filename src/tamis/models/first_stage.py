@@ -80,7 +80,7 @@ def finite_scores(name: str, scores: Sequence[float]) -> FloatArray:
     """Scores of a first stage that can be squared and added up; z-scores know no scale, so a vast one is taken off.
 
     Args:
-        name: Of the first stage, for the message.
+        name: Name of the first stage, for the message.
         scores: Any finite numbers, [documents].
 
     Raises:
@@ -146,7 +146,7 @@ def ranked_beside(logits: np.ndarray, first: FirstStage | None, weight: float, k
     Args:
         logits: The model's, [documents].
         first: None for the model alone.
-        weight: Of the first stage's z-score, 0 or above.
+        weight: Weight of the first stage's z-score, 0 or above.
         keys: `tie_key` of each document, [documents]: what is still equal is ordered by them.
 
     Returns:

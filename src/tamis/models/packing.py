@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 SHARE: Final = 0.03
-"""Of padding in a batch, from which packing pays: taking the rows apart in each layer costs about as much."""
+"""Share of padding from which packing pays: taking the rows apart in each layer costs about as much."""
 
 NEAR: Final = 0.9
 """Rows that attention reads as one group are at least this share of its longest one."""
@@ -66,7 +66,7 @@ class Packing:
 
     Attributes:
         starts: Where each row begins, int64 [rows].
-        groups: Of rows, in order.
+        groups: Groups of rows, in order.
     """
 
     def __init__(self, lengths: Sequence[int], bias: Bias) -> None:
@@ -74,7 +74,7 @@ class Packing:
 
         Args:
             lengths: Tokens of each row, at least 1; neighbours of like length are read together, so sorted ones best.
-            bias: Of the rows of a group.
+            bias: Attention bias of the rows of a group.
         """
         of_rows = torch.tensor(lengths)
         self.starts = of_rows.cumsum(0) - of_rows

@@ -43,7 +43,7 @@ class Prepared:
         return self._remember("document", self._documents, ids, texts, self._student.prepare_documents, progress)
 
     def unfinished(self, kind: Literal["query", "document"], texts: Iterable[str]) -> int:
-        """How many of some texts, prepared together, lie in blocks that no file holds yet."""
+        """Number of these texts that lie in blocks without a file yet; a block is prepared together."""
         blocks = _blocks(sorted(texts, key=lambda text: (len(text), text)))
         return sum(len(block) for block in blocks if not self._file(kind, block).exists())
 

@@ -124,7 +124,7 @@ class Reranker:
         together from the start and have nothing to remember.
 
         Args:
-            most_bytes: Of all that is kept, 256 MiB by default, where the weights lie; the longest unused goes first.
+            most_bytes: Most bytes kept where the weights lie, 256 MiB by default; the longest unused goes first.
             alone: Read each text by itself, so that a score is the same whatever was scored before; slower for texts
                 that come once.
         """

@@ -33,7 +33,7 @@ class Row:
 
     @property
     def length(self) -> int:
-        """How many tokens."""
+        """Number of tokens."""
         return len(self.ids)
 
 

@@ -152,7 +152,7 @@ def add_weights(folder: Path, weights: Mapping[str, float], by_language: Mapping
     Args:
         folder: The checkpoint, with or without a `tamis.json`; all else in it stays.
         weights: By first stage; they take the place of those of the same name, and so do their languages'.
-        by_language: Of the same first stages; may lack some.
+        by_language: Weights of the same first stages by language; may lack some.
     """
     file = folder / "tamis.json"
     facts: dict[str, Any] = {"format": FORMAT}

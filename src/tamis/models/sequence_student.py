@@ -135,7 +135,7 @@ class SequenceStudent(nn.Module):
 
     @property
     def serializer(self) -> Joined | Template:
-        """How two texts become one."""
+        """The serializer that makes one text of query and document."""
         return self.rows.serializer
 
     def learn(self, embeddings: bool, routers: bool, lora_rank: int = 0, layers: int = 0, seed: int = 0) -> None:
@@ -147,7 +147,7 @@ class SequenceStudent(nn.Module):
             lora_rank: Learn adapters of this rank on every linear layer of the body instead of its weights; 0 for the
                 weights.
             layers: Keep this many layers of the body, evenly spaced, the last one among them; 0 for all.
-            seed: Of the adapters.
+            seed: Seed of the adapters.
 
         Raises:
             ModelError: more layers than there are.
@@ -176,7 +176,7 @@ class SequenceStudent(nn.Module):
         self.body.train()
 
     def shard(self, device: torch.device) -> None:
-        """Leave this process its part of every weight, on a device, see `tamis.models.sharding`.
+        """Keep only this process's part of every weight, on a device; see `tamis.models.sharding`.
 
         Raises:
             ModelError: the body's layers are not where they are known to be.

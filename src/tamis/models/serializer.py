@@ -28,7 +28,7 @@ class Apart:
 
     @property
     def max_tokens(self) -> int:
-        """Of a text no more is ever read."""
+        """Most tokens that are read of a text, whether query or document."""
         return max(self.query_tokens, self.document_tokens)
 
 

@@ -15,7 +15,7 @@ from tamis.distributed import in_parts
 
 
 def shard(model: nn.Module, layers: Iterable[nn.Module], device: torch.device) -> None:
-    """Leave this process its part of every parameter, in place: of each layer, then of all else.
+    """Keep only this process's part of every parameter, in place: layer by layer, then all else.
 
     Parameters become other objects. A model on the processor goes to the device layer by layer, so that it never lies
     there whole. Gradients are added up over the processes on the way back.

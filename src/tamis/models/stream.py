@@ -15,7 +15,7 @@ WINDOW = 4096
 
 
 class Scorer(Protocol):
-    """What every family becomes.
+    """The one form that every family is brought into.
 
     Attributes:
         token_budget: Most tokens per forward pass, padding included.

@@ -149,7 +149,7 @@ class WarmCrossEncoder(nn.Module):
     def _read_packed(
         self, queries: Sequence[Tensor], documents: Sequence[Tensor], lengths: list[int]
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """As `_read_jointly`, the layers without padding."""
+        """Like `_read_jointly`, with the layers run without padding."""
         in_query, in_document = _masks(queries, documents, self.device)
         hidden = torch.cat([text for pair in zip(queries, documents, strict=True) for text in pair])[None]
 

@@ -26,12 +26,21 @@ WHO_ASKS = (
 
 
 class Recipe(Section):
-    """Everything a run needs."""
+    """Everything that a run needs."""
 
-    name: str = Field(pattern=NAME)
-    seed: int = Field(default=0, ge=0, le=2**64 - 1)
+    name: str = Field(
+        pattern=NAME, description="Name of the run, of letters, digits, '.', '_' and '-'. Its folder is runs/NAME."
+    )
+    seed: int = Field(
+        default=0,
+        ge=0,
+        le=2**64 - 1,
+        description="Number that every random draw starts from. Change it to see what chance does.",
+    )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
-        default="auto", description="of matrix products; scores: float32"
+        default="auto",
+        description="Number format of matrix products. Scores are float32 always. auto: bfloat16 where the machine "
+        "multiplies it natively.",
     )
     corpus: CorpusSettings
     queries: QueriesSettings = QueriesSettings()

@@ -16,7 +16,7 @@ class Wording:
     """How messages speak of a server and of what it is asked for.
 
     Attributes:
-        section: Of the recipe, for instance `queries.endpoint`.
+        section: Section of the recipe, for instance `queries.endpoint`.
         results: What is kept, for instance `queries`.
         fewer: Setting that asks for less.
         url_hint: How the address looks.

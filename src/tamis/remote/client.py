@@ -43,7 +43,7 @@ class Refusal:
     """An answer that will be the same the next time: the request, the key or the address is wrong.
 
     Attributes:
-        status: Of HTTP.
+        status: Status of HTTP.
         detail: A piece of the answer's body.
     """
 

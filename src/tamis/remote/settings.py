@@ -22,17 +22,32 @@ def _has_host_and_port(url: str) -> bool:
 class ServerSettings(Section):
     """A model behind a server. Where it stands and what may be spent changes no result, what it is called does."""
 
-    url: str = Field(description="up to the version, for instance http://localhost:8000/v1")
-    model: str = Field(min_length=1, description="as the server calls it")
-    revision: str = Field(default="", description="of your own choice, to tell two models of one name apart")
-    key_variable: str = Field(
-        default="OPENAI_API_KEY", description="name of the environment variable with the key; may be unset"
+    url: str = Field(description="Address of the server up to the version, for instance http://localhost:8000/v1.")
+    model: str = Field(min_length=1, description="Name of the model, as the server calls it.")
+    revision: str = Field(
+        default="",
+        description="Word of your choice that tells two models of one name apart. Changing it asks everything anew.",
     )
-    prompt_price: float = Field(default=0.0, ge=0, description="of a million tokens of prompts, in any currency")
-    completion_price: float = Field(default=0.0, ge=0, description="of a million tokens of answers")
-    request_price: float = Field(default=0.0, ge=0, description="of a thousand requests, where these are paid for")
-    budget_tokens: int = Field(default=0, ge=0, description="most tokens that a run folder may cost, 0: no limit")
-    budget_money: float = Field(default=0.0, ge=0, description="most money that a run folder may cost, 0: no limit")
+    key_variable: str = Field(
+        default="OPENAI_API_KEY",
+        description="Name of the environment variable that holds the API key. It may be unset for servers without "
+        "keys.",
+    )
+    prompt_price: float = Field(default=0.0, ge=0, description="Price of a million prompt tokens, in any currency.")
+    completion_price: float = Field(
+        default=0.0, ge=0, description="Price of a million answer tokens, in the same currency."
+    )
+    request_price: float = Field(
+        default=0.0,
+        ge=0,
+        description="Price of a thousand requests, in the same currency, for servers that charge by request.",
+    )
+    budget_tokens: int = Field(default=0, ge=0, description="Most tokens that a run folder may use. 0: no limit.")
+    budget_money: float = Field(
+        default=0.0,
+        ge=0,
+        description="Most money that a run folder may cost, in the currency of the prices. 0: no limit.",
+    )
 
     @field_validator("url")
     @classmethod
@@ -74,11 +89,15 @@ def check_extra(extra: Mapping[str, Any], ours: Collection[str], optional: Colle
 
 
 class RequestsSettings(Section):
-    """How servers are asked."""
+    """Number, timeout and repetition of requests to servers."""
 
-    concurrency: int = Field(default=8, ge=1, description="requests under way at a time")
-    timeout: float = Field(default=120.0, gt=0, description="seconds for one answer")
-    attempts: int = Field(default=6, ge=1, description="times one request is sent before it is given up")
+    concurrency: int = Field(
+        default=8, ge=1, description="Number of requests under way at a time. Lower it where a server answers 429."
+    )
+    timeout: float = Field(default=120.0, gt=0, description="Seconds to wait for one answer.")
+    attempts: int = Field(
+        default=6, ge=1, description="Number of times that one request is sent before it is given up."
+    )
     wait: float = Field(
-        default=1.0, gt=0, description="seconds before the second attempt, twice as many before each further one"
+        default=1.0, gt=0, description="Seconds before the second attempt. Each further wait is twice as long."
     )

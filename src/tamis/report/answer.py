@@ -35,7 +35,7 @@ class LanguageChange(NamedTuple):
         after: nDCG@10 with the student.
         difference: After minus before.
         interval: 95 % interval of the difference.
-        direction: Of the difference, once rounded.
+        direction: Sign of the difference, once rounded.
         beyond_chance: Whether the corrected p-value is below 0.05.
     """
 
@@ -125,7 +125,7 @@ def verdict(
 
     Args:
         gain: Over all parts.
-        p: Of that gain, corrected for the number of comparisons.
+        p: p-value of that gain, corrected for the number of comparisons.
         parts: Name of each language or set, how much it gains, and whether that is more than chance.
         what: What is deployed, and behind what.
         how: What to say after a yes.

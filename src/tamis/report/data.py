@@ -23,7 +23,7 @@ class ReportData:
         manifests: One per stage, in the order of the flow: stage, key, counts {in, kept, dropped: {reason: n}},
             languages {language: records kept}, generators {query writer: counts} of queries and lists, seconds,
             versions, settings. All but `stage` may be missing.
-        costs: Of the whole run: seconds, and peak_memory_bytes.
+        costs: Costs of the whole run: seconds, and peak_memory_bytes.
         documents: By id; those that queries and runs name, missing ones are shown as such.
         queries: Synthetic and given queries by id.
         lists: All training lists that were drawn.
@@ -34,7 +34,7 @@ class ReportData:
         runs: The first ten document ids, best first, by system and question.
         origin: What the students are made from, by what it is called: Initialiser, Teacher ...
         recipe: As YAML, to run it again.
-        model_bytes: Of the merged student's folder.
+        model_bytes: Size of the merged student's folder in bytes.
     """
 
     title: str

@@ -42,7 +42,7 @@ class Bm25:
         self._places: Places | None = None
 
     def part(self, places: Places) -> "Bm25":
-        """The same index seen through these documents only, [documents]; words weigh what they weigh in the whole."""
+        """This index with these documents only, [documents]; the weights of words stay those of the whole."""
         seen = copy(self)
         seen._places, seen.size = places, len(places)
         return seen

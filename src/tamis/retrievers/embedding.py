@@ -62,7 +62,7 @@ def unembedded(texts: Iterable[str], identity: str, items: ItemStore) -> list[st
 
 
 def blocks(texts: Sequence[str]) -> list[Sequence[str]]:
-    """What is embedded together."""
+    """The blocks of texts that are embedded together."""
     return [texts[start : start + BLOCK] for start in range(0, len(texts), BLOCK)]
 
 
@@ -85,5 +85,5 @@ def _bytes(*numbers: int) -> bytes:
 
 
 def _numbers(value: bytes | None, many: int) -> list[int]:
-    """What `_bytes` made bytes of; zeros where there are none."""
+    """The vectors that `_bytes` turned into bytes; zeros where there are none."""
     return np.frombuffer(value, "<i8").tolist() if value else [0] * many

@@ -19,7 +19,7 @@ FIRST_STAGES = ("bm25", "dense", "hybrid")
 """BM25, dense retrieval, and the fusion of both."""
 
 WEIGHTS = (0.5, 1.0)
-"""Of the z-scores of BM25 and dense in the hybrid, where nothing else is asked for."""
+"""Default weights of the z-scores of BM25 and dense in the hybrid."""
 
 FUSED = 1000
 """Documents of each first stage that the fusion looks at."""
@@ -42,7 +42,7 @@ class Searching:
         k1: BM25's saturation.
         b: BM25's length normalisation.
         languages: Which documents a query searches.
-        weights: Of the z-scores of BM25 and dense in the hybrid; None: reciprocal rank fusion.
+        weights: Weights of the z-scores of BM25 and dense in the hybrid; None: reciprocal rank fusion.
         index: `exact`, or `faiss` for an approximate index of the vectors.
     """
 

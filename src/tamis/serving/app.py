@@ -65,14 +65,14 @@ class Limits:
 
 
 class Service:
-    """What lies behind the paths.
+    """The models, limits and keys behind the paths of the server.
 
     Attributes:
         engines: By name; the first one answers requests that name none.
-        limits: Of each request.
-        keys: Who may ask.
-        metrics: What was done.
-        collection: What the playground searches.
+        limits: Limits of each request.
+        keys: Keys of those who may ask.
+        metrics: Counters of what was done.
+        collection: Documents that the playground searches.
         draining: Whether new requests are refused.
         under_way: Requests that are being answered.
     """

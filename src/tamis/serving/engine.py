@@ -32,7 +32,7 @@ from tamis.serving.request import Asked, RefusedError
 logger = logging.getLogger(__name__)
 
 CHARACTERS = 400_000
-"""Of documents tokenised at once, some tenths of a second's work: the small requests behind wait for it."""
+"""Documents tokenised at once, some tenths of a second's work: the small requests behind wait for it."""
 
 LONGEST_WAIT = 60
 """Seconds: no client is told to wait longer before its next try."""
@@ -55,16 +55,16 @@ IN_TIME = 0.8
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """What a model says about a request.
+    """The scores of a request's documents, with what computing them took.
 
     Attributes:
         values: What ranks, of each document: on the scale of the logits, or bounded.
         order: Indices, best first, as of `Reranker.rank`.
-        tokens: Of all pairs.
+        tokens: Number of tokens of all pairs.
         cut: Indices of documents of which something did not fit.
         waited: Seconds before the first of its batches was begun.
         leading: Whether the model alone puts the first given document among the best `HEAD`.
-        correlation: Of the model's logits with the order in which the documents were given, see `rank_correlation`.
+        correlation: Rank correlation of the model's logits with the given order, see `rank_correlation`.
         doubt: What the client should know about its first stage.
     """
 
@@ -102,8 +102,8 @@ class _Begun(NamedTuple):
         pairs: Plain texts, cut to the limits asked for.
         shortened: Which of them were.
         parts: Each pair once, as they are tokenised.
-        rows: Of the first part.
-        weight: Of the first stage.
+        rows: Rows of the first part.
+        weight: Weight of the first stage.
     """
 
     pairs: list[Pair]

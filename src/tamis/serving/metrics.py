@@ -1,4 +1,4 @@
-"""What Prometheus is told."""
+"""The metrics that Prometheus reads."""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
@@ -17,10 +17,10 @@ class Metrics:
         self.requests = self._counter("tamis_requests", "Requests answered", "dialect", "model", "status")
         self.abandoned = self._counter("tamis_abandoned_requests", "Requests whose client left", "dialect")
         self.seconds = Histogram(
-            "tamis_request_seconds", "Of answered requests", ["dialect"], buckets=SECONDS, registry=self.registry
+            "tamis_request_seconds", "Time to an answer", ["dialect"], buckets=SECONDS, registry=self.registry
         )
         self.waited = Histogram(
-            "tamis_queue_seconds", "Before a request's first batch", ["model"], buckets=SECONDS, registry=self.registry
+            "tamis_queue_seconds", "Time to a request's first batch", ["model"], buckets=SECONDS, registry=self.registry
         )
         self.cut = self._counter("tamis_cut_documents", "Documents that did not fit", "model")
         self.pairs = self._counter("tamis_pairs", "Pairs scored", "model")
@@ -30,7 +30,9 @@ class Metrics:
             "tamis_ranked_requests", f"Requests of one query and more than {HEAD} documents", "model"
         )
         self.first_in_head = self._counter(
-            "tamis_first_given_in_best_three", "Of these, those whose first document the model alone ranks so", "model"
+            "tamis_first_given_in_best_three",
+            "Requests of these whose first document the model alone ranks among its best three",
+            "model",
         )
         self.first_in_head_by_chance = self._counter(
             "tamis_first_given_in_best_three_by_chance", "How many it were if documents came in random order", "model"
@@ -61,9 +63,9 @@ class Metrics:
 
         Args:
             model: Its name.
-            documents: Of the request.
+            documents: Number of documents of the request.
             leading: Whether the first one is among the best.
-            correlation: Of the model's ranks with the order, in [-1, 1].
+            correlation: Rank correlation of the model with the order, in [-1, 1].
         """
         if documents > HEAD:
             self.ranked_requests.labels(model).inc()

@@ -18,7 +18,7 @@ class Waiting:
     Attributes:
         rows: What the scorer's `encode` gave, in the order of the request.
         left: How many have no logit yet.
-        tokens: Of all its rows, as it came.
+        tokens: Number of tokens of all its rows, as it came.
         work: Tokens of those that wait; those in a batch do not.
         due: When it should be done, on the clock that `FairQueue.next_batch` is told.
     """
@@ -104,7 +104,7 @@ class FairQueue:
         return batch
 
     def _share(self, now: float, rate: float) -> float:
-        """Of all work, what the oldest requests need, each with all before it, for none of them to be late."""
+        """Share of all work that the oldest requests need, each with all before it, so that none of them is late."""
         share, work = 1 / OLDEST, 0
         for waiting in self._waiting:
             work += waiting.work

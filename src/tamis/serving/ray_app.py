@@ -28,8 +28,8 @@ class Arguments(BaseModel):
     Attributes:
         model: FOLDER or NAME=FOLDER, several between commas; the same path on every machine.
         replicas: Processes that answer.
-        cpus: Of each replica, and the threads of its model.
-        gpus: Of each replica.
+        cpus: Processors of each replica, and the threads of its model.
+        gpus: GPUs of each replica.
         precision: `float32`, `bfloat16` or `auto`.
         queue: Pairs that may wait at each replica's model.
         keys: File of API keys on every machine; beside it, replicas read TAMIS_API_KEYS.

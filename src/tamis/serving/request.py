@@ -87,7 +87,7 @@ class Answered:
     """What a model made of a request.
 
     Attributes:
-        id: Of the request.
+        id: Id of the request.
         model: The name under which it was asked for.
         created: Unix time in seconds.
         values: What ranks, bounded or on the scale of the logits, of each document in the order of the request.

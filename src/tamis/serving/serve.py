@@ -33,14 +33,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Of a server.
+    """Settings of a server.
 
     Attributes:
         host: Address to listen on.
         port: Port; 0 for any that is free.
-        precision: Of the models: `float32`, `bfloat16` or `auto`.
+        precision: Number format of the models: `float32`, `bfloat16` or `auto`.
         queue_pairs: Pairs that may wait at each model.
-        limits: Of each request.
+        limits: Limits of each request.
         keys: File of API keys.
         origins: Web pages that may ask from a browser.
         on: BEIR folder that the playground searches.
@@ -187,7 +187,7 @@ class DrainingServer(uvicorn.Server):
         await super().startup(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """What a signal does."""
+        """Handle a signal: answer what is under way, then end."""
         if self._service.draining or self._loop is None:
             self.should_exit = self.force_exit = True
             return

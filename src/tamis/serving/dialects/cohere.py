@@ -64,14 +64,14 @@ class Result(TypedDict):
 
 
 class Version(TypedDict):
-    """Of the interface."""
+    """Version of the interface."""
 
     version: Literal["1", "2"]
     is_experimental: bool
 
 
 class Units(TypedDict):
-    """What Cohere would bill."""
+    """Units that Cohere would bill."""
 
     search_units: int
 
@@ -156,7 +156,7 @@ def _fields(number: int, document: str | dict[str, Any], wanted: list[str] | Non
 
 
 def meta(answered: Answered, version: Literal["1", "2"]) -> Meta:
-    """What stands beside the results."""
+    """The field `meta` beside the results."""
     units = -(-len(answered.values) // DOCUMENTS_PER_UNIT)
     found: Meta = {
         "api_version": {"version": version, "is_experimental": False},

@@ -30,7 +30,7 @@ class Dialect:
         body: What a request may hold.
         read: From a checked body to what is asked for.
         answer: The answer's body.
-        answer_type: Of what `answer` returns, for the description of the interface.
+        answer_type: Type of what `answer` returns, for the description of the interface.
         refuse: The body of a refusal; None for an empty one.
         statuses: Where they differ from `STATUS`.
     """

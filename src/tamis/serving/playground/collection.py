@@ -42,7 +42,7 @@ class Collection:
     """Documents that can be searched, and questions to search them with.
 
     Attributes:
-        name: Of the folder.
+        name: Name of the folder.
         documents: How many there are.
         questions: Text by id; empty where the folder has none.
     """

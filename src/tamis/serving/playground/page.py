@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What is sent.
+    """The page of the playground, as it is sent.
 
     Attributes:
         html: The page. It holds nothing of the server's but whether it has keys and a folder.

@@ -24,38 +24,49 @@ Similarity = Annotated[float, Field(ge=0, le=1), AfterValidator(_off_or_similar)
 
 
 class GeneralCorpus(PathSection):
-    """A judged set whose own queries are the given ones of stage 1; a path alone stands for one with the defaults."""
+    """A judged set, whose queries need not be written. A path alone stands for one with the defaults."""
 
     path: Path = Field(
-        description="BEIR folder, or a training file of FlagEmbedding, sentence-transformers or Tevatron"
+        description="BEIR folder, or a training file of FlagEmbedding, sentence-transformers or Tevatron."
     )
     splits: tuple[Annotated[str, Field(pattern=NAME)], ...] = Field(
-        default=("test",), min_length=1, description="files qrels/SPLIT.tsv of a BEIR folder whose queries are given"
+        default=("test",),
+        min_length=1,
+        description="Names of the files qrels/SPLIT.tsv of a BEIR folder. Their queries are the given ones.",
     )
-    limit: int = Field(default=0, ge=0, description="most documents per language, 0 for all")
+    limit: int = Field(default=0, ge=0, description="Most documents per language. 0: all.")
     language: LanguageTag = Field(
         default="",
-        description="of documents that do not say theirs, as a lower-case tag; empty: told from each text",
+        description="Lower-case tag for documents that do not say their language. Empty: told from each text.",
     )
 
 
 class CorpusSettings(Section):
-    """Which documents to adapt to, and which other documents bring given queries along."""
+    """The documents to adapt to, and judged sets that bring given queries along."""
 
     target: Path | None = Field(
         default=None,
-        description="documents without any labels: BEIR folder, file or folder of rows (.jsonl, .csv, .tsv, .parquet, "
-        "a folder of datasets), or folder of .txt/.md/.html files; none: train the general student only",
+        description="Documents to adapt to, without any labels: BEIR folder, file or folder of rows (.jsonl, .csv, "
+        ".tsv, .parquet, a folder of datasets), or folder of .txt, .md and .html files. Empty: only the "
+        "general student is trained.",
     )
-    general: tuple[GeneralCorpus, ...] = ()
+    general: tuple[GeneralCorpus, ...] = Field(
+        default=(),
+        description="Judged sets whose documents and given queries are learnt from beside the target. Each entry is a "
+        "path, or a section with the keys below.",
+    )
     languages: tuple[str, ...] = Field(
-        default=(), description="to tell apart, and to take general documents of; empty: all"
+        default=(),
+        description="Languages to tell apart, and to take general documents of. Empty: all. Set it where short texts "
+        "are taken for a wrong language.",
     )
-    max_chars: int = Field(default=1_000_000, ge=1, description="a longer document is dropped and counted")
+    max_chars: int = Field(
+        default=1_000_000, ge=1, description="Most characters of a document. A longer one is dropped and counted."
+    )
     near_duplicate: Similarity = Field(
         default=0.0,
-        description="a document whose runs of five words overlap another's of its language by this share (Jaccard) is "
-        "dropped, judged or not; 0: none, copies are dropped anyway",
+        description="Lowest share of common five-word runs (Jaccard) from which a document of the same language is "
+        "dropped as a near-duplicate, judged or not. 0: off; exact copies are dropped anyway.",
     )
 
     @field_validator("general")

@@ -13,16 +13,21 @@ such a name."""
 
 
 class EvaluateSettings(Section):
-    """The judged questions; no other stage reads them."""
+    """The judged questions that measure the result. No other stage reads them."""
 
-    queries: Path
-    qrels: Path
-    depth: int = Field(default=20, ge=1, description="how many candidates of each first stage are reranked")
-    questions: int = Field(default=0, ge=0, description="most questions per language, drawn by hash; 0 for all")
-    rounds: int = Field(default=100_000, ge=100, description="sign flips of the paired randomisation test")
+    queries: Path = Field(description="File queries.jsonl with the judged questions.")
+    qrels: Path = Field(description="File with the judgements, qrels/SPLIT.tsv of a BEIR folder.")
+    depth: int = Field(default=20, ge=1, description="Number of candidates of each first stage that are reranked.")
+    questions: int = Field(default=0, ge=0, description="Most questions per language, drawn by hash. 0: all.")
+    rounds: int = Field(
+        default=100_000,
+        ge=100,
+        description="Number of sign flips of the paired randomisation test. p cannot be lower than one in this number.",
+    )
     runs: dict[str, Path] = Field(
         default_factory=dict,
-        description="TREC run of your own engine for the judged questions, by a name; reranked like bm25 and hybrid",
+        description="TREC runs of your own engine for the judged questions, by a name. They are reranked like bm25 "
+        "and hybrid.",
     )
 
     @field_validator("runs")

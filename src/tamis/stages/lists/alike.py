@@ -20,7 +20,7 @@ NEIGHBOURS: Final = 0.5
 translations 95 % are nearer than that, of its other pairs one in 1,700 (docs/log.md)."""
 
 TWINS: Final = 0.75
-"""The same from which a document of the same language repeats another; of another language, `NEIGHBOURS` does."""
+"""Cosine from which a document of the same language repeats another; of another language, `NEIGHBOURS` does."""
 
 
 SAMPLE: Final = 10_000
@@ -36,7 +36,7 @@ def alike_documents(own: Sequence[str], documents: Mapping[str, Document], vecto
     Args:
         own: Their ids, each once; their order does not count.
         documents: All documents by id.
-        vectors: Of all documents, of norm 1.
+        vectors: Vectors of all documents, of norm 1.
     """
     if not own:
         return Alike()

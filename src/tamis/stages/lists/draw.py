@@ -66,7 +66,7 @@ def draw_lists(
         queries: Queries by id.
         settings: Bins, list length, filters, split, domains.
         seed_bonus: In standard deviations of the teacher's scores over the candidates.
-        seed: Of the draws; each query draws from its own generator, so order and number of queries do not matter.
+        seed: Seed of the draws; each query draws from its own generator, so order and number of queries do not matter.
         over: The scores over whose spread labels are rescaled, see `scores_of_many`; none: those of each query.
         alike: Which documents say the same.
         solved: Ids of queries that the student answers already: a share of them is learnt from, see the settings.

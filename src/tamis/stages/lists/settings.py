@@ -22,46 +22,58 @@ RESERVED = (GENERAL, "untrained", "start", "merged")
 
 
 class ListsSettings(Section):
-    """How training lists are drawn from scored candidates."""
+    """The training lists, drawn from scored candidates."""
 
-    bins: int = Field(default=16, ge=2)
-    anchors: Literal["equal-width", "quantile"] = "equal-width"
-    documents: int = Field(default=16, ge=2, description="documents per list, the seed document included")
+    bins: int = Field(
+        default=16,
+        ge=2,
+        description="Number of bins over the teacher's scores of a query. A list draws evenly from them.",
+    )
+    anchors: Literal["equal-width", "quantile"] = Field(
+        default="equal-width",
+        description="Borders of the bins. equal-width cuts the range of scores evenly, so bins may stay empty; "
+        "quantile puts about as many candidates into each.",
+    )
+    documents: int = Field(default=16, ge=2, description="Number of documents in a list, the seed document included.")
     near: int = Field(
-        default=30, ge=0, description="best candidates that lists are drawn from, beside the seed document; 0: all"
+        default=30,
+        ge=0,
+        description="Number of best candidates that lists are drawn from, beside the seed document. 0: all.",
     )
     round_trip: int = Field(
         default=30,
         ge=1,
-        description="a query whose seed document the teacher ranks lower is dropped; 10 for extracts and for language "
-        "models that often miss their document",
+        description="Lowest rank that the teacher may give the seed document; below it the query is dropped. Set 10 "
+        "for extracts and for language models that often miss their document.",
     )
     solved: float = Field(
         default=1.0,
         ge=0,
         le=1,
-        description="share that is learnt from of the queries that the student answers already; below 1 it scores the "
-        "best candidates of every query that may be learnt from before",
+        description="Share of the queries that the student already answers and still learns from. Below 1 the student "
+        "scores the best candidates of every query that may be learnt from first, which takes time.",
     )
     rescale: Literal["none", "min-max", "rank", "quantile"] = Field(
-        default="none", description="none: z-scores, for every loss but gap-hinge, which wants [-1, 1]"
+        default="none",
+        description="Scale of the teacher's labels within a list. none: z-scores, for every loss but gap-hinge; the "
+        "others give [-1, 1], which gap-hinge needs.",
     )
     rescale_over: Literal["query", "all"] = Field(
         default="query",
-        description="whose lowest and highest scores become -1 and 1: each query's, or those of all queries together, "
-        "so that only what stands out far has a label near 1",
+        description="Scores whose lowest and highest become -1 and 1: those of each query, or of all queries "
+        "together. With all, only documents that stand out far get a label near 1.",
     )
     held_out: float = Field(
         default=0.15,
         gt=0,
         lt=1,
-        description="share of the queries that is never learnt from: one by one where documents are asked about, by "
-        "cluster of documents elsewhere",
+        description="Share of the queries that is never learnt from. It judges checkpoints and merges. Queries are "
+        "held out one by one where documents have queries, by cluster of documents elsewhere.",
     )
     domains: dict[str, tuple[str, ...]] = Field(
         default_factory=dict,
-        description="specialist name: its languages, or '*' for all that no other one names; at least one where there "
-        "is a target",
+        description="Languages of each specialist, by its name. '*' stands for all languages that no other specialist "
+        "names. At least one where corpus.target is set.",
     )
 
     @model_validator(mode="after")

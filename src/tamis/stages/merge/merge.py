@@ -26,7 +26,7 @@ class Step:
         merged: Specialists already in the model.
         other: The specialist to add.
         t: Fraction of the arc towards it.
-        agreement: Of the result, by domain.
+        agreement: Agreement of the result with the teacher, by domain.
         accepted: Whether it became the model.
         reason: Why it was refused, empty otherwise.
         statistics: Share of tensors that fell back to linear, and angles.
@@ -62,7 +62,7 @@ class MergePath:
     """How the merged model came about.
 
     Attributes:
-        agreement: Of the untrained and the general student, of every specialist and of the result, by name and domain.
+        agreement: Agreement of untrained, general student, each specialist and result, by name and domain.
         steps: Everything that was tried, in order.
         order: The models in the result, in the order they came in; a single one where no merge was better than it.
     """

@@ -9,24 +9,48 @@ from tamis.section import Section
 
 
 class MergeSettings(Section):
-    """Sequential SLERP with a gate."""
+    """The merge: specialists are joined one by one with SLERP, and a step that loses is refused."""
 
     t: tuple[Annotated[float, Field(ge=0, le=1)], ...] = Field(
-        default=(0.3, 0.5, 0.7), min_length=1, description="fractions of the arc tried for every specialist"
+        default=(0.3, 0.5, 0.7),
+        min_length=1,
+        description="Fractions of the arc towards a specialist that are tried, each from 0 to 1.",
     )
-    refine: int = Field(default=1, ge=0, le=6, description="times the search halves the steps around the best t")
-    on: Literal["differences", "weights"] = Field(default="differences", description="what SLERP turns")
-    tolerance: float = Field(default=0.005, ge=0, description="how far a domain may fall in a step")
-    held_out: int = Field(default=60, ge=1, description="held-out lists per domain that judge a step")
+    refine: int = Field(
+        default=1,
+        ge=0,
+        le=6,
+        description="Number of times that the search halves its steps around the best t. Each one judges more merges.",
+    )
+    on: Literal["differences", "weights"] = Field(
+        default="differences",
+        description="What SLERP turns: the differences from the common parent, or the weights themselves.",
+    )
+    tolerance: float = Field(
+        default=0.005,
+        ge=0,
+        description="Most agreement (nDCG@10 with the teacher, 0 to 1) that a domain may lose in a merge step. A step "
+        "that costs more is refused.",
+    )
+    held_out: int = Field(
+        default=60,
+        ge=1,
+        description="Number of held-out lists per domain that judge a step. More are slower and surer.",
+    )
     keep: tuple[Path, ...] = Field(
         default=(),
-        description="folders of earlier runs whose domains judge too; the student's start is then merged with",
+        description="Folders of earlier runs whose domains judge every step too. What is learnt is then merged into "
+        "student.start.",
     )
     weigh_on: Path | None = Field(
         default=None,
-        description="BEIR folder of judged questions on documents that nothing is learnt from (qrels/test.tsv): they "
-        "weigh the first stages in place of held-out queries, for corpora that the model will not have seen",
+        description="BEIR folder of judged questions (qrels/test.tsv) on documents that nothing is learnt from. They "
+        "choose the first stage's weight in place of held-out queries. Set it for a model of corpora that "
+        "it will not have seen.",
     )
     first_stage_weights: tuple[Annotated[float, Field(ge=0)], ...] = Field(
-        default=(0.0, 0.25, 0.5, 0.75, 1.0, 2.0), min_length=1, description="tried; 1 unless another is surely better"
+        default=(0.0, 0.25, 0.5, 0.75, 1.0, 2.0),
+        min_length=1,
+        description="Weights of the first stage's score that are tried, each at least 0. 1 is kept unless another is "
+        "surely better.",
     )

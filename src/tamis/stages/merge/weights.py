@@ -34,7 +34,7 @@ class Head(NamedTuple):
 
     Attributes:
         query_id: The query.
-        language: Of the query.
+        language: Language of the query.
         logits: The model's, [candidates].
         first: The first stage's scores, [candidates].
         own: 1 for the documents that the query belongs to and those that repeat them, 0 for the others, [candidates].
@@ -58,7 +58,7 @@ class Sample:
     Attributes:
         weights: Those tried, ascending.
         query_ids: Each query once.
-        languages: Of the queries.
+        languages: Language of each query.
         values: NDCG@10 of the query's own documents, [weights, queries].
         itself: The same of the first stage without the model, [queries].
     """
@@ -197,7 +197,7 @@ def cross_fitted(
     Args:
         by_stage: Samples of the first stages.
         choose: Chooses a weight for all of them.
-        fold_of: Of each query.
+        fold_of: Fold of each query.
 
     Returns:
         Values by sample, [queries].
@@ -268,7 +268,7 @@ def at_least(found: Weights, known: Mapping[str, float]) -> Weights:
 
     Args:
         found: Chosen on written queries.
-        known: Of the model that the student started from, by first stage; may be empty.
+        known: Weights of the model that the student started from, by first stage; may be empty.
     """
     general = {name: max(weight, known.get(name, 0.0)) for name, weight in found.general.items()}
     by_language = {

@@ -78,9 +78,9 @@ def logged_queries(
     Args:
         rows: Id in the log, text and language, `und` where it is not known.
         log: Name of the log, holds no slash.
-        origin: Of the documents that they search.
-        languages: Of these documents. A query's language becomes the one of them with the same primary part, `en` for
-            `en-us`; one that none of them has stays.
+        origin: Origin of the documents that they search.
+        languages: Languages of these documents. A query's language becomes the one of them with the same primary part,
+            `en` for `en-us`; one that none of them has stays.
         identify: Text -> language tag.
 
     Yields:

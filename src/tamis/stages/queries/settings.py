@@ -24,63 +24,83 @@ def writer_name(path: Path) -> str:
 
 
 class QueryLog(PathSection):
-    """Queries that people typed, of which nobody knows what answers them; a path alone has the defaults."""
+    """Queries that people typed, without their answers. A path alone stands for one with the defaults."""
 
     path: Path = Field(
-        description="a query a line (.txt); rows with text, query or question (.jsonl, .csv, .tsv, .parquet); or a "
-        ".tsv without a header, of ids and texts"
+        description="File of queries: one a line (.txt); rows with text, query or question (.jsonl, .csv, .tsv, "
+        ".parquet); or a .tsv of ids and texts without a header."
     )
-    origin: Literal["target", "general"] = Field(default="target", description="the documents that they search")
+    origin: Literal["target", "general"] = Field(
+        default="target", description="Documents that the queries search: those of corpus.target or of corpus.general."
+    )
     language: LanguageTag = Field(
         default="",
-        description="of queries that do not say theirs, as a lower-case tag; empty: told from each text",
+        description="Lower-case tag for queries that do not say their language. Empty: told from each text.",
     )
 
 
 class PromptSettings(Section):
-    """How language models are asked for queries."""
+    """The prompt that asks language models for queries."""
 
     template: Path | None = Field(
-        default=None, description="YAML file with words of your own; none: those that come with tamis, by language"
+        default=None,
+        description="YAML file with a prompt of your own. Empty: the prompts that come with tamis, by language.",
     )
     kinds: dict[QueryKind, Annotated[float, Field(gt=0)]] = Field(
         default={"question": 2.0, "keyword": 1.0, "claim": 0.5},
         min_length=1,
-        description="types of query, and how often each is asked for; of the default those that an own template has",
+        description="Types of query to ask for, each with how often it is asked for beside the others. Default: those "
+        "of question, keyword and claim that the template has.",
     )
-    difficulty: Literal["any", "easy", "hard"] = "any"
-    length: Literal["any", "short", "medium", "long"] = "any"
-    persona: str = Field(default="", description="who searches, in a few words")
-    examples: int = Field(default=3, ge=0, le=3, description="passages with a query each that are shown before")
+    difficulty: Literal["any", "easy", "hard"] = Field(
+        default="any", description="How hard the queries shall be. any leaves it open."
+    )
+    length: Literal["any", "short", "medium", "long"] = Field(
+        default="any", description="How long the queries shall be. any leaves it open."
+    )
+    persona: str = Field(default="", description="Who searches, in a few words. Empty: nobody in particular.")
+    examples: int = Field(
+        default=3, ge=0, le=3, description="Number of passages with a query that the prompt shows before the document."
+    )
     like: Path | None = Field(
         default=None,
-        description="8 to 50 queries of your users, a query a line, id and query between a tab, or rows (.jsonl, .csv, "
-        ".parquet): a few of them are shown in each prompt as examples of style; none of them may be judged",
+        description="File of 8 to 50 queries of your users: a query a line, id and query between a tab, or rows "
+        "(.jsonl, .csv, .parquet). A few stand in each prompt as examples of style. None of them may be a "
+        "judged question.",
     )
 
 
 class LlamaSettings(Section):
-    """A GGUF language model in this process; it continues a text of examples."""
+    """A GGUF language model that runs in this process."""
 
-    model: Path = Field(description="GGUF file")
+    model: Path = Field(description="GGUF file of the language model. It continues a text of examples.")
 
 
 class TransformersSettings(Section):
-    """A causal language model of the Hugging Face form in this process."""
+    """A causal language model of the Hugging Face form that runs in this process."""
 
-    path: Path = Field(description="Hugging Face folder or hub name")
-    mode: Literal["chat", "completion"] = Field(default="completion", description="chat: it has a chat template")
+    path: Path = Field(description="Folder or hub name of the causal language model, in the Hugging Face form.")
+    mode: Literal["chat", "completion"] = Field(
+        default="completion",
+        description="Form of the prompt. chat needs a model with a chat template; completion continues a text of "
+        "examples.",
+    )
 
 
 class EndpointSettings(ServerSettings):
     """A server that speaks OpenAI's protocol and writes queries."""
 
     mode: Literal["chat", "completion"] = Field(
-        default="chat", description="chat: POST URL/chat/completions; completion: POST URL/completions with examples"
+        default="chat",
+        description="What is asked: chat sends POST URL/chat/completions, completion sends POST URL/completions with "
+        "examples.",
     )
-    max_tokens: int = Field(default=96, ge=1, description="of one answer; models that think aloud need many more")
+    max_tokens: int = Field(
+        default=96, ge=1, description="Most tokens of one answer. Models that think aloud need many more."
+    )
     extra: dict[str, Any] = Field(
-        default_factory=dict, description="more fields of the request; null leaves one of ours out"
+        default_factory=dict,
+        description="More fields of the request body. null leaves one of ours out (seed, temperature or max_tokens).",
     )
 
     @model_validator(mode="after")
@@ -91,36 +111,45 @@ class EndpointSettings(ServerSettings):
 
 
 class QueriesSettings(Section):
-    """Who writes queries, and how many."""
+    """The writers of queries, and how many queries they write."""
 
     generator: tuple[Literal["extractive", "llama", "endpoint", "transformers"], ...] = Field(
         default=(),
-        description="language models that write, by the sections below; extractive: what the documents say themselves, "
-        "which costs nothing and teaches little",
+        description="Language models that write queries, each set up in its section below. extractive takes phrases "
+        "of the documents: it costs nothing and teaches little.",
     )
     written: tuple[Path, ...] = Field(
         default=(),
-        description="files of queries about target documents, whoever wrote them: rows with document-id and query "
-        "(.tsv, .csv, .jsonl, .parquet), if you like with an id, language and kind",
+        description="Files of queries about target documents, whoever wrote them: rows with document-id and query "
+        "(.tsv, .csv, .jsonl, .parquet), and if you like id, language and kind.",
     )
-    per_document: int = Field(default=2, ge=1, description="queries asked for per target document and generator")
+    per_document: int = Field(
+        default=2, ge=1, description="Number of queries that each generator is asked for about a target document."
+    )
     documents: int = Field(
-        default=0, ge=0, description="most target documents shown to each language model, the languages alike; 0: all"
+        default=0,
+        ge=0,
+        description="Most target documents that each language model is shown, spread over the languages. 0: all.",
     )
     temperatures: tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(ge=0)]] = Field(
-        default=(0.2, 0.8), description="of language models, for a document's first query and for its others"
+        default=(0.2, 0.8),
+        description="Sampling temperatures of language models: for a document's first query and for its others.",
     )
     near_duplicate: Similarity = Field(
         default=0.0,
-        description="a query whose pairs of words overlap another's of its language by this share (Jaccard) is "
-        "dropped; 0: none, copies are dropped anyway",
+        description="Lowest share of common word pairs (Jaccard) from which a query of the same language is dropped "
+        "as a near-duplicate. 0: off; exact copies are dropped anyway.",
     )
     keep_out: tuple[Path, ...] = Field(
         default=(),
-        description="evaluation sets (BEIR folders, files of queries): queries and general documents that overlap them "
-        "are dropped",
+        description="Evaluation sets, as BEIR folders or files of queries. Queries and general documents that overlap "
+        "them are dropped.",
     )
-    logs: tuple[QueryLog, ...] = Field(default=(), description="files of queries that people typed, beside the written")
+    logs: tuple[QueryLog, ...] = Field(
+        default=(),
+        description="Files of queries that people typed, beside the written ones. Each entry is a path, or a section "
+        "with the keys below.",
+    )
     prompt: PromptSettings = PromptSettings()
     llama: LlamaSettings | None = None
     endpoint: EndpointSettings | None = None

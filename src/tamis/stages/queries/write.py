@@ -55,7 +55,7 @@ Ask = Callable[[Document, str, int, int], Prompt]
 
 
 class Generate(Protocol):
-    """What writes queries.
+    """A writer of queries.
 
     Attributes:
         name: Stands in query ids, holds no slash; `extractive`, or the short name of a language model.
@@ -90,7 +90,7 @@ class Plan:
         per_document: Queries of each document, at least 1.
         seed: Seed of the run.
         kinds: Type of query -> how often it is asked for; empty where the generator knows no types.
-        temperatures: Of the first query of a document and of its others, so that the first one can be the surest.
+        temperatures: One for a document's first query, which can so be the surest, and one for its others.
         ask: Makes the prompts.
     """
 

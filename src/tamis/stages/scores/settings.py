@@ -11,43 +11,47 @@ from tamis.stages.candidates.settings import EncoderSettings
 
 
 class EncoderTeacher(EncoderSettings):
-    """Another bi-encoder as part of the teacher."""
+    """A further bi-encoder as a part of the teacher."""
 
-    kind: Literal["encoder"]
-    weight: float = Field(default=1.0, gt=0)
+    kind: Literal["encoder"] = Field(description="Type of the teacher: a bi-encoder on this machine.")
+    weight: float = Field(default=1.0, gt=0, description="Weight of its z-scores in the teacher's sum.")
 
     @property
     def name(self) -> str:
-        """Of its folder."""
+        """Name of its folder."""
         return self.path.name
 
 
 class RerankerTeacher(Section):
-    """A reranker of any family as part of the teacher."""
+    """A reranker of any family as a part of the teacher."""
 
-    kind: Literal["reranker"]
-    path: Path = Field(description="Hugging Face folder, hub name, or tamis-base")
-    instruction: str | None = Field(default=None, description="for models that take one")
-    weight: float = Field(default=1.0, gt=0)
+    kind: Literal["reranker"] = Field(description="Type of the teacher: a reranker of any family on this machine.")
+    path: Path = Field(description="Folder or hub name of the reranker, or tamis-base.")
+    instruction: str | None = Field(
+        default=None, description="Instruction in the prompt, for rerankers that take one. Empty: the model's own."
+    )
+    weight: float = Field(default=1.0, gt=0, description="Weight of its z-scores in the teacher's sum.")
 
     @property
     def name(self) -> str:
-        """Of its folder."""
+        """Name of its folder."""
         return self.path.name
 
 
 class RemoteTeacher(ServerSettings):
     """What the teachers behind a server have in common."""
 
-    weight: float = Field(default=1.0, gt=0)
-    max_chars: int = Field(default=8000, ge=1, description="characters of a document that are sent; the rest is cut")
+    weight: float = Field(default=1.0, gt=0, description="Weight of its z-scores in the teacher's sum.")
+    max_chars: int = Field(
+        default=8000, ge=1, description="Most characters of a document that are sent. The rest is cut."
+    )
     extra: dict[str, Any] = Field(
-        default_factory=dict, description="more fields of the request; null leaves one of ours out"
+        default_factory=dict, description="More fields of the request body. null leaves an optional one of ours out."
     )
 
     @property
     def name(self) -> str:
-        """As the server calls it."""
+        """Name of the model, as the server calls it."""
         return self.model
 
 
@@ -57,9 +61,11 @@ class JudgeTeacher(RemoteTeacher):
     Its score is the log-odds of yes against no, so the server has to tell `top_logprobs`.
     """
 
-    kind: Literal["judge"]
+    kind: Literal["judge"] = Field(
+        description="Type of the teacher: a language model behind a server that answers yes or no."
+    )
     template: Path | None = Field(
-        default=None, description="YAML file with a prompt of your own; none: the one that comes with tamis"
+        default=None, description="YAML file with a prompt of your own. Empty: the one that comes with tamis."
     )
 
     @model_validator(mode="after")
@@ -71,13 +77,15 @@ class JudgeTeacher(RemoteTeacher):
 
 
 class RemoteRerankerTeacher(RemoteTeacher):
-    """A reranker that is asked by POST URL/rerank, in the way of Cohere, Jina and vLLM or in that of TEI."""
+    """A reranker that is asked by POST URL/rerank, in the form of Cohere, Jina and vLLM or of TEI."""
 
-    kind: Literal["remote-reranker"]
+    kind: Literal["remote-reranker"] = Field(description="Type of the teacher: a reranker behind a server.")
     protocol: Literal["cohere", "tei"] = Field(
-        default="cohere", description="cohere: Cohere's, also Jina's and vLLM's; tei: Text Embeddings Inference's"
+        default="cohere",
+        description="Form of request and answer. cohere: Cohere's, also Jina's and vLLM's; tei: Text Embeddings "
+        "Inference's.",
     )
-    batch: int = Field(default=32, ge=1, description="documents of one request at most")
+    batch: int = Field(default=32, ge=1, description="Most documents of one request.")
 
     @model_validator(mode="after")
     def _extra_leaves_the_texts_alone(self) -> "RemoteRerankerTeacher":
@@ -87,12 +95,16 @@ class RemoteRerankerTeacher(RemoteTeacher):
 
 
 class RemoteEncoderTeacher(RemoteTeacher):
-    """A bi-encoder that is asked by POST URL/embeddings, in OpenAI's protocol; cosine."""
+    """A bi-encoder that is asked by POST URL/embeddings, in OpenAI's protocol. Its vectors are compared by cosine."""
 
-    kind: Literal["remote-encoder"]
-    query_prefix: str = ""
-    document_prefix: str = ""
-    batch: int = Field(default=32, ge=1, description="texts of one request at most")
+    kind: Literal["remote-encoder"] = Field(description="Type of the teacher: a bi-encoder behind a server.")
+    query_prefix: str = Field(
+        default="", description="Text put before every query. Set it to what the encoder was trained with."
+    )
+    document_prefix: str = Field(
+        default="", description="Text put before every document. Set it to what the encoder was trained with."
+    )
+    batch: int = Field(default=32, ge=1, description="Most texts of one request.")
 
     @model_validator(mode="after")
     def _extra_leaves_the_texts_alone(self) -> "RemoteEncoderTeacher":
@@ -106,17 +118,28 @@ Teacher = EncoderTeacher | RerankerTeacher | JudgeTeacher | RemoteRerankerTeache
 class ScoresSettings(Section):
     """The teacher: a weighted sum of per-query z-scores."""
 
-    dense: float = Field(default=1.0, ge=0, description="weight of the bi-encoder")
-    bm25: float = Field(default=0.5, ge=0, description="weight of BM25")
-    use: float = Field(default=0.0, ge=0, description="weight of the Universal Sentence Encoder; 0 leaves it out")
+    dense: float = Field(
+        default=1.0, ge=0, description="Weight of the bi-encoder's z-scores in the teacher's sum. 0 leaves it out."
+    )
+    bm25: float = Field(
+        default=0.5, ge=0, description="Weight of BM25's z-scores in the teacher's sum. 0 leaves it out."
+    )
+    use: float = Field(
+        default=0.0,
+        ge=0,
+        description="Weight of the Universal Sentence Encoder's z-scores. 0 leaves it out; other values need "
+        "tamis[demo].",
+    )
     teachers: tuple[Annotated[Teacher, Field(discriminator="kind")], ...] = Field(
-        default=(), description="more of them, asked about every candidate; alone (the three above 0) one is distilled"
+        default=(),
+        description="Further teachers, asked about every candidate. One alone, with the three weights above at 0, is "
+        "distilled.",
     )
     seed_bonus: float = Field(
         default=6.0,
         ge=0,
-        description="what being the seed document adds, in standard deviations; 6: it is the right answer, the teacher "
-        "orders the rest; 0.5 where the teacher knows better",
+        description="Standard deviations added to the score of the seed document. 6 makes it the right answer, and "
+        "the teacher orders the rest. Set 0.5 where the teacher knows better.",
     )
 
     @model_validator(mode="after")

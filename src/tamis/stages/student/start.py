@@ -27,10 +27,10 @@ def start_student(
     Args:
         wanted: Start, head, and what is learnt.
         encoder: Gives the encoder that a new head is put on; a warm student shares its body, others copy it.
-        prefixes: Of queries and documents, for a warm student on a new head.
+        prefixes: Texts before queries and documents, for a warm student on a new head.
         precision: Number format of the matrix products.
         token_budget: Most tokens per forward pass.
-        seed: Of a new stock head.
+        seed: Seed of a new stock head.
 
     Raises:
         ModelError: a start that is not there, or that the head does not fit.

@@ -21,7 +21,7 @@ def endless_batches(
         file: Parquet file of `TrainingList` records, in an order that mixes languages and sources.
         weight: Probability, 0 to 1, of a list to be learnt from in a pass; at least one must be above 0.
         per_step: Lists a batch.
-        seed: Of every choice made here.
+        seed: Seed of every choice made here.
     """
     rng = np.random.default_rng(seed)
     batch: list[TrainingList] = []

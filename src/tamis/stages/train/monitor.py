@@ -28,7 +28,7 @@ def watching(folder: Path | None, advance: Advance, rate: float) -> Iterator[Wat
 
     Args:
         folder: For TensorBoard's files; None writes none.
-        advance: Of the progress bar.
+        advance: Moves the progress bar.
         rate: Operations a second of the machine's matrix products.
 
     Yields:

@@ -49,7 +49,7 @@ class Remembered:
         Args:
             generate: What writes the queries that are not there.
             identity: Names everything but the request that a query depends on.
-            ledger: Of the model, in the item store where finished queries are kept.
+            ledger: The model's ledger, in the item store where finished queries are kept.
             cache: Where they are kept for all runs.
             one_more: Called after each answer.
         """

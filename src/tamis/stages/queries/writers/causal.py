@@ -170,7 +170,7 @@ def draw(logits: Tensor, temperatures: Sequence[float], uniforms: Sequence[float
 
     Args:
         logits: [rows, vocabulary].
-        temperatures: Of each row; 0 takes the most probable token.
+        temperatures: Temperature of each row; 0 takes the most probable token.
         uniforms: A number in [0, 1) for each row, which decides the draw.
 
     Returns:
