@@ -13,13 +13,8 @@ from tamis.models.checkpoint import deployed_weights, model_identity
 from tamis.models.saving import add_weights
 from tamis.pipeline.reading import recipe_from
 from tamis.pipeline.recipe import Recipe
-from tamis.stages.candidates.stage import encoder_settings
-from tamis.stages.evaluate.stage import evaluate_settings
-from tamis.stages.lists.stage import lists_settings
-from tamis.stages.merge.stage import merge_settings
-from tamis.stages.scores.stage import scores_settings
-from tamis.stages.train.stage import train_settings
 from tests.conftest import write_beir
+from tests.keys import settings_of
 
 
 @pytest.fixture
@@ -84,8 +79,8 @@ def test_other_weights_of_the_start_do_over_what_reads_them_and_nothing_before(r
             "merge": {**recipe.get("merge", {}), **merge},
         }
         chosen: Recipe = recipe_from(content, "tiny")
-        parts = (encoder_settings, scores_settings, lists_settings, train_settings, merge_settings, evaluate_settings)
-        return {part.__name__: json.dumps(part(chosen), default=str) for part in parts}
+        stages = ("candidates", "scores", "lists", "train", "merge", "evaluate")
+        return {stage: json.dumps(settings_of(chosen, stage), default=str) for stage in stages}
 
     def other_than(before: dict[str, str], after: dict[str, str]) -> set[str]:
         return {name for name in before if before[name] != after[name]}
@@ -93,5 +88,5 @@ def test_other_weights_of_the_start_do_over_what_reads_them_and_nothing_before(r
     judged = {"weigh_on": str(tmp_path / "judged")}
     own, on_judged = settings(), settings(**judged)
     add_weights(model, {"elastic": 0.25}, {})
-    assert other_than(own, settings()) == {"merge_settings", "evaluate_settings"}
-    assert other_than(on_judged, settings(**judged)) == {"evaluate_settings"}  # the judged set alone decides
+    assert other_than(own, settings()) == {"merge", "evaluate"}
+    assert other_than(on_judged, settings(**judged)) == {"evaluate"}  # the judged set alone decides

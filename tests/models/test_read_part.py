@@ -5,9 +5,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tamis.errors import ModelError
+from tamis.models.read_part import ReadPart
 from tamis.stages.candidates.settings import EncoderSettings
 from tamis.stages.student.settings import StudentSettings
-from tamis.stages.train.read_part import ReadPart
+from tamis.stages.student.start import reading_of
 from tests.conftest import TOPICS
 from tests.rerankers import SERIALIZER
 
@@ -16,7 +17,7 @@ TEXTS = [answer for topics in TOPICS.values() for _, answer in topics]
 
 def of(tiny_encoder, tokens=12, prefix="passage: "):
     dense = EncoderSettings(path=tiny_encoder, document_prefix=prefix)
-    return ReadPart(StudentSettings(document_tokens=tokens), dense)
+    return ReadPart(reading_of(StudentSettings(document_tokens=tokens), dense))
 
 
 @given(text=st.lists(st.sampled_from(" ".join(TEXTS).split()), max_size=60).map(" ".join), tokens=st.integers(8, 40))
@@ -36,10 +37,10 @@ def test_a_text_that_fits_stays_as_it_is(tiny_encoder):
 
 def test_a_reranker_that_goes_on_reads_what_it_always_read(warm_folder, tiny_encoder):
     wanted = StudentSettings(start=warm_folder, head="own", document_tokens=8)
-    assert ReadPart(wanted, EncoderSettings(path=tiny_encoder)).tokens == SERIALIZER.document_tokens
+    assert ReadPart(reading_of(wanted, EncoderSettings(path=tiny_encoder))).tokens == SERIALIZER.document_tokens
 
 
 def test_a_start_without_a_tokenizer_is_one_line(tmp_path):
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(ModelError, match="cannot be loaded as a student's tokenizer"):
-        ReadPart(StudentSettings(), EncoderSettings(path=tmp_path))
+        ReadPart(reading_of(StudentSettings(), EncoderSettings(path=tmp_path)))
