@@ -34,6 +34,7 @@ class StageFacts:
         kept_of: Kept records by language, where records have one.
         dropped_of: Dropped records by language, those of each by reason.
         skipped: Files and folders that were passed over among the documents, by what they are.
+        read: Files, those read and passages, in words; empty where there is nothing to say.
     """
 
     name: str
@@ -44,6 +45,7 @@ class StageFacts:
     kept_of: Mapping[str, int]
     dropped_of: Mapping[str, Mapping[str, int]]
     skipped: Mapping[str, int]
+    read: str = ""
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,20 @@ class History:
     domain: str
     split: str
     entries: Sequence[HistoryEntry]
+
+
+def read_line(manifest: Mapping[str, Any]) -> str:
+    """What a stage read, in words: files, or documents in passages; empty where its counts say it all.
+
+    Args:
+        manifest: Of a stage.
+    """
+    folder, passages = manifest.get("folder", {}), manifest.get("passages")
+    parts = [f"{folder['gave']:,} read"] if "gave" in folder else []
+    if passages:
+        parts.append(f"{passages['kept']:,} passages of {passages['documents']:,} documents, {passages['cut']:,} cut")
+    files = f"{folder['read'] + folder['left_out']:,} files: " if "gave" in folder else ""
+    return files + ", ".join(parts)
 
 
 class Inspection:
@@ -135,6 +151,7 @@ class Inspection:
                 kept_of,
                 dropped_of,
                 manifest.get("folder", {}).get("skipped", {}),
+                read_line(manifest),
             )
 
     def spent(self) -> dict[str, Spending]:

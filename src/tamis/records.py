@@ -1,7 +1,7 @@
 """What flows between the stages: small frozen records with the words of the field."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 GIVEN: Final = "given"
@@ -9,6 +9,9 @@ GIVEN: Final = "given"
 
 Facts = dict[str, Any]
 """What a manifest holds, JSON-like."""
+
+SPARSE: Final[Mapping[str, bool]] = {"sparse": True}
+"""Marks a field that has no column in a file whose records all have its default."""
 
 SERVED: Final = "~"
 """As a server answers a client who sends a first stage's candidates in its order and nothing else. This sign and the
@@ -39,6 +42,11 @@ class Document:
         title: What it is called, on one line. Of a row, and of a file that gives one, the text begins with it; else the
             name of the file. Empty for a row without one.
         path: The file of a folder that it was read from, relative to that; empty for files of rows.
+        document: Of a passage, the id of the document that it was cut from; empty for a whole document, as are the
+            fields below.
+        start: First character of the passage in the text of its document.
+        end: The character after its last one.
+        headings: What the passage stands below in its document, outer ones first.
     """
 
     doc_id: str
@@ -47,6 +55,10 @@ class Document:
     origin: str = "target"
     title: str = ""
     path: str = ""
+    document: str = field(default="", metadata=SPARSE)
+    start: int = field(default=0, metadata=SPARSE)
+    end: int = field(default=0, metadata=SPARSE)
+    headings: tuple[str, ...] = field(default=(), metadata=SPARSE)
 
 
 @dataclass(frozen=True, slots=True)

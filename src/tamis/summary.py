@@ -17,7 +17,7 @@ from tamis.costs.work import Estimate, Work
 from tamis.errors import RunError
 from tamis.exporting.parity import Parity
 from tamis.formats.kinds import NO_FORM
-from tamis.inspection import History, StageFacts
+from tamis.inspection import History, StageFacts, read_line
 from tamis.merging.merge import MergeReport
 from tamis.models.checkpoint import ORDER
 from tamis.pipeline.run import NAMES
@@ -74,7 +74,7 @@ class Announcer:
         place = f"[{NAMES.index(stage) + 1}/{len(NAMES)}]"
         kept = f"{counts['kept']:,} kept of {counts['in']:,}" + (f" (dropped: {dropped})" if dropped else "")
         skipped = skipped_line(manifest.get("folder", {}).get("skipped", {}))
-        kept += f"; {skipped}" if skipped else ""
+        kept += "".join(f"; {told}" for told in (read_line(manifest), skipped) if told)
         self._console.print(f"{place} [bold]{stage:<10}[/] {took:>9}  {kept}", markup=True, soft_wrap=True)
         for warning in manifest.get("warnings", ()):
             _warn(self._console, warning)
@@ -362,6 +362,8 @@ def print_stages(stages: Sequence[StageFacts]) -> None:
         table.add_row(stage.name, f"{stage.seconds:,.1f}", memory, f"{came:,}", f"{stage.kept:,}", why)
     console.print(table)
     for stage in stages:
+        if stage.read:
+            console.print(f"{stage.name}, {stage.read}", markup=False, soft_wrap=True)
         if skipped := skipped_line(stage.skipped):
             console.print(f"{stage.name}, {skipped}", markup=False, soft_wrap=True)
     spread = [stage for stage in stages if stage.kept_of]

@@ -25,11 +25,15 @@ scores take 15 kB."""
 
 
 def write_records(path: Path, records: Sequence[Any], kind: type) -> None:
-    """Write records of one dataclass as Parquet, one column per field."""
-    names = [field.name for field in dataclasses.fields(kind)]
+    """Write records of one dataclass as Parquet, one column per field; none for a sparse field that nobody has."""
+    names = [field.name for field in dataclasses.fields(kind) if not _is_absent(field, records)]
     columns = {name: [getattr(record, name) for record in records] for name in names}
     table = pa.table({name: _column(values) for name, values in columns.items()})
     pq.write_table(table, path, compression="zstd", row_group_size=ROW_GROUP)
+
+
+def _is_absent(field: "dataclasses.Field[Any]", records: Sequence[Any]) -> bool:
+    return "sparse" in field.metadata and all(getattr(record, field.name) == field.default for record in records)
 
 
 class RecordWriter:

@@ -1,9 +1,13 @@
 """The part of a document that a student reads: what queries are written about, so that they can be answered from it."""
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
+from tamis.artifacts import file_hash, item_key
 from tamis.models.encoder import loading
+
+_CHARACTERS: Final = 16  # of a token, at most, in nearly every text
+_FILES: Final = ("*token*.json", "vocab*", "merges*", "*.model", "special_*.json")
 
 
 class Reading(NamedTuple):
@@ -42,6 +46,25 @@ class ReadPart:
         if not encoded.overflowing:
             return text
         return text[: max(0, max(end for _, end in encoded.offsets) - len(self._prefix))]
+
+    def count(self, text: str) -> int:
+        """Tokens of a text, the prefix and special tokens included."""
+        tokenizer = self._tokenizer.backend_tokenizer
+        tokenizer.no_truncation()  # what a call before may have set
+        return len(tokenizer.encode(self._prefix + text))
+
+    def is_longer(self, text: str, tokens: int) -> bool:
+        """Whether a text has more tokens than a number; of a long one the beginning tells."""
+        start = text[: _CHARACTERS * tokens]
+        return self.count(start) > tokens or (len(start) < len(text) and self.count(text) > tokens)
+
+
+def tokenizer_identity(path: str | Path) -> str:
+    """Hash of the files that a tokenizer is loaded from, none of them weights; of a hub model its name."""
+    if not Path(path).is_dir():
+        return str(path)
+    files = {file for pattern in _FILES for file in Path(path).glob(pattern)}
+    return item_key(*(part for file in sorted(files) for part in (file.name, file_hash(file))))
 
 
 def _tokenizer(path: str | Path) -> Any:

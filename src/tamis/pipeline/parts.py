@@ -122,7 +122,8 @@ class Parts:
     @cached_property
     def corpus(self) -> CorpusStage:
         """The first stage."""
-        return CorpusStage(self.recipe.corpus, self.recipe.queries.keep_out)
+        recipe = self.recipe
+        return CorpusStage(recipe.corpus, recipe.queries.keep_out, self.students.reading, recipe.evaluate is not None)
 
     @cached_property
     def queries(self) -> QueriesStage:

@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
-from tamis.artifacts import read_json, read_records
+from tamis.artifacts import ItemStore, read_json, read_records
 from tamis.errors import InputError
 from tamis.formats import folder as walking
 from tamis.formats.documents import Corpus
 from tamis.inspection import Inspection
+from tamis.pipeline.parts import open_parts
 from tamis.pipeline.reading import recipe_from
 from tamis.pipeline.run import run_recipe
 from tamis.records import Document, Dropped
-from tamis.stages.corpus.stage import CorpusStage
 from tests.commands import tamis, write_recipe
 from tests.conftest import TOPICS, write_beir
 from tests.formats.files import write_text
@@ -23,8 +23,8 @@ from tests.formats.made_files import docx, paragraph, pdf
 
 def key_of(content: dict[str, Any]) -> Any:
     """What the key of the stage is made of."""
-    recipe = recipe_from(content, "tiny")
-    return CorpusStage(recipe.corpus, recipe.queries.keep_out).key()
+    with open_parts(recipe_from(content, "tiny"), ItemStore(Path(content["corpus"]["target"]).parent / "i")) as parts:
+        return parts.corpus.key()
 
 
 @pytest.fixture
@@ -66,14 +66,24 @@ def test_every_file_is_read_or_told_everywhere(content: dict[str, Any], tmp_path
     }
     assert dropped["original.txt"].overlaps == "copy.txt"
     manifest = read_json(folder / "manifest.json")
-    assert manifest["folder"] == {"read": 7, "left_out": 1, "skipped": {"hidden files and folders": 1}}
+    assert manifest["folder"] == {
+        "read": 7,
+        "left_out": 1,
+        "skipped": {"hidden files and folders": 1},
+        "gave": 6,
+    }
     assert manifest["counts"]["in"] == len(documents) + len(dropped)
     assert "1 no form of documents (1 .png)" in said.err
     assert "passed over: 1 hidden files and folders" in said.err
     (stage,) = Inspection(run).stages()
     assert stage.skipped == {"hidden files and folders": 1}
     shown = " ".join(tamis("inspect", run).out.split())
-    for part in ("1 .png: no form of documents", "scans only", "corpus, passed over: 1 hidden files and folders"):
+    for part in (
+        "corpus, 8 files: 6 read",
+        "1 .png: no form of documents",
+        "scans only",
+        "corpus, passed over: 1 hidden files and folders",
+    ):
         assert part in shown
 
 

@@ -39,5 +39,5 @@ class ReadParts:
         return [
             f"{longer:,} of {count:,} documents ({longer / count:.0%}) are longer than the "
             f"{self.reading.tokens} tokens that the student reads: the rest of them is neither learnt nor ranked, and "
-            "nothing is asked about it by the writers here; cut them into passages"
+            "nothing is asked about it by the writers here; corpus.passages: on cuts them into passages"
         ]

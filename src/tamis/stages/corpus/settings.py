@@ -1,9 +1,9 @@
 """`corpus`: which documents are read."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, field_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from tamis.section import NAME, LanguageTag, PathSection, Section
 
@@ -57,6 +57,43 @@ class FieldNames(Section):
     )
 
 
+class PassageSettings(Section):
+    """How long target documents are cut into passages. auto, on or off alone stand for `by`."""
+
+    tokens: int = Field(
+        default=160,
+        ge=16,
+        description="Most tokens of a passage, its title, headings and special tokens included; never more than the "
+        "student reads (student.document_tokens).",
+    )
+    overlap: int = Field(
+        default=0,
+        ge=0,
+        description="Most tokens of a passage's end with which the next one begins, in whole sentences.",
+    )
+    by: Literal["auto", "headings", "sentences", "off"] = Field(
+        default="auto",
+        description="Where to cut. headings: at headings, then paragraphs and sentences; sentences: a line with # is "
+        "no heading; off: nowhere. auto: at what a document has; not a BEIR folder, nor where there are judged questions, "
+        "and rows only where the median is longer than the student reads.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_word(cls, content: Any) -> Any:
+        """A word alone, and YAML's on and off, which are true and false."""
+        content = {"by": content} if isinstance(content, bool | str) else content
+        words = {True: "headings", "on": "headings", False: "off"}
+        by = content.get("by") if isinstance(content, dict) else None
+        return {**content, "by": words.get(by, by)} if isinstance(by, bool | str) else content
+
+    @model_validator(mode="after")
+    def _overlap_leaves_something_new(self) -> "PassageSettings":
+        if self.overlap > self.tokens // 2:
+            raise ValueError(f"overlap {self.overlap} is more than half of tokens {self.tokens}; lower it")
+        return self
+
+
 class CorpusSettings(Section):
     """The documents to adapt to, and judged sets that bring given queries along."""
 
@@ -93,6 +130,9 @@ class CorpusSettings(Section):
         default=0.0,
         description="Lowest share of common five-word runs (Jaccard) from which a document of the same language is "
         "dropped as a near-duplicate, judged or not. 0: off; exact copies are dropped anyway.",
+    )
+    passages: PassageSettings = Field(
+        default=PassageSettings(), description="How long documents of the target are cut into passages."
     )
 
     @field_validator("general")

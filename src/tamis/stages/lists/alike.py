@@ -53,7 +53,7 @@ def alike_documents(own: Sequence[str], documents: Mapping[str, Document], vecto
         cosines = near(doc_ids) @ near([seed])[0]
         spoken = documents[seed].language
         bounds = [TWINS if documents[doc_id].language == spoken else NEIGHBOURS for doc_id in doc_ids]
-        return np.asarray(cosines >= np.array(bounds))
+        return np.asarray(cosines >= np.array(bounds)) | _of_one_document(seed, doc_ids, documents)
 
     deciding = [doc_id for doc_id in ids if covered < 1 or doc_id not in target]
     return Alike(_clusters(deciding, near(deciding)) if deciding else {}, covered, repeats)
@@ -69,10 +69,17 @@ def alike_texts(own: Sequence[str], documents: Mapping[str, Document]) -> Alike:
     held = lru_cache(maxsize=256)(lambda doc_id: shingles(documents[doc_id].text, DOCUMENT_SHINGLE))
 
     def repeats(seed: str, doc_ids: Sequence[str]) -> NDArray[np.bool_]:
-        return np.array([jaccard(held(seed), held(doc_id)) >= NEAR_COPY for doc_id in doc_ids], dtype=bool)
+        near = [jaccard(held(seed), held(doc_id)) >= NEAR_COPY for doc_id in doc_ids]
+        return np.array(near, dtype=bool) | _of_one_document(seed, doc_ids, documents)
 
     copies = near_duplicates({doc_id: documents[doc_id].text for doc_id in own}, NEAR_COPY, DOCUMENT_SHINGLE)
     return Alike(copies, repeats=repeats)
+
+
+def _of_one_document(seed: str, doc_ids: Sequence[str], documents: Mapping[str, Document]) -> NDArray[np.bool_]:
+    """Which are passages of the seed's document: what answers its query may be said there too, [doc_ids]."""
+    of = documents[seed].document
+    return np.array([bool(of) and documents[doc_id].document == of for doc_id in doc_ids], dtype=bool)
 
 
 def _means(ids: Sequence[str], documents: Mapping[str, Document], vectors: Mapping[str, Floats]) -> dict[str, Floats]:

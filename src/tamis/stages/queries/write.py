@@ -5,7 +5,7 @@ write_queries | queries_of_file | given_queries | logged_queries ─ filter_quer
 
 import hashlib
 import random
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -175,7 +175,11 @@ def seed_of_query(seed: int, doc_id: str, number: int) -> int:
 
 
 def queries_of_file(
-    rows: Iterable[WrittenQuery], writer: str, documents: Mapping[str, Document], left_out: Collection[str]
+    rows: Iterable[WrittenQuery],
+    writer: str,
+    documents: Mapping[str, Document],
+    left_out: Collection[str],
+    cut: Container[str] = (),
 ) -> Iterator[Query | Dropped]:
     """Turn queries that somebody wrote about documents into records, as if a writer of the run had written them.
 
@@ -184,17 +188,19 @@ def queries_of_file(
         writer: What the file is called by, holds no slash.
         documents: The documents that are there, by id.
         left_out: Ids of documents that were read and left out.
+        cut: Ids of documents that are there as passages only.
 
     Yields:
         One query a row, with the id `writer/query/document` and the language and origin of its document; or the
-        reason: `unknown document`, `its document was left out`, or `wrong language` where the file says that the query
-        is in another language than its document.
+        reason: `unknown document`, `its document was left out`, `about no one passage of its document`, or `wrong
+        language` where the file says that the query is in another language than its document.
     """
     for row in rows:
         query_id = f"{writer}/{row.query_id}/{row.document_id}"
         document = documents.get(row.document_id)
         if document is None:
             reason = "its document was left out" if row.document_id in left_out else "unknown document"
+            reason = "about no one passage of its document" if row.document_id in cut else reason
             yield Dropped(query_id, reason, row.language or UNKNOWN_LANGUAGE, clip(row.text, CLIPPED))
         elif row.language and primary(row.language) != primary(document.language):
             yield Dropped(query_id, "wrong language", row.language, clip(row.text, CLIPPED))

@@ -14,6 +14,7 @@ from tamis.formats.prompt_files import read_style
 from tamis.formats.queries import query_log_files
 from tamis.formats.written_queries import LINES_ARE_ROWS, WrittenQuery, read_written_queries, written_query_files
 from tamis.records import Document, Dropped, Query
+from tamis.stages.queries.passages import about_passages, passages_by_document
 from tamis.stages.queries.settings import QueriesSettings, writer_name
 from tamis.stages.queries.write import queries_of_file
 from tamis.text import normalise
@@ -38,12 +39,14 @@ def file_queries(written: Sequence[Path], context: RunContext) -> Iterator[Query
         return
     target = context.target
     left_out = frozenset(read_column(context.folders["corpus"] / "dropped.parquet", "record_id"))
+    passages = passages_by_document(target)
     for path in written:
-        found = list(read_written_queries(path))
+        found = list(about_passages(read_written_queries(path), passages))
         _check_white_space(str(path), found, target)
-        if not any(query.document_id in target or query.document_id in left_out for query in found):
+        known = (target, left_out, passages)
+        if not any(query.document_id in some for query in found for some in known):
             _refuse(str(path), found, target)
-        yield from queries_of_file(found, writer_name(path), target, left_out)
+        yield from queries_of_file(found, writer_name(path), *known)
 
 
 def _check_white_space(path: str, found: Sequence[WrittenQuery], target: Mapping[str, Document]) -> None:
