@@ -74,8 +74,8 @@ class PassageSettings(Section):
     by: Literal["auto", "headings", "sentences", "off"] = Field(
         default="auto",
         description="Where to cut. headings: at headings, then paragraphs and sentences; sentences: a line with # is "
-        "no heading; off: nowhere. auto: at what a document has; not a BEIR folder, nor where there are judged questions, "
-        "and rows only where the median is longer than the student reads.",
+        "no heading; off: nowhere. auto: at what a document has; not a BEIR folder, nor where there are judged "
+        "questions, and rows only where the median is longer than the student reads.",
     )
 
     @model_validator(mode="before")
@@ -132,7 +132,9 @@ class CorpusSettings(Section):
         "dropped as a near-duplicate, judged or not. 0: off; exact copies are dropped anyway.",
     )
     passages: PassageSettings = Field(
-        default=PassageSettings(), description="How long documents of the target are cut into passages."
+        default=PassageSettings(),
+        description="How long documents of the target are cut into passages. The word auto, on or off alone "
+        "stands for by.",
     )
 
     @field_validator("general")
