@@ -27,7 +27,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from adapted_runs import FAQ, OUT, PLACES, ROOT, SETS, SHOWN, Measured, macro_mean, faq_command, gains, run, set_command
+from adapted_runs import FAQ, OUT, PLACES, ROOT, SETS, SHOWN, Measured, faq_command, gains, macro_mean, run, set_command
 from judged import compare_means, judged, mean_over_seeds
 from machine import DOCS, commit, machine, print_targets, show_in_readme, targets_table, write_results
 from tamis.artifacts import read_json

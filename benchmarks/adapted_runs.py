@@ -180,6 +180,7 @@ def gains(runs: Sequence[Measured], student: str, baseline: str, place: str) -> 
 
 
 def macro_mean(values: Mapping[str, float], language: Mapping[str, str]) -> float:
+    """Mean over the languages of the means over their questions, in points or as the values are."""
     groups: dict[str, list[float]] = {}
     for question, spoken in language.items():
         groups.setdefault(spoken, []).append(values[question])
