@@ -141,11 +141,11 @@ def test_nothing_is_overwritten_and_engines_are_named(folders, tmp_path):
 
 def test_parity_takes_a_constant_off_and_sees_ties():
     ours = np.arange(10, dtype=np.float32)
-    found = parity(ours, ours - 3, "x")
-    assert (found.offset, found.largest, found.ties) == (-3, 0, 0)
+    found = parity(ours, ours - 3, "x", ("tanh", "tanh"))
+    assert (found.offset, found.largest, found.ties, found.bounded) == (-3, 0, 0, 0)
     assert found.tau == pytest.approx(1)
     theirs = np.repeat(np.arange(5, dtype=np.float32) * 2, 2)
-    assert parity(ours, theirs, "x").ties == 0.5
+    assert parity(ours, theirs, "x", ("sigmoid", "sigmoid")).ties == 0.5
 
 
 def test_builtin_pairs_are_200_different_ones_in_several_languages():

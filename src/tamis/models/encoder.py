@@ -1,6 +1,7 @@
 """The bi-encoder: a BERT-like body read from an ordinary Hugging Face folder, run layer by layer."""
 
 import copy
+import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,10 +15,14 @@ from tamis.errors import ModelError
 from tamis.models.attention import NAME, padding_bias, plain_packing, register_attention
 from tamis.models.batching import token_batches
 from tamis.models.packing import Packing, pays
+from tamis.models.positions import give_padding, position_limit
 from tamis.models.precision import Precision, autocast
 
 BODIES = ("bert", "roberta", "xlm-roberta")
 """Model types whose layers can be run one by one."""
+
+ADAPTER = ("adapter_config.json", "adapter_model.")
+"""How the names of an adapter's files begin."""
 
 
 class Encoder:
@@ -38,11 +43,7 @@ class Encoder:
         self.layers = len(body.encoder.layer)
         self.precision: Precision = precision
         self.token_budget = token_budget
-        positions = body.embeddings.position_embeddings
-        # RoBERTa counts positions from the one after padding's own.
-        self.positions: int = positions.num_embeddings - (
-            0 if positions.padding_idx is None else positions.padding_idx + 1
-        )
+        self.positions: int = position_limit(body) or tokenizer.model_max_length
 
     @classmethod
     def load(cls, path: str | Path, precision: Precision = "float32", token_budget: int = 8192) -> "Encoder":
@@ -55,11 +56,15 @@ class Encoder:
 
         check_folder(path)
         with loading(path, "an encoder"):
+            refuse_adapter(path)
             config = AutoConfig.from_pretrained(path)
             if config.model_type not in BODIES:
                 raise ModelError(f"{path}: model type {config.model_type!r} is not one of {', '.join(BODIES)}")
+            tokenizer = AutoTokenizer.from_pretrained(path)
+            give_padding(config, tokenizer)
             body, report = AutoModel.from_pretrained(
                 path,
+                config=config,
                 add_pooling_layer=False,
                 use_safetensors=True,
                 attn_implementation=register_attention(),
@@ -67,8 +72,7 @@ class Encoder:
                 output_loading_info=True,
             )
             refuse_missing(path, report["missing_keys"])
-            tokenizer = AutoTokenizer.from_pretrained(path)
-        return cls(body, tokenizer, precision, token_budget)
+            return cls(body, tokenizer, precision, token_budget)
 
     @property
     def device(self) -> torch.device:
@@ -250,12 +254,43 @@ def check_folder(path: str | Path) -> None:
     """Refuse what is plainly no checkpoint before transformers looks for it on a hub.
 
     Raises:
-        ModelError: a path that does not exist, or a folder with pickled weights only.
+        ModelError: a path that does not exist, or a folder with pickled weights only or with an adapter.
     """
     folder = Path(path)
     if folder.is_dir():
+        adapter = next((file for file in sorted(folder.iterdir()) if file.name.startswith(ADAPTER)), None)
+        if adapter is not None:
+            raise _adapter(path, folder / "adapter_config.json", alone=not (folder / "config.json").is_file())
         if not any(folder.glob("*.safetensors")):
             found = sorted(p.name for p in folder.iterdir())[:5]
             raise ModelError(f"{path}: no .safetensors weights in this folder (found {', '.join(found) or 'nothing'})")
     elif folder.exists() or str(path).startswith((".", "/")) or str(path).count("/") > 1:
         raise ModelError(f"{path}: not a model folder; give a Hugging Face folder or a hub name")
+
+
+def refuse_adapter(path: str | Path) -> None:
+    """Refuse a name on a hub that stands for an adapter; `check_folder` does so for folders.
+
+    Raises:
+        ModelError: names the adapter's base and what to do.
+    """
+    from transformers.utils import find_adapter_config_file
+
+    found = find_adapter_config_file(str(path))
+    if found is not None:
+        raise _adapter(path, Path(found), alone=True)
+
+
+def _adapter(path: str | Path, config: Path, alone: bool) -> ModelError:
+    """What to say of an adapter: its weights count only once they are merged into those of its base."""
+    try:
+        base = json.loads(config.read_text(encoding="utf-8")).get("base_model_name_or_path")
+    except (OSError, ValueError, AttributeError):
+        base = None
+    of = f" of {base}" if base else ""
+    otherwise = "" if alone else ", or take the files adapter_* out of the folder to use its weights without them"
+    return ModelError(
+        f"{path}: holds an adapter{of}{' alone' if alone else ' beside whole weights'}; tamis reads, merges and "
+        "exports whole weights only. Merge it first, with peft: PeftModel.from_pretrained(BASE, ADAPTER).merge_and_unload()"
+        f".save_pretrained(NEW), and put the tokenizer beside{otherwise}"
+    )

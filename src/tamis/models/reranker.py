@@ -13,6 +13,7 @@ from torch import Tensor
 from tamis.errors import InputError, ModelError
 from tamis.formulas.ranking import tie_key
 from tamis.models.checkpoint import find_checkpoint, load_warm, read_facts
+from tamis.models.encoder import loading
 from tamis.models.families import load_scorer
 from tamis.models.first_stage import FirstStage, FirstStageArgument, doubt, first_stage_of, ranked_beside, weight_of
 from tamis.models.precision import Precision, fastest_device, fastest_precision, scoring_tokens
@@ -110,7 +111,8 @@ class Reranker:
 
     def _probe(self) -> None:
         """Refuse a checkpoint whose scores are not finite or all the same."""
-        logits = self.score_pairs(PROBE).logits
+        with loading(self.path, "a reranker"):
+            logits = self.score_pairs(PROBE).logits
         if not np.isfinite(logits).all():
             raise ModelError(f"{self.path}: scores are not finite; the weights are broken")
         if np.ptp(logits) == 0:

@@ -74,6 +74,11 @@ class ClassifierModel(nn.Module):
         self.own_attention = classifier.config._attn_implementation == NAME
 
     @property
+    def body(self) -> Any:
+        """The transformer below the head."""
+        return self.classifier.base_model
+
+    @property
     def device(self) -> torch.device:
         """Where the weights lie."""
         device: torch.device = self.classifier.device
