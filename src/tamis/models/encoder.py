@@ -291,6 +291,6 @@ def _adapter(path: str | Path, config: Path, alone: bool) -> ModelError:
     otherwise = "" if alone else ", or take the files adapter_* out of the folder to use its weights without them"
     return ModelError(
         f"{path}: holds an adapter{of}{' alone' if alone else ' beside whole weights'}; tamis reads, merges and "
-        "exports whole weights only. Merge it first, with peft: PeftModel.from_pretrained(BASE, ADAPTER).merge_and_unload()"
-        f".save_pretrained(NEW), and put the tokenizer beside{otherwise}"
+        "exports whole weights only. Merge it first, with peft: PeftModel.from_pretrained(BASE, ADAPTER)"
+        f".merge_and_unload().save_pretrained(NEW), and put the tokenizer beside{otherwise}"
     )
