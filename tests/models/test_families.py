@@ -331,19 +331,37 @@ STORED = [
     {OLD: "torch.nn.modules.linear.Identity", "sentence_transformers": {"activation_fn": "torch.nn.Tanh"}},
     {"sentence_transformers": {"activation_fn": "torch.nn.modules.linear.Identity"}},
 ]
-OWN_FILES = [None, {"activation_fn": "torch.nn.modules.activation.Tanh"}, {"activation_fn": None}, {"prompts": {}}]
+TANH = {"model_type": "CrossEncoder", "activation_fn": "torch.nn.modules.activation.Tanh"}
+CASES = [
+    *((stored, True, own) for stored in STORED[:3] for own in (TANH, TANH | {"activation_fn": None})),
+    *((stored, False, own) for stored in STORED for own in (None, TANH)),
+    (STORED[1], True, {"activation_fn": "torch.nn.modules.activation.Tanh"}),  # of a bi-encoder
+    (STORED[7], True, {"model_type": "CrossEncoder", "prompts": {}}),
+]
 
 
-@pytest.mark.parametrize("own", OWN_FILES)
-@pytest.mark.parametrize("stored", STORED)
-def test_an_activation_is_found_where_sentence_transformers_finds_it(folders, tmp_path, stored, own):
+@pytest.fixture(scope="module")
+def saved_by_peer(folders, tmp_path_factory):
     from sentence_transformers import CrossEncoder
 
-    folder = shutil.copytree(folders["bert"], tmp_path / "copy")
+    folder = tmp_path_factory.mktemp("saved") / "bert"
+    CrossEncoder(str(folders["bert"]), device="cpu").save_pretrained(str(folder))
+    return folder
+
+
+@pytest.mark.parametrize(("stored", "modules", "own"), CASES)
+def test_an_activation_is_found_where_sentence_transformers_finds_it(saved_by_peer, tmp_path, stored, modules, own):
+    from sentence_transformers import CrossEncoder
+
+    folder = shutil.copytree(saved_by_peer, tmp_path / "copy")
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | stored))
+    file = folder / "config_sentence_transformers.json"
+    file.unlink()
     if own is not None:
-        (folder / "config_sentence_transformers.json").write_text(json.dumps({"model_type": "CrossEncoder"} | own))
+        file.write_text(json.dumps(own))
+    if not modules:
+        (folder / "modules.json").unlink()
     peer = CrossEncoder(str(folder), device="cpu")
     np.testing.assert_allclose(Reranker(folder).predict(PAIRS[:4]), peer.predict(PAIRS[:4]), atol=1e-5)
 

@@ -278,14 +278,19 @@ def _facts_in_common(models: Sequence[Checkpoint]) -> list[CheckpointFacts]:
     return facts
 
 
-def _activation(folder: Path, facts: CheckpointFacts) -> str:
-    """What makes bounded scores of a model's logits: as `tamis.json` says, or as sentence-transformers stored it."""
+def _activation(folder: Path, facts: CheckpointFacts) -> str | None:
+    """What makes bounded scores of a model's logits: as `tamis.json` says, or as sentence-transformers stored it.
+
+    None for models that are no classifiers: their family has an activation of its own.
+    """
     if facts.activation is not None:
         return facts.activation
     with loading(folder, "a configuration"):
         from transformers import AutoConfig
 
-        return stored_activation(folder, AutoConfig.from_pretrained(folder))
+        config = AutoConfig.from_pretrained(folder)
+        classifier = (config.architectures or [""])[0].endswith("ForSequenceClassification")
+        return stored_activation(folder, config) if classifier else None
 
 
 def _write_facts(

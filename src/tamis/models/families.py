@@ -255,10 +255,7 @@ def stored_activation(path: str | Path, config: Any) -> str:
     Raises:
         ModelError: an activation of another kind.
     """
-    from transformers.utils import cached_file
-
-    file = cached_file(path, "config_sentence_transformers.json", _raise_exceptions_for_missing_entries=False)
-    own = json.loads(Path(file).read_text(encoding="utf-8")).get("activation_fn") if file else None
+    own = _own_activation(path)
     stored = getattr(config, "sentence_transformers", None)
     if isinstance(stored, Mapping) and "activation_fn" in stored:
         in_config = stored["activation_fn"]
@@ -272,6 +269,18 @@ def stored_activation(path: str | Path, config: Any) -> str:
     if name not in known:
         raise ModelError(f"{path}: activation {named!r} is not one of Sigmoid, Tanh and Identity")
     return known[name]
+
+
+def _own_activation(path: str | Path) -> Any:
+    """What sentence-transformers' own file says of a cross-encoder; it is read beside a list of modules only."""
+    from transformers.utils import cached_file
+
+    names = ("modules.json", "config_sentence_transformers.json")
+    modules, own = (cached_file(path, name, _raise_exceptions_for_missing_entries=False) for name in names)
+    if modules is None or own is None:
+        return None
+    content = json.loads(Path(own).read_text(encoding="utf-8"))
+    return content.get("activation_fn") if content.get("model_type") == "CrossEncoder" else None
 
 
 def tensor_files(path: str | Path) -> dict[str, str]:

@@ -34,12 +34,13 @@ def padded_tokenizer(tokenizer: Any, end: int | None) -> Any:
 
 def give_row(model: Any, token: int) -> None:
     """Make the embeddings of a transformers model hold a token, in place: new rows are zero."""
-    if token < model.get_input_embeddings().num_embeddings:
-        return
     before = model.get_input_embeddings().num_embeddings
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        model.resize_token_embeddings(token + 1, mean_resizing=False)
-        model.get_input_embeddings().weight[before:] = 0
+    if token >= before:
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            model.resize_token_embeddings(token + 1, mean_resizing=False)
+            model.get_input_embeddings().weight[before:] = 0
+    # Of a body that was saved before, the table has the row and the configuration does not say so.
+    model.config.get_text_config().vocab_size = max(before, token + 1)
 
 
 def row_end(tokenizer: Any, serializer: Joined | PairTemplate, unread: int | None) -> int | None:
