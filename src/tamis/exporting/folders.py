@@ -42,7 +42,9 @@ def written_activation(folder: Path) -> str:
     return next(name for name, path in ST_ACTIVATIONS.items() if path == stored)
 
 
-def in_batches(rows: Sequence[TokenRow], scorer: SequenceScorer, folder: Path, score: Any, size: int = 16) -> np.ndarray:
+def in_batches(
+    rows: Sequence[TokenRow], scorer: SequenceScorer, folder: Path, score: Any, size: int = 16
+) -> np.ndarray:
     """Score rows through another engine, `size` at a time, padded with the token that the export says: float32 [rows].
 
     Args:

@@ -154,7 +154,9 @@ def is_causal(config: Any) -> bool:
     return kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and kind not in MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
 
-def make_rows(tokenizer: Any, serializer: Joined | PairTemplate, unread: int | None = None) -> JoinedRows | TemplateRows:
+def make_rows(
+    tokenizer: Any, serializer: Joined | PairTemplate, unread: int | None = None
+) -> JoinedRows | TemplateRows:
     """What makes rows of pairs by a serializer; for `unread` see `JoinedRows`."""
     if isinstance(serializer, PairTemplate):
         return TemplateRows(tokenizer, serializer)

@@ -15,7 +15,15 @@ from tamis.models.arguments import Activation, activated, count, formed, listed,
 from tamis.models.checkpoint import find_checkpoint, load_warm, read_facts
 from tamis.models.encoder import loading
 from tamis.models.families import load_scorer
-from tamis.models.first_stage import FirstStage, Ranking, FirstStageArgument, doubt, first_stage_of, ranked_beside, weight_of
+from tamis.models.first_stage import (
+    FirstStage,
+    FirstStageArgument,
+    SummedRanking,
+    doubt,
+    first_stage_of,
+    ranked_beside,
+    weight_of,
+)
 from tamis.models.precision import Precision, fastest_device, fastest_precision, scoring_tokens
 from tamis.models.remembered import REMEMBERED, CachedStates
 from tamis.models.rows import Pair
@@ -245,7 +253,7 @@ class Reranker:
             ranked.append(entry)
         return ranked
 
-    def _shown(self, ranking: Ranking, activation: Activation | None) -> tuple[np.ndarray, IndexArray]:
+    def _shown(self, ranking: SummedRanking, activation: Activation | None) -> tuple[np.ndarray, IndexArray]:
         """The bounded scores of a ranking's documents, and their order by them."""
         if activation is None:
             return bounded(ranking.values, self.activation), ranking.order
