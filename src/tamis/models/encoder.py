@@ -55,19 +55,20 @@ class Encoder:
 
         check_folder(path)
         with loading(path, "an encoder"):
-            config = AutoConfig.from_pretrained(path)
+            config = AutoConfig.from_pretrained(path, trust_remote_code=False)
             if config.model_type not in BODIES:
                 raise ModelError(f"{path}: model type {config.model_type!r} is not one of {', '.join(BODIES)}")
             body, report = AutoModel.from_pretrained(
                 path,
                 add_pooling_layer=False,
                 use_safetensors=True,
+                trust_remote_code=False,
                 attn_implementation=register_attention(),
                 dtype=torch.float32,
                 output_loading_info=True,
             )
             refuse_missing(path, report["missing_keys"])
-            tokenizer = AutoTokenizer.from_pretrained(path)
+            tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
         return cls(body, tokenizer, precision, token_budget)
 
     @property
