@@ -77,7 +77,7 @@ coverage: $(VENV)/installed-dev  ## Run the tests and see that they reach the sh
 
 lock: $(VENV)/installed  ## Choose the newest versions that fit pyproject.toml and write them into requirements-dev.lock
 	printf '%s\n' '# Versions that the checks are run with, on Python 3.11; written by `make lock`. The Makefile chooses torch.' > $(LOCK).new
-	$(BIN)/python -m pip install --quiet --dry-run --ignore-installed --report - '$(TORCH)' --editable '.[demo,dev]' | $(BIN)/python -c \
+	$(BIN)/python -m pip install --quiet --dry-run --ignore-installed --report - '$(TORCH)' --editable '.[demo,dev,docs]' | $(BIN)/python -c \
 		'import json, sys; found = [one["metadata"] for one in json.load(sys.stdin)["install"]]; print(*sorted(("%(name)s==%(version)s" % one for one in found if one["name"] not in ("tamis", "torch")), key=str.lower), sep="\n")' >> $(LOCK).new
 	mv $(LOCK).new $(LOCK)
 
@@ -85,8 +85,8 @@ format: $(VENV)/installed-dev  ## Format the code
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-$(VENV)/installed-docs: $(VENV)/installed
-	$(PIP) --editable '.[demo,docs]'
+$(VENV)/installed-docs: $(VENV)/installed $(LOCK)
+	$(PIP) --constraint $(LOCK) --editable '.[demo,docs]'
 	touch $@
 
 docs: $(VENV)/installed-docs  ## Write docs/settings.md and build the site of docs/ into site/; any warning fails
