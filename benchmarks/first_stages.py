@@ -31,8 +31,8 @@ from tamis.models.precision import fastest_precision
 from tamis.records import Candidates, Document, Query
 from tamis.retrievers.bm25 import Bm25
 from tamis.retrievers.embedding import embed_missing
-from tamis.retrievers.index import Languages, Searching, fill_shelves
-from tamis.retrievers.search import rank_candidates, search_shelves
+from tamis.retrievers.index import Languages, Searching, build_indexes
+from tamis.retrievers.search import rank_candidates, search_indexes
 from tamis.stages.corpus.clean import clean
 
 ROOT = Path(__file__).resolve().parent
@@ -128,11 +128,11 @@ class Bench:
         questions = draw_questions(judged, share)
         vectors = self._embed("document", {d.doc_id: d.text for d in documents})
         query_vectors = self._embed("query", {q.query_id: q.text for q in questions})
-        shelves = fill_shelves(documents, vectors, Searching(languages=languages))
+        indexes = build_indexes(documents, vectors, Searching(languages=languages))
         queries = [Query(q.query_id, q.text, q.language, "target", "", "question") for q in questions]
         wanted = [name for name in SYSTEMS if name != "naive"]
         found: dict[str, dict[str, Candidates]] = {name: {} for name in SYSTEMS}
-        for query, ranked in search_shelves(queries, query_vectors, shelves, DEPTH, wanted):
+        for query, ranked in search_indexes(queries, query_vectors, indexes, DEPTH, wanted):
             for name, candidates in ranked.items():
                 found[name][query.query_id] = candidates
         if languages == "same":

@@ -35,8 +35,8 @@ from tamis.pipeline.reading import read_recipe
 from tamis.progress import track
 from tamis.records import Document, Query
 from tamis.retrievers.embedding import embed_missing
-from tamis.retrievers.index import FIRST_STAGES, fill_shelves
-from tamis.retrievers.search import search_shelves
+from tamis.retrievers.index import FIRST_STAGES, build_indexes
+from tamis.retrievers.search import search_indexes
 from tamis.retrievers.vectors import Floats, Vectors
 from tamis.stages.corpus.clean import clean
 from tamis.stages.student.scores import digest
@@ -121,14 +121,14 @@ class Bench:
         if language:
             documents = [replace(d, language=language) for d in documents]
         texts = {d.doc_id: d.text for d in documents}
-        shelves = fill_shelves(documents, self.vectors("document", texts))
+        indexes = build_indexes(documents, self.vectors("document", texts))
         languages = {d.doc_id: d.language for d in documents}
         judged, _ = read_questions(folder / "queries.jsonl", folder / "qrels" / "test.tsv", languages)
         share = self.questions if language else -(-self.questions // len(set(languages.values())))
         questions = draw_questions(judged, share)
         vectors = self.vectors("query", {q.query_id: q.text for q in questions})
         queries = [Query(q.query_id, q.text, q.language, "target", "", "question") for q in questions]
-        found = {q.query_id: ranked for q, ranked in search_shelves(queries, vectors, shelves, 100, FIRST_STAGES)}
+        found = {q.query_id: ranked for q, ranked in search_indexes(queries, vectors, indexes, 100, FIRST_STAGES)}
         pools = [Pool.of(q, found[q.query_id]) for q in questions]
         runs, ties = runs_of(pools, BASELINES)
         for student in STUDENTS:

@@ -51,13 +51,13 @@ def real_pairs(questions: int) -> tuple[list[Pair], list[list[float]]]:
         if language in documents:
             by_language.setdefault(language, []).append(question)
     in_turn = [q for row in zip(*(v[:: len(v) // 12] for v in by_language.values()), strict=False) for q in row]
-    shelves = {language: Bm25(list(texts.values()), 1.2, 0.75) for language, texts in documents.items()}
+    indexes = {language: Bm25(list(texts.values()), 1.2, 0.75) for language, texts in documents.items()}
     pairs: list[Pair] = []
     grades: list[list[float]] = []
     for question in in_turn[:questions]:
         language = question["metadata"]["lang"]
         ids = list(documents[language])
-        best = np.argsort(-shelves[language].scores(question["text"]), kind="stable")[:DEPTH]
+        best = np.argsort(-indexes[language].scores(question["text"]), kind="stable")[:DEPTH]
         pairs += [(question["text"], documents[language][ids[i]]) for i in best]
         grades.append([float((question["_id"], ids[i]) in relevant) for i in best])
     return pairs, grades

@@ -59,12 +59,12 @@ def lists_of(count: int) -> list[tuple[str, list[str], list[float]]]:
 
     folder = DEMO / "data" / "gnome-help"
     documents = [d for d in read_documents(folder, "general") if d.language in ("en", "de", "ru")]
-    shelf = Bm25([d.text for d in documents], 0.9, 0.4)
+    index = Bm25([d.text for d in documents], 0.9, 0.4)
     place = {d.doc_id: i for i, d in enumerate(documents)}
     rows = [row for row in read_given_queries(folder) if row[2] in place]
     lists = []
     for _, query, own in rows[:: len(rows) // count][:count]:
-        best = [int(i) for i in (-shelf.scores(query)).argsort(kind="stable")[:DOCUMENTS] if i != place[own]]
+        best = [int(i) for i in (-index.scores(query)).argsort(kind="stable")[:DOCUMENTS] if i != place[own]]
         ids = [place[own], *best][:DOCUMENTS]
         lists.append((query, [documents[i].text for i in ids], [4.0, *(2.0 / rank for rank in range(1, len(ids)))]))
     return lists
@@ -121,9 +121,9 @@ def train_tamis(folder: Path, count: int, per_step: int, precision: str) -> dict
     from tamis.models.prepared import Prepared
     from tamis.models.sequence_student import SequenceStudent
     from tamis.records import TrainingList
-    from tamis.stages.train.agreement import Texts
+    from tamis.stages.train.agreement import TrainingTexts
     from tamis.stages.train.settings import TrainSettings
-    from tamis.stages.train.train import Machine, train_student
+    from tamis.stages.train.train import Execution, train_student
 
     lists, device, steps = lists_of(count), fastest_device(), count // per_step
     facts = read_facts(folder)
@@ -137,7 +137,7 @@ def train_tamis(folder: Path, count: int, per_step: int, precision: str) -> dict
         TrainingList(f"q{n}", "all", "train", tuple(f"d{n}/{i}" for i in range(len(documents))), tuple(labels), (), ())
         for n, (_, documents, labels) in enumerate(lists)
     ]
-    texts = Texts(
+    texts = TrainingTexts(
         Prepared(student),
         {f"q{n}": query for n, (query, _, _) in enumerate(lists)},
         {f"d{n}/{i}": text for n, (_, documents, _) in enumerate(lists) for i, text in enumerate(documents)},
@@ -149,12 +149,12 @@ def train_tamis(folder: Path, count: int, per_step: int, precision: str) -> dict
 
     settings = TrainSettings(loss="listwise", temperature=1.0, learning_rate=2e-5, checkpoints=1)
     tokens_of_a_part = CPU_TOKENS if device.type == "cpu" else LEARNING_GPU_TOKENS
-    one = Machine(tokens_of_a_part, tokens_of_a_part)
+    one = Execution(tokens_of_a_part, tokens_of_a_part)
     with operation_counter() as counter:
         first = iter([records[:per_step]])
         train_student(student, first, [], texts, settings, 1, one, lambda _: None)
     student = start()
-    texts = Texts(Prepared(student), texts.queries, texts.documents)
+    texts = TrainingTexts(Prepared(student), texts.queries, texts.documents)
     texts.pairs(records)
     ends = [done(device)]
     curve = train_student(

@@ -7,13 +7,13 @@ from dataclasses import replace
 import torch
 from safetensors.torch import save_file
 
-from tamis.distributed import Team, this_team, whole
+from tamis.distributed import ProcessGroup, this_team, whole
 from tamis.models.encoder import Encoder
 from tamis.stages.student.settings import StudentSettings
 from tamis.stages.student.start import start_student
 from tamis.stages.train import train as train_stage
 from tamis.stages.train.checkpoint import StateFile
-from tamis.stages.train.train import Machine
+from tamis.stages.train.train import Execution
 from tests.stages.train.test_train import LISTS, train
 
 STEPS, KILLED = 9, 6
@@ -46,7 +46,7 @@ def learn(student, team, documents=5, keeper=None, killed=False):
         learning_rate=1e-2,
         lists=lists,
         lists_per_step=5 if documents > 2 else 1,
-        machine=Machine(90, 8192, team=team),
+        machine=Execution(90, 8192, team=team),
         keeper=keeper,
         progress=progress,
     )
@@ -56,13 +56,13 @@ def main(folder, out, wanted, documents, memory):
     torch.set_num_threads(1)
     warnings.simplefilter("error")
     team, short = this_team(), []
-    most = Team.most
+    most = ProcessGroup.most
 
     def watched(self, value):
         short.append(most(self, value) - value)
         return value + short[-1]
 
-    Team.most = watched
+    ProcessGroup.most = watched
 
     def fresh():
         student = student_of(folder, **wanted)

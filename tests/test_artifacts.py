@@ -53,8 +53,8 @@ from tamis.records import (
 )
 from tamis.remote.spending import Ledger, Spending, spent_in
 from tamis.stages.queries.settings import EndpointSettings
-from tamis.stages.queries.write import Generate, Plan, write_queries
-from tamis.stages.queries.writers.cached import Remembered
+from tamis.stages.queries.write import Generate, WritingPlan, write_queries
+from tamis.stages.queries.writers.cached import CachedWriter
 from tests.commands import fork_server
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
@@ -411,15 +411,19 @@ def asked_about(document: Document, kind: str, number: int, seed: int) -> Prompt
     return Prompt(f"About {document.text}:", "h")
 
 
-TWICE = Plan(2, 1, ask=asked_about)
+TWICE = WritingPlan(2, 1, ask=asked_about)
 
 
 def remember(
-    generator: Generate, items: ItemStore, identity: str = "m", plan: Plan = TWICE, cache: ItemStore | None = None
+    generator: Generate,
+    items: ItemStore,
+    identity: str = "m",
+    plan: WritingPlan = TWICE,
+    cache: ItemStore | None = None,
 ) -> list[Query | Dropped]:
     """What a run writes; its cache is a file of its own only where a test says so."""
     documents = [Document(f"d{number}", f"text {number}", "en") for number in range(5)]
-    remembered = Remembered(generator, identity, Ledger(items, "fake"), cache or items, lambda: None)
+    remembered = CachedWriter(generator, identity, Ledger(items, "fake"), cache or items, lambda: None)
     return list(write_queries(documents, remembered, plan))
 
 
@@ -440,13 +444,15 @@ def test_a_language_model_is_never_asked_twice(items: ItemStore) -> None:
     ("identity", "plan"),
     [
         ("other", TWICE),
-        ("m", Plan(2, 1, ask=lambda document, *_: Prompt(f"Otherwise {document.text}:", "h"))),
-        ("m", Plan(2, 1, temperatures=(0.1, 0.1), ask=asked_about)),
-        ("m", Plan(2, 2, ask=asked_about)),
+        ("m", WritingPlan(2, 1, ask=lambda document, *_: Prompt(f"Otherwise {document.text}:", "h"))),
+        ("m", WritingPlan(2, 1, temperatures=(0.1, 0.1), ask=asked_about)),
+        ("m", WritingPlan(2, 2, ask=asked_about)),
     ],
     ids=["model", "prompt", "temperature", "seed"],
 )
-def test_another_model_prompt_temperature_or_seed_is_asked_anew(items: ItemStore, identity: str, plan: Plan) -> None:
+def test_another_model_prompt_temperature_or_seed_is_asked_anew(
+    items: ItemStore, identity: str, plan: WritingPlan
+) -> None:
     remember(CountingGenerator(), items)
     other = CountingGenerator()
     remember(other, items, identity, plan)

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModel
 
-from tamis.distributed import ALONE, Team, whole
+from tamis.distributed import ALONE, ProcessGroup, whole
 from tamis.stages.train.checkpoint import StateFile
 from tests import sharded, teamed
 from tests.commands import run_team
@@ -18,7 +18,7 @@ LENGTHS = [5, 9, 9, 2, 7, 1, 3]
 
 
 def test_a_team_shares_every_pair_once_and_evenly():
-    shares = [Team(rank, 3).share(LENGTHS) for rank in range(3)]
+    shares = [ProcessGroup(rank, 3).share(LENGTHS) for rank in range(3)]
     assert sorted(place for share in shares for place in share) == list(range(len(LENGTHS)))
     work = [sum(LENGTHS[place] for place in share) for share in shares]
     assert max(work) - min(work) <= max(LENGTHS)

@@ -21,7 +21,7 @@ from tamis.models.reranker import Reranker
 from tamis.records import Query, TrainingList
 from tamis.stages.merge.settings import MergeSettings
 from tamis.stages.merge.weights import deal_folds
-from tamis.weighing import Weighed, Weighing, export_queries, read_queries, weigh
+from tamis.weighing import Weighed, WeighingConfig, export_queries, read_queries, weigh
 from tests.commands import tamis
 from tests.conftest import TOPICS, write_beir
 
@@ -79,7 +79,7 @@ def write_trec(file: Path, scores: Scores, rank: Callable[[int], int] = lambda p
 
 
 def weighed(model: Path, corpus: Path, written: Path, run: Path, **more: Any) -> Weighed:
-    return weigh(Weighing(str(model), corpus, written, [f"mine={run}"], **more))
+    return weigh(WeighingConfig(str(model), corpus, written, [f"mine={run}"], **more))
 
 
 def content(model: Path) -> dict[str, Any]:
@@ -131,7 +131,7 @@ def test_the_weight_is_that_of_the_rule_and_the_figures_are_those_of_the_model(m
 
 def test_an_engine_that_sees_more_than_the_model_counts_and_a_blind_one_does_not(model, corpus, written, tmp_path):
     sees, blind = (write_trec(tmp_path / f"{n}.trec", engine(lambda _, n=n: n)) for n in (4, 0))
-    found = weigh(Weighing(str(model), corpus, written, [f"sees={sees}", f"blind={blind}"]))
+    found = weigh(WeighingConfig(str(model), corpus, written, [f"sees={sees}", f"blind={blind}"]))
     rows = {row.name: row for row in found.rows if not row.language}
     assert rows["sees"].weight >= 1
     assert rows["sees"].together > rows["sees"].alone
@@ -224,7 +224,7 @@ def test_too_many_queries_are_drawn_from_and_that_is_said(model, corpus, written
     assert {row.queries for row in found.rows if not row.language} == {40}
     assert "mine: 40 of 60 queries weigh it, at most 40 do" in found.notes
     out = tmp_path / "out.tsv"
-    assert export_queries(Weighing("any", corpus, written), out) == (40, 60, [])
+    assert export_queries(WeighingConfig("any", corpus, written), out) == (40, 60, [])
     asked = dict(line.split("\t") for line in out.read_text(encoding="utf-8").splitlines())
     assert all(QUERIES[int(query_id) - 1][1] == text for query_id, text in asked.items())
     few = {query_id: found for query_id, found in engine(lambda _: 2).items() if query_id in asked}
@@ -406,7 +406,7 @@ def test_queries_that_cannot_be_read_are_named(model, corpus, tmp_path, name, te
 
 def test_an_export_never_takes_the_place_of_a_file(corpus, written, tmp_path):
     before = written.read_bytes()
-    asked = Weighing("any", corpus, written)
+    asked = WeighingConfig("any", corpus, written)
     with pytest.raises(InputError, match=r"written\.tsv: is there already"):
         export_queries(asked, written)
     assert written.read_bytes() == before
@@ -439,4 +439,4 @@ def test_vast_scores_weigh_as_their_smaller_likeness(model, corpus, written, tmp
 @pytest.mark.parametrize("name", ["Order", "NONE", "..", "-x", "x" * 101])
 def test_a_name_that_no_client_can_mean_is_refused(model, corpus, written, tmp_path, name):
     with pytest.raises(SettingsError, match="expected NAME=RUN"):
-        weigh(Weighing(str(model), corpus, written, [f"{name}={tmp_path / 'x'}"]))
+        weigh(WeighingConfig(str(model), corpus, written, [f"{name}={tmp_path / 'x'}"]))

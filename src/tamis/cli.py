@@ -365,10 +365,10 @@ def weigh(
 ) -> None:
     """Choose how much your own engine's scores count beside a model, by written queries, and keep it in the model."""
     from tamis.summary import print_weighed
-    from tamis.weighing import Weighing, export_queries
+    from tamis.weighing import WeighingConfig, export_queries
     from tamis.weighing import weigh as weigh_first_stages
 
-    asked = Weighing(model, corpus, queries, runs or (), first or (), encoder, depth, order, out)
+    asked = WeighingConfig(model, corpus, queries, runs or (), first or (), encoder, depth, order, out)
     if queries_out:
         written, there, notes = export_queries(asked, queries_out)
         for note in notes:

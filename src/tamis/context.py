@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tamis.artifacts import ItemStore, open_cache, read_records, read_stream
-from tamis.distributed import ALONE, Team
-from tamis.executors.local import LOCAL, Engine
+from tamis.distributed import ALONE, ProcessGroup
+from tamis.executors.local import LOCAL, Executor
 from tamis.machine import Machine
 from tamis.models.checkpoint import model_identity
 from tamis.records import Document, Query
@@ -28,7 +28,9 @@ class RunContext:
         team: The processes that train together.
     """
 
-    def __init__(self, items: ItemStore, machine: Machine, team: Team = ALONE, engine: Engine = LOCAL) -> None:
+    def __init__(
+        self, items: ItemStore, machine: Machine, team: ProcessGroup = ALONE, engine: Executor = LOCAL
+    ) -> None:
         """Open nothing yet."""
         self.folders: dict[str, Path] = {}
         self.items = items

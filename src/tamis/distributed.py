@@ -13,11 +13,11 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-Said = TypeVar("Said", bool, float)
+Agreed = TypeVar("Agreed", bool, float)
 
 
 @dataclass(frozen=True)
-class Team:
+class ProcessGroup:
     """Processes with the same weights.
 
     Attributes:
@@ -40,7 +40,7 @@ class Team:
         if self.size > 1:
             torch.distributed.barrier()
 
-    def agree(self, value: Said) -> Said:
+    def agree(self, value: Agreed) -> Agreed:
         """The leader's value, in every process."""
         if self.size > 1:
             said = [value]
@@ -92,11 +92,11 @@ def whole(tensor: Tensor) -> Tensor:
     return joined
 
 
-ALONE = Team()
+ALONE = ProcessGroup()
 """One process."""
 
 
-def this_team() -> Team:
+def this_team() -> ProcessGroup:
     """The team that torchrun or accelerate started this process in; one process where neither did.
 
     Joins the group of processes the first time: gloo on processors, nccl on GPUs.
@@ -113,4 +113,4 @@ def this_team() -> Team:
         torch.distributed.init_process_group(backend, timeout=timedelta(days=7))
         if torch.cuda.is_available():
             torch.cuda.set_device(local_rank)
-    return Team(torch.distributed.get_rank(), size, local_rank)
+    return ProcessGroup(torch.distributed.get_rank(), size, local_rank)

@@ -15,7 +15,7 @@ from tamis.records import GIVEN, Candidates, Document, Dropped, Query, ScoredCan
 from tamis.remote.spending import Spending, spent_in
 from tamis.stages.queries.given import LOG
 
-Record = TypeVar("Record")
+RecordKind = TypeVar("RecordKind")
 
 MOST_FOUND = 20
 """Queries that are named where a piece of text stands in several."""
@@ -45,7 +45,7 @@ class StageFacts:
 
 
 @dataclass(frozen=True)
-class Entry:
+class HistoryEntry:
     """One document in the history of a query.
 
     Attributes:
@@ -83,7 +83,7 @@ class History:
     dropped: tuple[str, str] | None
     domain: str
     split: str
-    entries: Sequence[Entry]
+    entries: Sequence[HistoryEntry]
 
 
 class Inspection:
@@ -178,14 +178,14 @@ class Inspection:
 
     def _entries(
         self, found: Candidates, documents: Mapping[str, Document], learnt: TrainingList | None
-    ) -> Iterator[Entry]:
+    ) -> Iterator[HistoryEntry]:
         scored = self._of_query("scores", ScoredCandidates, found.query_id)
         teacher = dict(zip(scored.doc_ids, scored.teacher, strict=True)) if scored else {}
         bins = dict(zip(learnt.doc_ids, learnt.bins, strict=True)) if learnt else {}
         labels = dict(zip(learnt.doc_ids, learnt.labels, strict=True)) if learnt else {}
         for rank, (doc_id, score) in enumerate(zip(found.doc_ids, found.scores, strict=True), 1):
             of = (teacher.get(doc_id), bins.get(doc_id), labels.get(doc_id))
-            yield Entry(documents[doc_id], rank, score, *of)
+            yield HistoryEntry(documents[doc_id], rank, score, *of)
 
     def _reason(self, query_id: str) -> tuple[str, str] | None:
         for stage in ("queries", "candidates", "scores", "lists"):
@@ -202,10 +202,12 @@ class Inspection:
                 generator, document_id = GIVEN, ""
             yield Query(record.record_id, record.text, record.language, "", document_id, generator)
 
-    def _of_query(self, stage: str, kind: type[Record], query_id: str) -> Record | None:
+    def _of_query(self, stage: str, kind: type[RecordKind], query_id: str) -> RecordKind | None:
         return next(self._find(stage, f"{stage}.parquet", kind, "query_id", [query_id]), None)
 
-    def _find(self, stage: str, name: str, kind: type[Record], field: str, wanted: Collection[str]) -> Iterator[Record]:
+    def _find(
+        self, stage: str, name: str, kind: type[RecordKind], field: str, wanted: Collection[str]
+    ) -> Iterator[RecordKind]:
         """Records of a file whose field is one of those wanted."""
         file = self._file(stage, name)
         return find_records(file, kind, field, wanted) if file else iter(())

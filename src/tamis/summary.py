@@ -32,12 +32,12 @@ from tamis.report.answer import (
     sentence,
     verdict_of,
 )
-from tamis.stages.queries.batches import Answers, Prompts
+from tamis.stages.queries.batches import AnswerFile, PromptFile
 from tamis.stages.queries.settings import EndpointSettings
 from tamis.stages.queries.writers.endpoint import cut_warning
 from tamis.stages.report.stage import costs
 from tamis.text import clip
-from tamis.weighing import Row, Weighed
+from tamis.weighing import Weighed, WeightRow
 
 COLUMNS = (
     ("bm25", "BM25"),
@@ -100,15 +100,15 @@ def agreed(found: Estimate, yes: bool) -> bool:
     return True
 
 
-def print_exchanged(found: Answers | Prompts, endpoint: EndpointSettings, path: Path) -> None:
+def print_exchanged(found: AnswerFile | PromptFile, endpoint: EndpointSettings, path: Path) -> None:
     """Print what came of a batch file."""
-    if isinstance(found, Prompts):
+    if isinstance(found, PromptFile):
         print_prompts(found, endpoint, path)
     else:
         print_answers(found, endpoint, path)
 
 
-def print_prompts(found: Prompts, prices: EndpointSettings, path: Path) -> None:
+def print_prompts(found: PromptFile, prices: EndpointSettings, path: Path) -> None:
     """Print what a file of prompts holds and what it would cost, whole and at half price as batches often do."""
     tokens, money = found.tokens, cost(found.tokens, prices)
     before = f" ({found.answered:,} more are answered already)" if found.answered else ""
@@ -122,7 +122,7 @@ def print_prompts(found: Prompts, prices: EndpointSettings, path: Path) -> None:
     Console(highlight=False).print(", ".join(parts), soft_wrap=True, markup=False)
 
 
-def print_answers(found: Answers, endpoint: EndpointSettings, path: Path) -> None:
+def print_answers(found: AnswerFile, endpoint: EndpointSettings, path: Path) -> None:
     """Print what was taken of a file of answers, what was not and why, and what is still missing."""
     tokens = found.tokens
     spent = f"{tokens.prompt + tokens.completion:,} tokens, {cost(tokens, endpoint):.4g} in money"
@@ -462,7 +462,7 @@ def print_weighed(found: Weighed) -> None:
     console.print(f"weights of {', '.join(found.kept)}: {found.model / 'tamis.json'}", soft_wrap=True)
 
 
-def _weighed_row(row: Row) -> tuple[str, ...]:
+def _weighed_row(row: WeightRow) -> tuple[str, ...]:
     figures = [f"{value:.3f}" for value in (row.first, row.alone, row.together)]
     tests = [f"{p:.4f}" for p in (row.p_alone, row.p_first)]
     name = f"  {row.language}" if row.language else row.name

@@ -40,8 +40,8 @@ from tamis.stages.merge.settings import MergeSettings
 from tamis.stages.merge.weigh import WEIGHING
 from tamis.stages.merge.weights import (
     Choice,
-    Head,
-    Sample,
+    RerankedHead,
+    WeightSample,
     choice_by_order,
     choice_by_scores,
     cross_fitted,
@@ -65,7 +65,7 @@ _NAME: Final = re.compile(r"[A-Za-z0-9][\w.-]{0,99}")
 
 
 @dataclass(frozen=True)
-class Weighing:
+class WeighingConfig:
     """What is to be weighed, as the command line says it.
 
     Attributes:
@@ -92,7 +92,7 @@ class Weighing:
 
 
 @dataclass(frozen=True)
-class Row:
+class WeightRow:
     """What a first stage is worth: alone, under the model, and beside it. NDCG@10 of the queries' own documents.
 
     Beside it, each query counts with the weight that the queries of the other folds choose: whatever chose a weight
@@ -134,13 +134,13 @@ class Weighed:
     """
 
     model: Path
-    rows: Sequence[Row]
+    rows: Sequence[WeightRow]
     notes: Sequence[str]
     order: float
     kept: Sequence[str]
 
 
-def weigh(asked: Weighing) -> Weighed:
+def weigh(asked: WeighingConfig) -> Weighed:
     """Choose the weight of first stages by written queries, and write them into the model or a copy of it.
 
     A query's own document is the evidence; no judgement is read.
@@ -198,7 +198,7 @@ def read_queries(path: Path) -> list[Query]:
     return found
 
 
-def export_queries(asked: Weighing, out: Path) -> tuple[int, int, Sequence[str]]:
+def export_queries(asked: WeighingConfig, out: Path) -> tuple[int, int, Sequence[str]]:
     """Write the queries that would weigh for a search engine to answer: lines of id and text between a tab.
 
     Args:
@@ -225,7 +225,7 @@ def export_queries(asked: Weighing, out: Path) -> tuple[int, int, Sequence[str]]
     return len(drawn), len(queries), notes
 
 
-def _named_runs(asked: Weighing) -> dict[str, Path]:
+def _named_runs(asked: WeighingConfig) -> dict[str, Path]:
     """Files of the runs by name, once all names were looked at."""
     if not asked.runs and not asked.first:
         raise SettingsError(
@@ -251,7 +251,7 @@ def _named_runs(asked: Weighing) -> dict[str, Path]:
     return named
 
 
-def _checked_model(asked: Weighing) -> Path:
+def _checked_model(asked: WeighingConfig) -> Path:
     """The model's folder, if the weights can be written where they are to lie."""
     if not asked.out and asked.model == TAMIS_BASE:
         raise _shared(asked.model)
@@ -280,7 +280,9 @@ def _shared(model: str) -> SettingsError:
     return SettingsError(f"{model} is shared by all that use it here: give --out FOLDER for a copy of your own")
 
 
-def _of_queries(file: Path, queries: Mapping[str, Query], asked: Weighing, notes: list[str]) -> dict[str, Candidates]:
+def _of_queries(
+    file: Path, queries: Mapping[str, Query], asked: WeighingConfig, notes: list[str]
+) -> dict[str, Candidates]:
     """What a run says of the queries."""
     run = read_run(file)
     found = {query_id: candidates for query_id, candidates in run.items() if query_id in queries}
@@ -299,7 +301,7 @@ def _of_queries(file: Path, queries: Mapping[str, Query], asked: Weighing, notes
 
 
 def _documents(
-    asked: Weighing, queries: Mapping[str, Query], runs: Mapping[str, Mapping[str, Candidates]]
+    asked: WeighingConfig, queries: Mapping[str, Query], runs: Mapping[str, Mapping[str, Candidates]]
 ) -> dict[str, Document]:
     """All documents where they are searched; otherwise those that queries and runs name."""
     wanted = {query.document_id for query in queries.values()}
@@ -309,7 +311,7 @@ def _documents(
 
 
 def _answerable(
-    asked: Weighing, queries: Mapping[str, Query], documents: Mapping[str, Document], notes: list[str]
+    asked: WeighingConfig, queries: Mapping[str, Query], documents: Mapping[str, Document], notes: list[str]
 ) -> dict[str, Query]:
     """The queries whose document is in the corpus."""
     kept = {query_id: query for query_id, query in queries.items() if query.document_id in documents}
@@ -338,7 +340,7 @@ def _known(
     run: Mapping[str, Candidates],
     queries: Mapping[str, Query],
     documents: Mapping[str, Document],
-    asked: Weighing,
+    asked: WeighingConfig,
     notes: list[str],
 ) -> dict[str, Candidates]:
     """A run without documents that are not in the corpus, of queries drawn by hash where there are too many."""
@@ -385,7 +387,7 @@ def _head(found: Candidates, depth: int) -> Candidates:
     return Candidates(found.query_id, found.doc_ids[:depth], found.scores[:depth])
 
 
-def _bi_encoder(asked: Weighing) -> BiEncoder | None:
+def _bi_encoder(asked: WeighingConfig) -> BiEncoder | None:
     """The bi-encoder that was named, with the model's prefixes where it reads both texts apart."""
     serializer = read_facts(find_checkpoint(asked.model)).serializer
     prefixes = serializer if isinstance(serializer, Apart) else Apart("query: ", "passage: ")
@@ -393,7 +395,7 @@ def _bi_encoder(asked: Weighing) -> BiEncoder | None:
 
 
 def _alike(
-    asked: Weighing,
+    asked: WeighingConfig,
     queries: Mapping[str, Query],
     found: Mapping[str, Mapping[str, Candidates]],
     documents: Mapping[str, Document],
@@ -411,8 +413,8 @@ def _alike(
 
 
 def _note_copies(
-    asked: Weighing,
-    heads: Mapping[str, Sequence[Head]],
+    asked: WeighingConfig,
+    heads: Mapping[str, Sequence[RerankedHead]],
     found: Mapping[str, Mapping[str, Candidates]],
     queries: Mapping[str, Query],
     notes: list[str],
@@ -425,7 +427,7 @@ def _note_copies(
 
 
 def _searched(
-    asked: Weighing, queries: Mapping[str, Query], documents: Mapping[str, Document], items: ItemStore
+    asked: WeighingConfig, queries: Mapping[str, Query], documents: Mapping[str, Document], items: ItemStore
 ) -> dict[str, dict[str, Candidates]]:
     """What the library's own first stages find, by name."""
     questions = {q: Question(q, query.text, query.language, {query.document_id: 1}) for q, query in queries.items()}
@@ -440,14 +442,14 @@ def _heads(
     queries: Mapping[str, Query],
     documents: Mapping[str, Document],
     alike: Alike,
-) -> dict[str, list[Head]]:
+) -> dict[str, list[RerankedHead]]:
     """Heads of each first stage, scored by the model; a pair that several have is scored once."""
     pairs = {(q, doc_id) for run in found.values() for q, each in run.items() for doc_id in each.doc_ids}
     logits = _logits(folder, pairs, queries, documents)
 
-    def head(name: str, query: Query, top: Candidates) -> Head:
+    def head(name: str, query: Query, top: Candidates) -> RerankedHead:
         own = np.array([doc_id == query.document_id for doc_id in top.doc_ids], dtype=bool)
-        return Head(
+        return RerankedHead(
             query.query_id,
             query.language,
             np.array([logits[query.query_id, doc_id] for doc_id in top.doc_ids]),
@@ -476,9 +478,9 @@ def _logits(
 
 
 def _weighed(
-    asked: Weighing,
+    asked: WeighingConfig,
     folder: Path,
-    heads: Mapping[str, Sequence[Head]],
+    heads: Mapping[str, Sequence[RerankedHead]],
     group_of: Mapping[str, str],
     notes: list[str],
 ) -> Weighed:
@@ -500,7 +502,7 @@ def _weighed(
     order = choice_by_order([*by_order.values()])
     fold_of = deal_folds(group_of)
     with_order = cross_fitted([*by_order.values()], choice_by_order, fold_of)
-    rows: list[Row] = []
+    rows: list[WeightRow] = []
     for (name, sample), of_order in zip(samples.items(), with_order, strict=True):
         (together,) = cross_fitted([sample], choice_by_scores, fold_of)
         rows += _rows(name, sample, chosen[name], together, group_of)
@@ -512,7 +514,7 @@ def _weighed(
     return Weighed(asked.out or folder, rows, notes, order.general, list(kept))
 
 
-def _check_evidence(name: str, heads: Sequence[Head], depth: int, notes: list[str]) -> None:
+def _check_evidence(name: str, heads: Sequence[RerankedHead], depth: int, notes: list[str]) -> None:
     """Say how many queries tell one weight from another; none is no evidence.
 
     Raises:
@@ -530,8 +532,8 @@ def _check_evidence(name: str, heads: Sequence[Head], depth: int, notes: list[st
 
 
 def _rows(
-    name: str, sample: Sample, chosen: Choice, together: FloatArray, group_of: Mapping[str, str]
-) -> Iterator[Row]:
+    name: str, sample: WeightSample, chosen: Choice, together: FloatArray, group_of: Mapping[str, str]
+) -> Iterator[WeightRow]:
     """A row for all queries, then one for each language with a weight of its own."""
     alone = sample.with_weights(0.0, {})
     languages = np.array(sample.languages)
@@ -550,12 +552,12 @@ def _row(
     alone: FloatArray,
     together: FloatArray,
     groups: NDArray[np.int64],
-) -> Row:
+) -> WeightRow:
     rng = np.random.default_rng(tie_key(name, language))
     gains = (np.bincount(groups, weights=together - other).astype(np.float64) for other in (alone, first))
     p_alone, p_first = (paired_randomisation(gain, rng, ROUNDS) for gain in gains)
     before, under, beside = (float(values.mean()) for values in (first, alone, together))
-    return Row(name, language, len(first), before, under, beside, weight, p_alone, p_first)
+    return WeightRow(name, language, len(first), before, under, beside, weight, p_alone, p_first)
 
 
 def _write(folder: Path, out: Path | None, chosen: Mapping[str, Choice]) -> None:

@@ -17,7 +17,7 @@ from tamis.evaluation.systems import System
 from tamis.evaluation.tables import print_evaluation
 from tamis.records import Document
 from tamis.report.examples import Case, Top
-from tamis.report.highlight import Piece
+from tamis.report.highlight import Fragment
 from tests.report.test_report import HOSTILE, Page
 
 LANGUAGES = ("ar", "de", "ja")
@@ -95,7 +95,7 @@ def made_results(gains=(0.2,), seen=True, notes=(), served=None):
 
 
 def made_samples(names=("set0",), question="Where is the key?"):
-    top = Top([Piece("The ", False), Piece("key", True), Piece(" is here.", False)], "de", True)
+    top = Top([Fragment("The ", False), Fragment("key", True), Fragment(" is here.", False)], "de", True)
     helped = [Case(question, "de", 0.1, 0.9, 8, 1, replace(top, relevant=False), top)]
     hurt = [Case("Wo?", "de", 1.0, 0.0, 1, None, top, None)]
     return [Samples(name, "mine+bm25", "bm25", helped, hurt) for name in names]

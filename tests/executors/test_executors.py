@@ -17,19 +17,19 @@ import pytest
 
 from tamis.artifacts import ItemStore
 from tamis.errors import MissingPartError, ModelError, RunError, SettingsError
-from tamis.executors.local import LOCAL, Engine, Mapped
+from tamis.executors.local import LOCAL, Executor, Mapped
 from tamis.executors.ray import named_engine
 from tamis.pipeline.reading import recipe_from
 from tamis.pipeline.run import run_recipe
 from tamis.records import Document, Query
 from tamis.remote.attempts import Answer
 from tamis.retrievers import embedding, sharded
-from tamis.retrievers import index as shelf
-from tamis.retrievers.index import FIRST_STAGES, Asked, Searching, fill_shelves
+from tamis.retrievers import index as index
+from tamis.retrievers.index import FIRST_STAGES, QueryBatch, Searching, build_indexes
 from tamis.retrievers.sharded import search_groups
 from tamis.stages.queries.writers import causal
-from tamis.stages.scores.teachers.cached import RememberedScores
-from tamis.stages.scores.teachers.group import Group, Scores
+from tamis.stages.scores.teachers.cached import CachedScores
+from tamis.stages.scores.teachers.group import Group, GroupScores
 from tests.commands import results_by_hash, tamis, write_recipe
 from tests.executors import pieces
 from tests.families import lively, qwen3_config, tokenizer
@@ -41,7 +41,7 @@ def copied(function: Callable[[Any], Any], work: Iterable[Any], /) -> Iterator[A
     return iter([pickle.loads(pickle.dumps(there(pickle.loads(piece)))) for piece in list(map(pickle.dumps, work))])
 
 
-COPIED = Engine(copied, elsewhere=True)
+COPIED = Executor(copied, elsewhere=True)
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedding, "BLOCK", 6)
     monkeypatch.setattr(causal, "BLOCK", 5)
     monkeypatch.setattr(sharded, "SHARD", 4)
-    monkeypatch.setattr(shelf, "QUERIES", 7)
+    monkeypatch.setattr(index, "QUERIES", 7)
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def same_results(one: Path, other: Path) -> None:
 # Search
 
 
-def english(count: int, seed: int) -> tuple[list[Document], dict[str, Any], Asked]:
+def english(count: int, seed: int) -> tuple[list[Document], dict[str, Any], QueryBatch]:
     """Documents of which many have the same words, the same vector, or both, and some queries."""
     rng = np.random.default_rng(seed)
     words = ["package", "print", "clock", "the", "document"]
@@ -105,7 +105,7 @@ def english(count: int, seed: int) -> tuple[list[Document], dict[str, Any], Aske
     kinds = rng.normal(size=(9, 8)).astype(np.float32)
     kinds /= np.linalg.norm(kinds, axis=1, keepdims=True)
     vectors = {document.doc_id: kinds[rng.integers(9)] for document in documents}
-    asked = Asked([f"q{number}" for number in range(10)], [*words, *texts[:5]], kinds[rng.integers(0, 9, 10)])
+    asked = QueryBatch([f"q{number}" for number in range(10)], [*words, *texts[:5]], kinds[rng.integers(0, 9, 10)])
     return documents, vectors, asked
 
 
@@ -115,15 +115,15 @@ def english(count: int, seed: int) -> tuple[list[Document], dict[str, Any], Aske
 def test_the_best_of_the_shards_are_the_best_of_the_shelf(
     monkeypatch: pytest.MonkeyPatch, seed: int, weights: tuple[float, float] | None, size: int, looked: int
 ) -> None:
-    monkeypatch.setattr(shelf, "FUSED", looked)
-    monkeypatch.setattr(shelf, "QUERIES", 4)
+    monkeypatch.setattr(index, "FUSED", looked)
+    monkeypatch.setattr(index, "QUERIES", 4)
     monkeypatch.setattr(sharded, "SHARD", size)
     documents, vectors, asked = english(61, seed)
-    shelves = fill_shelves(documents, vectors, Searching(weights=weights))
+    indexes = build_indexes(documents, vectors, Searching(weights=weights))
     groups = [(("target", "en"), asked)]
     for wanted in (FIRST_STAGES, ("dense",), ("hybrid",), ("bm25",)):
-        whole = list(search_groups(LOCAL, shelves, groups, 6, wanted))
-        assert list(search_groups(COPIED, shelves, groups, 6, wanted)) == whole
+        whole = list(search_groups(LOCAL, indexes, groups, 6, wanted))
+        assert list(search_groups(COPIED, indexes, groups, 6, wanted)) == whole
 
 
 # Teachers
@@ -141,16 +141,16 @@ def test_pairs_that_two_queries_share_are_scored_once_and_by_the_first(tmp_path:
     seen: list[tuple[str, ...]] = []
     told: list[int] = []
 
-    def judge(group: Group) -> Scores:
+    def judge(group: Group) -> GroupScores:
         seen.append(group.documents)
         return tuple(float(len(seen) * 10 + place) for place in range(len(group.documents)))
 
-    def score(groups: Iterable[Group]) -> Iterator[Answer[Group, Scores]]:
+    def score(groups: Iterable[Group]) -> Iterator[Answer[Group, GroupScores]]:
         asked, sent = itertools.tee(groups)
         return map(Answer, asked, mapped(judge, sent))
 
     cache = ItemStore(tmp_path / "cache.sqlite")
-    remembered = RememberedScores(score, "judge", documents, cache)
+    remembered = CachedScores(score, "judge", documents, cache)
     asked = [(queries[0], ["1", "2"]), (queries[1], ["2", "3"]), (queries[2], ["1"])]
     remembered.ask(asked, told.append)
     assert seen == [("text 1", "text 2"), ("text 3",)]

@@ -11,7 +11,7 @@ from tamis.models.batching import token_batches
 from tamis.models.encoder import Encoder
 from tamis.models.first_token import read_first_token_only
 from tamis.models.packing import NEAR, SHARE, Packing, group_ends, pays
-from tamis.models.rows import Row
+from tamis.models.rows import TokenRow
 from tamis.models.sequence import ClassifierModel, halve_body
 from tamis.models.serializer import Apart
 from tamis.models.warm import WarmCrossEncoder
@@ -90,11 +90,11 @@ def classifier(kind: str):
     return model.eval()
 
 
-def token_rows(kind: str) -> list[Row]:
+def token_rows(kind: str) -> list[TokenRow]:
     generator = np.random.default_rng(4)
     ids = [generator.integers(4, 60, length).astype(np.int32) for length in MIXED]
     ids[1][5] = 1  # the padding token may be written in a text
-    return [Row(one, len(one) // 3 if kind == "bert" else 0, cut=False, emptied=False) for one in ids]
+    return [TokenRow(one, len(one) // 3 if kind == "bert" else 0, cut=False, emptied=False) for one in ids]
 
 
 @pytest.mark.parametrize("kind", ["bert", "roberta"])

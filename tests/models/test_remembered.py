@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from tamis.artifacts import ItemStore
 from tamis.evaluation.reading import read_set
 from tamis.evaluation.scores import model_of, read_logits, score_missing
-from tamis.models.remembered import RememberedStates
+from tamis.models.remembered import CachedStates
 from tamis.models.reranker import Reranker
 from tamis.records import Candidates
 from tamis.serving.engine import Engine
-from tamis.serving.request import Asked
+from tamis.serving.request import RerankRequest
 from tests.conftest import TOPICS, write_beir
 
 QUERIES = [question for topics in TOPICS.values() for question, _ in topics]
@@ -27,7 +27,7 @@ DOCUMENTS = [answer for topics in TOPICS.values() for _, answer in topics]
     most_tokens=st.integers(0, 20),
 )
 def test_the_memory_is_a_list_of_what_was_used_last_cut_at_its_bound(asked, most_tokens):
-    memory = RememberedStates(most_tokens * 4)
+    memory = CachedStates(most_tokens * 4)
     used: list[int] = []  # last used last; a text of n tokens takes n floats
     for texts in asked:
         known = {ids[0] for ids in memory.known([(n,) for n in sorted(texts)])}
@@ -102,7 +102,7 @@ def test_the_server_reads_a_document_once_for_all_requests(warm_folder, read):
     found, watched = read
     with Engine(watched(Reranker(warm_folder)), 1000) as engine:
         for query in QUERIES[:4]:
-            values = asyncio.run(engine.score(Asked(None, [query], DOCUMENTS))).values
+            values = asyncio.run(engine.score(RerankRequest(None, [query], DOCUMENTS))).values
             expected = Reranker(warm_folder).predict([(query, document) for document in DOCUMENTS])
             assert values == pytest.approx(expected, abs=1e-6)
     assert len(found) == len(set(found)) == 4 + len(DOCUMENTS)

@@ -36,7 +36,7 @@ from tamis.pipeline.reading import recipe_from
 from tamis.pipeline.run import NAMES, run_recipe, stage_keys
 from tamis.records import Candidates, Document, Query, ScoredCandidates, TrainingList
 from tamis.stages.lists import held_out
-from tamis.stages.merge.weigh import Weighing, weighing_queries
+from tamis.stages.merge.weigh import HeadScorer, weighing_queries
 from tamis.stages.student import scores as scoring
 from tamis.stages.train import stage as training
 from tamis.stages.train.settings import TrainSettings
@@ -146,7 +146,7 @@ def test_the_published_score_tells_own_documents_from_others_as_often_right(fini
         student = parts.students.untrained()
         merged = load_file(finished.folders["merge"] / "merged.safetensors")
         student.load_trained({name: torch.from_numpy(tensor) for name, tensor in merged.items()})
-        weighing = Weighing(settings.rerank_depth, settings.corpus, parts.first_stages, parts.students)
+        weighing = HeadScorer(settings.rerank_depth, settings.corpus, parts.first_stages, parts.students)
         heads = weighing.held_out(student, weighing_queries(lists, queries))["hybrid"]
     own = np.concatenate([head.own for head in heads]) == 1
     scores = expit(np.concatenate([head.logits for head in heads]))

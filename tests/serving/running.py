@@ -14,7 +14,7 @@ import httpx2
 from tamis.models.reranker import Reranker
 from tamis.serving.app import Limits, Service
 from tamis.serving.engine import Engine
-from tamis.serving.keys import Keys
+from tamis.serving.keys import ApiKeys
 from tamis.serving.metrics import Metrics
 from tamis.serving.playground.collection import Collection
 from tamis.serving.serve import DrainingServer, listen
@@ -61,7 +61,7 @@ def served(
         reranker = model if isinstance(model, Reranker) else Reranker(model)
         engines[name] = Engine(reranker, queue_pairs, limits.seconds, partial(metrics.batch, name))
     collection = Collection(on) if on else None
-    service = Service(engines, limits, Keys(list(keys)), metrics, collection)
+    service = Service(engines, limits, ApiKeys(list(keys)), metrics, collection)
     server = DrainingServer(service, origins, local)
     listening = listen("127.0.0.1", 0)
     thread = threading.Thread(target=lambda: asyncio.run(server.serve([listening])), daemon=True)

@@ -23,7 +23,7 @@ import pytest
 from tamis import Reranker
 from tamis.serving.app import Limits, Service, create_app
 from tamis.serving.engine import Engine
-from tamis.serving.keys import Keys, read_keys
+from tamis.serving.keys import ApiKeys, read_keys
 from tamis.serving.logs import log_to
 from tamis.serving.metrics import Metrics
 from tamis.serving.serve import DrainingServer, listen
@@ -325,7 +325,7 @@ def test_a_key_may_hold_any_letters(stock_folder: Path, tmp_path: Path):
 def test_the_path_that_is_answered_is_the_one_that_a_key_is_asked_for(stock_folder: Path):
     """Whatever a client says the host is, and wherever the application is mounted."""
     with Engine(Reranker(stock_folder), 4096) as engine:
-        app = create_app(Service({"m": engine}, Limits(), Keys(["one"]), Metrics()))
+        app = create_app(Service({"m": engine}, Limits(), ApiKeys(["one"]), Metrics()))
 
         def status(path: str, prefix: str = "", host: bytes = b"h", key: bytes = b"") -> int:
             headers = [(b"host", host), (b"authorization", key)]
@@ -422,7 +422,7 @@ def test_no_text_is_in_the_logs(stock_folder: Path):
 def test_a_signal_lets_what_is_under_way_finish_and_then_ends_the_server(gated, threads: ThreadPoolExecutor):
     reranker, gate = gated
     with Engine(reranker, 4096) as engine, listen("127.0.0.1", 0) as listening:
-        service = Service({"m": engine}, Limits(), Keys([]), Metrics())
+        service = Service({"m": engine}, Limits(), ApiKeys([]), Metrics())
         server = DrainingServer(service, (), local=True)
         running = threads.submit(asyncio.run, server.serve([listening]))
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"

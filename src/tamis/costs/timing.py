@@ -12,7 +12,7 @@ _PROBED: Final = 16  # texts or pairs that a model is tried on
 _TRIES: Final = 3
 _TRIED_SECONDS: Final = 2.0  # after which no further try is made
 
-Found = TypeVar("Found")
+Timed = TypeVar("Timed")
 
 
 def a_few(texts: Sequence[str]) -> list[str]:
@@ -21,7 +21,7 @@ def a_few(texts: Sequence[str]) -> list[str]:
     return [ordered[i * len(ordered) // _PROBED] for i in range(_PROBED)] if len(ordered) > _PROBED else ordered
 
 
-def timed(do: Callable[[], Found]) -> tuple[Found, float]:
+def timed(do: Callable[[], Timed]) -> tuple[Timed, float]:
     """What something gives and the seconds it takes: the best of a few tries, since whatever else runs only adds."""
     best, spent = math.inf, 0.0
     for _ in range(_TRIES):

@@ -14,8 +14,8 @@ from tamis.evaluation.sets import JudgedSet, alike
 from tamis.formats.trec import read_run
 from tamis.progress import track
 from tamis.records import Candidates, Query
-from tamis.retrievers.index import FIRST_STAGES, Languages, Searching, fill_shelves
-from tamis.retrievers.search import rank_candidates, search_shelves
+from tamis.retrievers.index import FIRST_STAGES, Languages, Searching, build_indexes
+from tamis.retrievers.search import rank_candidates, search_indexes
 from tamis.retrievers.vectors import Floats
 from tamis.text import clip
 
@@ -189,11 +189,11 @@ def _search(
         vectors, query_vectors = embeddings(
             wanted.encoder, {doc_id: document.text for doc_id, document in documents.items()}, texts, items
         )
-    shelves = fill_shelves(documents.values(), vectors, Searching(languages=wanted.languages))
+    indexes = build_indexes(documents.values(), vectors, Searching(languages=wanted.languages))
     queries = [Query(q, texts[q], judged.questions[q].language, "target", "", "question") for q in query_ids]
     silent = set(query_ids)
     with track(f"searching {judged.name}", len(queries)) as advance:
-        for query, found in search_shelves(queries, query_vectors, shelves, wanted.depth, names, advance):
+        for query, found in search_indexes(queries, query_vectors, indexes, wanted.depth, names, advance):
             silent.remove(query.query_id)
             yield query.query_id, found
     yield from ((query_id, {name: Candidates(query_id, (), ()) for name in names}) for query_id in sorted(silent))

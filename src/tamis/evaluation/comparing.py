@@ -25,7 +25,7 @@ ROUNDS = 10_000
 
 
 @dataclass(frozen=True)
-class Texts:
+class SetTexts:
     """What is known of a set beside two runs of it.
 
     Attributes:
@@ -57,7 +57,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Change:
+class QuestionChange:
     """A query whose ranking changed.
 
     Attributes:
@@ -97,7 +97,7 @@ class Comparison:
     after: float
     test: Mapping[str, Any] | None
     moved: int
-    changes: Sequence[Change]
+    changes: Sequence[QuestionChange]
 
 
 def compare(
@@ -159,16 +159,16 @@ def _common(a: Path, b: Path, on: str | None, system: str | None) -> Iterator[tu
         yield path.parts[1], f"{path.parts[1]}: {path.stem}", (found[0][path], found[1][path]), a
 
 
-def _given_texts(on: str) -> Texts:
+def _given_texts(on: str) -> SetTexts:
     judged = read_set(on)[0]
-    return Texts(
+    return SetTexts(
         judged.grades,
         {query_id: question.text for query_id, question in judged.questions.items()},
         {doc_id: document.text for doc_id, document in judged.documents.items()},
     )
 
 
-def _own_texts(run: Path) -> Texts:
+def _own_texts(run: Path) -> SetTexts:
     """What the folder of an evaluation knows of one of its runs; nothing where the run lies elsewhere.
 
     The texts are read from where the set was; where it is gone, ids have to do.
@@ -176,14 +176,14 @@ def _own_texts(run: Path) -> Texts:
     folder = run.parent.parent
     qrels, results = folder / "qrels.trec", folder.parent.parent / "results.json"
     if not qrels.is_file() or not results.is_file():
-        return Texts()
+        return SetTexts()
     grades = grades_of(read_qrels(qrels), qrels)
     try:
         source = read_json(results)["sets"][folder.name]["source"]
         known = {judged.name: judged for judged in read_set(source)}[folder.name]
     except (TamisError, OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError):
-        return Texts(grades)
-    return Texts(
+        return SetTexts(grades)
+    return SetTexts(
         grades,
         {query_id: question.text for query_id, question in known.questions.items()},
         {doc_id: document.text for doc_id, document in known.documents.items()},
@@ -193,7 +193,9 @@ def _own_texts(run: Path) -> Texts:
 Runs = tuple[Mapping[str, Candidates], Mapping[str, Candidates]]
 
 
-def _compared(title: str, runs: Runs, texts: Texts, measures: Mapping[str, Any], queries: int, top: int) -> Comparison:
+def _compared(
+    title: str, runs: Runs, texts: SetTexts, measures: Mapping[str, Any], queries: int, top: int
+) -> Comparison:
     measure = next(iter(measures))
     ids = list(texts.grades) or list(dict.fromkeys([*runs[0], *runs[1]]))
     if texts.grades and not any(query_id in run for run in runs for query_id in ids):
@@ -222,11 +224,14 @@ def _compared(title: str, runs: Runs, texts: Texts, measures: Mapping[str, Any],
         float(np.mean([after[q] for q in ids])),
         test,
         len(moved),
-        [Change(q, texts.queries.get(q, ""), before[q], after[q], _side_by_side(q, runs, texts, top)) for q in changed],
+        [
+            QuestionChange(q, texts.queries.get(q, ""), before[q], after[q], _side_by_side(q, runs, texts, top))
+            for q in changed
+        ],
     )
 
 
-def _side_by_side(query_id: str, runs: Runs, texts: Texts, top: int) -> tuple[Sequence[Place], Sequence[Place]]:
+def _side_by_side(query_id: str, runs: Runs, texts: SetTexts, top: int) -> tuple[Sequence[Place], Sequence[Place]]:
     ranked = [run[query_id].doc_ids if query_id in run else () for run in runs]
     ranks = [{doc_id: rank for rank, doc_id in enumerate(doc_ids, 1)} for doc_ids in ranked]
     grades = texts.grades.get(query_id, {})

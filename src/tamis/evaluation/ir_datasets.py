@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from tamis.errors import InputError, MissingPartError
-from tamis.evaluation.sets import Asked, JudgedSet, join_set
+from tamis.evaluation.sets import JudgedSet, SetQueries, join_set
 from tamis.formats.qrels import Judgement
 from tamis.languages import UNKNOWN_LANGUAGE
 from tamis.records import Document
@@ -52,7 +52,7 @@ def _joined(source: str, name: str, dataset: Any) -> JudgedSet:
     documents = {
         str(each.doc_id): Document(str(each.doc_id), each.default_text(), language) for each in dataset.docs_iter()
     }
-    queries = {str(each.query_id): Asked(each.default_text(), asked_in) for each in dataset.queries_iter()}
+    queries = {str(each.query_id): SetQueries(each.default_text(), asked_in) for each in dataset.queries_iter()}
     judgements = [
         Judgement(str(each.query_id), str(each.doc_id), int(each.relevance), number)
         for number, each in enumerate(dataset.qrels_iter(), 1)

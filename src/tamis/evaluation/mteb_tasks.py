@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tamis.errors import InputError, MissingPartError
-from tamis.evaluation.sets import TASK, Asked, JudgedSet, join_set
+from tamis.evaluation.sets import TASK, JudgedSet, SetQueries, join_set
 from tamis.formats.qrels import Judgement
 from tamis.languages import UNKNOWN_LANGUAGE
 from tamis.records import Candidates, Document
@@ -73,7 +73,7 @@ def _joined(source: str, name: str, found: Mapping[str, Any], language: str) -> 
     for row in found["corpus"]:
         title, text = row.get("title") or "", row["text"]
         documents[str(row["id"])] = Document(str(row["id"]), f"{title}\n{text}" if title else text, language)
-    queries = {str(row["id"]): Asked(row["text"], language) for row in found["queries"]}
+    queries = {str(row["id"]): SetQueries(row["text"], language) for row in found["queries"]}
     judged = ((q, d, grade) for q, own in found["relevant_docs"].items() for d, grade in own.items())
     judgements = [Judgement(str(q), str(d), int(grade), number) for number, (q, d, grade) in enumerate(judged, 1)]
     place = Path(name)

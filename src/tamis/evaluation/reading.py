@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from tamis.errors import InputError
-from tamis.evaluation.sets import Asked, JudgedSet, join_set, of_languages
+from tamis.evaluation.sets import JudgedSet, SetQueries, join_set, of_languages
 from tamis.formats.beir import beir_file
 from tamis.formats.documents import read_documents
 from tamis.formats.fields import (
@@ -110,7 +110,7 @@ def _folder_and_split(given: str) -> tuple[Path, str]:
     )
 
 
-def _read_queries(file: Path) -> dict[str, Asked]:
+def _read_queries(file: Path) -> dict[str, SetQueries]:
     """Text, language and domain of each query by id."""
     places: dict[str, tuple[Path, str]] = {}
     found = {}
@@ -120,5 +120,5 @@ def _read_queries(file: Path) -> dict[str, Asked]:
         text = text_of(row.content, row.where, QUERY_TEXTS)
         if not text.strip():
             raise InputError(f"{row.where}: query {query_id!r} is empty; write it or remove the line")
-        found[query_id] = Asked(text, language_of(row.content, row.where), domain_of(row.content, row.where))
+        found[query_id] = SetQueries(text, language_of(row.content, row.where), domain_of(row.content, row.where))
     return found

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from tamis.evaluation.figures import CLIENTS, Measured
 from tamis.evaluation.sets import JudgedSet
 from tamis.formats.lines import filled_lines
-from tamis.report.examples import Asked, Case, Ranked, changed_questions, most_changed
+from tamis.report.examples import Case, QuestionRun, QuestionTexts, changed_questions, most_changed
 
 SHOWN: Final = 5
 """Questions that rose and questions that fell."""
@@ -53,14 +53,14 @@ def sample_questions(judged: JudgedSet, measured: Sequence[Measured], main: str,
     }
     helped, hurt = most_changed(figures[before.system.name], figures[after.system.name], SHOWN)
     shown = {query_id: judged.questions[query_id] for query_id in (*helped, *hurt)}
-    asked = Asked(
+    asked = QuestionTexts(
         {query_id: question.text for query_id, question in shown.items()},
         {query_id: question.language for query_id, question in shown.items()},
         {query_id: {d for d, grade in question.relevant.items() if grade > 0} for query_id, question in shown.items()},
         judged.documents,
     )
     ranked = {
-        name: Ranked({query_id: own[query_id] for query_id in shown}, _tops(runs / f"{name}.trec", shown.keys()))
+        name: QuestionRun({query_id: own[query_id] for query_id in shown}, _tops(runs / f"{name}.trec", shown.keys()))
         for name, own in figures.items()
     }
     cases = changed_questions(asked, ranked[before.system.name], ranked[after.system.name], SHOWN)

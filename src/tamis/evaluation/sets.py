@@ -18,7 +18,7 @@ TASK = "task"
 """First stage of the candidates that a reranking task brings."""
 
 
-class Asked(NamedTuple):
+class SetQueries(NamedTuple):
     """A query of a set, before it is known whether it is judged; see `Question`."""
 
     text: str
@@ -66,7 +66,7 @@ def join_set(
     name: str,
     source: str,
     documents: Mapping[str, Document],
-    queries: Mapping[str, Asked],
+    queries: Mapping[str, SetQueries],
     judgements: Iterable[Judgement],
     file: Path,
     others: tuple[Path, Path],

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from tamis.evaluation.answer import answer_of
-from tamis.evaluation.comparing import Change, Comparison, Place
+from tamis.evaluation.comparing import Comparison, Place, QuestionChange
 from tamis.evaluation.figures import GROUPINGS, GROUPS
 from tamis.evaluation.paper import COLUMNS, TIES, PaperRow
 from tamis.formulas.significance import holm
@@ -223,7 +223,7 @@ def _tested(test: Mapping[str, Any], p: float) -> list[str]:
     return [f"{test['difference']:+.4f}", f"{lower:+.3f} {upper:+.3f}", f"{p:.4f}", *counts]
 
 
-def _print_change(console: Console, one: Comparison, change: Change) -> None:
+def _print_change(console: Console, one: Comparison, change: QuestionChange) -> None:
     text = escape(clip(change.text, 160)) if change.text else ""
     console.print(f"\n[bold]{escape(change.query_id)}[/]  {text}", soft_wrap=True)
     console.print(f"{one.measure} {change.before:.4f} → {change.after:.4f} ({change.after - change.before:+.4f})")

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-Work = TypeVar("Work")
+Piece = TypeVar("Piece")
 Done = TypeVar("Done")
 
 
@@ -14,13 +14,13 @@ class Mapped(Protocol):
     The function has to give the same result wherever it runs, and as often as it is run. An engine may read work ahead.
     """
 
-    def __call__(self, function: Callable[[Work], Done], work: Iterable[Work], /) -> Iterator[Done]:
+    def __call__(self, function: Callable[[Piece], Done], work: Iterable[Piece], /) -> Iterator[Done]:
         """Yield each result as soon as it and all before it are there."""
         ...
 
 
 @dataclass(frozen=True)
-class Engine:
+class Executor:
     """Where the pieces of the long stages run.
 
     Attributes:
@@ -32,10 +32,10 @@ class Engine:
     elsewhere: bool
 
 
-def run_here(function: Callable[[Work], Done], work: Iterable[Work], /) -> Iterator[Done]:
+def run_here(function: Callable[[Piece], Done], work: Iterable[Piece], /) -> Iterator[Done]:
     """Run each piece of work when its result is asked for."""
     return map(function, work)
 
 
-LOCAL = Engine(run_here, elsewhere=False)
+LOCAL = Executor(run_here, elsewhere=False)
 """This process."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tamis.errors import MissingPartError, RunError, SettingsError, TamisError
-from tamis.executors.local import LOCAL, Done, Engine, Work
+from tamis.executors.local import LOCAL, Done, Executor, Piece
 
 AT_ONCE: Final = 2 << 30
 """Bytes of work that lie in the object store at a time; between two such loads the actors start anew."""
@@ -33,7 +33,7 @@ _HERE: Final = {
 }
 
 
-def named_engine(name: str, threads: int, device: str) -> AbstractContextManager[Engine]:
+def named_engine(name: str, threads: int, device: str) -> AbstractContextManager[Executor]:
     """The engine that the command line names, see `ray_engine` for the rest.
 
     Raises:
@@ -48,7 +48,7 @@ def named_engine(name: str, threads: int, device: str) -> AbstractContextManager
 
 
 @contextmanager
-def ray_engine(threads: int, device: str) -> Iterator[Engine]:
+def ray_engine(threads: int, device: str) -> Iterator[Executor]:
     """Join the cluster at RAY_ADDRESS, or start one on this machine, when there is first something to do.
 
     A cluster that this process is part of already is used as it is.
@@ -74,7 +74,7 @@ def ray_engine(threads: int, device: str) -> Iterator[Engine]:
         ) from None
     mine = False
 
-    def mapped(function: Callable[[Work], Done], work: Iterable[Work], /) -> Iterator[Done]:
+    def mapped(function: Callable[[Piece], Done], work: Iterable[Piece], /) -> Iterator[Done]:
         nonlocal mine
         held = None
         for load in _loads(enumerate(work)):
@@ -87,7 +87,7 @@ def ray_engine(threads: int, device: str) -> Iterator[Engine]:
                 yield from _spread(held, load, _share(ray.nodes(), threads, device))
 
     try:
-        yield Engine(mapped, elsewhere=True)
+        yield Executor(mapped, elsewhere=True)
     finally:
         if mine:
             ray.shutdown()

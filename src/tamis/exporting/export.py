@@ -11,15 +11,15 @@ from tamis.exporting.folders import score_in_transformers, write_classifier
 from tamis.exporting.graphs import score_in_onnxruntime, score_in_openvino, write_onnx, write_openvino
 from tamis.exporting.parity import LARGEST, Parity, parity
 from tamis.models.reranker import Reranker
-from tamis.models.rows import Pair, Row
+from tamis.models.rows import Pair, TokenRow
 from tamis.models.sequence import SequenceScorer
 from tamis.whole_folder import whole_folder
 
 Write = Callable[[Reranker, SequenceScorer, Path], None]
-Score = Callable[[Path, SequenceScorer, Sequence[Row]], np.ndarray]
+ScoreExported = Callable[[Path, SequenceScorer, Sequence[TokenRow]], np.ndarray]
 
 # vLLM does not run on every machine: its folder is read by transformers, whose names and shapes it shares.
-ENGINES: dict[str, tuple[Write, Score]] = {
+ENGINES: dict[str, tuple[Write, ScoreExported]] = {
     "transformers": (write_classifier, score_in_transformers),
     "vllm": (write_classifier, score_in_transformers),
     "onnx": (write_onnx, score_in_onnxruntime),

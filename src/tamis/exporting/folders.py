@@ -10,7 +10,7 @@ import torch
 from tamis.errors import ModelError
 from tamis.models.encoder import refuse_missing
 from tamis.models.reranker import Reranker
-from tamis.models.rows import Row
+from tamis.models.rows import TokenRow
 from tamis.models.saving import save_classifier
 from tamis.models.sequence import ClassifierModel, SequenceScorer, padded
 
@@ -21,7 +21,7 @@ def write_classifier(reranker: Reranker, scorer: SequenceScorer, folder: Path) -
     save_classifier(scorer.model, reranker.tokenizer, serializer, activation, reranker.deployment, folder)
 
 
-def score_in_transformers(folder: Path, scorer: SequenceScorer, rows: Sequence[Row]) -> np.ndarray:
+def score_in_transformers(folder: Path, scorer: SequenceScorer, rows: Sequence[TokenRow]) -> np.ndarray:
     """Logits of `AutoModelForSequenceClassification`, of the folder as it was written: float32 [rows]."""
     from transformers import AutoModelForSequenceClassification
 
@@ -34,7 +34,7 @@ def score_in_transformers(folder: Path, scorer: SequenceScorer, rows: Sequence[R
     return in_batches(rows, scorer, lambda features: model.eval()(**features).logits[:, 0].float().numpy())
 
 
-def in_batches(rows: Sequence[Row], scorer: SequenceScorer, score: Any, size: int = 16) -> np.ndarray:
+def in_batches(rows: Sequence[TokenRow], scorer: SequenceScorer, score: Any, size: int = 16) -> np.ndarray:
     """Score rows through another engine, `size` at a time: float32 [rows].
 
     Args:

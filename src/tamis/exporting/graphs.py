@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from tamis.errors import MissingPartError
 from tamis.exporting.folders import in_batches, uses_types
 from tamis.models.reranker import Reranker
-from tamis.models.rows import Row
+from tamis.models.rows import TokenRow
 from tamis.models.saving import save_tokenizer
 from tamis.models.sequence import ClassifierModel, LastTokenModel, SequenceScorer
 
@@ -107,11 +107,11 @@ def _write_beside(reranker: Reranker, scorer: SequenceScorer, folder: Path) -> N
     save_tokenizer(reranker.tokenizer, folder)
 
 
-Run = Callable[[dict[str, Tensor]], np.ndarray]
+RunGraph = Callable[[dict[str, Tensor]], np.ndarray]
 """Takes the tensors of a batch by name, gives its logits: float32 [pairs]."""
 
 
-def open_onnxruntime(folder: Path) -> Run:
+def open_onnxruntime(folder: Path) -> RunGraph:
     """Load what `write_onnx` wrote."""
     import onnxruntime
 
@@ -119,7 +119,7 @@ def open_onnxruntime(folder: Path) -> Run:
     return lambda features: np.asarray(session.run(["logits"], _arrays(features))[0][:, 0])
 
 
-def open_openvino(folder: Path, settings: Mapping[str, str] | None = None) -> Run:
+def open_openvino(folder: Path, settings: Mapping[str, str] | None = None) -> RunGraph:
     """Load what `write_openvino` wrote, for the processor; without settings it may compute in less than float32."""
     import openvino
 
@@ -131,11 +131,11 @@ def _arrays(features: dict[str, Tensor]) -> dict[str, np.ndarray]:
     return {name: tensor.numpy() for name, tensor in features.items()}
 
 
-def score_in_onnxruntime(folder: Path, scorer: SequenceScorer, rows: Sequence[Row]) -> np.ndarray:
+def score_in_onnxruntime(folder: Path, scorer: SequenceScorer, rows: Sequence[TokenRow]) -> np.ndarray:
     """Logits of ONNX Runtime: float32 [rows]."""
     return in_batches(rows, scorer, open_onnxruntime(folder))
 
 
-def score_in_openvino(folder: Path, scorer: SequenceScorer, rows: Sequence[Row]) -> np.ndarray:
+def score_in_openvino(folder: Path, scorer: SequenceScorer, rows: Sequence[TokenRow]) -> np.ndarray:
     """Logits of OpenVINO on the processor, computed in float32: float32 [rows]."""
     return in_batches(rows, scorer, open_openvino(folder, {"INFERENCE_PRECISION_HINT": "f32"}))

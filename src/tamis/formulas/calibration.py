@@ -6,10 +6,10 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import expit
 
-FloatArray = np.ndarray | Sequence[float]
+FloatsLike = np.ndarray | Sequence[float]
 
 
-def balanced_level(relevant: FloatArray, others: FloatArray) -> float:
+def balanced_level(relevant: FloatsLike, others: FloatsLike) -> float:
     """The logit that lies between relevant documents and others, both sides weighing the same.
 
     The intercept of a logistic regression with slope 1 on samples of which each side has weight one half in all: with

@@ -43,7 +43,7 @@ NOT_ARCHITECTURE = frozenset(
 ONE_ARCHITECTURE = "only checkpoints of one architecture can be merged"
 
 
-class Entry(NamedTuple):
+class StoredTensor(NamedTuple):
     """Where a tensor lies, and its shape."""
 
     file: str
@@ -62,7 +62,7 @@ class Checkpoint:
 
     folder: Path
     shards: tuple[str, ...]
-    tensors: Mapping[str, Entry]
+    tensors: Mapping[str, StoredTensor]
 
     def read(self, name: str, start: int, stop: int) -> Tensor:
         """Elements `start` to `stop` of a tensor, flat [stop - start], in the dtype that it is stored in.
@@ -98,10 +98,10 @@ def open_checkpoint(folder: Path) -> Checkpoint:
     return Checkpoint(folder, shards, tensors)
 
 
-def _entries(folder: Path, shard: str) -> Iterator[tuple[str, Entry]]:
+def _entries(folder: Path, shard: str) -> Iterator[tuple[str, StoredTensor]]:
     with safe_open(folder / shard, framework="pt") as file:
         for name in file.keys():  # noqa: SIM118  # a handle, not a mapping
-            yield name, Entry(shard, tuple(file.get_slice(name).get_shape()))
+            yield name, StoredTensor(shard, tuple(file.get_slice(name).get_shape()))
 
 
 def check_alike(first: Checkpoint, others: list[Checkpoint], base: Checkpoint | None) -> None:

@@ -20,7 +20,7 @@ from tamis.formulas.merging import weighted_sum
 from tamis.formulas.slerp import Arc, layer_of
 from tamis.merging.checkpoints import INDEX, Checkpoint, check_alike, open_checkpoint
 from tamis.merging.methods import THINNED, TURNS, Method, Sources, prepare, straight_weights
-from tamis.models.checkpoint import FORMAT, Facts, read_facts
+from tamis.models.checkpoint import FORMAT, CheckpointFacts, read_facts
 from tamis.models.encoder import loading
 from tamis.progress import track
 from tamis.whole_folder import require_free, whole_folder
@@ -253,7 +253,7 @@ def _copy_files(model: Path, folder: Path) -> None:
                 shutil.copyfile(file, folder / place / file.name)
 
 
-def _facts_in_common(models: Sequence[Checkpoint]) -> list[Facts]:
+def _facts_in_common(models: Sequence[Checkpoint]) -> list[CheckpointFacts]:
     """What `tamis.json` says in each model.
 
     Raises:
@@ -276,7 +276,11 @@ def _facts_in_common(models: Sequence[Checkpoint]) -> list[Facts]:
 
 
 def _write_facts(
-    folder: Path, facts: list[Facts], models: Sequence[Checkpoint], base: Checkpoint | None, report: MergeReport
+    folder: Path,
+    facts: list[CheckpointFacts],
+    models: Sequence[Checkpoint],
+    base: Checkpoint | None,
+    report: MergeReport,
 ) -> None:
     """Write `tamis.json`: what the models have in common, and where the weights come from."""
     given = models[0].folder / FACTS

@@ -71,7 +71,7 @@ class Deployment:
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class CheckpointFacts:
     """`tamis.json`, checked; None stands for what the family's default or the files decide.
 
     Attributes:
@@ -98,7 +98,7 @@ def find_checkpoint(path: str | Path) -> str | Path:
     return tamis_base() if str(path) == NAME else path
 
 
-def read_facts(path: str | Path) -> Facts:
+def read_facts(path: str | Path) -> CheckpointFacts:
     """`tamis.json` of a checkpoint folder; empty facts where there is none, or for a name on a hub.
 
     Raises:
@@ -108,7 +108,7 @@ def read_facts(path: str | Path) -> Facts:
     file = Path(path) / FACTS_FILE
     content = _content(file)
     if content is None:
-        return Facts()
+        return CheckpointFacts()
     try:
         return _facts(content)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -140,7 +140,7 @@ def _content(file: Path) -> dict[str, Any] | None:
     return content
 
 
-def _facts(content: Mapping[str, Any]) -> Facts:
+def _facts(content: Mapping[str, Any]) -> CheckpointFacts:
     family, activation = content.get("family"), content.get("activation")
     if family is not None and family not in FAMILIES:
         raise ModelError(f"family {family!r} is not one of {', '.join(FAMILIES)}")
@@ -159,7 +159,7 @@ def _facts(content: Mapping[str, Any]) -> Facts:
         if not isinstance(serializer, Apart):
             raise ModelError("a warm checkpoint needs a serializer of kind 'apart'")
     deployment = Deployment(weights, dict(content.get("lineage", {})), by_language)
-    return Facts(family, serializer, activation, deployment, warm)
+    return CheckpointFacts(family, serializer, activation, deployment, warm)
 
 
 def _weights(content: Mapping[str, Any]) -> dict[str, float]:
@@ -170,7 +170,7 @@ def _weights(content: Mapping[str, Any]) -> dict[str, float]:
     return weights
 
 
-def load_warm(path: str | Path, facts: Facts, precision: Precision, token_budget: int) -> WarmCrossEncoder:
+def load_warm(path: str | Path, facts: CheckpointFacts, precision: Precision, token_budget: int) -> WarmCrossEncoder:
     """Load a warm student that `save_student` wrote.
 
     Raises:

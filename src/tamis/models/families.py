@@ -27,7 +27,7 @@ from tamis.models.first_token import read_first_token_only
 from tamis.models.precision import Precision
 from tamis.models.rows import JoinedRows, TemplateRows
 from tamis.models.sequence import ClassifierModel, LastTokenModel, SequenceScorer, halve_body
-from tamis.models.serializer import QUERIT, QWEN3_RERANKER, Apart, Joined, Serializer, Template
+from tamis.models.serializer import QUERIT, QWEN3_RERANKER, Apart, Joined, PairTemplate, Serializer
 
 FAMILIES = ("encoder", "causal", "querit", "yes-no", "warm")
 
@@ -127,18 +127,20 @@ def is_causal(config: Any) -> bool:
     return kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and kind not in MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
 
-def make_rows(tokenizer: Any, serializer: Joined | Template) -> JoinedRows | TemplateRows:
+def make_rows(tokenizer: Any, serializer: Joined | PairTemplate) -> JoinedRows | TemplateRows:
     """What makes rows of pairs by a serializer."""
     return (
-        TemplateRows(tokenizer, serializer) if isinstance(serializer, Template) else JoinedRows(tokenizer, serializer)
+        TemplateRows(tokenizer, serializer)
+        if isinstance(serializer, PairTemplate)
+        else JoinedRows(tokenizer, serializer)
     )
 
 
-Parts = tuple[LastTokenModel | ClassifierModel, Serializer, str]
+ScorerParts = tuple[LastTokenModel | ClassifierModel, Serializer, str]
 """Model, default serializer, activation."""
 
 
-def _load_encoder(path: str | Path, config: Any, tokenizer: Any, precision: Precision, trust: bool) -> Parts:
+def _load_encoder(path: str | Path, config: Any, tokenizer: Any, precision: Precision, trust: bool) -> ScorerParts:
     from transformers import AutoModelForSequenceClassification
 
     _one_label(path, config)
@@ -153,7 +155,7 @@ def _load_encoder(path: str | Path, config: Any, tokenizer: Any, precision: Prec
     return ClassifierModel(classifier, uses_types, precision), serializer, stored_activation(path, config)
 
 
-def _load_causal(path: str | Path, config: Any, tokenizer: Any, precision: Precision, trust: bool) -> Parts:
+def _load_causal(path: str | Path, config: Any, tokenizer: Any, precision: Precision, trust: bool) -> ScorerParts:
     from transformers import AutoModelForSequenceClassification
 
     _one_label(path, config)
@@ -167,7 +169,7 @@ def _load_causal(path: str | Path, config: Any, tokenizer: Any, precision: Preci
     return model, serializer, stored_activation(path, config)
 
 
-def _load_querit(path: str | Path, config: Any, tokenizer: Any, precision: Precision, trust: bool) -> Parts:
+def _load_querit(path: str | Path, config: Any, tokenizer: Any, precision: Precision, trust: bool) -> ScorerParts:
     """The logit is (z1 - z0) / 2 of the two: the published score, p1 - p0, is its tanh."""
     from transformers import AutoModel
 
@@ -182,7 +184,7 @@ def _load_querit(path: str | Path, config: Any, tokenizer: Any, precision: Preci
     return model, QUERIT, "tanh"
 
 
-def _load_yes_no(path: str | Path, config: Any, tokenizer: Any, precision: Precision, trust: bool) -> Parts:
+def _load_yes_no(path: str | Path, config: Any, tokenizer: Any, precision: Precision, trust: bool) -> ScorerParts:
     """The difference of the yes and no rows of the language model's head: P(yes) against no is its sigmoid."""
     from transformers import AutoModelForCausalLM
 

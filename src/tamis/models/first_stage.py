@@ -19,7 +19,7 @@ from tamis.models.checkpoint import ORDER, OTHER, Deployment
 NONE: Final = "none"
 """The model alone."""
 
-Said = str | tuple[str, Sequence[float]]
+FirstStageArgument = str | tuple[str, Sequence[float]]
 """What a caller says of the first stage: `NONE`, `ORDER`, or a name and a score of each document."""
 
 LARGEST: Final = 1e100
@@ -39,7 +39,7 @@ class FirstStage:
     scores: FloatArray
 
 
-class Ranking(NamedTuple):
+class SummedRanking(NamedTuple):
     """A query's documents, ranked.
 
     Attributes:
@@ -51,7 +51,7 @@ class Ranking(NamedTuple):
     order: IndexArray
 
 
-def first_stage_of(said: Said | None, documents: int) -> FirstStage | None:
+def first_stage_of(said: FirstStageArgument | None, documents: int) -> FirstStage | None:
     """The first stage that a caller means; None for the model alone.
 
     Args:
@@ -140,7 +140,7 @@ def doubt(deployment: Deployment, name: str) -> str | None:
     )
 
 
-def ranked_beside(logits: np.ndarray, first: FirstStage | None, weight: float, keys: Sequence[int]) -> Ranking:
+def ranked_beside(logits: np.ndarray, first: FirstStage | None, weight: float, keys: Sequence[int]) -> SummedRanking:
     """Rank a query's documents by a model's logits and a first stage.
 
     Args:
@@ -150,12 +150,12 @@ def ranked_beside(logits: np.ndarray, first: FirstStage | None, weight: float, k
         keys: `tie_key` of each document, [documents]: what is still equal is ordered by them.
 
     Returns:
-        See `Ranking`. Without a first stage, or with weight 0, the values are the logits. Where all logits are the same
-        they stay it, and the order is the first stage's.
+        See `SummedRanking`. Without a first stage, or with weight 0, the values are the logits. Where all logits are
+        the same they stay it, and the order is the first stage's.
     """
     if first is None or not weight:
-        return Ranking(logits, rank_order(logits.astype(np.float64), keys))
+        return SummedRanking(logits, rank_order(logits.astype(np.float64), keys))
     if logits.min() == logits.max():
-        return Ranking(logits, rank_order(z_scores(first.scores), keys))
+        return SummedRanking(logits, rank_order(z_scores(first.scores), keys))
     values = with_first_stage(logits, first.scores, weight)
-    return Ranking(values, rank_order(values, keys))
+    return SummedRanking(values, rank_order(values, keys))

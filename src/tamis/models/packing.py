@@ -28,7 +28,7 @@ def pays(lengths: Sequence[int]) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class RowGroup:
     """Neighbouring rows of a packed batch that attention reads at once.
 
     Attributes:
@@ -78,13 +78,13 @@ class Packing:
         """
         of_rows = torch.tensor(lengths)
         self.starts = of_rows.cumsum(0) - of_rows
-        self.groups: list[Group] = []
+        self.groups: list[RowGroup] = []
         first = start = 0
         for end in group_ends(lengths):
             own = lengths[first:end]
             rows, tokens = slice(first, end), slice(start, start + sum(own))
             places, real = _places(own)
-            self.groups.append(Group(rows, tokens, max(own), places, real, bias(rows, max(own))))
+            self.groups.append(RowGroup(rows, tokens, max(own), places, real, bias(rows, max(own))))
             first, start = end, tokens.stop
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from tamis.file_modes import write_tensors
 from tamis.models.student import Student
 
-Advance = Callable[[int], None]
+Counted = Callable[[int], None]
 
 BLOCK = 1024
 """Texts prepared between two writes: what a kill can lose."""
@@ -34,11 +34,11 @@ class Prepared:
         self._queries: dict[str, Tensor] = {}
         self._documents: dict[str, Tensor] = {}
 
-    def queries(self, ids: Sequence[str], texts: Mapping[str, str], progress: Advance | None = None) -> list[Tensor]:
+    def queries(self, ids: Sequence[str], texts: Mapping[str, str], progress: Counted | None = None) -> list[Tensor]:
         """Prepared queries [tokens, ...] each, in the order of `ids`."""
         return self._remember("query", self._queries, ids, texts, self._student.prepare_queries, progress)
 
-    def documents(self, ids: Sequence[str], texts: Mapping[str, str], progress: Advance | None = None) -> list[Tensor]:
+    def documents(self, ids: Sequence[str], texts: Mapping[str, str], progress: Counted | None = None) -> list[Tensor]:
         """Prepared documents [tokens, ...] each, in the order of `ids`."""
         return self._remember("document", self._documents, ids, texts, self._student.prepare_documents, progress)
 
@@ -53,8 +53,8 @@ class Prepared:
         known: dict[str, Tensor],
         ids: Sequence[str],
         texts: Mapping[str, str],
-        prepare: Callable[[Sequence[str], Advance | None], list[Tensor]],
-        progress: Advance | None,
+        prepare: Callable[[Sequence[str], Counted | None], list[Tensor]],
+        progress: Counted | None,
     ) -> list[Tensor]:
         new = [text_id for text_id in dict.fromkeys(ids) if text_id not in known]
         # Texts of one length beside each other: a block that is prepared by itself is then hardly padded.
@@ -67,8 +67,8 @@ class Prepared:
         self,
         kind: str,
         texts: Sequence[str],
-        prepare: Callable[[Sequence[str], Advance | None], list[Tensor]],
-        progress: Advance | None,
+        prepare: Callable[[Sequence[str], Counted | None], list[Tensor]],
+        progress: Counted | None,
     ) -> list[Tensor]:
         if self._folder is None:
             return prepare(texts, progress)

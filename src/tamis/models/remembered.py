@@ -12,7 +12,7 @@ REMEMBERED: Final = 256 * 2**20
 TokenIds = tuple[int, ...]
 
 
-class RememberedStates:
+class CachedStates:
     """States [tokens, hidden] by token ids; those that were asked for last stay.
 
     Attributes:

@@ -14,11 +14,11 @@ from tamis.errors import InputError, ModelError
 from tamis.formulas.ranking import tie_key
 from tamis.models.checkpoint import find_checkpoint, load_warm, read_facts
 from tamis.models.families import load_scorer
-from tamis.models.first_stage import FirstStage, Said, doubt, first_stage_of, ranked_beside, weight_of
+from tamis.models.first_stage import FirstStage, FirstStageArgument, doubt, first_stage_of, ranked_beside, weight_of
 from tamis.models.precision import Precision, fastest_device, fastest_precision, scoring_tokens
-from tamis.models.remembered import REMEMBERED, RememberedStates
+from tamis.models.remembered import REMEMBERED, CachedStates
 from tamis.models.rows import Pair
-from tamis.models.serializer import Document, Serializer, document_text
+from tamis.models.serializer import DocumentText, Serializer, document_text
 from tamis.models.stream import WINDOW, Scored, Scorer, score_stream
 from tamis.models.warm_scorer import WarmScorer
 
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 PROBE = [("a cat sleeps", "The cat is asleep."), ("a cat sleeps", "Interest rates rose."), ("1", "2")]
 """Pairs that no working reranker scores alike."""
 
-DocumentPair = tuple[str, Document]
+DocumentPair = tuple[str, DocumentText]
 
 
 class Ranked(TypedDict, total=False):
@@ -129,7 +129,7 @@ class Reranker:
                 that come once.
         """
         if isinstance(self.scorer, WarmScorer):
-            self.scorer.memory, self.scorer.alone = RememberedStates(most_bytes), alone
+            self.scorer.memory, self.scorer.alone = CachedStates(most_bytes), alone
 
     def predict(
         self,
@@ -164,11 +164,11 @@ class Reranker:
     def rank(
         self,
         query: str,
-        documents: Sequence[Document],
+        documents: Sequence[DocumentText],
         top_k: int | None = None,
         return_documents: bool = False,
         prompt: str | None = None,
-        first_stage: Said | None = None,
+        first_stage: FirstStageArgument | None = None,
     ) -> list[Ranked]:
         """Order documents by relevance, as sentence-transformers' `CrossEncoder.rank`.
 
@@ -249,7 +249,7 @@ class Reranker:
         return score_stream(self.scorer, check_pairs(pairs, self.serializer.title), instruction, window)
 
     def score(
-        self, query: str, documents: Iterable[Document], instruction: str | None = None, window: int = WINDOW
+        self, query: str, documents: Iterable[DocumentText], instruction: str | None = None, window: int = WINDOW
     ) -> Iterator[float]:
         """Logits of a stream of documents, in order, holding no more than two windows of them in memory."""
         for scored in self.score_windows(((query, document) for document in documents), instruction, window):

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tamis.errors import InputError, ModelError
-from tamis.models.serializer import Joined, Template
+from tamis.models.serializer import Joined, PairTemplate
 
 Pair = tuple[str, str]
 
@@ -16,7 +16,7 @@ SLICE = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class TokenRow:
     """Token ids of one pair.
 
     Attributes:
@@ -66,7 +66,7 @@ class JoinedRows:
         if self._room < 2:
             raise ModelError(f"max_tokens is {serializer.max_tokens}: the special tokens leave no room")
 
-    def rows(self, pairs: Sequence[Pair], instruction: str | None = None) -> list[Row]:
+    def rows(self, pairs: Sequence[Pair], instruction: str | None = None) -> list[TokenRow]:
         """Rows of pairs, in their order.
 
         Raises:
@@ -87,7 +87,7 @@ class JoinedRows:
         """Ids of documents for `join`: int32 [tokens] each, no more than could ever be kept and one."""
         return [ids for ids, _ in self._ids(documents, self.serializer.document_prefix)]
 
-    def join(self, query: np.ndarray, document: np.ndarray) -> Row:
+    def join(self, query: np.ndarray, document: np.ndarray) -> TokenRow:
         """The row of one pair: that of `rows`, but for one token where neither text would fit alone."""
         return self._row((query, len(query)), (document, len(document)), empty=False)
 
@@ -100,10 +100,10 @@ class JoinedRows:
             found += [(np.array(one.ids[: self._room + 1], np.int32), len(one)) for one in encoded]
         return found
 
-    def _row(self, query: tuple[np.ndarray, int], document: tuple[np.ndarray, int], empty: bool) -> Row:
+    def _row(self, query: tuple[np.ndarray, int], document: tuple[np.ndarray, int], empty: bool) -> TokenRow:
         of_query, of_document = keep(query[1], document[1], self._room)
         parts = (self._opening, query[0][:of_query], self._between, document[0][:of_document], self._closing)
-        return Row(
+        return TokenRow(
             ids=np.concatenate(parts),
             second=len(self._opening) + of_query + len(self._between),
             cut=of_query < query[1] or of_document < document[1],
@@ -122,13 +122,13 @@ def special_tokens(tokenizer: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 class TemplateRows:
-    """Rows of a `Template` serializer: the whole text is tokenised at once, as the models were trained.
+    """Rows of a `PairTemplate` serializer: the whole text is tokenised at once, as the models were trained.
 
     Attributes:
-        serializer: See `Template`.
+        serializer: See `PairTemplate`.
     """
 
-    def __init__(self, tokenizer: Any, serializer: Template) -> None:
+    def __init__(self, tokenizer: Any, serializer: PairTemplate) -> None:
         """Tokenise the fixed ends.
 
         Raises:
@@ -147,7 +147,7 @@ class TemplateRows:
     def _fixed(self, text: str) -> np.ndarray:
         return np.array(self._backend.encode(text, add_special_tokens=False).ids, np.int32)
 
-    def rows(self, pairs: Sequence[Pair], instruction: str | None = None) -> list[Row]:
+    def rows(self, pairs: Sequence[Pair], instruction: str | None = None) -> list[TokenRow]:
         """Rows of pairs, in their order.
 
         Args:
@@ -160,7 +160,7 @@ class TemplateRows:
         if instruction and "{instruction}" not in self.serializer.template:
             raise InputError("this model takes no instruction; its template has no place for one")
         texts = [self._texts(query, instruction) for query, _ in pairs]
-        rows: list[Row] = []
+        rows: list[TokenRow] = []
         for start in range(0, len(pairs), SLICE):
             part = range(start, min(start + SLICE, len(pairs)))
             whole = [texts[i][0] + texts[i][1] + texts[i][2] + pairs[i][1] for i in part]
@@ -191,7 +191,7 @@ class TemplateRows:
             found += [np.array(one.ids[: self._room + 1], np.int32) for one in encoded]
         return found
 
-    def join(self, query: np.ndarray, document: np.ndarray) -> Row:
+    def join(self, query: np.ndarray, document: np.ndarray) -> TokenRow:
         """The row of one pair: that of `rows`, where the tokenizer splits before a space and the query was not cut."""
         room = max(self._room - len(query), 0)
         ids = np.concatenate([query, document[:room]])
@@ -213,11 +213,11 @@ class TemplateRows:
         given = {"instruction": instruction or self.serializer.instruction}
         return before.format(**given), query, after.format(**given)
 
-    def _row(self, ids: Sequence[int] | np.ndarray, cut: bool, emptied: bool) -> Row:
+    def _row(self, ids: Sequence[int] | np.ndarray, cut: bool, emptied: bool) -> TokenRow:
         whole = np.concatenate([self._prefix, np.array(ids, np.int32), self._suffix])
-        return Row(whole, second=0, cut=cut, emptied=emptied)
+        return TokenRow(whole, second=0, cut=cut, emptied=emptied)
 
-    def _cut(self, before: str, query: str, after: str, document: str) -> Row:
+    def _cut(self, before: str, query: str, after: str, document: str) -> TokenRow:
         encoded = self._backend.encode(before + query + after + document, add_special_tokens=False)
         query_end, head_end = len(before) + len(query), len(before) + len(query) + len(after)
         ends_of_query = [end for start, end in encoded.offsets if end > len(before) and start < query_end]

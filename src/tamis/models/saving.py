@@ -13,7 +13,7 @@ from tamis.models.adapters import remove_adapters
 from tamis.models.checkpoint import FORMAT, Deployment
 from tamis.models.sequence import ClassifierModel, LastTokenModel
 from tamis.models.sequence_student import SequenceStudent
-from tamis.models.serializer import Joined, Serializer, Template, to_facts
+from tamis.models.serializer import Joined, PairTemplate, Serializer, to_facts
 from tamis.models.student import Student
 
 ST_MODULE = "tamis.models.sentence_transformers_module.WarmModule"
@@ -59,7 +59,7 @@ def save_student(student: Student, folder: Path, deployment: Deployment) -> None
 def save_classifier(
     model: ClassifierModel | LastTokenModel,
     tokenizer: Any,
-    serializer: Joined | Template,
+    serializer: Joined | PairTemplate,
     activation: str,
     deployment: Deployment,
     folder: Path,
@@ -77,7 +77,7 @@ def save_classifier(
     classifier.config.sentence_transformers = {"activation_fn": ST_ACTIVATIONS[activation]}
     _save_body(classifier, folder)
     tokenizer.model_max_length = serializer.max_tokens
-    if isinstance(serializer, Template):
+    if isinstance(serializer, PairTemplate):
         tokenizer.chat_template = chat_template(serializer)
     save_tokenizer(tokenizer, folder)
     write_facts(
@@ -109,7 +109,7 @@ def _causal_classifier(model: Any) -> Any:
     return classifier
 
 
-def chat_template(serializer: Template) -> str:
+def chat_template(serializer: PairTemplate) -> str:
     """The template as a chat template: messages of the roles query and document, and system for an instruction.
 
     This is how sentence-transformers and vLLM's score endpoints hand over a pair.

@@ -12,7 +12,7 @@ from tamis.models.batching import token_batches
 from tamis.models.encoder import packed_embeddings, run_layer
 from tamis.models.packing import pays
 from tamis.models.precision import Precision
-from tamis.models.rows import JoinedRows, Pair, Row, TemplateRows
+from tamis.models.rows import JoinedRows, Pair, TemplateRows, TokenRow
 
 
 class LastTokenModel(nn.Module):
@@ -104,7 +104,7 @@ class ClassifierModel(nn.Module):
         logits: Tensor = self.classifier(**features).logits
         return logits[:, 0].to(torch.float32, copy=True)  # FSDP warns of views
 
-    def packed(self, rows: Sequence[Row]) -> Tensor:
+    def packed(self, rows: Sequence[TokenRow]) -> Tensor:
         """As `forward`, without padding; for bodies with our attention, whose last layer gives the first token alone.
 
         Args:
@@ -157,11 +157,11 @@ class SequenceScorer:
         self.padding = padding
         self.token_budget = token_budget
 
-    def encode(self, pairs: Sequence[Pair], instruction: str | None = None) -> list[Row]:
+    def encode(self, pairs: Sequence[Pair], instruction: str | None = None) -> list[TokenRow]:
         """Rows of pairs; needs no model, so it can run beside it."""
         return self.rows.rows(pairs, instruction)
 
-    def logits(self, rows: Sequence[Row]) -> np.ndarray:
+    def logits(self, rows: Sequence[TokenRow]) -> np.ndarray:
         """float32 [rows], in their order."""
         values = np.empty(len(rows), np.float32)
         for batch in token_batches([row.length for row in rows], self.token_budget, padded=not self.model.packs):
@@ -169,7 +169,7 @@ class SequenceScorer:
                 values[batch] = self._batch_logits([rows[i] for i in batch]).cpu().numpy()
         return values
 
-    def _batch_logits(self, rows: Sequence[Row]) -> Tensor:
+    def _batch_logits(self, rows: Sequence[TokenRow]) -> Tensor:
         model = self.model
         if isinstance(model, ClassifierModel) and model.packs and pays([row.length for row in rows]):
             return model.packed(rows)
@@ -178,7 +178,7 @@ class SequenceScorer:
         return logits
 
 
-def padded(rows: Sequence[Row], padding: int) -> tuple[Tensor, Tensor, Tensor]:
+def padded(rows: Sequence[TokenRow], padding: int) -> tuple[Tensor, Tensor, Tensor]:
     """Rows as one batch: ids int64 [rows, tokens] padded on the right, real lengths, starts of the second segments."""
     lengths = torch.tensor([len(row.ids) for row in rows])
     ids = torch.full((len(rows), int(lengths.max())), padding, dtype=torch.long)

@@ -23,11 +23,11 @@ from tamis.models.first_token import read_first_token_only
 from tamis.models.precision import Precision, autocast
 from tamis.models.rows import JoinedRows, TemplateRows
 from tamis.models.sequence import ClassifierModel, LastTokenModel, padded
-from tamis.models.serializer import QUERIT, Joined, Serializer, Template
+from tamis.models.serializer import QUERIT, Joined, PairTemplate, Serializer
 from tamis.models.sharding import shard
 from tamis.models.trained import take_over
 
-CAUSAL = Template("Query: {query}\nDocument: {document}")
+CAUSAL = PairTemplate("Query: {query}\nDocument: {document}")
 """The text for causal bodies whose tokenizer knows no `[CLS]`; its end-of-text token comes last."""
 
 
@@ -134,7 +134,7 @@ class SequenceStudent(nn.Module):
         return device
 
     @property
-    def serializer(self) -> Joined | Template:
+    def serializer(self) -> Joined | PairTemplate:
         """The serializer that makes one text of query and document."""
         return self.rows.serializer
 

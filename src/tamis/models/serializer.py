@@ -50,7 +50,7 @@ class Joined:
 
 
 @dataclass(frozen=True, slots=True)
-class Template:
+class PairTemplate:
     """One text made from a template, between a fixed beginning and a fixed end.
 
     Attributes:
@@ -97,13 +97,13 @@ def placeholders(text: str) -> list[str] | None:
     return [name for name, _, _ in named] if plain else None
 
 
-Serializer = Apart | Joined | Template
+Serializer = Apart | Joined | PairTemplate
 
-KINDS: Mapping[str, type[Serializer]] = {"apart": Apart, "joined": Joined, "template": Template}
+KINDS: Mapping[str, type[Serializer]] = {"apart": Apart, "joined": Joined, "template": PairTemplate}
 """What `tamis.json` calls them."""
 
 # The text with which the published results of Querit-Reranker were made (authors' evaluation wrapper in mteb).
-QUERIT = Template(
+QUERIT = PairTemplate(
     template="{instruction} Query: {query}; Content: {document}",
     suffix="[CLS]",
     instruction="Judge whether the Content meets the requirements based on the Query.",
@@ -111,7 +111,7 @@ QUERIT = Template(
 )
 
 # The model card of Qwen3-Reranker.
-QWEN3_RERANKER = Template(
+QWEN3_RERANKER = PairTemplate(
     prefix="<|im_start|>system\nJudge whether the Document meets the requirements based on the Query and the Instruct "
     'provided. Note that the answer can only be "yes" or "no".<|im_end|>\n<|im_start|>user\n',
     template="<Instruct>: {instruction}\n<Query>: {query}\n<Document>: {document}",
@@ -158,11 +158,11 @@ def from_facts(facts: Mapping[str, Any]) -> Serializer:
     return KINDS[kind](**given)
 
 
-Document = str | Mapping[str, str]
+DocumentText = str | Mapping[str, str]
 """A text, or a mapping with `text` and perhaps `title`."""
 
 
-def document_text(document: Document, title: str) -> str:
+def document_text(document: DocumentText, title: str) -> str:
     """One text of a document: title and text by the serializer's `title`, or the text alone where there is no title."""
     if isinstance(document, str):
         return document

@@ -12,7 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from tamis.errors import InputError
-from tamis.models.remembered import RememberedStates, TokenIds
+from tamis.models.remembered import CachedStates, TokenIds
 from tamis.models.rows import Pair
 from tamis.models.student import score_prepared
 from tamis.models.warm import WarmCrossEncoder
@@ -46,7 +46,7 @@ class WarmScorer:
     def __init__(self, student: WarmCrossEncoder, token_budget: int) -> None:
         self.student = student
         self.token_budget = token_budget
-        self.memory: RememberedStates | None = None
+        self.memory: CachedStates | None = None
         self.alone = False
 
     def encode(self, pairs: Sequence[Pair], instruction: str | None = None) -> list[ApartRow]:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from tamis.languages import not_a_tag
 from tamis.section import NAME, TAG_OR_NONE, TRUTH
 
-Found = Mapping[str, Any]
+PydanticError = Mapping[str, Any]
 """One of pydantic's findings: its `type`, `input` and, for bounds and choices, `ctx`."""
 
 _YAML_TRUTH: Final = "YAML takes yes, no, on and off for true and false, put such a word between quotes"
@@ -45,7 +45,7 @@ _EXPECTED: Final[Mapping[str, Callable[[Mapping[str, Any]], str]]] = {
 """By kind of finding; `tests/pipeline/test_recipe.py` goes through all that a recipe can have."""
 
 
-def in_words(found: Found, entries: Any) -> str:
+def in_words(found: PydanticError, entries: Any) -> str:
     """What follows the name of a field.
 
     Args:

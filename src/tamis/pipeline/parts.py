@@ -9,8 +9,8 @@ from typing import Any, ClassVar, Protocol
 
 from tamis.artifacts import ItemStore
 from tamis.context import RunContext
-from tamis.distributed import ALONE, Team
-from tamis.executors.local import LOCAL, Engine
+from tamis.distributed import ALONE, ProcessGroup
+from tamis.executors.local import LOCAL, Executor
 from tamis.machine import Machine, resolve_precision
 from tamis.pipeline.provenance import origin_of, provenance_of, recipe_text, shown_recipe
 from tamis.pipeline.recipe import Recipe
@@ -25,7 +25,7 @@ from tamis.stages.evaluate.pools import Systems
 from tamis.stages.evaluate.stage import EvaluateStage
 from tamis.stages.lists.stage import ListsStage
 from tamis.stages.merge.stage import MergeStage
-from tamis.stages.merge.weigh import Weighing
+from tamis.stages.merge.weigh import HeadScorer
 from tamis.stages.queries.stage import QueriesStage
 from tamis.stages.queries.writers.models import WritingModels
 from tamis.stages.queries.writers.writers import QueryWriters
@@ -148,7 +148,7 @@ class Parts:
         """The whole pipeline, in the order in which it runs; without judged questions there is no evaluation."""
         recipe, context = self.recipe, self.context
         logs = frozenset(log.path.name for log in recipe.queries.logs)
-        weighing = Weighing(recipe.rerank_depth, recipe.corpus, self.first_stages, self.students)
+        weighing = HeadScorer(recipe.rerank_depth, recipe.corpus, self.first_stages, self.students)
         merge = MergeStage(recipe.merge, recipe.train, provenance_of(recipe), weighing, self.students, context)
         evaluate = recipe.evaluate and EvaluateStage(recipe.evaluate, recipe.name, recipe.seed, self.systems, context)
         return (
@@ -165,7 +165,9 @@ class Parts:
 
 
 @contextmanager
-def open_parts(recipe: Recipe, items: ItemStore, team: Team = ALONE, engine: Engine = LOCAL) -> Iterator[Parts]:
+def open_parts(
+    recipe: Recipe, items: ItemStore, team: ProcessGroup = ALONE, engine: Executor = LOCAL
+) -> Iterator[Parts]:
     """The parts of a run; its stores and connections are closed afterwards.
 
     Args:

@@ -10,7 +10,7 @@ from tamis.artifacts.inputs import check_files
 from tamis.costs.work import Estimate
 from tamis.distributed import this_team
 from tamis.errors import InputError, SettingsError
-from tamis.executors.local import LOCAL, Engine
+from tamis.executors.local import LOCAL, Executor
 from tamis.formats.documents import document_files
 from tamis.pipeline.estimate import estimate
 from tamis.pipeline.parts import Parts, Stage, open_parts
@@ -36,7 +36,7 @@ def run_recipe(
     until: str = "report",
     announce: Announce | None = None,
     consider: Consider | None = None,
-    engine: Engine = LOCAL,
+    engine: Executor = LOCAL,
 ) -> dict[str, Path]:
     """Run a recipe, reusing every stage whose key is already there.
 

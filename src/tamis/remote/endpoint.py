@@ -19,7 +19,7 @@ CHAT_TOKENS: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Protocol(Generic[Request, Value]):
+class RequestCodec(Generic[Request, Value]):
     """What a request looks like, and what is read in its answer.
 
     Attributes:
@@ -52,7 +52,7 @@ class Endpoint(Generic[Request, Value]):
     def __init__(
         self,
         settings: ServerSettings,
-        protocol: Protocol[Request, Value],
+        protocol: RequestCodec[Request, Value],
         requests: RequestsSettings,
         spent: Tokens,
         wording: Wording,

@@ -6,7 +6,7 @@ from typing import Final
 
 from tamis.languages import UNKNOWN_LANGUAGE
 from tamis.records import GIVEN, Document, Query
-from tamis.report.highlight import Piece, common_words, matching_part
+from tamis.report.highlight import Fragment, common_words, matching_part
 from tamis.text import clip
 
 PER_LANGUAGE: Final = 3
@@ -16,11 +16,11 @@ _DOCUMENT_CLIPPED: Final = 180
 
 
 @dataclass(frozen=True)
-class Sample:
+class QuerySample:
     """A written query, clipped, and the part of its document that matches it."""
 
     query: str
-    document: list[Piece]
+    document: list[Fragment]
     language: str
     generator: str
 
@@ -29,7 +29,7 @@ class Sample:
 class Top:
     """The document at rank 1, the part that matches the question, and whether it is relevant."""
 
-    text: list[Piece]
+    text: list[Fragment]
     language: str
     relevant: bool
 
@@ -59,7 +59,7 @@ class Case:
     top_after: Top | None
 
 
-def sample_queries(queries: Iterable[Query], documents: Mapping[str, Document]) -> dict[str, list[Sample]]:
+def sample_queries(queries: Iterable[Query], documents: Mapping[str, Document]) -> dict[str, list[QuerySample]]:
     """Three written queries per language, spread evenly over their ids; given queries are left out."""
     common = common_words(documents.values())
     by_language: dict[str, list[Query]] = {}
@@ -77,14 +77,14 @@ def _spread(queries: Sequence[Query]) -> list[Query]:
     return [queries[number * len(queries) // chosen] for number in range(chosen)]
 
 
-def _sample(query: Query, documents: Mapping[str, Document], common: Mapping[str, frozenset[str]]) -> Sample:
+def _sample(query: Query, documents: Mapping[str, Document], common: Mapping[str, frozenset[str]]) -> QuerySample:
     document = documents[query.document_id]
     part = matching_part(document.text, query.text, common[document.language], _DOCUMENT_CLIPPED)
-    return Sample(clip(query.text, _QUERY_CLIPPED), part, query.language, query.generator)
+    return QuerySample(clip(query.text, _QUERY_CLIPPED), part, query.language, query.generator)
 
 
 @dataclass(frozen=True)
-class Asked:
+class QuestionTexts:
     """Judged questions, and the documents to show with them.
 
     Attributes:
@@ -101,7 +101,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Ranked:
+class QuestionRun:
     """What a system made of the questions.
 
     Attributes:
@@ -125,7 +125,9 @@ def most_changed(before: Mapping[str, float], after: Mapping[str, float], most: 
     )
 
 
-def changed_questions(asked: Asked, before: Ranked, after: Ranked, most: int = CASES) -> tuple[list[Case], list[Case]]:
+def changed_questions(
+    asked: QuestionTexts, before: QuestionRun, after: QuestionRun, most: int = CASES
+) -> tuple[list[Case], list[Case]]:
     """The questions of `most_changed` with what stood first before and after."""
     helped, hurt = most_changed(before.figures, after.figures, most)
     common = common_words(asked.documents.values())
@@ -135,7 +137,9 @@ def changed_questions(asked: Asked, before: Ranked, after: Ranked, most: int = C
     )
 
 
-def _case(asked: Asked, before: Ranked, after: Ranked, question: str, common: Mapping[str, Set[str]]) -> Case:
+def _case(
+    asked: QuestionTexts, before: QuestionRun, after: QuestionRun, question: str, common: Mapping[str, Set[str]]
+) -> Case:
     return Case(
         question=clip(asked.questions[question], _QUERY_CLIPPED),
         language=asked.languages.get(question, UNKNOWN_LANGUAGE),
@@ -148,19 +152,19 @@ def _case(asked: Asked, before: Ranked, after: Ranked, question: str, common: Ma
     )
 
 
-def _rank(asked: Asked, ranked: Ranked, question: str) -> int | None:
+def _rank(asked: QuestionTexts, ranked: QuestionRun, question: str) -> int | None:
     relevant = asked.relevant.get(question, set())
     top = ranked.tops.get(question, ())[:10]
     return next((rank for rank, doc_id in enumerate(top, start=1) if doc_id in relevant), None)
 
 
-def _top(asked: Asked, ranked: Ranked, question: str, common: Mapping[str, Set[str]]) -> Top | None:
+def _top(asked: QuestionTexts, ranked: QuestionRun, question: str, common: Mapping[str, Set[str]]) -> Top | None:
     top = ranked.tops.get(question, ())
     if not top:
         return None
     document = asked.documents.get(top[0])
     relevant = top[0] in asked.relevant.get(question, set())
     if document is None:
-        return Top([Piece(f"(text of {top[0]} not at hand)", False)], UNKNOWN_LANGUAGE, relevant)
+        return Top([Fragment(f"(text of {top[0]} not at hand)", False)], UNKNOWN_LANGUAGE, relevant)
     part = matching_part(document.text, asked.questions[question], common[document.language], _DOCUMENT_CLIPPED)
     return Top(part, document.language, relevant)

@@ -20,7 +20,7 @@ ENOUGH: Final = 20
 _BEFORE: Final = 24  # characters shown before the first match
 
 
-class Piece(NamedTuple):
+class Fragment(NamedTuple):
     """A part of a text, and whether it matches."""
 
     text: str
@@ -42,7 +42,7 @@ def common_words(documents: Iterable[Document]) -> dict[str, frozenset[str]]:
     return found
 
 
-def matching_part(text: str, query: str, common: Set[str], n: int) -> list[Piece]:
+def matching_part(text: str, query: str, common: Set[str], n: int) -> list[Fragment]:
     """The part of a text with most different words of a query, the first of equals.
 
     Args:
@@ -59,13 +59,16 @@ def matching_part(text: str, query: str, common: Set[str], n: int) -> list[Piece
     matches = [span for span in word_spans(line) if span[2] in wanted]
     start = _start(line, matches, n)
     end = min(len(line), start + n)
-    pieces = [Piece("…", False)] if start else []
+    pieces = [Fragment("…", False)] if start else []
     at = start
     for first, last, _ in matches:
         if last > at and first < end:
-            pieces += [Piece(line[at : max(at, first)], False), Piece(line[max(at, first) : min(last, end)], True)]
+            pieces += [
+                Fragment(line[at : max(at, first)], False),
+                Fragment(line[max(at, first) : min(last, end)], True),
+            ]
             at = min(last, end)
-    pieces.append(Piece(line[at:end] + ("…" if end < len(line) else ""), False))
+    pieces.append(Fragment(line[at:end] + ("…" if end < len(line) else ""), False))
     return _joined(pieces)
 
 
@@ -82,12 +85,12 @@ def _start(line: str, matches: list[tuple[int, int, str]], n: int) -> int:
     return space + 1 if best and space >= 0 else best
 
 
-def _joined(pieces: list[Piece]) -> list[Piece]:
+def _joined(pieces: list[Fragment]) -> list[Fragment]:
     """Neighbours of one kind as one piece, empty ones left out."""
-    joined: list[Piece] = []
+    joined: list[Fragment] = []
     for piece in pieces:
         if joined and joined[-1].matched == piece.matched:
-            joined[-1] = Piece(joined[-1].text + piece.text, piece.matched)
+            joined[-1] = Fragment(joined[-1].text + piece.text, piece.matched)
         elif piece.text:
             joined.append(piece)
     return joined

@@ -17,7 +17,7 @@ from tamis.report.answer import (
     verdict_of,
 )
 from tamis.report.data import ReportData
-from tamis.report.examples import Asked, Case, Ranked, changed_questions, sample_queries
+from tamis.report.examples import Case, QuestionRun, QuestionTexts, changed_questions, sample_queries
 from tamis.report.rendering import render
 from tamis.report.tables import agreement_rows, flows, package_versions, result_tables, stage_costs, students, yields
 
@@ -114,8 +114,8 @@ def _changed(data: ReportData, system: str, baseline: str) -> tuple[list[Case], 
     """The test questions that changed most; none where a system was not evaluated."""
     if not {system, baseline} <= data.per_query.keys() & data.runs.keys():
         return [], []
-    asked = Asked(data.questions, data.question_languages, data.relevant, data.documents)
-    before, after = (Ranked(data.per_query[name], data.runs[name]) for name in (baseline, system))
+    asked = QuestionTexts(data.questions, data.question_languages, data.relevant, data.documents)
+    before, after = (QuestionRun(data.per_query[name], data.runs[name]) for name in (baseline, system))
     return changed_questions(asked, before, after)
 
 

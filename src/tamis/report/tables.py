@@ -270,7 +270,7 @@ def stage_costs(manifests: Sequence[Mapping[str, Any]]) -> list[StageCost]:
     ]
 
 
-class Student(NamedTuple):
+class StudentRow(NamedTuple):
     """A student beside what it was made from.
 
     Attributes:
@@ -290,7 +290,7 @@ class Student(NamedTuple):
     transductive: bool
 
 
-def students(results: Mapping[str, Any], merge_path: Mapping[str, Any], origin: Mapping[str, str]) -> list[Student]:
+def students(results: Mapping[str, Any], merge_path: Mapping[str, Any], origin: Mapping[str, str]) -> list[StudentRow]:
     """One row per student of the results; none where the origin is not known."""
     titles = {one["name"]: one["title"] for one in results.get("systems", [])}
     found: dict[str, dict[str, None]] = {}
@@ -302,7 +302,7 @@ def students(results: Mapping[str, Any], merge_path: Mapping[str, Any], origin: 
         "merged": "merged from " + (" → ".join(merge_path.get("order", [])) or "the specialists"),
     }
     return [
-        Student(
+        StudentRow(
             name,
             origin["Initialiser"],
             made.get(name, ""),

@@ -8,7 +8,7 @@ from copy import copy
 import numpy as np
 from numpy.typing import NDArray
 
-from tamis.retrievers.dense import Head, Keys, settle
+from tamis.retrievers.dense import TieKeys, TopK, settle
 from tamis.retrievers.vectors import Places
 from tamis.text import terms
 
@@ -51,7 +51,7 @@ class Bm25:
         """Score of every document, at least 0: float64 [documents]."""
         return self._all_scores(query).astype(np.float64)
 
-    def head(self, query: str, depth: int, keys: Keys) -> Head:
+    def head(self, query: str, depth: int, keys: TieKeys) -> TopK:
         """The best documents that hold a word of the query, at most `depth`, best first.
 
         bm25s adds up the words' postings; its own choice of the best would break ties by the documents' order.

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from tamis.formulas.ranking import rank_order
 from tamis.retrievers.vectors import Floats, Matrix, Places
 
-Scores = NDArray[np.float64]
+ExactScores = NDArray[np.float64]
 
-Keys = Callable[[Places], Places]
+TieKeys = Callable[[Places], Places]
 """Gives the number by which ties of some documents are broken, the lower first: places to int64."""
 
 DOCUMENTS = 16_384
@@ -21,21 +21,21 @@ QUERIES = 1_024
 """Queries that are searched together: how often the documents are read. Their products with a block take 64 MiB."""
 
 
-class Head(NamedTuple):
+class TopK(NamedTuple):
     """The best documents for one query, best first.
 
     Attributes:
-        places: Number of each document on its shelf, [n].
+        places: Number of each document on its index, [n].
         scores: Its score, descending, [n].
     """
 
     places: Places
-    scores: Scores
+    scores: ExactScores
 
 
 def search_dense(
-    queries: Floats, documents: Matrix, depth: int, keys: Sequence[Keys], document_block: int = DOCUMENTS
-) -> list[Head]:
+    queries: Floats, documents: Matrix, depth: int, keys: Sequence[TieKeys], document_block: int = DOCUMENTS
+) -> list[TopK]:
     """Find the documents with the largest inner products, exactly.
 
     float32 products choose who may be among the best, within their rounding error; float64 products of those few
@@ -64,7 +64,7 @@ def search_dense(
 
 def exact_scores(
     queries: Floats, documents: Matrix, places: Sequence[Places], document_block: int = DOCUMENTS
-) -> list[Scores]:
+) -> list[ExactScores]:
     """Inner products of queries with chosen documents, each summed by itself in float64.
 
     Args:
@@ -86,7 +86,7 @@ def exact_scores(
     return scores
 
 
-def settle(places: Places, scores: Scores, depth: int, keys: Keys) -> Head:
+def settle(places: Places, scores: ExactScores, depth: int, keys: TieKeys) -> TopK:
     """The `depth` best of documents [n] with their scores [n], best first."""
     best = best_of(scores, depth, lambda some: keys(places[some]))
     places, scores = places[best], scores[best]
@@ -95,10 +95,10 @@ def settle(places: Places, scores: Scores, depth: int, keys: Keys) -> Head:
     broken = np.zeros(len(best), np.int64)
     broken[tied] = keys(places[tied])  # hashing takes longer than sorting: only where it decides
     order = rank_order(scores, broken)
-    return Head(places[order], scores[order])
+    return TopK(places[order], scores[order])
 
 
-def best_of(scores: NDArray[np.floating], depth: int, keys: Keys) -> Places:
+def best_of(scores: NDArray[np.floating], depth: int, keys: TieKeys) -> Places:
     """Places of the `depth` largest of scores [n], in no order; the border's ties are broken by their keys."""
     if len(scores) <= depth:
         return np.arange(len(scores))
@@ -119,7 +119,7 @@ def _blocks(documents: Matrix, size: int) -> Iterator[tuple[int, Floats]]:
 class _Race:
     """The documents that may still be among the best of one query, while the blocks go by."""
 
-    def __init__(self, query: Floats, documents: Matrix, depth: int, keys: Keys) -> None:
+    def __init__(self, query: Floats, documents: Matrix, depth: int, keys: TieKeys) -> None:
         self._query, self._documents, self._depth, self._keys = query, documents, depth, keys
         # A float32 inner product of n terms of unit vectors is off by n eps / 2 at most, so two of them by n eps
         # against each other; twice that, as the border is a float32 number too.

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tamis.errors import MissingPartError
-from tamis.retrievers.dense import DOCUMENTS, Head, Keys, exact_scores, settle
+from tamis.retrievers.dense import DOCUMENTS, TieKeys, TopK, exact_scores, settle
 from tamis.retrievers.vectors import Floats, Matrix
 
 LINKS = 32
@@ -43,7 +43,7 @@ class Hnsw:
         finally:
             faiss.omp_set_num_threads(threads)
 
-    def search(self, queries: Floats, documents: Matrix, depth: int, keys: Sequence[Keys]) -> list[Head]:
+    def search(self, queries: Floats, documents: Matrix, depth: int, keys: Sequence[TieKeys]) -> list[TopK]:
         """As `search_dense`, for the documents that the graph was built of; approximate, and may find fewer."""
         self._graph.hnsw.efSearch = max(LOOKED_AT, 2 * depth)
         _, rows = self._graph.search(queries, min(depth, len(documents)))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tamis.formulas.ranking import fuse, reciprocal_rank_fusion, tie_key
 from tamis.records import Candidates, Document
 from tamis.retrievers.bm25 import Bm25
-from tamis.retrievers.dense import QUERIES, Head, Keys, exact_scores, search_dense, settle
+from tamis.retrievers.dense import QUERIES, TieKeys, TopK, exact_scores, search_dense, settle
 from tamis.retrievers.hnsw import Hnsw
 from tamis.retrievers.vectors import Floats, Matrix, Places, matrix_of, part_of
 
@@ -24,10 +24,10 @@ WEIGHTS = (0.5, 1.0)
 FUSED = 1000
 """Documents of each first stage that the fusion looks at."""
 
-ShelfKey = tuple[str, str]
+IndexKey = tuple[str, str]
 """Origin, and language of the query."""
 
-Heads = dict[str, list[Head]]
+Heads = dict[str, list[TopK]]
 """The best documents for each query, by `bm25`, `dense` or `hybrid`."""
 
 Languages = Literal["same", "cross", "any"]
@@ -36,7 +36,7 @@ Languages = Literal["same", "cross", "any"]
 
 @dataclass(frozen=True)
 class Searching:
-    """How shelves are searched.
+    """How indexes are searched.
 
     Attributes:
         k1: BM25's saturation.
@@ -54,8 +54,8 @@ class Searching:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """Queries of one shelf.
+class QueryBatch:
+    """Queries of one index.
 
     Attributes:
         query_ids: Their ids, which break ties.
@@ -67,18 +67,18 @@ class Asked:
     texts: Sequence[str]
     vectors: Matrix
 
-    def part(self, start: int, end: int) -> "Asked":
+    def part(self, start: int, end: int) -> "QueryBatch":
         """The queries from `start` to `end`."""
-        return Asked(self.query_ids[start:end], self.texts[start:end], self.vectors[start:end])
+        return QueryBatch(self.query_ids[start:end], self.texts[start:end], self.vectors[start:end])
 
-    def groups(self) -> Iterator["Asked"]:
+    def groups(self) -> Iterator["QueryBatch"]:
         """The queries, as many at a time as are searched together."""
         for start in range(0, len(self.query_ids), QUERIES):
             yield self.part(start, start + QUERIES)
 
 
 @dataclass(frozen=True)
-class Shelf:
+class Index:
     """Documents that are searched together.
 
     Attributes:
@@ -98,7 +98,9 @@ class Shelf:
         """Number of each document by id."""
         return {doc_id: number for number, doc_id in enumerate(self.doc_ids)}
 
-    def search(self, asked: Asked, depth: int, wanted: Sequence[str] = FIRST_STAGES) -> Iterator[dict[str, Candidates]]:
+    def search(
+        self, asked: QueryBatch, depth: int, wanted: Sequence[str] = FIRST_STAGES
+    ) -> Iterator[dict[str, Candidates]]:
         """What first stages find.
 
         Args:
@@ -113,7 +115,7 @@ class Shelf:
         for group in asked.groups():
             yield from self.finish(group, self.heads(group, depth, stages_below(wanted)), depth, wanted)
 
-    def heads(self, asked: Asked, depth: int, stages: Sequence[str]) -> Heads:
+    def heads(self, asked: QueryBatch, depth: int, stages: Sequence[str]) -> Heads:
         """The best documents by `bm25`, `dense` or both, for each query: as many as `finish` looks at."""
         looked = max(FUSED, depth)
         keys = [self._keys(query_id) for query_id in asked.query_ids]
@@ -125,8 +127,8 @@ class Shelf:
             heads["bm25"] = [self.bm25.head(text, looked, key) for text, key in zip(asked.texts, keys, strict=True)]
         return heads
 
-    def join(self, asked: Asked, parts: Sequence[tuple[int, Heads]], depth: int) -> Heads:
-        """The heads of the whole shelf, of those of its parts; each with the number of its part's first document.
+    def join(self, asked: QueryBatch, parts: Sequence[tuple[int, Heads]], depth: int) -> Heads:
+        """The heads of the whole index, of those of its parts; each with the number of its part's first document.
 
         A document's score does not depend on the company in which it was searched, and the best of the whole are among
         the best of the parts.
@@ -146,7 +148,9 @@ class Shelf:
             ]
         return heads
 
-    def finish(self, asked: Asked, heads: Heads, depth: int, wanted: Sequence[str]) -> Iterator[dict[str, Candidates]]:
+    def finish(
+        self, asked: QueryBatch, heads: Heads, depth: int, wanted: Sequence[str]
+    ) -> Iterator[dict[str, Candidates]]:
         """As `search`, of the heads that `heads` found."""
         keys = [self._keys(query_id) for query_id in asked.query_ids]
         if "hybrid" in wanted:
@@ -166,11 +170,11 @@ class Shelf:
         self,
         texts: Sequence[str],
         vectors: Floats,
-        bm25: Sequence[Head],
-        dense: Sequence[Head],
+        bm25: Sequence[TopK],
+        dense: Sequence[TopK],
         depth: int,
-        keys: Sequence[Keys],
-    ) -> list[Head]:
+        keys: Sequence[TieKeys],
+    ) -> list[TopK]:
         """The best by the hybrid's scores of all that either head of a query holds."""
         pairs = list(zip(bm25, dense, strict=True))
         places = [np.union1d(one.places, other.places) for one, other in pairs]
@@ -185,7 +189,7 @@ class Shelf:
             scores = [fuse(parts, self.how.weights) for parts in zip(lexical, cosines, strict=True)]
         return [settle(some, fused, depth, key) for some, fused, key in zip(places, scores, keys, strict=True)]
 
-    def _cosines(self, vectors: Floats, dense: Sequence[Head], places: Sequence[Places]) -> list[NDArray[np.float64]]:
+    def _cosines(self, vectors: Floats, dense: Sequence[TopK], places: Sequence[Places]) -> list[NDArray[np.float64]]:
         """Exact dense scores; places ascend and hold those of the head, whose scores are exact already."""
         scores = [_whole(head, some) for head, some in zip(dense, places, strict=True)]
         unknown = [np.isneginf(known) for known in scores]
@@ -194,44 +198,44 @@ class Shelf:
             known[where] = found
         return scores
 
-    def _filled(self, head: Head, depth: int, keys: Keys) -> Head:
+    def _filled(self, head: TopK, depth: int, keys: TieKeys) -> TopK:
         if len(head.places) >= min(depth, len(self.doc_ids)):
             return head
         others = np.setdiff1d(np.arange(len(self.doc_ids)), head.places)
         others = others[np.argsort(keys(others), kind="stable")[: depth - len(head.places)]]
-        return Head(np.concatenate([head.places, others]), np.concatenate([head.scores, np.zeros(len(others))]))
+        return TopK(np.concatenate([head.places, others]), np.concatenate([head.scores, np.zeros(len(others))]))
 
-    def _keys(self, query_id: str) -> Keys:
+    def _keys(self, query_id: str) -> TieKeys:
         return lambda places: np.array([tie_key(query_id, self.doc_ids[i]) for i in places.tolist()], np.int64)
 
-    def _candidates(self, query_id: str, head: Head, depth: int) -> Candidates:
+    def _candidates(self, query_id: str, head: TopK, depth: int) -> Candidates:
         doc_ids = tuple(self.doc_ids[i] for i in head.places[:depth].tolist())
         return Candidates(query_id, doc_ids, tuple(head.scores[:depth].tolist()))
 
-    def part(self, places: Places) -> "Shelf":
-        """The shelf with these documents only, [documents]."""
+    def part(self, places: Places) -> "Index":
+        """The index with these documents only, [documents]."""
         doc_ids = tuple(self.doc_ids[i] for i in places.tolist())
         return replace(self, doc_ids=doc_ids, bm25=self.bm25.part(places), vectors=part_of(self.vectors, places))
 
 
-class Shelves:
+class IndexSet:
     """All documents, and which of them a query searches."""
 
     def __init__(
-        self, shelves: Mapping[ShelfKey, Shelf], languages: Mapping[str, Sequence[str]], how: Searching
+        self, indexes: Mapping[IndexKey, Index], languages: Mapping[str, Sequence[str]], how: Searching
     ) -> None:
-        """Keep shelves by origin and language, or by origin and `""` for all languages.
+        """Keep indexes by origin and language, or by origin and `""` for all languages.
 
         Args:
-            shelves: The shelves.
-            languages: Language of each document of a shelf of all languages, by origin.
+            indexes: The indexes.
+            languages: Language of each document of an index of all languages, by origin.
             how: How they are searched.
         """
-        self._shelves = dict(shelves)
+        self._shelves = dict(indexes)
         self._languages = languages
         self.how = how
 
-    def get(self, origin: str, language: str) -> Shelf | None:
+    def get(self, origin: str, language: str) -> Index | None:
         """What a query of this origin and language searches; None where there is no document."""
         if self.how.languages == "any":
             language = ""
@@ -242,15 +246,15 @@ class Shelves:
                 self._shelves[key] = self._shelves[origin, ""].part(others)
         return self._shelves.get(key)
 
-    def whole(self, origin: str, language: str) -> Shelf:
-        """The shelf of which `get` shows a query a part or all: its seed document stands there too."""
+    def whole(self, origin: str, language: str) -> Index:
+        """The index of which `get` shows a query a part or all: its seed document stands there too."""
         return self._shelves[origin, language if self.how.languages == "same" else ""]
 
 
-def fill_shelves(
+def build_indexes(
     documents: Iterable[Document], vectors: Mapping[str, Floats] | None, how: Searching = Searching()
-) -> Shelves:
-    """Sort documents onto shelves.
+) -> IndexSet:
+    """Sort documents onto indexes.
 
     Args:
         documents: The corpus.
@@ -260,15 +264,15 @@ def fill_shelves(
     Raises:
         KeyError: a document without a vector.
     """
-    groups: dict[ShelfKey, list[Document]] = {}
+    groups: dict[IndexKey, list[Document]] = {}
     for document in documents:
         language = document.language if how.languages == "same" else ""
         groups.setdefault((document.origin, language), []).append(document)
     for group in groups.values():
         # As their vectors lie in the file where they were embedded together: neighbours are read at once.
         group.sort(key=lambda document: (len(document.text), document.text))
-    shelves = {
-        key: Shelf(
+    indexes = {
+        key: Index(
             tuple(document.doc_id for document in group),
             Bm25((document.text for document in group), how.k1, how.b),
             np.zeros((len(group), 0), np.float32)
@@ -279,7 +283,7 @@ def fill_shelves(
         for key, group in groups.items()
     }
     languages = {origin: [d.language for d in group] for (origin, _), group in groups.items()}
-    return Shelves(shelves, languages, how)
+    return IndexSet(indexes, languages, how)
 
 
 def stages_below(wanted: Sequence[str]) -> tuple[str, ...]:
@@ -287,11 +291,11 @@ def stages_below(wanted: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in ("bm25", "dense") if name in wanted or "hybrid" in wanted)
 
 
-def _whole_vectors(asked: Asked) -> Floats:
+def _whole_vectors(asked: QueryBatch) -> Floats:
     return np.ascontiguousarray(asked.vectors[:], np.float32)
 
 
-def _whole(head: Head, places: Places) -> NDArray[np.float64]:
+def _whole(head: TopK, places: Places) -> NDArray[np.float64]:
     """Scores of a head, [places], -inf for documents that it does not hold; places ascend and hold the head's."""
     scores = np.full(len(places), -np.inf)
     scores[np.searchsorted(places, head.places)] = head.scores

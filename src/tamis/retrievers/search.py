@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from tamis.executors.local import LOCAL, Engine
+from tamis.executors.local import LOCAL, Executor
 from tamis.formulas.ranking import rank_order, tie_key
 from tamis.records import Candidates, Query
-from tamis.retrievers.index import Asked, Shelves
+from tamis.retrievers.index import IndexSet, QueryBatch
 from tamis.retrievers.sharded import search_groups
 from tamis.retrievers.vectors import Floats, Matrix, matrix_of
 
@@ -15,21 +15,21 @@ Progress = Callable[[int], object]
 """Told how many queries were searched."""
 
 
-def search_shelves(
+def search_indexes(
     queries: Sequence[Query],
     query_vectors: Mapping[str, Floats],
-    shelves: Shelves,
+    indexes: IndexSet,
     depth: int,
     wanted: Sequence[str],
     progress: Progress | None = None,
-    engine: Engine = LOCAL,
+    engine: Executor = LOCAL,
 ) -> Iterator[tuple[Query, dict[str, Candidates]]]:
-    """Search shelf by shelf, so that each is gone through for all its queries together.
+    """Search index by index, so that each is gone through for all its queries together.
 
     Args:
         queries: The queries; those that have no document to search are passed over.
         query_vectors: Embedding of each query by id, [hidden], of norm 1.
-        shelves: The documents.
+        indexes: The documents.
         depth: Documents per query and first stage at most.
         wanted: Names of first stages.
         progress: Told of finished queries.
@@ -41,16 +41,18 @@ def search_shelves(
     groups: dict[tuple[str, str], list[Query]] = {}
     for query in queries:
         groups.setdefault((query.origin, query.language), []).append(query)
-    searched = {key: group for key, group in groups.items() if shelves.get(*key) is not None}
+    searched = {key: group for key, group in groups.items() if indexes.get(*key) is not None}
     asked = [
         (
             key,
-            Asked([query.query_id for query in group], [query.text for query in group], _matrix(query_vectors, group)),
+            QueryBatch(
+                [query.query_id for query in group], [query.text for query in group], _matrix(query_vectors, group)
+            ),
         )
         for key, group in searched.items()
     ]
     in_order = [query for group in searched.values() for query in group]
-    for query, found in zip(in_order, search_groups(engine, shelves, asked, depth, wanted), strict=True):
+    for query, found in zip(in_order, search_groups(engine, indexes, asked, depth, wanted), strict=True):
         yield query, found
         if progress:
             progress(1)

@@ -20,14 +20,14 @@ from starlette.types import Message
 
 from tamis.serving.dialects.choosing import PATHS, choose
 from tamis.serving.dialects.dialect import Dialect
-from tamis.serving.engine import Engine, Scores
+from tamis.serving.engine import Engine, ScoredRequest
 from tamis.serving.guard import Guard, not_here, path_of, refusal, told_refusal
-from tamis.serving.keys import Keys
+from tamis.serving.keys import ApiKeys
 from tamis.serving.metrics import Metrics
 from tamis.serving.openapi import describe
 from tamis.serving.playground.collection import Collection
 from tamis.serving.playground.routes import playground_routes
-from tamis.serving.request import Answered, Asked, RefusedError, text_of
+from tamis.serving.request import Answered, RefusedError, RerankRequest, text_of
 
 BODIES = 16
 """Bodies of full size that may be read and answered at a time; smaller ones are as many more."""
@@ -49,7 +49,7 @@ class Limits:
     characters: int = 200_000
     seconds: float = 60.0
 
-    def check(self, asked: Asked) -> None:
+    def check(self, asked: RerankRequest) -> None:
         """Refuse what is too much.
 
         Raises:
@@ -81,7 +81,7 @@ class Service:
         self,
         engines: Mapping[str, Engine],
         limits: Limits,
-        keys: Keys,
+        keys: ApiKeys,
         metrics: Metrics,
         collection: Collection | None = None,
     ) -> None:
@@ -153,7 +153,7 @@ class Service:
                 raise RefusedError("overloaded", "too many bodies are read and answered; try again later", 1)
         return b"".join(parts)
 
-    async def _answer(self, request: Request, dialect: Dialect, asked: Asked) -> Response:
+    async def _answer(self, request: Request, dialect: Dialect, asked: RerankRequest) -> Response:
         facts = request.state.facts
         name = asked.model or next(iter(self.engines))
         if name not in self.engines:
@@ -270,7 +270,9 @@ def _parsed(raw: bytes) -> dict[str, Any]:
     return body
 
 
-async def _while_wanted(request: Request, work: Coroutine[Any, Any, Scores], seconds: float, promised: float) -> Scores:
+async def _while_wanted(
+    request: Request, work: Coroutine[Any, Any, ScoredRequest], seconds: float, promised: float
+) -> ScoredRequest:
     """The result of some work, which is cancelled when the client leaves or time is up.
 
     Raises:

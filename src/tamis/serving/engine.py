@@ -27,7 +27,7 @@ from tamis.models.reranker import Reranker, bounded, check_pairs
 from tamis.models.rows import SLICE, Pair, plain_backend
 from tamis.process_memory import release_memory
 from tamis.serving.queue import FairQueue, Waiting
-from tamis.serving.request import Asked, RefusedError
+from tamis.serving.request import RefusedError, RerankRequest
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ IN_TIME = 0.8
 
 
 @dataclass(frozen=True, slots=True)
-class Scores:
+class ScoredRequest:
     """The scores of a request's documents, with what computing them took.
 
     Attributes:
@@ -204,7 +204,7 @@ class Engine:
         """Whether the thread that scores runs."""
         return self._worker.is_alive()
 
-    async def score(self, asked: Asked) -> Scores:
+    async def score(self, asked: RerankRequest) -> ScoredRequest:
         """Score a request beside all others; cancelling it frees its work.
 
         Raises:
@@ -225,7 +225,7 @@ class Engine:
         finally:
             self.pairs -= count
 
-    async def _score(self, asked: Asked) -> Scores:
+    async def _score(self, asked: RerankRequest) -> ScoredRequest:
         first = first_stage_of(asked.first_stage or self.first_stage, len(asked.documents))
         pairs, shortened, parts, rows, weight = await self._tokenise(self._begin, asked, first)
         for part in parts[1:]:  # others are tokenised in between, and a cancelled one stops
@@ -248,7 +248,7 @@ class Engine:
         logits = job.logits[places]
         ranking = ranked_beside(logits, first, weight, [tie_key(*pair) for pair in pairs])
         values = ranking.values if asked.raw else bounded(ranking.values, self.reranker.activation)
-        return Scores(
+        return ScoredRequest(
             values=values.tolist(),
             order=ranking.order.tolist(),
             tokens=sum(job.lengths[place] for place in places),
@@ -273,7 +273,7 @@ class Engine:
     async def _tokenise(self, work: Callable[..., Any], *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._tokeniser, work, *arguments)
 
-    def _begin(self, asked: Asked, first: FirstStage | None) -> _Begun:
+    def _begin(self, asked: RerankRequest, first: FirstStage | None) -> _Begun:
         pairs, shortened = [], []
         queries = {query: self._shorten(query, asked.query_tokens) for query in set(asked.queries)}
         for query, document in check_pairs(asked.pairs(), self.reranker.serializer.title):

@@ -17,7 +17,7 @@ from tamis.serving.dialects.dialect import Dialect
 from tamis.serving.dialects.vllm import VLLM_RERANK
 from tamis.serving.engine import log_failure
 from tamis.serving.hosts import is_own_name
-from tamis.serving.keys import Keys
+from tamis.serving.keys import ApiKeys
 from tamis.serving.metrics import Metrics
 from tamis.serving.request import Kind, RefusedError
 
@@ -36,7 +36,7 @@ LEFT = 499
 class Guard:
     """Around every request: its id, its key, its line in the log, and an answer whatever goes wrong."""
 
-    def __init__(self, app: ASGIApp, keys: Keys, metrics: Metrics, own_names: bool) -> None:
+    def __init__(self, app: ASGIApp, keys: ApiKeys, metrics: Metrics, own_names: bool) -> None:
         self._app = app
         self._keys = keys
         self._metrics = metrics

@@ -10,7 +10,7 @@ from tamis.errors import InputError
 VARIABLE = "TAMIS_API_KEYS"
 
 
-class Keys:
+class ApiKeys:
     """Keys of which a request must bring one; without any, every request may pass."""
 
     def __init__(self, keys: list[str]) -> None:
@@ -33,7 +33,7 @@ class Keys:
         return scheme.lower() == "bearer" and any(equal)
 
 
-def read_keys(file: Path | None, environment: Mapping[str, str]) -> Keys:
+def read_keys(file: Path | None, environment: Mapping[str, str]) -> ApiKeys:
     """Keys of a file, one a line, and of the environment's `TAMIS_API_KEYS`, between commas or spaces.
 
     Raises:
@@ -53,7 +53,7 @@ def read_keys(file: Path | None, environment: Mapping[str, str]) -> Keys:
         if not named:
             raise InputError(f"{VARIABLE} is set and holds no key; unset it, or put keys into it")
         keys += named
-    return Keys(keys)
+    return ApiKeys(keys)
 
 
 def _digest(key: bytes) -> bytes:

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from tamis.models.first_stage import Said
-from tamis.models.serializer import Document
+from tamis.models.first_stage import FirstStageArgument
+from tamis.models.serializer import DocumentText
 
 Kind = Literal[
     "malformed", "empty", "too large", "unknown model", "not found", "wrong method", "unauthorized", "forbidden",
@@ -47,7 +47,7 @@ class RefusedError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class RerankRequest:
     """One request, whatever it was written in.
 
     Attributes:
@@ -66,7 +66,7 @@ class Asked:
 
     model: str | None
     queries: Sequence[str]
-    documents: Sequence[Document]
+    documents: Sequence[DocumentText]
     top: int | None = None
     echo: bool = False
     raw: bool = False
@@ -74,9 +74,9 @@ class Asked:
     document_tokens: int | None = None
     query_tokens: int | None = None
     cut: bool = True
-    first_stage: Said | None = None
+    first_stage: FirstStageArgument | None = None
 
-    def pairs(self) -> list[tuple[str, Document]]:
+    def pairs(self) -> list[tuple[str, DocumentText]]:
         """(query, document) of each document, in order."""
         queries = self.queries if len(self.queries) > 1 else [self.queries[0]] * len(self.documents)
         return list(zip(queries, self.documents, strict=True))
@@ -107,7 +107,7 @@ class Answered:
     doubt: str | None = None
 
 
-def text_of(document: Document) -> str:
+def text_of(document: DocumentText) -> str:
     """A document's text without its title, for the echo."""
     return document if isinstance(document, str) else document["text"]
 

@@ -23,7 +23,7 @@ from tamis.serving.app import Limits, Service, create_app
 from tamis.serving.connection import Connection
 from tamis.serving.engine import Engine
 from tamis.serving.hosts import is_loopback
-from tamis.serving.keys import Keys, read_keys
+from tamis.serving.keys import ApiKeys, read_keys
 from tamis.serving.logs import log_to
 from tamis.serving.metrics import Metrics
 from tamis.serving.playground.collection import Collection
@@ -201,7 +201,7 @@ class DrainingServer(uvicorn.Server):
         self.should_exit = True
 
 
-def _announce(listening: socket.socket, settings: Settings, keys: Keys, names: list[str]) -> None:
+def _announce(listening: socket.socket, settings: Settings, keys: ApiKeys, names: list[str]) -> None:
     port = listening.getsockname()[1]
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     if not is_loopback(settings.host):

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tamis.records import Candidates, Document, Dropped, Query
-from tamis.retrievers.index import Asked, Searching, fill_shelves
-from tamis.retrievers.search import rank_candidates, search_shelves
+from tamis.retrievers.index import QueryBatch, Searching, build_indexes
+from tamis.retrievers.search import rank_candidates, search_indexes
 from tamis.stages.candidates.search import find_candidates
 from tests.conftest import TOPICS
 
@@ -33,19 +33,19 @@ def unit_vectors(seed, ids):
 
 DOCUMENT_VECTORS = unit_vectors(0, [document.doc_id for document in DOCUMENTS])
 QUERY_VECTORS = unit_vectors(1, [query.query_id for query in QUERIES])
-SHELVES = fill_shelves(DOCUMENTS, DOCUMENT_VECTORS)
+SHELVES = build_indexes(DOCUMENTS, DOCUMENT_VECTORS)
 
 
-def search(queries=QUERIES, shelves=SHELVES, depth=6, given=None):
+def search(queries=QUERIES, indexes=SHELVES, depth=6, given=None):
     lonely = [query.query_id for query in queries if query.query_id not in QUERY_VECTORS]
-    return list(find_candidates(queries, QUERY_VECTORS | unit_vectors(2, lonely), shelves, depth, given))
+    return list(find_candidates(queries, QUERY_VECTORS | unit_vectors(2, lonely), indexes, depth, given))
 
 
 def test_every_query_gets_the_best_of_its_own_origin_and_language_best_first():
     for query, found in zip(QUERIES, search(), strict=True):
-        shelf = SHELVES.get(query.origin, query.language)
-        asked = Asked([query.query_id], [query.text], QUERY_VECTORS[query.query_id][None])
-        (whole,) = shelf.search(asked, 10, ("hybrid",))
+        index = SHELVES.get(query.origin, query.language)
+        asked = QueryBatch([query.query_id], [query.text], QUERY_VECTORS[query.query_id][None])
+        (whole,) = index.search(asked, 10, ("hybrid",))
         assert found.query_id == query.query_id
         assert found.doc_ids == whole["hybrid"].doc_ids[:6]
         assert found.scores == whole["hybrid"].scores[:6]
@@ -74,7 +74,7 @@ def test_kept_and_dropped_are_as_many_as_came_in():
 @given(order=st.permutations(range(len(DOCUMENTS))))
 @settings(max_examples=5)
 def test_the_order_of_the_corpus_changes_nothing(order):
-    assert search(shelves=fill_shelves([DOCUMENTS[i] for i in order], DOCUMENT_VECTORS)) == search()
+    assert search(indexes=build_indexes([DOCUMENTS[i] for i in order], DOCUMENT_VECTORS)) == search()
 
 
 @given(scores=st.lists(st.integers(0, 2), min_size=2, max_size=12), order=st.randoms(use_true_random=False))
@@ -103,9 +103,9 @@ def test_queries_find_the_same_however_their_languages_alternate_and_come_shelf_
 
 
 def test_crossed_languages_find_other_languages_and_the_seed_document_comes_last():
-    shelves = fill_shelves(DOCUMENTS, DOCUMENT_VECTORS, Searching(languages="cross"))
+    indexes = build_indexes(DOCUMENTS, DOCUMENT_VECTORS, Searching(languages="cross"))
     language_of = {document.doc_id: document.language for document in DOCUMENTS}
-    for query, found in zip(QUERIES, search(shelves=shelves), strict=True):
+    for query, found in zip(QUERIES, search(indexes=indexes), strict=True):
         assert len(found.doc_ids) == 7
         assert all(language_of[doc_id] != query.language for doc_id in found.doc_ids[:-1])
         assert found.doc_ids[-1] == query.document_id
@@ -113,15 +113,15 @@ def test_crossed_languages_find_other_languages_and_the_seed_document_comes_last
 
 
 def test_any_language_is_found_where_all_are_searched():
-    shelves = fill_shelves(DOCUMENTS, DOCUMENT_VECTORS, Searching(languages="any"))
-    found = search(shelves=shelves, depth=1000)
+    indexes = build_indexes(DOCUMENTS, DOCUMENT_VECTORS, Searching(languages="any"))
+    found = search(indexes=indexes, depth=1000)
     assert {len(one.doc_ids) for one in found} == {21, 20}  # the French document is a target one
 
 
 def test_a_given_run_stands_for_the_search_of_its_queries():
     query, other = QUERIES[0], QUERIES[1]
-    shelf = SHELVES.get(query.origin, query.language)
-    first, second, third = shelf.doc_ids[:3]
+    index = SHELVES.get(query.origin, query.language)
+    first, second, third = index.doc_ids[:3]
     scores = {first: 1.5, "target/fr/0": 9.0, "unknown": 8.0, second: 2.5, third: 1.5}
     given_one, searched = search([query, other], given={query.query_id: scores})
     tied = rank_candidates(query.query_id, (first, third), np.ones(2), 2).doc_ids
@@ -140,7 +140,7 @@ def test_a_query_that_its_run_does_not_answer_is_dropped_with_a_reason(scores):
 def test_finished_queries_are_told_and_those_without_a_shelf_passed_over():
     told = []
     lonely = Query("q/lonely", "???", "ja", "target", "", "given")
-    found = search_shelves([lonely, *QUERIES], QUERY_VECTORS, SHELVES, 3, ("bm25", "dense"), told.append)
+    found = search_indexes([lonely, *QUERIES], QUERY_VECTORS, SHELVES, 3, ("bm25", "dense"), told.append)
     results = {query.query_id: ranked for query, ranked in found}
     assert results.keys() == {query.query_id for query in QUERIES}
     assert sum(told) == len(QUERIES)

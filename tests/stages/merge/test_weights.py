@@ -8,9 +8,9 @@ from tamis.formulas.weights import steady_weight
 from tamis.stages.merge.weights import (
     FOLDS,
     Choice,
-    Head,
-    Sample,
+    RerankedHead,
     Weights,
+    WeightSample,
     at_least,
     best_stage,
     choice_by_order,
@@ -27,7 +27,9 @@ CHOICES = (0.0, 0.25, 0.5, 1.0, 2.0)
 DOCUMENTS = 12
 
 
-def heads(seed: int, queries: int, model: float, engine: float, language: str = "de", prefix: str = "") -> list[Head]:
+def heads(
+    seed: int, queries: int, model: float, engine: float, language: str = "de", prefix: str = ""
+) -> list[RerankedHead]:
     """Heads whose model and first stage see the own document that many standard deviations above the others."""
     rng = np.random.default_rng(seed)
     found = []
@@ -36,7 +38,9 @@ def heads(seed: int, queries: int, model: float, engine: float, language: str = 
         own[rng.integers(DOCUMENTS)] = 1
         logits, first = (mean * own + rng.standard_normal(DOCUMENTS) for mean in (model, engine))
         order = np.argsort(-first)
-        found.append(Head(f"{prefix}{language}{number}", language, 3 * logits[order] + 7, first[order], own[order]))
+        found.append(
+            RerankedHead(f"{prefix}{language}{number}", language, 3 * logits[order] + 7, first[order], own[order])
+        )
     return found
 
 
@@ -129,12 +133,12 @@ def test_written_queries_may_raise_what_a_model_knew_of_first_stages_and_never_l
     assert at_least(found, {}) == found
 
 
-def noise(seed: int, queries: int = 60) -> Sample:
+def noise(seed: int, queries: int = 60) -> WeightSample:
     """Values of weights none of which is better than another."""
     rng = np.random.default_rng(seed)
     itself = rng.random(queries)
     values = itself + 0.2 * rng.standard_normal((len(CHOICES), queries))
-    return Sample(CHOICES, tuple(f"q{n}" for n in range(queries)), ("de",) * queries, values, itself)
+    return WeightSample(CHOICES, tuple(f"q{n}" for n in range(queries)), ("de",) * queries, values, itself)
 
 
 def best_mean(samples):
@@ -150,7 +154,9 @@ def test_each_query_counts_with_the_weight_that_all_queries_of_other_folds_choos
     for number, query_id in enumerate(sample.query_ids):
         others = [i for i, other in enumerate(sample.query_ids) if fold_of[other] != fold_of[query_id]]
         languages = tuple(sample.languages[i] for i in others)
-        rest = Sample(CHOICES, tuple(map(str, others)), languages, sample.values[:, others], sample.itself[others])
+        rest = WeightSample(
+            CHOICES, tuple(map(str, others)), languages, sample.values[:, others], sample.itself[others]
+        )
         choice = choose([rest])
         weight = choice.by_language.get(sample.languages[number], choice.general)
         assert found[number] == sample.values[CHOICES.index(weight), number]

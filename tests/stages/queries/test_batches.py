@@ -17,7 +17,14 @@ from tamis.pipeline.reading import recipe_from
 from tamis.pipeline.run import with_corpus
 from tamis.records import Query, Tokens
 from tamis.remote.spending import spent_in
-from tamis.stages.queries.batches import Answers, Prompts, _spare_answers, endpoint_of, read_answers, write_prompts
+from tamis.stages.queries.batches import (
+    AnswerFile,
+    PromptFile,
+    _spare_answers,
+    endpoint_of,
+    read_answers,
+    write_prompts,
+)
 from tests.commands import tamis, write_recipe
 from tests.remote.scripted_server import Seen, chat, scripted
 from tests.stages.queries.test_writers import answer, with_endpoint, write
@@ -31,12 +38,12 @@ def content(recipe: Content) -> Content:
     return with_endpoint(recipe, "http://nobody.invalid/v1", prompt_price=1.0, completion_price=2.0)
 
 
-def prompts_of(content: Content, run: Path, file: Path) -> tuple[Prompts, list[Line]]:
+def prompts_of(content: Content, run: Path, file: Path) -> tuple[PromptFile, list[Line]]:
     found = with_corpus(recipe_from(content, "tiny"), run, lambda parts: write_prompts(parts.writers, file))
     return found, [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
 
 
-def taken(content: Content, run: Path, file: Path) -> Answers:
+def taken(content: Content, run: Path, file: Path) -> AnswerFile:
     return with_corpus(recipe_from(content, "tiny"), run, lambda parts: read_answers(parts.writers, file))
 
 
@@ -78,7 +85,7 @@ def test_answers_of_a_batch_leave_nothing_to_ask_and_give_what_the_endpoint_give
     random.Random(1).shuffle(lines)
     file = write_lines(tmp_path / "answers.jsonl", [answered(line) for line in lines])
     found = taken(content, tmp_path / "run", file)
-    assert found == Answers(taken=40, tokens=Tokens(40 * 50, 40 * 10, 40))
+    assert found == AnswerFile(taken=40, tokens=Tokens(40 * 50, 40 * 10, 40))
     by_batch = write(content, tmp_path / "run")  # there is no such server: nothing may be asked
     ledger = spent_in(tmp_path / "run")["queries org/writer"]
     assert ledger.tokens == Tokens(40 * 50, 40 * 10, 40)
@@ -123,7 +130,7 @@ def test_what_failed_or_is_missing_is_written_again_and_nothing_else(content: Co
     assert (again.prompts, again.answered) == (10, 30)
     later = taken(content, run, write_lines(tmp_path / "b.jsonl", [answered(line) for line in left]))
     assert (later.taken, later.missing) == (10, 0)
-    assert prompts_of(content, run, file) == (Prompts(0, 40, Tokens()), [])
+    assert prompts_of(content, run, file) == (PromptFile(0, 40, Tokens()), [])
 
 
 def test_the_first_answer_to_a_request_counts_and_none_twice(content: Content, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from tamis.remote.client import retry_after
 from tamis.remote.settings import RequestsSettings
 from tamis.stages.queries.prompts.templates import load_prompts
 from tamis.stages.queries.settings import EndpointSettings, PromptSettings
-from tamis.stages.queries.write import Plan, write_queries
+from tamis.stages.queries.write import WritingPlan, write_queries
 from tamis.stages.queries.writers.endpoint import EndpointGenerator, cut_warning
 from tests.remote.scripted_server import Reply, Script, ScriptedServer, Seen, chat, scripted
 
@@ -55,7 +55,7 @@ def test_request_i_holds_document_i_and_nothing_else_and_queries_come_in_the_doc
         (topic,) = set(re.findall(r"topic\d+x", seen.prompt))
         return Reply(chat(f"What is {topic}?"), delay=rng.uniform(0, 0.02))
 
-    plan = Plan(2, 1, {"question": 1.0, "claim": 1.0}, (0.2, 0.8), load_prompts(PromptSettings(), "chat"))
+    plan = WritingPlan(2, 1, {"question": 1.0, "claim": 1.0}, (0.2, 0.8), load_prompts(PromptSettings(), "chat"))
     with asked(script, concurrency=8) as (server, generator):
         queries = list(write_queries(documents, generator, plan))
     assert [q.query_id for q in queries] == [f"org--model/{n}/d{i}" for i in range(40) for n in range(2)]

@@ -11,7 +11,7 @@ from tamis.formats.written_queries import WrittenQuery
 from tamis.records import Document, Dropped, Prompt, Query, QueryAnswer
 from tamis.stages.queries.given import given_queries, logged_queries
 from tamis.stages.queries.write import (
-    Plan,
+    WritingPlan,
     copy_of_passage,
     copy_of_shot,
     copy_of_style,
@@ -70,7 +70,7 @@ def reasons(queries, identify=german, shots=()):
 
 def test_written_queries_remember_where_they_came_from():
     documents = [Document("a", "x", "de"), Document("b", "y", "ru", "general")]
-    plan = Plan(2, 1, {"claim": 1.0}, (0.2, 0.8), ask)
+    plan = WritingPlan(2, 1, {"claim": 1.0}, (0.2, 0.8), ask)
     first, second, _, last = write_queries(documents, FakeGenerator(), plan)
     seed = seed_of_query(1, "a", 0)
     assert first == Query(
@@ -91,15 +91,15 @@ def test_written_queries_remember_where_they_came_from():
 
 
 def test_the_prompt_of_a_query_knows_its_number_and_its_seed():
-    (_, first), (_, second) = requests_for([Document("a", "x", "de")], Plan(2, 1, {"claim": 1.0}, ask=ask))
+    (_, first), (_, second) = requests_for([Document("a", "x", "de")], WritingPlan(2, 1, {"claim": 1.0}, ask=ask))
     assert first.prompt.text == f"claim 0 {seed_of_query(1, 'a', 0)}: x"
     assert second.prompt.text == f"claim 1 {seed_of_query(1, 'a', 1)}: x"
 
 
 def test_queries_come_in_the_documents_order_and_do_not_depend_on_it():
     documents = [Document(str(i), "x", "de") for i in range(5)]
-    one = list(write_queries(documents, FakeGenerator(), Plan(3, 1)))
-    other = list(write_queries(documents[::-1], FakeGenerator(), Plan(3, 1)))
+    one = list(write_queries(documents, FakeGenerator(), WritingPlan(3, 1)))
+    other = list(write_queries(documents[::-1], FakeGenerator(), WritingPlan(3, 1)))
     assert [q.query_id for q in one] == [f"fake/{n}/{i}" for i in range(5) for n in range(3)]
     assert sorted(one, key=lambda q: q.query_id) == sorted(other, key=lambda q: q.query_id)
     assert len({q.seed for q in one}) == 15
@@ -110,7 +110,7 @@ def test_what_a_language_model_left_blank_is_dropped_as_that_and_an_extract_is_s
     def write(requests):
         yield from (QueryAnswer(request.place, text) for request in requests)
 
-    documents, plan = [Document("a", "x", "de")], Plan(1, 1)
+    documents, plan = [Document("a", "x", "de")], WritingPlan(1, 1)
     (dropped,) = write_queries(documents, SimpleNamespace(name="fake", model="some/fake", write=write), plan)
     assert (dropped.record_id, dropped.reason) == ("fake/0/a", "no text in the answer")
     (extract,) = write_queries(documents, SimpleNamespace(name="extractive", model="", write=write), plan)
@@ -119,7 +119,7 @@ def test_what_a_language_model_left_blank_is_dropped_as_that_and_an_extract_is_s
 
 def test_a_query_that_could_not_be_written_is_dropped_with_the_reason():
     documents = [Document(str(i), "x", "de") for i in range(3)]
-    first, dropped, last = write_queries(documents, FakeGenerator(refuses=("1",)), Plan(1, 1))
+    first, dropped, last = write_queries(documents, FakeGenerator(refuses=("1",)), WritingPlan(1, 1))
     assert dropped == Dropped("fake/0/1", "malformed answer", "de", "")
     assert (first.query_id, last.query_id) == ("fake/0/0", "fake/0/2")
 
@@ -161,7 +161,7 @@ def test_types_are_drawn_by_weight_and_by_seed():
     documents = [Document(str(i), "x", "de") for i in range(2000)]
 
     def kinds(weights, seed=1):
-        return [q.kind for q in write_queries(documents, FakeGenerator(), Plan(1, seed, weights))]
+        return [q.kind for q in write_queries(documents, FakeGenerator(), WritingPlan(1, seed, weights))]
 
     drawn = kinds({"question": 3.0, "claim": 1.0})
     assert kinds({"claim": 1.0, "question": 3.0}) == drawn  # not by the order in the recipe

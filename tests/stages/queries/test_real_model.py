@@ -16,12 +16,12 @@ from tamis.remote.endpoint import Endpoint
 from tamis.remote.settings import RequestsSettings
 from tamis.stages.queries.prompts.templates import load_prompts
 from tamis.stages.queries.settings import EndpointSettings, PromptSettings
-from tamis.stages.queries.write import Plan, write_queries
+from tamis.stages.queries.write import WritingPlan, write_queries
 from tamis.stages.queries.writers.endpoint import EndpointGenerator
 from tamis.stages.queries.writers.llama import LlamaGenerator
 from tamis.stages.scores.settings import JudgeTeacher
 from tamis.stages.scores.teachers.group import Group
-from tamis.stages.scores.teachers.judge import Judge, load_judge_prompt
+from tamis.stages.scores.teachers.judge import LLMJudge, load_judge_prompt
 from tests.conftest import TOPICS
 
 pytestmark = pytest.mark.slow
@@ -58,7 +58,7 @@ def url(model: Path) -> Iterator[str]:
 def write(url: str, mode: str) -> tuple[list[Query], EndpointGenerator]:
     settings = EndpointSettings(url=url, model="small", mode=mode, max_tokens=48)
     with EndpointGenerator(settings, RequestsSettings(concurrency=2), Tokens()) as generator:
-        plan = Plan(1, 1, {"question": 1.0}, (0.2, 0.8), load_prompts(PromptSettings(examples=2), settings.mode))
+        plan = WritingPlan(1, 1, {"question": 1.0}, (0.2, 0.8), load_prompts(PromptSettings(examples=2), settings.mode))
         queries = [query for query in write_queries(DOCUMENTS, generator, plan) if isinstance(query, Query)]
     return queries, generator
 
@@ -93,7 +93,7 @@ def test_a_path_that_the_server_does_not_know_is_named(url: str, monkeypatch: py
 def test_llama_cpps_server_judges(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     teacher = JudgeTeacher(kind="judge", url=url, model="small")
-    protocol = Judge(teacher, load_judge_prompt(None)).protocol
+    protocol = LLMJudge(teacher, load_judge_prompt(None)).protocol
     groups = [Group("How do I load a kernel module?", (document.text,)) for document in DOCUMENTS]
     server = Endpoint(teacher, protocol, RequestsSettings(concurrency=2), Tokens(), Wording("", "", "", "", ""))
     answers = {answer.request: answer for answer in server.ask(groups)}
@@ -107,7 +107,7 @@ def test_llama_cpps_server_judges(url: str, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_the_same_model_in_this_process_writes_queries(model: Path) -> None:
     with LlamaGenerator(model, threads=1) as generator:
-        plan = Plan(1, 1, {"question": 1.0}, (0.2, 0.8), load_prompts(PromptSettings(), "completion"))
+        plan = WritingPlan(1, 1, {"question": 1.0}, (0.2, 0.8), load_prompts(PromptSettings(), "completion"))
         queries = [query for query in write_queries(DOCUMENTS, generator, plan) if isinstance(query, Query)]
     print("in process", [query.text for query in queries])
     assert sum(len(query.text.split()) >= 2 for query in queries) >= 3

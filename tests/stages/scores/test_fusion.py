@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy.stats import zscore
 
 from tamis.records import Document, Query
-from tamis.retrievers.index import fill_shelves
+from tamis.retrievers.index import build_indexes
 from tamis.stages.scores.teachers.fusion import FusionTeacher
 
 TEXTS = ["install a package", "remove the package", "print a document", "the clock", "package package", "print"]
@@ -23,7 +23,7 @@ def unit_vectors(seed, ids):
 ALL_IDS = [document.doc_id for document in DOCUMENTS]
 DENSE = (unit_vectors(0, ["q"]), unit_vectors(1, ALL_IDS))
 USE = (unit_vectors(2, ["q"]), unit_vectors(3, ALL_IDS))
-SHELVES = fill_shelves(DOCUMENTS, DENSE[1])
+SHELVES = build_indexes(DOCUMENTS, DENSE[1])
 ENGLISH = SHELVES.get("target", "en")
 BM25 = dict(zip(ENGLISH.doc_ids, ENGLISH.bm25.scores(QUERY.text), strict=True))
 

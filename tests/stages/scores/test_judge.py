@@ -16,8 +16,8 @@ from tamis.remote.budget import Wording
 from tamis.remote.endpoint import Endpoint
 from tamis.remote.settings import RequestsSettings
 from tamis.stages.scores.settings import JudgeTeacher
-from tamis.stages.scores.teachers.group import Group, Scores
-from tamis.stages.scores.teachers.judge import Judge, load_judge_prompt, log_odds
+from tamis.stages.scores.teachers.group import Group, GroupScores
+from tamis.stages.scores.teachers.judge import LLMJudge, load_judge_prompt, log_odds
 from tests.remote.scripted_server import Reply, Script, ScriptedServer, Seen, scripted
 
 YES, NO = ("yes",), ("no",)
@@ -34,11 +34,11 @@ def verdict(listed: dict[str, float], tokens: tuple[int, int] = (50, 1)) -> dict
 
 
 @contextmanager
-def asked(script: Script, **settings: Any) -> Iterator[tuple[ScriptedServer, Endpoint[Group, Scores]]]:
+def asked(script: Script, **settings: Any) -> Iterator[tuple[ScriptedServer, Endpoint[Group, GroupScores]]]:
     with scripted(script) as server:
         teacher = JudgeTeacher(kind="judge", url=server.url, model="org/judge", **settings)
         patience = RequestsSettings(concurrency=4, timeout=1.5, attempts=3, wait=0.01)
-        judge = Judge(teacher, load_judge_prompt(teacher.template))
+        judge = LLMJudge(teacher, load_judge_prompt(teacher.template))
         endpoint = Endpoint(teacher, judge.protocol, patience, Tokens(), WORDING)
         try:
             yield server, endpoint

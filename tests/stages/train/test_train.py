@@ -16,9 +16,9 @@ from tamis.models.serializer import Apart, Joined
 from tamis.models.warm import WarmCrossEncoder
 from tamis.records import TrainingList
 from tamis.stages.train import train as train_stage
-from tamis.stages.train.agreement import Texts, grades_of, mean_agreement
+from tamis.stages.train.agreement import TrainingTexts, grades_of, mean_agreement
 from tamis.stages.train.settings import TrainSettings
-from tamis.stages.train.train import LOSSES, Machine, train_student
+from tamis.stages.train.train import LOSSES, Execution, train_student
 from tests.conftest import TOPICS
 
 QUERIES = {f"q/{lang}/{n}": question for lang, topics in TOPICS.items() for n, (question, _) in enumerate(topics)}
@@ -40,7 +40,7 @@ def toy_lists(languages=("en", "de"), split="train"):
 
 
 MARGIN_MSE = TrainSettings(loss="margin-mse")
-MACHINE = Machine(8192, 8192)
+MACHINE = Execution(8192, 8192)
 LISTS, HELD_OUT = toy_lists(), toy_lists(("de",), "held-out")
 
 
@@ -55,7 +55,7 @@ def student(encoder):
 
 
 def texts_for(student):
-    texts = Texts(Prepared(student), QUERIES, DOCUMENTS)
+    texts = TrainingTexts(Prepared(student), QUERIES, DOCUMENTS)
     texts.pairs(LISTS)  # all at once, as the pipeline does: the last bit depends on what else is in a batch
     return texts
 
@@ -257,8 +257,8 @@ def test_less_memory_gives_the_same_training(encoder, part):
         return [loss for _, loss in train(student, steps=10, machine=machine).loss]
 
     expected = losses(MACHINE)
-    np.testing.assert_allclose(losses(Machine(part, 8192, recompute=True)), expected, rtol=1e-4)
-    np.testing.assert_allclose(losses(Machine(part, 8192)), expected, rtol=1e-4)
+    np.testing.assert_allclose(losses(Execution(part, 8192, recompute=True)), expected, rtol=1e-4)
+    np.testing.assert_allclose(losses(Execution(part, 8192)), expected, rtol=1e-4)
 
 
 def test_training_stops_when_so_many_checkpoints_were_no_better(student):

@@ -5,9 +5,9 @@ from typing import Annotated, Any, Literal, NotRequired
 from pydantic import ConfigDict, Field
 from typing_extensions import TypedDict
 
-from tamis.models.serializer import Document
+from tamis.models.serializer import DocumentText
 from tamis.serving.dialects.dialect import Beside, Count, Dialect, Given, check_texts, documents_of, first_stage_in
-from tamis.serving.request import Answered, Asked, RefusedError, text_of, warnings_of
+from tamis.serving.request import Answered, RefusedError, RerankRequest, text_of, warnings_of
 
 DOCUMENTS_PER_UNIT = 100
 """Documents that Cohere bills as one search."""
@@ -49,18 +49,18 @@ class V1(Beside):
     raw_scores: bool = False
 
 
-class Echo(TypedDict):
+class CohereEcho(TypedDict):
     """A document in a result."""
 
     text: str
 
 
-class Result(TypedDict):
+class CohereResult(TypedDict):
     """One document's score."""
 
     index: int
     relevance_score: float
-    document: NotRequired[Echo]
+    document: NotRequired[CohereEcho]
 
 
 class Version(TypedDict):
@@ -76,7 +76,7 @@ class Units(TypedDict):
     search_units: int
 
 
-class Tokens(TypedDict):
+class CohereTokens(TypedDict):
     """Tokens that were read."""
 
     input_tokens: int
@@ -87,23 +87,23 @@ class Meta(TypedDict):
 
     api_version: Version
     billed_units: Units
-    tokens: Tokens
+    tokens: CohereTokens
     warnings: NotRequired[list[str]]
     truncated: NotRequired[list[int]]
 
 
-class Answer(TypedDict):
+class CohereAnswer(TypedDict):
     """The answer of both versions."""
 
     id: str
-    results: list[Result]
+    results: list[CohereResult]
     meta: Meta
 
 
-def read_v2(body: V2) -> Asked:
+def read_v2(body: V2) -> RerankRequest:
     """What a body of the second version asks for."""
     _check(body.query, body.documents)
-    return Asked(
+    return RerankRequest(
         model=body.model,
         queries=[body.query],
         documents=documents_of(body.documents),
@@ -116,14 +116,14 @@ def read_v2(body: V2) -> Asked:
     )
 
 
-def read_v1(body: V1) -> Asked:
+def read_v1(body: V1) -> RerankRequest:
     """What a body of the first version asks for.
 
     Raises:
         RefusedError: a document without the fields that are to be read.
     """
     _check(body.query, body.documents)
-    return Asked(
+    return RerankRequest(
         model=body.model,
         queries=[body.query],
         documents=[_fields(number, one, body.rank_fields) for number, one in enumerate(body.documents)],
@@ -143,7 +143,7 @@ def _check(query: str, documents: list[Any]) -> None:
         raise RefusedError(refused.kind, f"invalid request: {refused.message}") from None
 
 
-def _fields(number: int, document: str | dict[str, Any], wanted: list[str] | None) -> Document:
+def _fields(number: int, document: str | dict[str, Any], wanted: list[str] | None) -> DocumentText:
     if isinstance(document, str):
         return document
     values = []
@@ -170,23 +170,23 @@ def meta(answered: Answered, version: Literal["1", "2"]) -> Meta:
     return found
 
 
-def results(asked: Asked, answered: Answered) -> list[Result]:
+def results(asked: RerankRequest, answered: Answered) -> list[CohereResult]:
     """Results as Cohere and Jina have them, best first."""
-    found: list[Result] = []
+    found: list[CohereResult] = []
     for index in answered.order[: asked.top]:
-        one: Result = {"index": index, "relevance_score": answered.values[index]}
+        one: CohereResult = {"index": index, "relevance_score": answered.values[index]}
         if asked.echo:
             one["document"] = {"text": text_of(asked.documents[index])}
         found.append(one)
     return found
 
 
-def answer_v2(asked: Asked, answered: Answered) -> Answer:
+def answer_v2(asked: RerankRequest, answered: Answered) -> CohereAnswer:
     """The second version's answer."""
     return {"id": answered.id, "results": results(asked, answered), "meta": meta(answered, "2")}
 
 
-def answer_v1(asked: Asked, answered: Answered) -> Answer:
+def answer_v1(asked: RerankRequest, answered: Answered) -> CohereAnswer:
     """The first version's answer."""
     return {"id": answered.id, "results": results(asked, answered), "meta": meta(answered, "1")}
 
@@ -196,5 +196,5 @@ def refuse(refused: RefusedError, status: int, request_id: str) -> dict[str, Any
     return {"id": request_id, "message": refused.message}
 
 
-COHERE_V2 = Dialect("cohere", V2, read_v2, answer_v2, Answer, refuse)
-COHERE_V1 = Dialect("cohere-v1", V1, read_v1, answer_v1, Answer, refuse)
+COHERE_V2 = Dialect("cohere", V2, read_v2, answer_v2, CohereAnswer, refuse)
+COHERE_V1 = Dialect("cohere-v1", V1, read_v1, answer_v1, CohereAnswer, refuse)

@@ -9,9 +9,9 @@ from typing import Annotated, Any, Final
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tamis.models.checkpoint import ORDER, OTHER
-from tamis.models.first_stage import NONE, Said
-from tamis.models.serializer import Document
-from tamis.serving.request import STATUS, Answered, Asked, Kind, RefusedError
+from tamis.models.first_stage import NONE, FirstStageArgument
+from tamis.models.serializer import DocumentText
+from tamis.serving.request import STATUS, Answered, Kind, RefusedError, RerankRequest
 
 FIRST_STAGE: Final = ("first_stage", "first_stage_scores")
 """The fields of `Beside`."""
@@ -37,13 +37,13 @@ class Dialect:
 
     name: str
     body: type[BaseModel]
-    read: Callable[[Any], Asked]
-    answer: Callable[[Asked, Answered], Any]
+    read: Callable[[Any], RerankRequest]
+    answer: Callable[[RerankRequest, Answered], Any]
     answer_type: Any
     refuse: Callable[[RefusedError, int, str], Any]
     statuses: Mapping[Kind, int] = field(default_factory=dict)
 
-    def asked(self, body: Mapping[str, Any]) -> Asked:
+    def asked(self, body: Mapping[str, Any]) -> RerankRequest:
         """What a body asks for.
 
         Raises:
@@ -75,7 +75,7 @@ class Beside(Body):
     first_stage_scores: Annotated[list[float], Field(fail_fast=True)] | None = None
 
 
-class Text(Body):
+class DialectText(Body):
     """A document as an object; `score` is the first stage's."""
 
     text: str
@@ -83,14 +83,14 @@ class Text(Body):
     score: float | None = None
 
 
-Given = Annotated[list[str | Text], Field(fail_fast=True)]
+Given = Annotated[list[str | DialectText], Field(fail_fast=True)]
 """Documents; the first that is none ends the check: a body may hold millions."""
 
 Count = Annotated[int, Field(ge=1, le=2**31)]
 CountOrAll = Annotated[int, Field(ge=0, le=2**31)]
 
 
-def documents_of(given: Sequence[str | Text]) -> list[Document]:
+def documents_of(given: Sequence[str | DialectText]) -> list[DocumentText]:
     """Documents as the engine takes them."""
     return [
         one if isinstance(one, str) else {"text": one.text, "title": one.title} if one.title else one.text
@@ -98,7 +98,7 @@ def documents_of(given: Sequence[str | Text]) -> list[Document]:
     ]
 
 
-def first_stage_in(body: Beside, documents: Sequence[Any]) -> Said | None:
+def first_stage_in(body: Beside, documents: Sequence[Any]) -> FirstStageArgument | None:
     """What a request says of its first stage; None where it says nothing.
 
     Args:
@@ -134,7 +134,7 @@ def _scores_in(documents: Sequence[Any]) -> list[float] | None:
 
 
 def _score_in(document: Any) -> float | None:
-    if isinstance(document, Text):
+    if isinstance(document, DialectText):
         return document.score
     # A client of Cohere's first version may keep anything in a field of this name.
     score = document.get("score") if isinstance(document, Mapping) else None

@@ -4,12 +4,12 @@ from typing import Any
 
 from typing_extensions import TypedDict
 
-from tamis.serving.dialects.cohere import Meta, Result, meta, results
+from tamis.serving.dialects.cohere import CohereResult, Meta, meta, results
 from tamis.serving.dialects.dialect import Beside, Count, Dialect, Given, check_texts, documents_of, first_stage_in
-from tamis.serving.request import Answered, Asked, RefusedError
+from tamis.serving.request import Answered, RefusedError, RerankRequest
 
 
-class Rerank(Beside):
+class JinaRerank(Beside):
     """`top_k` is Voyage's word for `top_n`; `instruction`, `raw_scores` and the first stage are ours."""
 
     query: str
@@ -23,28 +23,28 @@ class Rerank(Beside):
     raw_scores: bool = False
 
 
-class Usage(TypedDict):
+class JinaUsage(TypedDict):
     """Tokens that were read."""
 
     total_tokens: int
     prompt_tokens: int
 
 
-class Answer(TypedDict):
+class JinaAnswer(TypedDict):
     """Jina's answer, with Cohere's `id` and `meta`."""
 
     id: str
     model: str
     object: str
-    usage: Usage
-    results: list[Result]
+    usage: JinaUsage
+    results: list[CohereResult]
     meta: Meta
 
 
-def read(body: Rerank) -> Asked:
+def read(body: JinaRerank) -> RerankRequest:
     """What a body asks for."""
     check_texts(body.query, body.documents)
-    return Asked(
+    return RerankRequest(
         model=body.model,
         queries=[body.query],
         documents=documents_of(body.documents),
@@ -57,7 +57,7 @@ def read(body: Rerank) -> Asked:
     )
 
 
-def answer(asked: Asked, answered: Answered) -> Answer:
+def answer(asked: RerankRequest, answered: Answered) -> JinaAnswer:
     """The answer."""
     return {
         "id": answered.id,
@@ -74,4 +74,4 @@ def refuse(refused: RefusedError, status: int, request_id: str) -> dict[str, Any
     return {"detail": refused.message}
 
 
-JINA = Dialect("jina", Rerank, read, answer, Answer, refuse, {"empty": 422})
+JINA = Dialect("jina", JinaRerank, read, answer, JinaAnswer, refuse, {"empty": 422})

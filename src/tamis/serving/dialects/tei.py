@@ -6,7 +6,7 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from tamis.serving.dialects.dialect import Beside, Dialect, check_texts, first_stage_in
-from tamis.serving.request import Answered, Asked, Kind, RefusedError, text_of
+from tamis.serving.request import Answered, Kind, RefusedError, RerankRequest, text_of
 
 ERROR_TYPES: dict[Kind, str] = {
     "empty": "Empty",
@@ -18,7 +18,7 @@ ERROR_TYPES: dict[Kind, str] = {
 """`error_type` of refusals; all others are `Validation`."""
 
 
-class Rerank(Beside):
+class TeiRerank(Beside):
     """Long texts are cut unless `truncate` is false; `model`, `instruction` and the first stage are ours."""
 
     query: str
@@ -39,7 +39,7 @@ class Rank(TypedDict):
     text: NotRequired[str]
 
 
-def read(body: Rerank) -> Asked:
+def read(body: TeiRerank) -> RerankRequest:
     """What a body asks for.
 
     Raises:
@@ -48,7 +48,7 @@ def read(body: Rerank) -> Asked:
     check_texts(body.query, body.texts, ("query", "texts"))
     if body.truncation_direction.lower() == "left":
         raise RefusedError("malformed", "truncation_direction: texts are cut on the right only")
-    return Asked(
+    return RerankRequest(
         model=body.model,
         queries=[body.query],
         documents=body.texts,
@@ -60,7 +60,7 @@ def read(body: Rerank) -> Asked:
     )
 
 
-def answer(asked: Asked, answered: Answered) -> list[Rank]:
+def answer(asked: RerankRequest, answered: Answered) -> list[Rank]:
     """The answer, best first."""
     found: list[Rank] = []
     for index in answered.order:
@@ -78,4 +78,4 @@ def refuse(refused: RefusedError, status: int, request_id: str) -> dict[str, Any
     return {"error": refused.message, "error_type": ERROR_TYPES.get(refused.kind, "Validation")}
 
 
-TEI = Dialect("tei", Rerank, read, answer, list[Rank], refuse)
+TEI = Dialect("tei", TeiRerank, read, answer, list[Rank], refuse)

@@ -4,18 +4,18 @@ from typing import Any, Literal
 
 from typing_extensions import TypedDict
 
-from tamis.models.first_stage import NONE, Said
+from tamis.models.first_stage import NONE, FirstStageArgument
 from tamis.serving.dialects.dialect import (
     Beside,
     CountOrAll,
     Dialect,
+    DialectText,
     Given,
-    Text,
     check_texts,
     documents_of,
     first_stage_in,
 )
-from tamis.serving.request import Answered, Asked, Kind, RefusedError, text_of
+from tamis.serving.request import Answered, Kind, RefusedError, RerankRequest, text_of
 
 ERROR_TYPES = {
     400: "BadRequestError",
@@ -34,7 +34,7 @@ STATUSES: dict[Kind, int] = {"malformed": 400, "empty": 400}
 ONLY_HERE = frozenset({"max_tokens_per_query", "truncate_prompt_tokens", "truncation_side", "use_activation", "user"})
 """Fields that tell a body of vLLM from one of Cohere or Jina."""
 
-Side = Given | str | Text
+Side = Given | str | DialectText
 
 
 class Knobs(Beside):
@@ -53,7 +53,7 @@ class Knobs(Beside):
     raw_scores: bool = False
 
 
-class Rerank(Knobs):
+class VllmRerank(Knobs):
     """A query and its documents; `top_n` 0 is all."""
 
     query: str
@@ -62,7 +62,7 @@ class Rerank(Knobs):
     top_k: CountOrAll | None = 0
 
 
-class Score(Knobs):
+class VllmScore(Knobs):
     """Two sides, one to one, one to many, or many to as many."""
 
     text_1: Side | None = None
@@ -74,31 +74,31 @@ class Score(Knobs):
     data_2: Side | None = None
 
 
-class Usage(TypedDict):
+class VllmUsage(TypedDict):
     """Tokens that were read."""
 
     prompt_tokens: int
     total_tokens: int
 
 
-class ScoreUsage(Usage):
+class ScoreUsage(VllmUsage):
     """Beside them, none that were written."""
 
     completion_tokens: int
 
 
-class Echo(TypedDict):
+class VllmEcho(TypedDict):
     """A document in a result."""
 
     text: str
     multi_modal: None
 
 
-class Result(TypedDict):
+class VllmResult(TypedDict):
     """One document's score."""
 
     index: int
-    document: Echo
+    document: VllmEcho
     relevance_score: float
 
 
@@ -107,8 +107,8 @@ class RerankAnswer(TypedDict):
 
     id: str
     model: str
-    usage: Usage
-    results: list[Result]
+    usage: VllmUsage
+    results: list[VllmResult]
 
 
 class ScoreResult(TypedDict):
@@ -130,14 +130,14 @@ class ScoreAnswer(TypedDict):
     usage: ScoreUsage
 
 
-def read_rerank(body: Rerank) -> Asked:
+def read_rerank(body: VllmRerank) -> RerankRequest:
     """What a body of `/rerank` asks for."""
     check_texts(body.query, body.documents)
     said = first_stage_in(body, body.documents)
     return _asked(body, [body.query], body.documents, said, (body.top_n or body.top_k) or None)
 
 
-def read_score(body: Score) -> Asked:
+def read_score(body: VllmScore) -> RerankRequest:
     """What a body of `/score` asks for.
 
     Raises:
@@ -159,26 +159,30 @@ def read_score(body: Score) -> Asked:
     return _asked(body, queries, documents, said or NONE)  # pairs count by themselves, unless they are a ranking
 
 
-def _as_list(side: list[str | Text] | str | Text) -> list[str | Text]:
+def _as_list(side: list[str | DialectText] | str | DialectText) -> list[str | DialectText]:
     return side if isinstance(side, list) else [side]
 
 
-def _one_of(body: Score, names: tuple[str, ...]) -> list[str | Text] | str | Text:
+def _one_of(body: VllmScore, names: tuple[str, ...]) -> list[str | DialectText] | str | DialectText:
     for name in names:
-        side: list[str | Text] | str | Text | None = getattr(body, name)
+        side: list[str | DialectText] | str | DialectText | None = getattr(body, name)
         if side is not None:
             return side
     raise RefusedError("malformed", f"{names[0]}: missing; {' or '.join(names[1:])} will do too")
 
 
 def _asked(
-    body: Knobs, queries: list[str], documents: list[str | Text], said: Said | None, top: int | None = None
-) -> Asked:
+    body: Knobs,
+    queries: list[str],
+    documents: list[str | DialectText],
+    said: FirstStageArgument | None,
+    top: int | None = None,
+) -> RerankRequest:
     if body.truncation_side == "left":
         raise RefusedError("malformed", "truncation_side: texts are cut on the right only")
     if body.truncate_prompt_tokens and body.truncate_prompt_tokens != -1:
         raise RefusedError("malformed", "truncate_prompt_tokens: only -1 is known; max_tokens_per_doc cuts documents")
-    return Asked(
+    return RerankRequest(
         model=body.model,
         queries=queries,
         documents=documents_of(documents),
@@ -192,7 +196,7 @@ def _asked(
     )
 
 
-def answer_rerank(asked: Asked, answered: Answered) -> RerankAnswer:
+def answer_rerank(asked: RerankRequest, answered: Answered) -> RerankAnswer:
     """The answer of `/rerank`, best first."""
     return {
         "id": f"score-{answered.id}",
@@ -209,7 +213,7 @@ def answer_rerank(asked: Asked, answered: Answered) -> RerankAnswer:
     }
 
 
-def answer_score(asked: Asked, answered: Answered) -> ScoreAnswer:
+def answer_score(asked: RerankRequest, answered: Answered) -> ScoreAnswer:
     """The answer of `/score`, in the order of the request."""
     return {
         "id": f"score-{answered.id}",
@@ -229,5 +233,5 @@ def refuse(refused: RefusedError, status: int, request_id: str) -> dict[str, Any
     return {"error": {"message": refused.message, "type": kind, "param": None, "code": status}}
 
 
-VLLM_RERANK = Dialect("vllm", Rerank, read_rerank, answer_rerank, RerankAnswer, refuse, STATUSES)
-VLLM_SCORE = Dialect("vllm-score", Score, read_score, answer_score, ScoreAnswer, refuse, STATUSES)
+VLLM_RERANK = Dialect("vllm", VllmRerank, read_rerank, answer_rerank, RerankAnswer, refuse, STATUSES)
+VLLM_SCORE = Dialect("vllm-score", VllmScore, read_score, answer_score, ScoreAnswer, refuse, STATUSES)

@@ -11,7 +11,7 @@ from tamis.errors import InputError
 from tamis.formats.beir import beir_file, read_query_texts
 from tamis.formats.documents import read_documents
 from tamis.report.highlight import common_words
-from tamis.retrievers.index import Asked, Searching, Shelf, fill_shelves
+from tamis.retrievers.index import Index, QueryBatch, Searching, build_indexes
 from tamis.text import normalise, words
 
 DEPTH: Final = 20
@@ -22,7 +22,7 @@ OFFERED: Final = 6
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class SearchHit:
     """A document that holds a word of the query.
 
     Attributes:
@@ -58,30 +58,30 @@ class Collection:
         if beir_file(folder, "corpus") is None:
             raise InputError(f"--on {folder}: no corpus.jsonl in it; expected a BEIR folder, to search its documents")
         documents = list(read_documents(folder, "target"))
-        shelf = fill_shelves(documents, None, Searching(languages="any")).get("target", "")
-        assert shelf is not None  # a file without documents is refused where it is read
+        index = build_indexes(documents, None, Searching(languages="any")).get("target", "")
+        assert index is not None  # a file without documents is refused where it is read
         queries = beir_file(folder, "queries")
         self.name = folder.resolve().name
         self.documents = len(documents)
         self.questions: Mapping[str, str] = read_query_texts(queries) if queries else {}
-        self._shelf: Shelf = shelf
+        self._index_of: Index = index
         self._documents = {document.doc_id: document for document in documents}
         self._common = common_words(documents)
         self._ids = {text: query_id for query_id, text in self.questions.items()}
         self._readable = [(normalise(text), text) for text in self.questions.values()]
 
-    def search(self, query: str) -> list[Found]:
+    def search(self, query: str) -> list[SearchHit]:
         """The best documents that hold a word of the query, at most `DEPTH`.
 
         The order of one of the folder's own questions is that of its BM25 run in `tamis evaluate`.
         """
-        asked = Asked([self._ids.get(query, query)], [query], np.zeros((1, 0), np.float32))
-        (found,) = self._shelf.search(asked, DEPTH, ["bm25"])
+        asked = QueryBatch([self._ids.get(query, query)], [query], np.zeros((1, 0), np.float32))
+        (found,) = self._index_of.search(asked, DEPTH, ["bm25"])
         hits = zip(found["bm25"].doc_ids, found["bm25"].scores, strict=True)
         known = [(self._documents[doc_id], score) for doc_id, score in hits if score > 0]
-        return [Found(document.doc_id, document.text, document.language, score) for document, score in known]
+        return [SearchHit(document.doc_id, document.text, document.language, score) for document, score in known]
 
-    def common(self, query: str, found: list[Found]) -> list[str]:
+    def common(self, query: str, found: list[SearchHit]) -> list[str]:
         """Words of the query that most texts hold in the language of a document that was found; not worth a mark."""
         languages = {one.language for one in found}
         frequent = frozenset[str]().union(*(self._common[language] for language in languages))

@@ -5,7 +5,7 @@ from functools import cached_property
 
 from tamis.context import RunContext
 from tamis.records import Document
-from tamis.retrievers.index import Searching, Shelves, fill_shelves
+from tamis.retrievers.index import IndexSet, Searching, build_indexes
 from tamis.retrievers.vectors import Vectors
 from tamis.stages.candidates.embeddings import Embeddings
 from tamis.stages.candidates.encoders import DENSE
@@ -25,11 +25,11 @@ class FirstStages:
         self.settings, self.embeddings, self._context = settings, embeddings, context
 
     @cached_property
-    def shelves(self) -> Shelves:
+    def indexes(self) -> IndexSet:
         """All documents of the run."""
         return self.over(self._context.documents.values(), self.embeddings.of_documents(DENSE))
 
-    def over(self, documents: Iterable[Document], vectors: Vectors) -> Shelves:
+    def over(self, documents: Iterable[Document], vectors: Vectors) -> IndexSet:
         """Other documents, with vectors of the first stage's bi-encoder."""
         wanted = self.settings
         weights = wanted.weights or FusionWeights()
@@ -40,4 +40,4 @@ class FirstStages:
             weights=(weights.bm25, weights.dense) if wanted.fusion == "weighted" else None,
             index=wanted.index,
         )
-        return fill_shelves(documents, vectors, how)
+        return build_indexes(documents, vectors, how)

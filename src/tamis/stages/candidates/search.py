@@ -4,10 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from tamis.executors.local import LOCAL, Engine
+from tamis.executors.local import LOCAL, Executor
 from tamis.records import Candidates, Dropped, Query
-from tamis.retrievers.index import Shelves
-from tamis.retrievers.search import Progress, rank_candidates, search_shelves
+from tamis.retrievers.index import IndexSet
+from tamis.retrievers.search import Progress, rank_candidates, search_indexes
 from tamis.retrievers.vectors import Floats
 
 _TOO_FEW = {
@@ -23,18 +23,18 @@ _TOO_FEW_GIVEN = "fewer than two documents in the given run"
 def find_candidates(
     queries: Sequence[Query],
     query_vectors: Mapping[str, Floats],
-    shelves: Shelves,
+    indexes: IndexSet,
     depth: int,
     given: Mapping[str, Mapping[str, float]] | None = None,
     progress: Progress | None = None,
-    engine: Engine = LOCAL,
+    engine: Executor = LOCAL,
 ) -> Iterator[Candidates | Dropped]:
     """Search for every query.
 
     Args:
         queries: The queries.
         query_vectors: Embedding of each query by id, [hidden], of norm 1.
-        shelves: The documents.
+        indexes: The documents.
         depth: Candidates per query at most.
         given: Score of each document that the user's own engine found, by query id and document id, for the queries
             that are not searched here.
@@ -44,30 +44,30 @@ def find_candidates(
     Yields:
         Candidates by the hybrid or the given run, best first; a query with fewer than two documents to rank is dropped.
         Where languages are crossed, the query's seed document, if it has one, joins as the last one: it is what the
-        query asks for, and the lists need it. First those that are not searched, then shelf by shelf, so that few are
+        query asks for, and the lists need it. First those that are not searched, then index by index, so that few are
         held at a time; each part in the order of the queries.
     """
     given = given or {}
     own: list[Query] = []
     for query in queries:
-        shelf = shelves.get(query.origin, query.language)
-        if shelf is None or len(shelf.doc_ids) < 2:
-            yield Dropped(query.query_id, _TOO_FEW[shelves.how.languages], query.language, query.text)
+        index = indexes.get(query.origin, query.language)
+        if index is None or len(index.doc_ids) < 2:
+            yield Dropped(query.query_id, _TOO_FEW[indexes.how.languages], query.language, query.text)
         elif query.query_id not in given:
             own.append(query)
         else:
-            scores = {doc_id: s for doc_id, s in given[query.query_id].items() if doc_id in shelf.place}
+            scores = {doc_id: s for doc_id, s in given[query.query_id].items() if doc_id in index.place}
             if len(scores) < 2:
                 yield Dropped(query.query_id, _TOO_FEW_GIVEN, query.language, query.text)
             else:
                 ranked = rank_candidates(query.query_id, tuple(scores), np.array(list(scores.values())), depth)
-                yield _completed(ranked, query, shelves)
-    for query, found in search_shelves(own, query_vectors, shelves, depth, ("hybrid",), progress, engine):
-        yield _completed(found["hybrid"], query, shelves)
+                yield _completed(ranked, query, indexes)
+    for query, found in search_indexes(own, query_vectors, indexes, depth, ("hybrid",), progress, engine):
+        yield _completed(found["hybrid"], query, indexes)
 
 
-def _completed(found: Candidates, query: Query, shelves: Shelves) -> Candidates:
-    return _with_seed(found, query) if shelves.how.languages == "cross" else found
+def _completed(found: Candidates, query: Query, indexes: IndexSet) -> Candidates:
+    return _with_seed(found, query) if indexes.how.languages == "cross" else found
 
 
 def _with_seed(found: Candidates, query: Query) -> Candidates:

@@ -51,7 +51,7 @@ class CandidatesStage:
         given, unknown = self._external_runs()
         queries = list(context.queries.values())
         with track("searching", len(queries) - len(given)) as advance:
-            found = find_candidates(queries, vectors, first_stages.shelves, depth, given, advance, context.engine)
+            found = find_candidates(queries, vectors, first_stages.indexes, depth, given, advance, context.engine)
             facts = write_stream(folder, self.name, found, Candidates)
         return {**facts, "unknown_documents_of_runs": unknown} if unknown else facts
 

@@ -11,7 +11,7 @@ from tamis.formulas.overlap import near_copies, near_duplicates, same_words, sha
 from tamis.records import Document, Dropped, Query
 from tamis.text import clip
 
-Text = TypeVar("Text", Document, Query)
+TextRecord = TypeVar("TextRecord", Document, Query)
 
 QUERY_SHINGLE: Final = 2
 """Terms of a shingle of queries: they are too short for more."""
@@ -25,7 +25,7 @@ NEAR_COPY: Final = 0.8
 _CLIPPED: Final = 200
 
 
-def drop_near_duplicates(records: Sequence[Text], threshold: float, size: int) -> Iterator[Text | Dropped]:
+def drop_near_duplicates(records: Sequence[TextRecord], threshold: float, size: int) -> Iterator[TextRecord | Dropped]:
     """Leave out records that nearly repeat another one of the same origin and language, as `near-duplicate`.
 
     Args:
@@ -50,7 +50,7 @@ def drop_near_duplicates(records: Sequence[Text], threshold: float, size: int) -
     yield from _drop(records, repeated)
 
 
-def drop_overlaps(records: Sequence[Text], named: Mapping[str, str], size: int) -> Iterator[Text | Dropped]:
+def drop_overlaps(records: Sequence[TextRecord], named: Mapping[str, str], size: int) -> Iterator[TextRecord | Dropped]:
     """Leave out records that overlap texts of an evaluation set. The first reason wins.
 
     The reasons are `kept out: same words`, `kept out: shared passage` (13 terms in a row, or all of a shorter text of
@@ -77,7 +77,7 @@ def drop_overlaps(records: Sequence[Text], named: Mapping[str, str], size: int) 
     yield from _drop(records, found)
 
 
-def _drop(records: Iterable[Text], found: Mapping[str, tuple[str, str]]) -> Iterator[Text | Dropped]:
+def _drop(records: Iterable[TextRecord], found: Mapping[str, tuple[str, str]]) -> Iterator[TextRecord | Dropped]:
     for record in records:
         if (each := _id(record)) in found:
             reason, other = found[each]
@@ -100,11 +100,11 @@ def kept_out_hashes(sets: Iterable[Path]) -> list[list[str]]:
 
 
 def without_overlaps(
-    records: Sequence[Text],
+    records: Sequence[TextRecord],
     named: Mapping[str, str],
     near_duplicate: float,
     size: int,
-) -> tuple[list[Text], list[Dropped]]:
+) -> tuple[list[TextRecord], list[Dropped]]:
     """Leave out what overlaps an evaluation set, then what nearly repeats another record that is left."""
     clear, overlapping = split_dropped(drop_overlaps(records, named, size))
     kept, repeated = split_dropped(drop_near_duplicates(clear, near_duplicate, size))

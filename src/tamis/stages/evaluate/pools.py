@@ -17,7 +17,7 @@ from tamis.progress import track
 from tamis.records import Candidates, Query
 from tamis.retrievers.given_run import GivenRun, read_run
 from tamis.retrievers.index import FIRST_STAGES
-from tamis.retrievers.search import rank_candidates, search_shelves
+from tamis.retrievers.search import rank_candidates, search_indexes
 from tamis.stages.candidates.encoders import DENSE
 from tamis.stages.candidates.first_stages import FirstStages
 from tamis.stages.lists.settings import GENERAL
@@ -63,8 +63,8 @@ class Systems:
         teach = self.teachers.ready_for(texts)
         depth, engine = self.first_stages.settings.depth, self.context.engine
         queries = [Query(q.query_id, q.text, q.language, "target", "", "question") for q in questions]
-        shelves = self.first_stages.shelves
-        ranked = list(search_shelves(queries, vectors, shelves, depth, FIRST_STAGES, engine=engine))
+        indexes = self.first_stages.indexes
+        ranked = list(search_indexes(queries, vectors, indexes, depth, FIRST_STAGES, engine=engine))
         taught: list[np.ndarray] = []
         with track("asking the teacher", len(ranked)) as advance:
             for start in range(0, len(ranked), QUESTIONS_AT_ONCE):

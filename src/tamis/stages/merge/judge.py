@@ -7,10 +7,10 @@ from tamis.context import texts_of
 from tamis.models.student import Student
 from tamis.records import TrainingList
 from tamis.stages.lists.held_out import judging_lists
-from tamis.stages.merge.merge import Judge
+from tamis.stages.merge.merge import MergeObjective
 from tamis.stages.merge.previous_runs import old_domains
 from tamis.stages.student.factory import StudentFactory
-from tamis.stages.train.agreement import Texts, mean_agreement
+from tamis.stages.train.agreement import TrainingTexts, mean_agreement
 from tamis.stages.train.settings import TrainSettings
 from tamis.stages.train.stage import Tensors
 
@@ -19,11 +19,11 @@ def judge_without_labels(
     students: StudentFactory,
     student: Student,
     lists: Sequence[TrainingList],
-    texts: Texts,
+    texts: TrainingTexts,
     settings: TrainSettings,
     most: int,
     keep: Sequence[Path] = (),
-) -> Judge:
+) -> MergeObjective:
     """What judges a set of tensors: agreement with the teacher on the held-out lists of every domain, old ones too.
 
     Args:
@@ -42,7 +42,7 @@ def judge_without_labels(
         found = judging_lists(old.lists, old.queries, most)
         held_out |= {f"{run.name}/{domain}": own for domain, own in found.items()}
         queries, documents = texts_of(old.queries), texts_of(old.documents)
-        texts = Texts(texts.prepared, {**texts.queries, **queries}, {**texts.documents, **documents})
+        texts = TrainingTexts(texts.prepared, {**texts.queries, **queries}, {**texts.documents, **documents})
 
     def judge(tensors: Tensors) -> dict[str, float]:
         student.load_trained(tensors)

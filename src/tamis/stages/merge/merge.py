@@ -14,7 +14,7 @@ from tamis.stages.merge.settings import MergeSettings
 
 Tensors = Mapping[str, Tensor]
 Agreement = dict[str, float]
-Judge = Callable[[Tensors], Agreement]
+MergeObjective = Callable[[Tensors], Agreement]
 """Agreement with the teacher on the held-out synthetic queries of each domain."""
 
 
@@ -49,7 +49,7 @@ class Point(NamedTuple):
     outcome: Literal["parent", "accepted", "refused", "passed over"]
 
 
-class Curve(NamedTuple):
+class MergeCurve(NamedTuple):
     """Agreement over t for one specialist at one step: from the model so far at 0 to the specialist at 1."""
 
     merged: tuple[str, ...]
@@ -71,7 +71,7 @@ class MergePath:
     steps: list[Step] = field(default_factory=list)
     order: list[str] = field(default_factory=list)
 
-    def curves(self) -> list[Curve]:
+    def curves(self) -> list[MergeCurve]:
         """A curve for every specialist that was tried at every step, in the order in which they were."""
         standing: dict[tuple[str, ...], Agreement] = {(name,): found for name, found in self.agreement.items()}
         standing |= {(*step.merged, step.other): step.agreement for step in self.steps if step.accepted}
@@ -83,7 +83,7 @@ class MergePath:
             ends = [Point(0.0, standing[merged], "parent"), Point(1.0, self.agreement[other], "parent")]
             points = {point.t: point for point in ends}
             points |= {step.t: Point(step.t, step.agreement, _outcome(step)) for step in steps}
-            found.append(Curve(merged, other, [points[t] for t in sorted(points)]))
+            found.append(MergeCurve(merged, other, [points[t] for t in sorted(points)]))
         return found
 
 
@@ -97,7 +97,7 @@ def merge_specialists(
     specialists: Mapping[str, Tensors],
     parent: Tensors,
     untrained: Tensors,
-    judge: Judge,
+    judge: MergeObjective,
     settings: MergeSettings,
     progress: Callable[[int], None],
 ) -> tuple[Tensors, MergePath]:

@@ -23,15 +23,15 @@ from tamis.stages.corpus.clean import documents_hash
 from tamis.stages.lists.held_out import domains_of
 from tamis.stages.lists.settings import GENERAL
 from tamis.stages.merge.judge import judge_without_labels
-from tamis.stages.merge.merge import Curve as MergeCurve
+from tamis.stages.merge.merge import MergeCurve as MergeCurve
 from tamis.stages.merge.merge import MergePath, judgements, merge_specialists
 from tamis.stages.merge.model_card import Provenance, model_card, target_facts
 from tamis.stages.merge.previous_runs import old_domains_identity
 from tamis.stages.merge.settings import MergeSettings
-from tamis.stages.merge.weigh import Weighing, judged_files, level_of, weighing_queries
-from tamis.stages.merge.weights import Head, Weights, at_least, choose_weights
+from tamis.stages.merge.weigh import HeadScorer, judged_files, level_of, weighing_queries
+from tamis.stages.merge.weights import RerankedHead, Weights, at_least, choose_weights
 from tamis.stages.student.factory import StudentFactory
-from tamis.stages.train.agreement import Texts
+from tamis.stages.train.agreement import TrainingTexts
 from tamis.stages.train.settings import TrainSettings
 from tamis.stages.train.stage import training_texts
 
@@ -52,7 +52,7 @@ class MergeStage:
     settings: MergeSettings
     training: TrainSettings
     provenance: Provenance
-    weighing: Weighing
+    weighing: HeadScorer
     students: StudentFactory
     context: RunContext
     name: ClassVar = "merge"
@@ -82,7 +82,7 @@ class MergeStage:
         refused.pop("another step was better", None)
         return {"counts": {"in": tried, "kept": tried - sum(refused.values()), "dropped": dict(refused)}}
 
-    def _merge(self, student: Student, lists: Sequence[TrainingList], texts: Texts) -> MergePath:
+    def _merge(self, student: Student, lists: Sequence[TrainingList], texts: TrainingTexts) -> MergePath:
         """Merge the specialists; the student is left with the result."""
         settings = self.settings
         judge = judge_without_labels(
@@ -100,7 +100,9 @@ class MergeStage:
         student.load_trained(model)
         return path
 
-    def _weigh(self, student: Student, lists: Sequence[TrainingList]) -> tuple[Weights, Mapping[str, Sequence[Head]]]:
+    def _weigh(
+        self, student: Student, lists: Sequence[TrainingList]
+    ) -> tuple[Weights, Mapping[str, Sequence[RerankedHead]]]:
         """Weights of the first stages beside the merged student, and the heads, by first stage, they follow from."""
         settings, start = self.settings, self.students.settings.start
         if settings.weigh_on:
@@ -145,7 +147,7 @@ class MergeStage:
         }
 
 
-def _calibrate(student: Student, heads: Sequence[Head]) -> None:
+def _calibrate(student: Student, heads: Sequence[RerankedHead]) -> None:
     """Move a warm student's logits so that its published score is one half between own documents and others."""
     if isinstance(student, WarmCrossEncoder):
         with torch.no_grad():

@@ -16,8 +16,8 @@ from tamis.formulas.calibration import balanced_level
 from tamis.formulas.ranking import tie_key
 from tamis.models.student import Student
 from tamis.records import Query, TrainingList
-from tamis.retrievers.index import Shelves
-from tamis.retrievers.search import search_shelves
+from tamis.retrievers.index import IndexSet
+from tamis.retrievers.search import search_indexes
 from tamis.retrievers.vectors import Vectors
 from tamis.stages.candidates.encoders import DENSE
 from tamis.stages.candidates.first_stages import FirstStages
@@ -25,7 +25,7 @@ from tamis.stages.corpus.clean import clean, identify_languages
 from tamis.stages.corpus.settings import CorpusSettings
 from tamis.stages.lists.draw import by_hash
 from tamis.stages.lists.held_out import given_and_written
-from tamis.stages.merge.weights import Head
+from tamis.stages.merge.weights import RerankedHead
 from tamis.stages.student.factory import StudentFactory
 from tamis.stages.student.scores import score_pairs
 
@@ -36,7 +36,7 @@ _JUDGED: Final = "judged:"
 
 
 @dataclass(frozen=True)
-class Weighing:
+class HeadScorer:
     """Reranks the heads of first stages by a student, to see what each counts beside it.
 
     Attributes:
@@ -51,7 +51,7 @@ class Weighing:
     first_stages: FirstStages
     students: StudentFactory
 
-    def held_out(self, student: Student, queries: Sequence[Query]) -> dict[str, list[Head]]:
+    def held_out(self, student: Student, queries: Sequence[Query]) -> dict[str, list[RerankedHead]]:
         """What the student makes of held-out queries, by first stage, down to the depth at which it will be used.
 
         Args:
@@ -62,9 +62,9 @@ class Weighing:
             return {first_stage: [] for first_stage in RERANKED}
         vectors = self.first_stages.embeddings.vectors("query", DENSE, texts_of(self.students.context.queries))
         own = {query.query_id: {query.document_id} for query in queries}
-        return self._heads(student, queries, own, vectors, self.first_stages.shelves)
+        return self._heads(student, queries, own, vectors, self.first_stages.indexes)
 
-    def judged(self, student: Student, folder: Path) -> dict[str, list[Head]]:
+    def judged(self, student: Student, folder: Path) -> dict[str, list[RerankedHead]]:
         """The same of judged questions on documents that nothing was learnt from, which alone are searched.
 
         Args:
@@ -88,8 +88,8 @@ class Weighing:
         }
         texts, embeddings = texts_of({q.query_id: q for q in queries}), self.first_stages.embeddings
         self.students.prepare(texts, texts_of(documents))
-        shelves = self.first_stages.over(documents.values(), embeddings.vectors("document", DENSE, texts_of(documents)))
-        return self._heads(student, queries, own, embeddings.vectors("query", DENSE, texts), shelves)
+        indexes = self.first_stages.over(documents.values(), embeddings.vectors("document", DENSE, texts_of(documents)))
+        return self._heads(student, queries, own, embeddings.vectors("query", DENSE, texts), indexes)
 
     def _heads(
         self,
@@ -97,8 +97,8 @@ class Weighing:
         queries: Sequence[Query],
         own: Mapping[str, Collection[str]],
         vectors: Vectors,
-        shelves: Shelves,
-    ) -> dict[str, list[Head]]:
+        indexes: IndexSet,
+    ) -> dict[str, list[RerankedHead]]:
         """Heads of prepared queries and documents, by first stage.
 
         Args:
@@ -106,16 +106,16 @@ class Weighing:
             queries: What is asked.
             own: Ids of the documents that belong to each query, by its id.
             vectors: Of the queries.
-            shelves: What they search.
+            indexes: What they search.
         """
-        found = list(search_shelves(queries, vectors, shelves, self.depth, RERANKED))
-        heads: dict[str, list[Head]] = {}
+        found = list(search_indexes(queries, vectors, indexes, self.depth, RERANKED))
+        heads: dict[str, list[RerankedHead]] = {}
         for first_stage in RERANKED:
             ranked = [(query, of[first_stage]) for query, of in found]
             pairs = [(query.query_id, doc_id) for query, head in ranked for doc_id in head.doc_ids]
             logits = score_pairs(self.students, student, pairs, f"weighing {first_stage}")
             heads[first_stage] = [
-                Head(
+                RerankedHead(
                     query.query_id,
                     query.language,
                     np.array([logits[query.query_id, doc_id] for doc_id in head.doc_ids]),
@@ -132,7 +132,7 @@ def judged_files(folder: Path) -> tuple[Path, Path]:
     return folder / "queries.jsonl", folder / "qrels" / "test.tsv"
 
 
-def level_of(heads: Iterable[Head]) -> float:
+def level_of(heads: Iterable[RerankedHead]) -> float:
     """The logit between the documents that held-out queries belong to and the other candidates; 0 without either."""
     heads = list(heads)
     if not heads:

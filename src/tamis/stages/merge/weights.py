@@ -29,7 +29,7 @@ FOLDS: Final = 5
 """Parts of the queries, of which each is measured with the weights that the others choose."""
 
 
-class Head(NamedTuple):
+class RerankedHead(NamedTuple):
     """The best candidates of a first stage for one query, best first.
 
     Attributes:
@@ -52,7 +52,7 @@ class Head(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Sample:
+class WeightSample:
     """How well each weight does on each query.
 
     Attributes:
@@ -73,10 +73,10 @@ class Sample:
         """Values of the queries of a language, [weights, its queries]."""
         return self.values[:, np.array([one == language for one in self.languages], bool)]
 
-    def part(self, kept: NDArray[np.bool_]) -> "Sample":
+    def part(self, kept: NDArray[np.bool_]) -> "WeightSample":
         """Some of the queries. kept: [queries]."""
         query_ids, languages = (tuple(compress(each, kept)) for each in (self.query_ids, self.languages))
-        return Sample(self.weights, query_ids, languages, self.values[:, kept], self.itself[kept])
+        return WeightSample(self.weights, query_ids, languages, self.values[:, kept], self.itself[kept])
 
     def with_weights(self, general: float, by_language: Mapping[str, float]) -> FloatArray:
         """Values with each query's own weight: its language's, or the general one; [queries]."""
@@ -88,7 +88,7 @@ class Sample:
         return [[w, float(value)] for w, value in zip(self.weights, self.values.mean(axis=1), strict=True)]
 
 
-def sample_of(heads: Sequence[Head], weights: Iterable[float], by_order: bool = False) -> Sample:
+def sample_of(heads: Sequence[RerankedHead], weights: Iterable[float], by_order: bool = False) -> WeightSample:
     """How well each weight does on heads of different queries.
 
     Args:
@@ -103,10 +103,10 @@ def sample_of(heads: Sequence[Head], weights: Iterable[float], by_order: bool = 
         logits = z_scores(head.logits)
         values[:, number] = [head.ndcg(logits + weight * first) for weight in weights]
     itself = np.array([head.ndcg(head.first) for head in heads])
-    return Sample(weights, tuple(h.query_id for h in heads), tuple(h.language for h in heads), values, itself)
+    return WeightSample(weights, tuple(h.query_id for h in heads), tuple(h.language for h in heads), values, itself)
 
 
-def weight_of_order(by_stage: Sequence[Sample]) -> float:
+def weight_of_order(by_stage: Sequence[WeightSample]) -> float:
     """Weight of the candidates' order, which a server counts unasked; 0 unless it surely helps.
 
     Chosen where it matters most, beside the first stage that ranks best: a weak one loses little by too large a weight,
@@ -125,12 +125,12 @@ def weight_of_order(by_stage: Sequence[Sample]) -> float:
     return weight if helps and all(mean >= -error for mean, error in over) else 0.0
 
 
-def best_stage(by_stage: Sequence[Sample]) -> Sample:
+def best_stage(by_stage: Sequence[WeightSample]) -> WeightSample:
     """The first stage that ranks best by itself."""
     return max(by_stage, key=lambda sample: mean_and_error(sample.itself)[0])
 
 
-def weights_by_language(sample: Sample, general: float, parts: Sequence[Sample] = ()) -> dict[str, float]:
+def weights_by_language(sample: WeightSample, general: float, parts: Sequence[WeightSample] = ()) -> dict[str, float]:
     """Weights of the languages in which another one than the general one is surely better.
 
     Args:
@@ -162,14 +162,14 @@ class Choice(NamedTuple):
     by_language: Mapping[str, float]
 
 
-def choice_by_scores(samples: Sequence[Sample]) -> Choice:
+def choice_by_scores(samples: Sequence[WeightSample]) -> Choice:
     """The weight of a first stage's scores, by the sample of this one alone."""
     (sample,) = samples
     weight = steady_weight(sample.weights, sample.values)
     return Choice(weight, weights_by_language(sample, weight))
 
 
-def choice_by_order(by_stage: Sequence[Sample]) -> Choice:
+def choice_by_order(by_stage: Sequence[WeightSample]) -> Choice:
     """The weight of the order, by what it does on each first stage."""
     weight = weight_of_order(by_stage)
     return Choice(weight, weights_by_language(best_stage(by_stage), weight, by_stage))
@@ -187,7 +187,7 @@ def deal_folds(group_of: Mapping[str, str]) -> dict[str, int]:
 
 
 def cross_fitted(
-    by_stage: Sequence[Sample], choose: Callable[[Sequence[Sample]], Choice], fold_of: Mapping[str, int]
+    by_stage: Sequence[WeightSample], choose: Callable[[Sequence[WeightSample]], Choice], fold_of: Mapping[str, int]
 ) -> list[FloatArray]:
     """What each query has with the weight that is chosen without it, by all queries of other folds.
 
@@ -226,7 +226,7 @@ class Weights:
     curves: dict[str, list[list[float]]] = field(default_factory=dict)
 
 
-def choose_weights(heads: Mapping[str, Sequence[Head]], choices: Iterable[float]) -> Weights:
+def choose_weights(heads: Mapping[str, Sequence[RerankedHead]], choices: Iterable[float]) -> Weights:
     """The weight of each first stage's scores, of the order alone, and of the scores of any other first stage.
 
     A first stage's weight is other than 1 only with evidence (`steady_weight`); so is that of any other, which is that

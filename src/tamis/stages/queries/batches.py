@@ -31,7 +31,7 @@ _KEPT: Final = 256
 
 
 @dataclass(frozen=True)
-class Prompts:
+class PromptFile:
     """What a file of prompts holds.
 
     Attributes:
@@ -46,7 +46,7 @@ class Prompts:
 
 
 @dataclass
-class Answers:
+class AnswerFile:
     """What came of a file of answers.
 
     Attributes:
@@ -93,7 +93,7 @@ class Answers:
         return [f"{count:,} {what}" for count, what in counts if count]
 
 
-Tell = Callable[[Answers | Prompts, EndpointSettings, Path], None]
+Tell = Callable[[AnswerFile | PromptFile, EndpointSettings, Path], None]
 """Told what came of a file, with the section that its requests are of."""
 
 
@@ -163,7 +163,10 @@ def exchange(
 
 
 def _exchange(
-    answers: Path | None, prompts: Path | None, tell: Callable[[Answers | Prompts, Path], None], writers: QueryWriters
+    answers: Path | None,
+    prompts: Path | None,
+    tell: Callable[[AnswerFile | PromptFile, Path], None],
+    writers: QueryWriters,
 ) -> None:
     if answers:
         found = read_answers(writers, answers)
@@ -180,7 +183,7 @@ def _endpoint(writers: QueryWriters) -> EndpointSettings:
     return settings
 
 
-def write_prompts(writers: QueryWriters, path: Path) -> Prompts:
+def write_prompts(writers: QueryWriters, path: Path) -> PromptFile:
     """Write every request that has no answer yet, a line each; the file appears whole.
 
     Raises:
@@ -201,10 +204,10 @@ def write_prompts(writers: QueryWriters, path: Path) -> Prompts:
                 stream.write(json.dumps(_line(custom_id, request, settings)) + "\n")
                 count, tokens = count + 1, tokens + most_tokens(request, settings)
         unfinished.rename(path)
-    return Prompts(count, answered, tokens)
+    return PromptFile(count, answered, tokens)
 
 
-def read_answers(writers: QueryWriters, path: Path) -> Answers:
+def read_answers(writers: QueryWriters, path: Path) -> AnswerFile:
     """Take the answers to the recipe's requests, in whatever order; what is known already counts and costs nothing.
 
     A line that is no answer stops nothing: the others are taken, and `complaint` says what to tell the user.
@@ -213,7 +216,7 @@ def read_answers(writers: QueryWriters, path: Path) -> Answers:
         InputError: The file cannot be read, holds no answer, or none that the recipe asks for and that can be taken;
             then nothing is kept.
     """
-    settings, found = _endpoint(writers), Answers()
+    settings, found = _endpoint(writers), AnswerFile()
     ledger = writers.ledger(settings.model)
     check_answers(path)
     with opened(path) as stream:
@@ -262,7 +265,7 @@ def _spare_answers(path: Path) -> None:
         raise InputError(f"{path}: holds something else than prompts, which they would replace; choose another file")
 
 
-def _sorted(stream: IO[bytes], path: Path, found: Answers) -> _Lines:
+def _sorted(stream: IO[bytes], path: Path, found: AnswerFile) -> _Lines:
     """Read a file of answers once; repetitions and broken lines are counted."""
     lines, start = _Lines(), 0
     for number, raw in enumerate(stream, 1):
@@ -280,7 +283,7 @@ def _sorted(stream: IO[bytes], path: Path, found: Answers) -> _Lines:
 
 
 def _matched(
-    writers: QueryWriters, settings: EndpointSettings, stream: IO[bytes], lines: _Lines, found: Answers, path: Path
+    writers: QueryWriters, settings: EndpointSettings, stream: IO[bytes], lines: _Lines, found: AnswerFile, path: Path
 ) -> Iterator[tuple[str, QueryAnswer]]:
     """Go through the recipe's requests: the answers that are to be kept, by key; the others are counted."""
     theirs, first = lines.ids, ""
@@ -324,7 +327,7 @@ def _failure(content: Mapping[str, Any]) -> str:
     return "" if isinstance(body, dict) else "no answer"
 
 
-def _complain(found: Answers, raw: bytes, where: str) -> None:
+def _complain(found: AnswerFile, raw: bytes, where: str) -> None:
     """Count a line that is no answer, and say what is wrong with the first one; blank lines are none."""
     if not raw.strip():
         return

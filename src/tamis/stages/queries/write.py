@@ -83,7 +83,7 @@ def unprompted(document: Document, kind: str, number: int, seed: int) -> Prompt:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class WritingPlan:
     """How queries are asked for.
 
     Attributes:
@@ -101,7 +101,7 @@ class Plan:
     ask: Ask = unprompted
 
 
-def write_queries(documents: Iterable[Document], generate: Generate, plan: Plan) -> Iterator[Query | Dropped]:
+def write_queries(documents: Iterable[Document], generate: Generate, plan: WritingPlan) -> Iterator[Query | Dropped]:
     """Write queries from documents.
 
     Args:
@@ -131,14 +131,14 @@ def write_queries(documents: Iterable[Document], generate: Generate, plan: Plan)
     assert not under_way, f"{generate.name}: no answer to {len(under_way)} requests"
 
 
-def requests_for(documents: Iterable[Document], plan: Plan) -> Iterator[tuple[int, QueryRequest]]:
+def requests_for(documents: Iterable[Document], plan: WritingPlan) -> Iterator[tuple[int, QueryRequest]]:
     """What is asked of a generator, each with its number among those of its document."""
     wanted = ((document, number) for document in documents for number in range(plan.per_document))
     for place, (document, number) in enumerate(wanted):
         yield number, _request(place, document, number, plan)
 
 
-def _request(place: int, document: Document, number: int, plan: Plan) -> QueryRequest:
+def _request(place: int, document: Document, number: int, plan: WritingPlan) -> QueryRequest:
     seed = seed_of_query(plan.seed, document.doc_id, number)
     kinds = sorted(plan.kinds)
     kind = random.Random(seed).choices(kinds, [plan.kinds[name] for name in kinds])[0] if kinds else ""

@@ -7,7 +7,7 @@ import numpy as np
 
 from tamis.records import Candidates, Dropped, Query, ScoredCandidates
 
-Asked = tuple[Query, Sequence[str]]
+Unscored = tuple[Query, Sequence[str]]
 """A query and the ids of documents that are to be scored for it."""
 
 PAIRS_AT_ONCE: Final = 2048
@@ -17,7 +17,7 @@ PAIRS_AT_ONCE: Final = 2048
 class Teach(Protocol):
     """A teacher: scores documents for queries, on a scale that is comparable within each query."""
 
-    def __call__(self, asked: Sequence[Asked]) -> list[np.ndarray]:
+    def __call__(self, asked: Sequence[Unscored]) -> list[np.ndarray]:
         """float64 [documents] for each query, higher is more relevant; not numbers where the teacher failed."""
 
 

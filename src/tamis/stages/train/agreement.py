@@ -16,7 +16,7 @@ from tamis.stages.train.settings import TrainSettings
 
 
 @dataclass(frozen=True)
-class Texts:
+class TrainingTexts:
     """Texts by id, and what was already prepared of them."""
 
     prepared: Prepared
@@ -46,7 +46,7 @@ def grades_of(labels: Sequence[float], settings: TrainSettings) -> np.ndarray:
 
 
 def mean_agreement(
-    student: Student, lists: Sequence[TrainingList], texts: Texts, settings: TrainSettings, token_budget: int
+    student: Student, lists: Sequence[TrainingList], texts: TrainingTexts, settings: TrainSettings, token_budget: int
 ) -> float:
     """Mean agreement of the student's order with the teacher's grades over lists; in [0, 1], 0 without lists."""
     if not lists:

@@ -26,12 +26,12 @@ from tamis.stages.lists.held_out import domains_of, given_and_written, judging_l
 from tamis.stages.lists.settings import GENERAL
 from tamis.stages.student.factory import StudentFactory
 from tamis.stages.student.scores import digest
-from tamis.stages.train.agreement import Texts
+from tamis.stages.train.agreement import TrainingTexts
 from tamis.stages.train.batches import endless_batches, language_weights
 from tamis.stages.train.checkpoint import StateFile
 from tamis.stages.train.monitor import watching
 from tamis.stages.train.settings import TrainSettings
-from tamis.stages.train.train import Curve, Machine, train_student
+from tamis.stages.train.train import Curve, Execution, train_student
 
 Tensors = Mapping[str, Tensor]
 
@@ -164,7 +164,7 @@ class TrainStage:
     ) -> Curve:
         """Let a student learn, with its figures on the terminal and for TensorBoard."""
         context, machine = self.context, self.context.machine
-        how = Machine(machine.token_budget, machine.token_budget, machine.settings.recompute, context.team)
+        how = Execution(machine.token_budget, machine.token_budget, machine.settings.recompute, context.team)
         board = context.beside("tensorboard") / f"{job.name}-{job.keys[0]}" if context.team.leads else None
         rate = product_rate(student.device, machine.precision)
         with (
@@ -203,10 +203,10 @@ class _Job(NamedTuple):
     keys: Sequence[str]
     steps: int
     held_out: Sequence[TrainingList]
-    texts: Texts
+    texts: TrainingTexts
 
 
-def training_texts(students: StudentFactory) -> tuple[list[TrainingList], Texts]:
+def training_texts(students: StudentFactory) -> tuple[list[TrainingList], TrainingTexts]:
     """All lists of the run, and the texts they speak of, prepared."""
     context = students.context
     lists = context.read("lists", TrainingList)
@@ -214,7 +214,7 @@ def training_texts(students: StudentFactory) -> tuple[list[TrainingList], Texts]
     students.prepare(queries, texts_of(context.target))
     general = {doc_id: document for doc_id, document in context.documents.items() if document.origin == "general"}
     students.prepare({}, texts_of(general))
-    return lists, Texts(students.prepared, queries, texts_of(context.documents))
+    return lists, TrainingTexts(students.prepared, queries, texts_of(context.documents))
 
 
 def unit_keys(identity: Sequence[object], parent: Tensors) -> list[str]:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tamis.distributed import ALONE, Team, whole
+from tamis.distributed import ALONE, ProcessGroup, whole
 from tamis.errors import ModelError
 from tamis.formulas.losses.listwise import lambda_loss, listwise_cross_entropy
 from tamis.formulas.losses.pairwise import gap_hinge, margin_mse, ranknet
@@ -27,7 +27,7 @@ from tamis.models.precision import autocast
 from tamis.models.sharding import as_parts_of
 from tamis.models.student import Student
 from tamis.records import TrainingList
-from tamis.stages.train.agreement import Texts, mean_agreement
+from tamis.stages.train.agreement import TrainingTexts, mean_agreement
 from tamis.stages.train.settings import TrainSettings
 
 WARM_UP = 20
@@ -86,7 +86,7 @@ class Keeper(Protocol):
 
 
 @dataclass(frozen=True)
-class Machine:
+class Execution:
     """What changes speed and memory but not results.
 
     Attributes:
@@ -100,17 +100,17 @@ class Machine:
     part_tokens: int = 2048
     score_tokens: int = 2048
     recompute: bool = False
-    team: Team = ALONE
+    team: ProcessGroup = ALONE
 
 
 def train_student(
     student: Student,
     batches: Iterator[Sequence[TrainingList]],
     held_out: Sequence[TrainingList],
-    texts: Texts,
+    texts: TrainingTexts,
     settings: TrainSettings,
     steps: int,
-    machine: Machine,
+    machine: Execution,
     progress: Callable[[int], None],
     keeper: Keeper | None = None,
     watch: Watch = lambda *_: None,
@@ -126,7 +126,7 @@ def train_student(
         texts: Texts of the queries and documents.
         settings: Loss, learning rate, number of checkpoints, patience.
         steps: Optimiser steps; 0 only measures.
-        machine: See `Machine`.
+        machine: See `Execution`.
         progress: Called with the number of steps done, after each and once for those done before.
         keeper: Where an unfinished training is kept; None keeps nothing.
         watch: Told what each step and each checkpoint came to.
@@ -173,10 +173,10 @@ class _Run:
         self,
         student: Student,
         held_out: Sequence[TrainingList],
-        texts: Texts,
+        texts: TrainingTexts,
         settings: TrainSettings,
         steps: int,
-        machine: Machine,
+        machine: Execution,
         watch: Watch,
     ) -> None:
         self.watch = watch

@@ -34,7 +34,7 @@ def keep_answers(answers: Sequence[tuple[str, QueryAnswer]], ledger: Ledger, cac
     cache.put(items)
 
 
-class Remembered:
+class CachedWriter:
     """A generator that keeps every finished query in the item store, and beside it what was spent.
 
     Both are written in one piece: a kill loses the requests under way, and a resumed run knows what it may still spend.

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 
-from tamis.executors.local import Engine, Mapped
+from tamis.executors.local import Executor, Mapped
 from tamis.records import QueryAnswer, QueryRequest
 from tamis.stages.queries.write import Generate
 from tamis.stages.queries.writers.extractive import ExtractiveGenerator
@@ -14,7 +14,7 @@ EXTRACTIVE_BLOCK, LLAMA_BLOCK = 1024, 16
 """Requests that go to a generator elsewhere together; it answers them one by one."""
 
 
-def extracting(extract: ExtractiveGenerator, engine: Engine) -> Generate:
+def extracting(extract: ExtractiveGenerator, engine: Executor) -> Generate:
     """The generator itself, or where it extracts elsewhere."""
     if not engine.elsewhere:
         return extract

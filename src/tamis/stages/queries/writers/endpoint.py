@@ -9,7 +9,7 @@ from tamis.records import QueryAnswer, QueryRequest, Tokens
 from tamis.remote.attempts import nothing_in_the_answer
 from tamis.remote.budget import Budget, Wording, estimated_tokens, usage
 from tamis.remote.client import Json
-from tamis.remote.endpoint import CHAT_TOKENS, Endpoint, Protocol, request_body
+from tamis.remote.endpoint import CHAT_TOKENS, Endpoint, RequestCodec, request_body
 from tamis.remote.settings import RequestsSettings
 from tamis.stages.queries.settings import EndpointSettings
 from tamis.stages.queries.writers.answers import CUT, query_of
@@ -22,7 +22,7 @@ _CUT: Final = "length"  # the reason to end, as servers call it
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class Reply:
     """What a model said.
 
     Attributes:
@@ -56,7 +56,7 @@ class EndpointGenerator:
         self.name = settings.model.replace("/", "--")
         self.model = settings.model
         self._settings = settings
-        protocol = Protocol(
+        protocol = RequestCodec(
             route_of(settings),
             dict,
             self._body,
@@ -92,7 +92,7 @@ class EndpointGenerator:
             RunError: The next request could exceed the budget.
         """
         for answer in self._endpoint.ask(requests):
-            said = answer.value or Said("", answer.reason)
+            said = answer.value or Reply("", answer.reason)
             yield QueryAnswer(answer.request.place, said.text, said.reason, answer.final, answer.tokens)
 
     def close(self) -> None:
@@ -111,10 +111,10 @@ class EndpointGenerator:
     def _most(self, request: QueryRequest) -> Tokens:
         return most_tokens(request, self._settings)
 
-    def _said(self, request: QueryRequest, answer: Json) -> Said | None:
+    def _said(self, request: QueryRequest, answer: Json) -> Reply | None:
         return said_in(request, answer, self._settings)
 
-    def _written(self, said: Said | None) -> int:
+    def _written(self, said: Reply | None) -> int:
         return written_tokens(said, self._settings)
 
 
@@ -138,7 +138,7 @@ def body_of(request: QueryRequest, settings: EndpointSettings) -> dict[str, Any]
     return request_body(ours, settings.extra)
 
 
-def said_in(request: QueryRequest, answer: Json, settings: EndpointSettings) -> Said | None:
+def said_in(request: QueryRequest, answer: Json, settings: EndpointSettings) -> Reply | None:
     """What the model said in the answer to a request; None where it has no text, and was not cut before it came to one.
 
     An answer that was cut is no query, wherever the cut fell: models that think aloud are cut in their thoughts.
@@ -151,8 +151,8 @@ def said_in(request: QueryRequest, answer: Json, settings: EndpointSettings) -> 
     except (KeyError, IndexError, TypeError, AttributeError):
         return None
     if not isinstance(text, str):
-        return Said("", reason) if reason else None
-    return Said(query_of(text, request.prompt.text) if chat else text.strip(), reason)
+        return Reply("", reason) if reason else None
+    return Reply(query_of(text, request.prompt.text) if chat else text.strip(), reason)
 
 
 def answer_of(request: QueryRequest, answer: dict[str, Any], settings: EndpointSettings) -> QueryAnswer:
@@ -164,7 +164,7 @@ def answer_of(request: QueryRequest, answer: dict[str, Any], settings: EndpointS
     return QueryAnswer(request.place, said.text, said.reason, tokens=tokens)
 
 
-def written_tokens(said: Said | None, settings: EndpointSettings) -> int:
+def written_tokens(said: Reply | None, settings: EndpointSettings) -> int:
     """Tokens that an answer is taken to have cost where the server does not say."""
     if said and said.reason == CUT:
         return _limit(settings)[1]

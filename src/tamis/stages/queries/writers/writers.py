@@ -21,8 +21,8 @@ from tamis.stages.corpus.sampling import spread
 from tamis.stages.queries.given import LOG
 from tamis.stages.queries.prompts.templates import Mode, Prompts, load_prompts
 from tamis.stages.queries.settings import QueriesSettings, writer_name
-from tamis.stages.queries.write import Generate, Plan, requests_for, write_queries
-from tamis.stages.queries.writers.cached import LOOKED_UP, Remembered, answer_key, stored_answers
+from tamis.stages.queries.write import Generate, WritingPlan, requests_for, write_queries
+from tamis.stages.queries.writers.cached import LOOKED_UP, CachedWriter, answer_key, stored_answers
 from tamis.stages.queries.writers.elsewhere import LLAMA_BLOCK, FarGenerator, extracting
 from tamis.stages.queries.writers.endpoint import EndpointGenerator
 from tamis.stages.queries.writers.extractive import ExtractiveGenerator, inverse_document_frequencies
@@ -133,7 +133,7 @@ class QueryWriters:
         for kind in settings.generator:
             if kind == "extractive":
                 extract = ExtractiveGenerator(inverse_document_frequencies(target))
-                plan = Plan(settings.per_document, self.seed)
+                plan = WritingPlan(settings.per_document, self.seed)
                 written.queries += write_queries(target, extracting(extract, self.context.engine), plan)
                 names.add(extract.name)
                 continue
@@ -174,14 +174,14 @@ class QueryWriters:
         write = partial(self.models.write, kind)
         return FarGenerator(model.replace("/", "--"), model, write, size, engine.mapped)
 
-    def _plan(self, kind: str, prompts: Prompts) -> tuple[list[Document], Plan]:
+    def _plan(self, kind: str, prompts: Prompts) -> tuple[list[Document], WritingPlan]:
         """The documents that a language model is shown, and how it is asked about them."""
         settings = self.settings
         temperatures: tuple[float | None, float | None] = settings.temperatures
         if settings.endpoint and kind == "endpoint" and "temperature" in settings.endpoint.extra:
             temperatures = (None, None)  # it is left out of the requests: the server chooses
         kinds = {str(name): weight for name, weight in prompts.wishes.kinds.items()}
-        plan = Plan(settings.per_document, self.seed, kinds, temperatures, prompts)
+        plan = WritingPlan(settings.per_document, self.seed, kinds, temperatures, prompts)
         return spread(self.documents(), settings.documents), plan
 
     def unanswered(self, kind: str) -> Iterator[QueryRequest]:
@@ -217,9 +217,9 @@ class QueryWriters:
 
             return list(write_queries(documents, self.cached(model, kind, one_more), plan))
 
-    def cached(self, model: Generate, kind: str, one_more: Callable[[], None]) -> Remembered:
+    def cached(self, model: Generate, kind: str, one_more: Callable[[], None]) -> CachedWriter:
         """A language model of a section that keeps what it writes; `one_more` is called after each answer."""
-        return Remembered(model, self.model_key(kind), self.ledger(model.model), self.context.cache, one_more)
+        return CachedWriter(model, self.model_key(kind), self.ledger(model.model), self.context.cache, one_more)
 
     def ledger(self, model: str) -> Ledger:
         """What a language model that writes has cost this run folder."""

@@ -14,22 +14,22 @@ from tamis.errors import ModelError
 from tamis.records import Document, Tokens
 from tamis.remote.attempts import Answer
 from tamis.remote.spending import Ledger
-from tamis.stages.scores.score import Asked
+from tamis.stages.scores.score import Unscored
 from tamis.stages.scores.settings import RemoteEncoderTeacher
-from tamis.stages.scores.teachers.group import Group, Scores
+from tamis.stages.scores.teachers.group import Group, GroupScores
 from tamis.stages.scores.teachers.identity import teacher_facts
-from tamis.stages.scores.teachers.remote_encoder import Texts
+from tamis.stages.scores.teachers.remote_encoder import TextBatch
 
-Score = Callable[[Iterable[Group]], Iterator[Answer[Group, Scores]]]
+ScoreGroups = Callable[[Iterable[Group]], Iterator[Answer[Group, GroupScores]]]
 """Scores groups, in any order."""
 
 
-class RememberedScores:
+class CachedScores:
     """Scores of documents for queries, from the cache where they are known. Each finished group is kept at once."""
 
     def __init__(
         self,
-        score: Score,
+        score: ScoreGroups,
         identity: str,
         documents: Mapping[str, Document],
         cache: ItemStore,
@@ -51,7 +51,7 @@ class RememberedScores:
         self._score, self._identity, self._documents = score, identity, documents
         self._cache, self._most, self._max_chars, self._ledger = cache, most, max_chars, ledger
 
-    def __call__(self, asked: Sequence[Asked]) -> list[np.ndarray]:
+    def __call__(self, asked: Sequence[Unscored]) -> list[np.ndarray]:
         """float32 [documents] for each query; not a number where no score came.
 
         Raises:
@@ -66,7 +66,7 @@ class RememberedScores:
         nothing = np.float32(np.nan).tobytes()
         return [np.frombuffer(b"".join(known.get(key, nothing) for key in row), np.float32) for row in keys]
 
-    def ask(self, asked: Iterable[Asked], advance: Callable[[int], object] = lambda count: None) -> None:
+    def ask(self, asked: Iterable[Unscored], advance: Callable[[int], object] = lambda count: None) -> None:
         """Have scored what the cache does not know.
 
         Args:
@@ -96,11 +96,11 @@ class RememberedScores:
                 under_way.difference_update(keys)  # what failed stays: it is not asked again in this pass
             advance(len(answer.request.documents))
 
-    def missing(self, asked: Iterable[Asked]) -> Iterator[Group]:
+    def missing(self, asked: Iterable[Unscored]) -> Iterator[Group]:
         """Groups of the documents that have no score for a query yet."""
         return (group for one in asked for group in self._left(one, frozenset()))
 
-    def _left(self, asked: Asked, under_way: AbstractSet[str]) -> list[Group]:
+    def _left(self, asked: Unscored, under_way: AbstractSet[str]) -> list[Group]:
         """Groups of one query's documents that have neither a score nor a key that is under way."""
         query, doc_ids = asked
         shown = self._shown(doc_ids)
@@ -118,13 +118,13 @@ class RememberedScores:
         return [item_key(self._identity, query, document) for document in documents]
 
 
-class RememberedVectors:
+class CachedVectors:
     """Vectors of an encoder behind a server, from the cache where they are known. Each answer is kept at once."""
 
     def __init__(
         self,
         teacher: RemoteEncoderTeacher,
-        ask: Callable[[Iterable[Texts]], Iterator[Answer[Texts, np.ndarray]]],
+        ask: Callable[[Iterable[TextBatch]], Iterator[Answer[TextBatch, np.ndarray]]],
         cache: ItemStore,
         ledger: Ledger,
     ) -> None:
@@ -144,7 +144,7 @@ class RememberedVectors:
         """Names everything but the text that a vector of a `query` or a `document` depends on."""
         return item_key(self._identity, self._prefix(kind), self._cut(kind))
 
-    def missing(self, kind: str, texts: Sequence[str]) -> list[Texts]:
+    def missing(self, kind: str, texts: Sequence[str]) -> list[TextBatch]:
         """What is sent for these texts: those that the cache does not know, as many in a request as the recipe says."""
         shown = dict.fromkeys(self._shown(kind, texts))
         keys = {text: self._key(text) for text in shown}

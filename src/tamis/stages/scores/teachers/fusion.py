@@ -6,10 +6,10 @@ import numpy as np
 
 from tamis.formulas.ranking import fuse
 from tamis.records import Query
-from tamis.retrievers.index import Shelves
+from tamis.retrievers.index import IndexSet
 from tamis.retrievers.vectors import Floats, matrix_of
 
-Rerank = Callable[[Sequence[tuple[Query, Sequence[str]]]], list[np.ndarray]]
+ScorePairs = Callable[[Sequence[tuple[Query, Sequence[str]]]], list[np.ndarray]]
 """Scores of documents, by their ids, for queries: float [documents] for each, not a number where there is none."""
 
 
@@ -22,20 +22,20 @@ class FusionTeacher:
 
     def __init__(
         self,
-        shelves: Shelves,
+        indexes: IndexSet,
         bm25_weight: float,
         embeddings: Sequence[tuple[float, Mapping[str, Floats], Mapping[str, Floats]]],
-        rerankers: Sequence[tuple[float, Rerank]] = (),
+        rerankers: Sequence[tuple[float, ScorePairs]] = (),
     ) -> None:
         """Set up the parts.
 
         Args:
-            shelves: Where BM25 of what a query searches lies.
+            indexes: Where BM25 of what a query searches lies.
             bm25_weight: Weight of BM25.
             embeddings: (weight, query vectors by query id, document vectors by document id), rows of norm 1.
             rerankers: (weight, what scores).
         """
-        self._shelves = shelves
+        self._shelves = indexes
         self._bm25_weight = bm25_weight
         self._embeddings = embeddings
         self._rerankers = rerankers
@@ -52,9 +52,9 @@ class FusionTeacher:
         ]
 
     def _fused(self, query: Query, doc_ids: Sequence[str], reranked: Sequence[tuple[float, np.ndarray]]) -> np.ndarray:
-        shelf = self._shelves.whole(query.origin, query.language)
-        places = np.array([shelf.place[doc_id] for doc_id in doc_ids], np.int64)
-        parts = [shelf.bm25.scores_of(query.text, places)]
+        index = self._shelves.whole(query.origin, query.language)
+        places = np.array([index.place[doc_id] for doc_id in doc_ids], np.int64)
+        parts = [index.bm25.scores_of(query.text, places)]
         weights = [self._bm25_weight]
         for weight, query_vectors, document_vectors in self._embeddings:
             vectors = matrix_of(document_vectors, doc_ids)[:]

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-Scores = tuple[float, ...]
+GroupScores = tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,10 +14,10 @@ from tamis.formats.prompt_files import read_prompt
 from tamis.records import Tokens
 from tamis.remote.budget import estimated_tokens
 from tamis.remote.client import Json, piece
-from tamis.remote.endpoint import CHAT_TOKENS, Protocol, request_body
+from tamis.remote.endpoint import CHAT_TOKENS, RequestCodec, request_body
 from tamis.section import Section
 from tamis.stages.scores.settings import JudgeTeacher
-from tamis.stages.scores.teachers.group import Group, Scores
+from tamis.stages.scores.teachers.group import Group, GroupScores
 
 LISTED: Final = 20
 """Likeliest tokens that are asked for: the most that OpenAI and vLLM give."""
@@ -101,7 +101,7 @@ def log_odds(listed: Mapping[str, float], yes: Collection[str], no: Collection[s
     return said[0] - said[1]
 
 
-class Judge:
+class LLMJudge:
     """What a judge is asked and how its answer is read; `protocol` is for `Endpoint`."""
 
     def __init__(self, settings: JudgeTeacher, prompt: JudgePrompt) -> None:
@@ -113,7 +113,7 @@ class Judge:
         """
         self._settings, self._prompt = settings, prompt
         self._undecided = 0
-        self.protocol: Protocol[Group, Scores] = Protocol(
+        self.protocol: RequestCodec[Group, GroupScores] = RequestCodec(
             "/chat/completions", dict, self._body, self._most, self._score, lambda _: 1, "verdict"
         )
 
@@ -131,7 +131,7 @@ class Judge:
     def _most(self, group: Group) -> Tokens:
         return Tokens(estimated_tokens(self._prompt.text(group)) + CHAT_TOKENS, 1, 1)
 
-    def _score(self, group: Group, answer: Json) -> Scores | None:
+    def _score(self, group: Group, answer: Json) -> GroupScores | None:
         """The log-odds; 0 where the likeliest tokens spell neither yes nor no.
 
         Raises:

@@ -6,12 +6,12 @@ from typing import Any
 from tamis.records import Tokens
 from tamis.remote.budget import estimated_tokens
 from tamis.remote.client import Json
-from tamis.remote.endpoint import Protocol, request_body
+from tamis.remote.endpoint import RequestCodec, request_body
 from tamis.stages.scores.settings import RemoteRerankerTeacher
-from tamis.stages.scores.teachers.group import Group, Scores
+from tamis.stages.scores.teachers.group import Group, GroupScores
 
 
-def reranker_protocol(settings: RemoteRerankerTeacher) -> Protocol[Group, Scores]:
+def reranker_protocol(settings: RemoteRerankerTeacher) -> RequestCodec[Group, GroupScores]:
     """How the documents of a group are sent, and where their scores are in the answer."""
     tei = settings.protocol == "tei"
 
@@ -28,14 +28,14 @@ def reranker_protocol(settings: RemoteRerankerTeacher) -> Protocol[Group, Scores
         query = estimated_tokens(group.query)
         return Tokens(sum(query + estimated_tokens(document) for document in group.documents), 0, 1)
 
-    def scores(group: Group, answer: Json) -> Scores | None:
+    def scores(group: Group, answer: Json) -> GroupScores | None:
         rows = answer if isinstance(answer, list) else answer.get("results")
         return _in_order(rows, "score" if tei else "relevance_score", len(group.documents))
 
-    return Protocol("/rerank", list if tei else dict, body, most, scores, lambda _: 0, "score of every document")
+    return RequestCodec("/rerank", list if tei else dict, body, most, scores, lambda _: 0, "score of every document")
 
 
-def _in_order(rows: Any, field: str, count: int) -> Scores | None:
+def _in_order(rows: Any, field: str, count: int) -> GroupScores | None:
     """Scores by the index that stands beside each; None unless there is one finite score for every document."""
     try:
         found = {int(row["index"]): float(row[field]) for row in rows}

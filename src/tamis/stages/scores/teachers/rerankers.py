@@ -6,7 +6,7 @@ from typing import Final
 from tamis.machine import Machine
 from tamis.models.reranker import Reranker
 from tamis.stages.scores.settings import RerankerTeacher
-from tamis.stages.scores.teachers.group import Group, Scores
+from tamis.stages.scores.teachers.group import Group, GroupScores
 
 TEACHERS_MEMORY: Final = 2**30
 """Bytes of states that a teacher may keep: eight thousand documents of 160 tokens for a body of 384 in bfloat16."""
@@ -23,7 +23,7 @@ class Rerankers:
     def __reduce__(self) -> tuple[object, ...]:
         return Rerankers, (self._machine,)
 
-    def score(self, teacher: RerankerTeacher, group: Group) -> Scores:
+    def score(self, teacher: RerankerTeacher, group: Group) -> GroupScores:
         """Logits of a group; last bits depend on all its documents."""
         pairs = [(group.query, document) for document in group.documents]
         return tuple(self.load(teacher).score_pairs(pairs, teacher.instruction).logits.tolist())

@@ -9,25 +9,25 @@ from typing import Any
 from tamis.artifacts import ItemStore
 from tamis.remote.attempts import Answer, Request
 from tamis.remote.budget import Wording
-from tamis.remote.endpoint import Endpoint, Protocol
+from tamis.remote.endpoint import Endpoint, RequestCodec
 from tamis.remote.settings import RequestsSettings
 from tamis.remote.spending import Ledger
 from tamis.stages.scores.settings import JudgeTeacher, RemoteEncoderTeacher, RemoteRerankerTeacher, Teacher
-from tamis.stages.scores.teachers.judge import Judge, load_judge_prompt
+from tamis.stages.scores.teachers.judge import LLMJudge, load_judge_prompt
 from tamis.stages.scores.teachers.remote_encoder import encoder_protocol
 from tamis.stages.scores.teachers.remote_reranker import reranker_protocol
 
 OnServer = JudgeTeacher | RemoteRerankerTeacher | RemoteEncoderTeacher
 
 
-def teacher_protocol(teacher: OnServer) -> Protocol[Any, Any]:
+def teacher_protocol(teacher: OnServer) -> RequestCodec[Any, Any]:
     """What a teacher is asked and what that can cost: a judge and a reranker groups, an encoder texts.
 
     Raises:
         InputError: The judge's template cannot be read.
     """
     if isinstance(teacher, JudgeTeacher):
-        return Judge(teacher, load_judge_prompt(teacher.template)).protocol
+        return LLMJudge(teacher, load_judge_prompt(teacher.template)).protocol
     return reranker_protocol(teacher) if isinstance(teacher, RemoteRerankerTeacher) else encoder_protocol(teacher)
 
 

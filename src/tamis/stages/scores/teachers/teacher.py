@@ -12,7 +12,7 @@ from tamis.stages.candidates.embeddings import Embeddings, RemoteVectors
 from tamis.stages.candidates.encoders import DENSE, USE
 from tamis.stages.candidates.first_stages import FirstStages
 from tamis.stages.candidates.settings import EncoderSettings
-from tamis.stages.scores.score import Asked, Teach
+from tamis.stages.scores.score import Teach, Unscored
 from tamis.stages.scores.settings import (
     EncoderTeacher,
     JudgeTeacher,
@@ -22,9 +22,9 @@ from tamis.stages.scores.settings import (
     ScoresSettings,
     Teacher,
 )
-from tamis.stages.scores.teachers.cached import RememberedScores, RememberedVectors, Score
+from tamis.stages.scores.teachers.cached import CachedScores, CachedVectors, ScoreGroups
 from tamis.stages.scores.teachers.fusion import FusionTeacher
-from tamis.stages.scores.teachers.group import Group, Scores
+from tamis.stages.scores.teachers.group import Group, GroupScores
 from tamis.stages.scores.teachers.identity import teacher_facts
 from tamis.stages.scores.teachers.rerankers import Rerankers
 from tamis.stages.scores.teachers.servers import Servers
@@ -48,8 +48,8 @@ def remote_encoders(
 ) -> dict[str, Callable[[], RemoteVectors]]:
     """Those of them that are bi-encoders behind a server, by name; nothing is opened before one is called."""
 
-    def opened(teacher: RemoteEncoderTeacher) -> RememberedVectors:
-        return RememberedVectors(teacher, partial(servers.ask, teacher), context.cache, servers.ledger(teacher))
+    def opened(teacher: RemoteEncoderTeacher) -> CachedVectors:
+        return CachedVectors(teacher, partial(servers.ask, teacher), context.cache, servers.ledger(teacher))
 
     return {
         by: partial(opened, teacher)
@@ -88,7 +88,7 @@ class TeacherPool:
             for by, weight in self.encoders.items()
         ]
         rerankers = [(teacher.weight, self.cached(teacher)) for teacher in self.of_pairs]
-        return FusionTeacher(self._first_stages.shelves, self.settings.bm25, vectors, rerankers)
+        return FusionTeacher(self._first_stages.indexes, self.settings.bm25, vectors, rerankers)
 
     @property
     def encoders(self) -> dict[str, float]:
@@ -110,14 +110,14 @@ class TeacherPool:
         """The teachers that score pairs, in the order of the recipe."""
         return [teacher for teacher in self.settings.teachers if isinstance(teacher, PairTeacher)]
 
-    def cached(self, teacher: PairTeacher) -> RememberedScores:
+    def cached(self, teacher: PairTeacher) -> CachedScores:
         """A teacher of pairs, which is asked about what the cache does not know."""
         documents, cache = self._context.documents, self._context.cache
         if isinstance(teacher, RerankerTeacher):
             model = self._context.identity_of(teacher.path)
             identity = item_key("reranker", model, self._context.machine.precision, teacher.instruction)
-            return RememberedScores(self._local(teacher), identity, documents, cache)
-        return RememberedScores(
+            return CachedScores(self._local(teacher), identity, documents, cache)
+        return CachedScores(
             partial(self.servers.ask, teacher),
             item_key(teacher.kind, teacher_facts(teacher)),
             documents,
@@ -127,10 +127,10 @@ class TeacherPool:
             self.servers.ledger(teacher),
         )
 
-    def _local(self, teacher: RerankerTeacher) -> Score:
+    def _local(self, teacher: RerankerTeacher) -> ScoreGroups:
         """Logits of a reranker where the executor runs, query by query."""
 
-        def score(groups: Iterable[Group]) -> Iterator[Answer[Group, Scores]]:
+        def score(groups: Iterable[Group]) -> Iterator[Answer[Group, GroupScores]]:
             asked, sent = tee(groups)
             scored = self._context.engine.mapped(partial(self.rerankers.score, teacher), sent)
             for scores, group in zip(scored, asked, strict=True):
@@ -138,7 +138,7 @@ class TeacherPool:
 
         return score
 
-    def ask_ahead(self, asked: Callable[[], Iterable[Asked]]) -> None:
+    def ask_ahead(self, asked: Callable[[], Iterable[Unscored]]) -> None:
         """Have rerankers elsewhere score all that the cache lacks, so that they are started and loaded once for it.
 
         In this process nothing is done: there they are asked when their scores are needed.

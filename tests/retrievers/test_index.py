@@ -8,7 +8,7 @@ from tamis.formulas.ranking import tie_key
 from tamis.records import Document
 from tamis.retrievers import index as shelf_module
 from tamis.retrievers.bm25 import Bm25
-from tamis.retrievers.index import FIRST_STAGES, Asked, Searching, fill_shelves
+from tamis.retrievers.index import FIRST_STAGES, QueryBatch, Searching, build_indexes
 from tamis.stages.candidates.settings import FusionWeights
 
 TEXTS = ["install a package", "remove the package", "print a document", "the clock", "package package", "print"]
@@ -27,7 +27,7 @@ def english(texts=TEXTS):
 
 def ask(seed=1, texts=QUERIES):
     ids = [f"q{number}" for number in range(len(texts))]
-    return Asked(ids, texts, np.stack(list(unit_vectors(seed, ids).values())))
+    return QueryBatch(ids, texts, np.stack(list(unit_vectors(seed, ids).values())))
 
 
 def ranked(query_id, scores):
@@ -45,9 +45,9 @@ def check(candidates, expected, rtol=1e-9):
 def test_the_hybrid_is_the_reciprocal_rank_fusion_of_bm25_and_dense(seed, depth):
     documents, asked = english(), ask(seed + 1)
     vectors = unit_vectors(seed, [document.doc_id for document in documents])
-    shelf = fill_shelves(documents, vectors, Searching(weights=None)).get("target", "en")
+    index = build_indexes(documents, vectors, Searching(weights=None)).get("target", "en")
     for query_id, text, vector, found in zip(
-        asked.query_ids, asked.texts, asked.vectors, shelf.search(asked, depth), strict=True
+        asked.query_ids, asked.texts, asked.vectors, index.search(asked, depth), strict=True
     ):
         assert tuple(found) == FIRST_STAGES
         bm25 = dict(zip([d.doc_id for d in documents], Bm25(TEXTS, 0.9, 0.4).scores(text), strict=True))
@@ -69,8 +69,8 @@ def test_recipes_and_everything_else_weigh_the_hybrid_alike():
 def test_the_weighted_hybrid_is_the_sum_of_z_scores(seed, weights):
     documents, asked = english(), ask(seed + 1)
     vectors = unit_vectors(seed, [document.doc_id for document in documents])
-    shelf = fill_shelves(documents, vectors, Searching(weights=weights)).get("target", "en")
-    results = shelf.search(asked, 6, ("hybrid",))
+    index = build_indexes(documents, vectors, Searching(weights=weights)).get("target", "en")
+    results = index.search(asked, 6, ("hybrid",))
     for text, vector, found in zip(asked.texts, asked.vectors, results, strict=True):
         bm25 = Bm25(TEXTS, 0.9, 0.4).scores(text)
         dense = np.stack(list(vectors.values())).astype(float) @ vector.astype(float)
@@ -92,8 +92,8 @@ def test_where_heads_are_cut_the_hybrid_gives_the_rest_the_mean_of_the_ranks_tha
     vectors, asked = unit_vectors(seed, ids), ask(seed + 1, ["print the document"])
     before, shelf_module.FUSED = shelf_module.FUSED, looked
     try:
-        shelf = fill_shelves(documents, vectors, Searching(weights=None)).get("target", "en")
-        (found,) = shelf.search(asked, 2, ("hybrid",))
+        index = build_indexes(documents, vectors, Searching(weights=None)).get("target", "en")
+        (found,) = index.search(asked, 2, ("hybrid",))
     finally:
         shelf_module.FUSED = before
     bm25 = dict(zip(ids, Bm25([d.text for d in documents], 0.9, 0.4).scores("print the document"), strict=True))
@@ -112,8 +112,8 @@ def test_where_heads_are_cut_the_hybrid_gives_the_rest_the_mean_of_the_ranks_tha
 def test_the_order_of_the_corpus_and_the_company_of_a_query_change_no_bit(seed, order):
     documents = english()
     vectors = unit_vectors(seed, [document.doc_id for document in documents])
-    straight = fill_shelves(documents, vectors).get("target", "en")
-    shuffled = fill_shelves([documents[i] for i in order], vectors).get("target", "en")
+    straight = build_indexes(documents, vectors).get("target", "en")
+    shuffled = build_indexes([documents[i] for i in order], vectors).get("target", "en")
     together = list(straight.search(ask(), 6))
     assert list(shuffled.search(ask(), 6)) == together
     assert [found for n in range(len(QUERIES)) for found in straight.search(ask().part(n, n + 1), 6)] == together
@@ -122,10 +122,10 @@ def test_the_order_of_the_corpus_and_the_company_of_a_query_change_no_bit(seed, 
 def test_only_what_is_wanted_is_worked_out():
     documents = english()
     vectors = unit_vectors(0, [document.doc_id for document in documents])
-    shelf = fill_shelves(documents, vectors).get("target", "en")
-    whole = list(shelf.search(ask(), 4))
+    index = build_indexes(documents, vectors).get("target", "en")
+    whole = list(index.search(ask(), 4))
     for name in FIRST_STAGES:
-        assert list(shelf.search(ask(), 4, (name,))) == [{name: found[name]} for found in whole]
+        assert list(index.search(ask(), 4, (name,))) == [{name: found[name]} for found in whole]
 
 
 MIXED = [
@@ -146,31 +146,31 @@ MIXED = [
     ],
 )
 def test_a_query_searches_the_documents_of_its_origin_in_the_languages_that_are_wanted(languages, expected):
-    shelves = fill_shelves(MIXED, unit_vectors(0, "abcde"), Searching(languages=languages))
+    indexes = build_indexes(MIXED, unit_vectors(0, "abcde"), Searching(languages=languages))
     for language, ids in expected.items():
-        shelf = shelves.get("target", language)
+        index = indexes.get("target", language)
         if ids is None:
-            assert shelf is None
+            assert index is None
             continue
-        assert "".join(sorted(shelf.doc_ids)) == ids
-        assert shelf.bm25.size == len(shelf.vectors) == len(ids)
-        for found in shelf.search(ask(), 9):
+        assert "".join(sorted(index.doc_ids)) == ids
+        assert index.bm25.size == len(index.vectors) == len(ids)
+        for found in index.search(ask(), 9):
             assert all("".join(sorted(candidates.doc_ids)) == ids for candidates in found.values())
-    assert shelves.whole("target", "de").place.keys() >= {"b"}
-    assert shelves.get("nowhere", "en") is None
+    assert indexes.whole("target", "de").place.keys() >= {"b"}
+    assert indexes.get("nowhere", "en") is None
 
 
 def test_the_general_documents_of_one_language_have_nothing_in_other_languages():
-    shelves = fill_shelves(MIXED, unit_vectors(0, "abcde"), Searching(languages="cross"))
-    assert shelves.get("general", "en") is None
-    assert shelves.get("general", "de").doc_ids == ("d",)
+    indexes = build_indexes(MIXED, unit_vectors(0, "abcde"), Searching(languages="cross"))
+    assert indexes.get("general", "en") is None
+    assert indexes.get("general", "de").doc_ids == ("d",)
 
 
 def test_crossing_languages_only_leaves_documents_out():
     documents = [*english(), Document("x", "package print", "de"), Document("y", "das Paket", "de")]
     vectors = unit_vectors(0, [document.doc_id for document in documents])
-    everyone = fill_shelves(documents, vectors, Searching(languages="any")).get("target", "de")
-    others = fill_shelves(documents, vectors, Searching(languages="cross")).get("target", "de")
+    everyone = build_indexes(documents, vectors, Searching(languages="any")).get("target", "de")
+    others = build_indexes(documents, vectors, Searching(languages="cross")).get("target", "de")
     for whole, part in zip(everyone.search(ask(), 9), others.search(ask(), 9), strict=True):
         for name in ("bm25", "dense"):
             pairs = zip(whole[name].doc_ids, whole[name].scores, strict=True)
@@ -182,11 +182,11 @@ def test_a_shelf_is_not_changed_by_what_stands_on_the_others():
     own = english()
     vectors = unit_vectors(0, [d.doc_id for d in own] + ["x", "y"])
     others = [Document("x", "package " * 9, "de"), Document("y", "package", "en", "general")]
-    alone = fill_shelves(own, vectors).get("target", "en")
-    among = fill_shelves([others[0], *own, others[1]], vectors).get("target", "en")
+    alone = build_indexes(own, vectors).get("target", "en")
+    among = build_indexes([others[0], *own, others[1]], vectors).get("target", "en")
     assert list(alone.search(ask(), 6)) == list(among.search(ask(), 6))
 
 
 def test_a_document_without_a_vector_is_a_bug_and_not_passed_over():
     with pytest.raises(KeyError, match="d"):
-        fill_shelves(english(), {})
+        build_indexes(english(), {})
