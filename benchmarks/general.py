@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from machine import commit, machine, print_targets, show_in_readme, write_results
+from machine import DOCS, commit, machine, print_targets, show_in_readme, write_results
 from tamis.artifacts import ItemStore, item_key
 from tamis.evaluation.judged import draw_questions, read_questions
 from tamis.evaluation.systems import RERANKED, Pool, macro_mean, measure, pairs_to_score, runs_of, student_runs
@@ -284,7 +284,7 @@ def main() -> None:
     }
     write_results("general", content, table(sets, means))
     if chosen.sets == list(SETS):
-        show_in_readme(table(sets, means), "general")
+        show_in_readme(table(sets, means), "general", DOCS / "data.md")
         show_in_readme(table(sets, means), "general", SHIPPED / "README.md")
     print(table(sets, means))
     print_targets(content["targets"])

@@ -33,6 +33,7 @@ class StageFacts:
         dropped: Records left out, by reason.
         kept_of: Kept records by language, where records have one.
         dropped_of: Dropped records by language, those of each by reason.
+        skipped: Files and folders that were passed over among the documents, by what they are.
     """
 
     name: str
@@ -42,6 +43,7 @@ class StageFacts:
     dropped: Mapping[str, int]
     kept_of: Mapping[str, int]
     dropped_of: Mapping[str, Mapping[str, int]]
+    skipped: Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -132,6 +134,7 @@ class Inspection:
                 counts["dropped"],
                 kept_of,
                 dropped_of,
+                manifest.get("folder", {}).get("skipped", {}),
             )
 
     def spent(self) -> dict[str, Spending]:

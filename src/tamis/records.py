@@ -36,12 +36,17 @@ class Document:
         text: Title and body, at least one letter or digit.
         language: Lower-case BCP 47 tag, `zh-cn` or `de`; `und` where unknown.
         origin: `target` (the corpus to adapt to) or `general` (other text with given queries, the paper's stage 1).
+        title: What it is called, on one line. Of a row, and of a file that gives one, the text begins with it; else the
+            name of the file. Empty for a row without one.
+        path: The file of a folder that it was read from, relative to that; empty for files of rows.
     """
 
     doc_id: str
     text: str
     language: str
     origin: str = "target"
+    title: str = ""
+    path: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,10 +157,10 @@ class Dropped:
     """A record that a stage left out. Kept and dropped add up to what came in.
 
     Attributes:
-        record_id: Id of the document or query.
+        record_id: Id of the document or query; of a file that was not read its path, of a row perhaps with its place.
         reason: A few fixed words, counted in the manifest.
         language: Language of the record.
-        text: The text that was left out, cut to 200 characters.
+        text: The text that was left out, or what is known of a file that was not read, cut to 200 characters.
         overlaps: Id of what it repeats, where that is the reason.
     """
 

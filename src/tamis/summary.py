@@ -16,6 +16,7 @@ from tamis.artifacts import read_json, write_json, writing
 from tamis.costs.work import Estimate, Work
 from tamis.errors import RunError
 from tamis.exporting.parity import Parity
+from tamis.formats.kinds import NO_FORM
 from tamis.inspection import History, StageFacts
 from tamis.merging.merge import MergeReport
 from tamis.models.checkpoint import ORDER
@@ -54,6 +55,10 @@ COLUMNS = (
 """System and heading of each column; the last six, what clients get who send an order alone, in two groups of three."""
 
 
+MOST_ENDINGS = 5
+"""Endings of files that are named where they share a reason."""
+
+
 class Announcer:
     """Prints a line after each stage."""
 
@@ -64,10 +69,12 @@ class Announcer:
         """Say what a stage kept and dropped, how long it took, and what it warns of."""
         manifest = read_json(folder / "manifest.json")
         counts = manifest["counts"]
-        dropped = ", ".join(f"{count:,} {reason}" for reason, count in counts["dropped"].items())
+        dropped = escape(", ".join(grouped(counts["dropped"])))
         took = "reused" if reused else f"{manifest['seconds']:,.1f} s"
         place = f"[{NAMES.index(stage) + 1}/{len(NAMES)}]"
         kept = f"{counts['kept']:,} kept of {counts['in']:,}" + (f" (dropped: {dropped})" if dropped else "")
+        skipped = skipped_line(manifest.get("folder", {}).get("skipped", {}))
+        kept += f"; {skipped}" if skipped else ""
         self._console.print(f"{place} [bold]{stage:<10}[/] {took:>9}  {kept}", markup=True, soft_wrap=True)
         for warning in manifest.get("warnings", ()):
             _warn(self._console, warning)
@@ -75,6 +82,23 @@ class Announcer:
 
 def _warn(console: Console, warning: str) -> None:
     console.print(f"[yellow]warning:[/] {escape(warning)}", markup=True, soft_wrap=True)
+
+
+def grouped(dropped: Mapping[str, int]) -> list[str]:
+    """How many were left out for each reason; the endings of files that are no documents share one."""
+    none = {reason.removesuffix(f": {NO_FORM}"): count for reason, count in dropped.items() if reason.endswith(NO_FORM)}
+    others = [f"{count:,} {reason}" for reason, count in dropped.items() if not reason.endswith(NO_FORM)]
+    if not none:
+        return others
+    named = ", ".join(f"{count:,} {kind}" for kind, count in [*none.items()][:MOST_ENDINGS])
+    more = f" and {len(none) - MOST_ENDINGS} more endings" if len(none) > MOST_ENDINGS else ""
+    return [*others, f"{sum(none.values()):,} {NO_FORM} ({named}{more})"]
+
+
+def skipped_line(skipped: Mapping[str, int]) -> str:
+    """What nobody takes for documents and was passed over in a folder; empty where there was nothing such."""
+    found = ", ".join(f"{count:,} {what}" for what, count in skipped.items())
+    return f"passed over: {found}" if found else ""
 
 
 def agreed(found: Estimate, yes: bool) -> bool:
@@ -337,6 +361,9 @@ def print_stages(stages: Sequence[StageFacts]) -> None:
         memory = f"{stage.memory / 2**30:.1f}"
         table.add_row(stage.name, f"{stage.seconds:,.1f}", memory, f"{came:,}", f"{stage.kept:,}", why)
     console.print(table)
+    for stage in stages:
+        if skipped := skipped_line(stage.skipped):
+            console.print(f"{stage.name}, {skipped}", markup=False, soft_wrap=True)
     spread = [stage for stage in stages if stage.kept_of]
     languages = sorted({language for stage in spread for language in (*stage.kept_of, *stage.dropped_of)})
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), caption="kept (dropped)")
@@ -365,7 +392,7 @@ def _why(stage: StageFacts, reason: str) -> str:
     """How many records a stage left out for a reason, and of which languages."""
     of = {language: reasons[reason] for language, reasons in stage.dropped_of.items() if reason in reasons}
     spread = ", ".join(f"{language} {count:,}" for language, count in sorted(of.items()))
-    return f"{stage.dropped[reason]:,} {reason}" + (f" ({spread})" if spread else "")
+    return f"{stage.dropped[reason]:,} {escape(reason)}" + (f" ({spread})" if spread else "")
 
 
 def _kept_and_dropped(stage: StageFacts, language: str) -> str:

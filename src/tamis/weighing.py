@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -18,7 +19,7 @@ from tamis.errors import InputError, ModelError, RunError, SettingsError
 from tamis.evaluation.candidates import BiEncoder, Wanted, embeddings, find
 from tamis.evaluation.judged import Question
 from tamis.evaluation.sets import JudgedSet
-from tamis.formats.documents import read_documents
+from tamis.formats.documents import Corpus
 from tamis.formats.trec import contradicted, read_run
 from tamis.formats.written_queries import read_written_queries
 from tamis.formulas.ranking import tie_key
@@ -31,7 +32,7 @@ from tamis.models.reranker import Reranker
 from tamis.models.saving import add_weights
 from tamis.models.serializer import Apart
 from tamis.progress import track
-from tamis.records import GIVEN, Candidates, Document, Query, TrainingList
+from tamis.records import GIVEN, Candidates, Document, Dropped, Query, TrainingList
 from tamis.retrievers.index import FIRST_STAGES
 from tamis.stages.corpus.clean import identify_languages
 from tamis.stages.lists.alike import alike_documents, alike_texts
@@ -153,7 +154,7 @@ def weigh(asked: WeighingConfig) -> Weighed:
     notes: list[str] = []
     queries = {query.query_id: query for query in read_queries(asked.queries)}
     found = {name: _of_queries(file, queries, asked, notes) for name, file in named.items()}
-    documents = _documents(asked, queries, found)
+    documents = _documents(asked, queries, found, notes)
     queries = _with_languages(_answerable(asked, queries, documents, notes), documents)
     found = {name: _known(name, run, queries, documents, asked, notes) for name, run in found.items()}
     with tempfile.TemporaryDirectory() as scratch, closing(ItemStore(Path(scratch) / "items.sqlite")) as items:
@@ -215,7 +216,7 @@ def export_queries(asked: WeighingConfig, out: Path) -> tuple[int, int, Sequence
         raise InputError(f"{out}: is there already; --queries-out writes a new file, remove it or name another one")
     notes: list[str] = []
     queries = {query.query_id: query for query in read_queries(asked.queries)}
-    queries = _answerable(asked, queries, _documents(replace(asked, first=()), queries, {}), notes)
+    queries = _answerable(asked, queries, _documents(replace(asked, first=()), queries, {}, notes), notes)
     drawn = _drawn(queries)
     with writing(out, "make room or name another file"):
         lines = (f"{query_id}\t{' '.join(query.text.split())}\n" for query_id, query in drawn.items())
@@ -301,13 +302,21 @@ def _of_queries(
 
 
 def _documents(
-    asked: WeighingConfig, queries: Mapping[str, Query], runs: Mapping[str, Mapping[str, Candidates]]
+    asked: WeighingConfig, queries: Mapping[str, Query], runs: Mapping[str, Mapping[str, Candidates]], notes: list[str]
 ) -> dict[str, Document]:
     """All documents where they are searched; otherwise those that queries and runs name."""
     wanted = {query.document_id for query in queries.values()}
     wanted |= {doc_id for run in runs.values() for found in run.values() for doc_id in found.doc_ids}
-    documents = read_documents(asked.corpus, "target")
-    return {document.doc_id: document for document in documents if asked.first or document.doc_id in wanted}
+    found: dict[str, Document] = {}
+    unread = Counter[str]()
+    for document in Corpus(asked.corpus).documents("target"):
+        if isinstance(document, Dropped):
+            unread[document.reason] += 1
+        elif asked.first or document.doc_id in wanted:
+            found[document.doc_id] = document
+    for reason, count in unread.most_common():
+        _count(notes, count, f"of {asked.corpus} left out: {reason}")
+    return found
 
 
 def _answerable(

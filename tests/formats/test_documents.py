@@ -21,14 +21,14 @@ ROWS = [
     {"_id": "c", "title": None, "text": "x", "lang": None},
 ]
 DOCUMENTS = [
-    Document("a", "Titel\nInhalt, mit Komma", "de", "target"),
+    Document("a", "Titel\nInhalt, mit Komma", "de", "target", "Titel"),
     Document("b", '内容\n"zweite" Zeile', "zh-cn", "target"),
     Document("c", "x", "und", "target"),
 ]
 
 
-def document(text, doc_id="d", language="und"):
-    return Document(doc_id, text, language, "target")
+def document(text, doc_id="d", language="und", title="", path=""):
+    return Document(doc_id, text, language, "target", title, path)
 
 
 def parquet(path, rows, **options):
@@ -115,7 +115,7 @@ def test_fields_have_the_names_of_other_tools(tmp_path):
         {"docid": "d", "body": "y", "metadata": None},
     )
     assert list(read_documents(file, "general")) == [
-        Document("a", "Titel\nInhalt", "de", "general"),
+        Document("a", "Titel\nInhalt", "de", "general", "Titel"),
         Document("7", "内容", "zh-cn", "general"),
         Document("c", "x", "pt-br", "general"),
         Document("d", "y", "und", "general"),
@@ -139,14 +139,13 @@ def test_a_folder_of_texts_is_read_in_sorted_order(tmp_path):
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "b.md").write_text("zweite", encoding="utf-8")
     (tmp_path / "a.txt").write_bytes(b"\xef\xbb\xbferste")
-    (tmp_path / "c.pdf").write_bytes(b"%PDF")
     (tmp_path / "d.HTML").write_text(
         "<html lang=fr><title>Titre</title><nav>Accueil</nav><p>Le texte", encoding="utf-8"
     )
     assert list(read_documents(tmp_path, "target")) == [
-        document("erste", "a.txt"),
-        document("Titre\nLe texte", "d.HTML", "fr"),
-        document("zweite", "sub/b.md"),
+        document("erste", "a.txt", title="a", path="a.txt"),
+        document("Titre\nLe texte", "d.HTML", "fr", "Titre", "d.HTML"),
+        document("zweite", "sub/b.md", title="b", path="sub/b.md"),
     ]
 
 
@@ -218,7 +217,7 @@ def test_a_line_that_is_not_understood_is_named(tmp_path, line, message):
         ),
         ('id,text\n1,"a\nb"\n2\n', r"docs\.csv, line 4: got 1 cells, expected 2"),
         ('id,text\n1,"open\n', r"docs\.csv, line 2: not understood \(unexpected end of data\); put cells"),
-        ("id;text\n1;a\n", r"docs\.csv, line 2: no id; expected a field _id, id, doc_id or docid; it has id;text"),
+        ("id|text\n1|a\n", r"docs\.csv, line 2: no id; expected a field _id, id, doc_id or docid; it has id\|text"),
         ("id,text,id\n1,a,2\n", r"docs\.csv, line 1: column 'id' comes twice; expected a header"),
         ("id,text\n1,a\n1,b\n", r"docs\.csv, line 3: id '1' stands on line 2 too"),
         ("id,text\n,a\n", r"docs\.csv, line 2: id is \"\", expected printable text"),
@@ -271,10 +270,6 @@ def test_bytes_that_are_not_utf8_are_named_with_their_line(tmp_path):
     file.write_bytes(b'{"_id": "a", "text": "x"}\n{"_id": "b", "text": "caf\xe9"}\n')
     with pytest.raises(InputError, match=r"docs\.jsonl, line 2: byte 0xe9 is not UTF-8; save the file in UTF-8"):
         list(read_documents(file, "target"))
-    file.unlink()
-    (tmp_path / "a.txt").write_bytes(b"one\ntwo\ncaf\xe9")
-    with pytest.raises(InputError, match=r"a\.txt, line 3: byte 0xe9 is not UTF-8"):
-        list(read_documents(tmp_path, "target"))
 
 
 @pytest.mark.parametrize("kind", ["gz", "zst"])
@@ -293,25 +288,18 @@ def test_a_compressed_file_that_was_cut_is_named(tmp_path, kind):
 
 
 def test_an_input_without_documents_is_refused(tmp_path):
-    with pytest.raises(InputError, match=r"nothing to read; expected corpus\.jsonl, \.parquet files, .*\.html files"):
+    with pytest.raises(InputError, match=r"nothing to read in this folder; it is empty"):
         read_documents(tmp_path, "target")
     with pytest.raises(InputError, match="nowhere: no such file or folder"):
         read_documents(tmp_path / "nowhere", "target")
     (tmp_path / "docs.pdf").touch()
     with pytest.raises(
-        InputError, match=r"docs\.pdf: cannot read \.pdf; expected a \.jsonl, \.csv, \.tsv or \.parquet"
+        InputError, match=r"docs\.pdf: cannot read \.pdf alone; expected a \.jsonl, .* or a folder of documents"
     ):
         read_documents(tmp_path / "docs.pdf", "target")
     (tmp_path / "docs.jsonl").touch()
     with pytest.raises(InputError, match=r"docs\.jsonl: no documents in it; expected one JSON object a line"):
         list(read_documents(tmp_path / "docs.jsonl", "target"))
-
-
-def test_a_folder_of_two_kinds_is_refused(tmp_path):
-    parquet(tmp_path / "docs.parquet", ROWS)
-    write_text(tmp_path / "notes.md", "a text")
-    with pytest.raises(InputError, match=r"holds tables \(docs\.parquet\) and texts \(notes\.md\); name a folder or"):
-        read_documents(tmp_path, "target")
 
 
 def test_a_training_file_is_no_target(tmp_path):

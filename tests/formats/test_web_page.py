@@ -17,17 +17,19 @@ PAGE = """<!DOCTYPE html><html lang="pt_BR"><head><title>  Um
 
 def test_visible_text_line_by_line():
     page = read_page(PAGE)
-    assert page.title == "Um título"
+    assert page.title == page.heading == "Um título"
     assert page.language == "pt-br"
     assert page.text.split("\n") == [
-        "Um título",
+        "# Um título",
         "Texto com negrito,",
         "e mais.",
         "Sem fim",
         "um",
         "dois",
+        "```",
         "linha 1",
         "  linha 2",
+        "```",
         "fim & 中",
     ]
 
@@ -42,6 +44,9 @@ def test_visible_text_line_by_line():
         ("<![if !vml]><p>a<![endif]>", WebPage("", "a", "und")),
         ("<![foo[x]]>a", WebPage("", "a", "und")),
         ("<html lang='not a tag!'><p>a", WebPage("", "a", "und")),
+        ("<h2>a¶</h2><h1>b <i>c</i></h1>d", WebPage("", "## a\n# b c\nd", "und", "b c")),
+        ("<pre># no heading</pre><pre> </pre>a", WebPage("", "```\n# no heading\n```\na", "und")),
+        ("<pre>never closed", WebPage("", "```\nnever closed\n```", "und")),
         ("<title>a</title><svg><title>b</title></svg>c", WebPage("a", "c", "und")),
         ("<script>never closed <p>a", WebPage("", "", "und")),
     ],

@@ -80,14 +80,6 @@ def test_the_first_version_of_the_cohere_client_reads_answers_in_jinas_place(
     assert found.results[0].document is None
 
 
-def test_the_readmes_lines_work(server: Running, http: httpx.Client, capsys: pytest.CaptureFixture):
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    code = readme.split("```py\n")[1].split("```")[0]
-    here = code.replace('base_url="http://localhost:8000"', f'base_url="{server.url}", httpx_client=http')
-    exec(compile(here.replace('"tamis-base"', '"tiny"'), "README.md", "exec"), {"http": http})
-    assert len(capsys.readouterr().out.splitlines()) == 2
-
-
 def test_what_litellm_sends_is_understood(server: Running, expected, best_first):
     """Its Cohere transformation always asks the second version for the documents."""
     answer = server.post("/v2/rerank", body(return_documents=True, top_n=1)).json()

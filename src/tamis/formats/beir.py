@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tamis.errors import InputError
-from tamis.formats.fields import QUERY_IDS, QUERY_TEXTS, record_id, text_of
+from tamis.formats.fields import QUERY_IDS, QUERY_TEXTS, record_id, text_of, usable_id
 from tamis.formats.qrels import read_qrels
 from tamis.formats.query_rows import query_rows
 from tamis.formats.tables import check_new, table_files
@@ -113,7 +113,7 @@ def write_beir_folder(
 def _qrels_line(judgement: tuple[str, str, int]) -> str:
     query_id, doc_id, grade = judgement
     for each in (query_id, doc_id):
-        if not each.isprintable():
+        if not usable_id(each):
             raise InputError(f"id {each!r} cannot stand in a qrels file; rename the document")
     return f"{query_id}\t{doc_id}\t{grade}"
 

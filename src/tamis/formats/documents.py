@@ -1,116 +1,128 @@
 """Documents from whatever path a recipe names; the form is told from the path, in one place."""
 
-import itertools
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from tamis.errors import InputError
-from tamis.formats import training_files
 from tamis.formats.beir import beir_file
-from tamis.formats.fields import DOCUMENT_FIELDS, language_of, record_id, titled_text
-from tamis.formats.lines import ending
-from tamis.formats.tables import Row, check_new, rows, table_files
-from tamis.formats.texts import TEXTS, read_text_files, text_files
-from tamis.records import Document
+from tamis.formats.fields import USUAL, Names
+from tamis.formats.folder import EVERYTHING, Choice, Folder, list_folder
+from tamis.formats.row_documents import columns_of, documents_of, read_table
+from tamis.formats.tables import rows, table_files
+from tamis.formats.texts import read_file
+from tamis.records import Document, Dropped
 
 _ABOUT_THE_DATA: Final = ("README", "LICENSE")
-_READABLE: Final = "a .jsonl, .csv, .tsv or .parquet file or a folder"
+_READABLE: Final = "a .jsonl, .json, .csv, .tsv or .parquet file"
+
+
+class Corpus:
+    """The documents of one input: a file or folder of rows, in which each row must be understood, or a folder of files.
+
+    Attributes:
+        folder: What lies in the folder of files; none for rows.
+        files: The files that are read, in their order; at least one.
+    """
+
+    def __init__(self, path: Path, choice: Choice = EVERYTHING, names: Names = USUAL) -> None:
+        """Find its files; none is opened.
+
+        Args:
+            path: A BEIR folder (only its `corpus.jsonl` is opened); a `.jsonl`, `.json`, `.csv`, `.tsv` or `.parquet`
+                file; a folder of nothing but `.parquet` files; a folder that `datasets` wrote by `save_to_disk`; or any
+                other folder, whose files are read one by one, see `list_folder`. Lines may be compressed (`.gz`,
+                `.zst`); a file of rows is in UTF-8. A row holds `_id`, `id`, `doc_id` or `docid`, then `text`,
+                `contents`, `content` or `body`, and may hold `title` and a language in `metadata.lang`, `lang` or
+                `language`.
+            choice: Which files of a folder to read.
+            names: What the fields of rows are called, where they are called otherwise.
+
+        Raises:
+            InputError: Nothing to read.
+        """
+        self._path, self._names = path, names
+        tables = _files_of_rows(path)
+        self.folder: Folder | None = None if tables else list_folder(path, choice)
+        self.files = tables if self.folder is None else [found.file for found in self.folder.files]
+        if not self.files:
+            raise InputError(f"{path}: nothing to read in this folder; {_why(self.folder)}")
+
+    def documents(self, origin: str) -> Iterator[Document | Dropped]:
+        """Read the documents, one at a time.
+
+        Args:
+            origin: `target` or `general`. A general input may be a training file (see `training_files`), whose passages
+                are the documents, each once, with the hash of its text for an id.
+
+        Returns:
+            Documents in the order of the file, or sorted by path. The title becomes the first line of the text; the
+            language is lower-case, `und` where none is given. Of a folder of files also what was left out of it: there
+            the id of a document is its path, or path and id of its row.
+
+        Raises:
+            InputError: Of rows: one that is not understood (at the time it is reached), or an id that comes twice.
+        """
+        if self.folder is None:
+            return documents_of(rows(self.files, columns_of(self._names)), self.files[0], origin, self._names)
+        return _of_folder(self.folder, origin, self._names)
 
 
 def read_documents(path: Path, origin: str) -> Iterator[Document]:
-    """Read the documents of one input, as they are, one at a time.
-
-    Args:
-        path: A BEIR folder (only its `corpus.jsonl` is opened); a `.jsonl`, `.csv`, `.tsv` or `.parquet` file; a folder
-            with `.parquet` files; a folder that `datasets` wrote by `save_to_disk`; or a folder of `.txt`, `.md` and
-            `.html` files. Lines may be compressed (`.gz`, `.zst`); all text is UTF-8. A row holds `_id`, `id`, `doc_id`
-            or `docid`, then `text`, `contents`, `content` or `body`, and may hold `title` and a language in
-            `metadata.lang`, `lang` or `language`. The id of a text file is its path in the folder.
-        origin: `target` or `general`. A general input may be a training file (see `training_files`), whose passages
-            are the documents, each once, with the hash of its text for an id.
-
-    Returns:
-        Documents in the order of the file, or sorted by path. The title becomes the first line of the text; the
-        language is lower-case, `und` where none is given.
+    """The documents of an input without what was left out of it; see `Corpus`.
 
     Raises:
-        InputError: Nothing to read, a line or row that is not understood (at the time it is reached), or an id that
-            comes twice.
+        InputError: Nothing to read, or see `Corpus.documents`.
     """
-    files = document_files(path)
-    if files[0].suffix.lower() in TEXTS:
-        return read_text_files(path, files, origin)
-    return _documents(rows(files, {*DOCUMENT_FIELDS, *training_files.FIELDS}), files[0], origin)
+    found = Corpus(path).documents(origin)
+    return (document for document in found if isinstance(document, Document))
 
 
 def document_files(path: Path) -> list[Path]:
     """The files that hold the documents of an input and nothing beside them: questions may lie in the same folder.
 
-    Returns:
-        At least one file, in the order in which they are read.
-
     Raises:
         InputError: Nothing there that can be read.
     """
+    return Corpus(path).files
+
+
+def _files_of_rows(path: Path) -> list[Path]:
+    """The files of an input of rows; none for a folder of files."""
     if path.is_dir():
         corpus = beir_file(path, "corpus")
-        files = [corpus] if corpus else _of_one_kind(path, table_files(path), text_files(path))
-        if not files:
-            raise InputError(
-                f"{path}: nothing to read; expected corpus.jsonl, .parquet files, a folder that datasets saved, or "
-                ".txt, .md or .html files"
-            )
-        return files
+        return [corpus] if corpus else _tables_alone(path, table_files(path))
     if not path.is_file():
-        raise InputError(f"{path}: no such file or folder; expected a BEIR folder, {_READABLE} of texts")
+        raise InputError(f"{path}: no such file or folder; expected a folder of documents, or {_READABLE} of texts")
     files = table_files(path)
     if not files:
-        raise InputError(f"{path}: cannot read {path.suffix or 'a file without ending'}; expected {_READABLE}")
+        raise InputError(
+            f"{path}: cannot read {path.suffix or 'a file without ending'} alone; expected {_READABLE}, or a folder of "
+            "documents of any form"
+        )
     return files
 
 
-def _of_one_kind(folder: Path, tables: list[Path], texts: list[Path]) -> list[Path]:
-    """Tables or texts; beside tables a text may only say what they are."""
-    beside = [file for file in texts if file.stem.upper() not in _ABOUT_THE_DATA]
-    if tables and beside:
-        raise InputError(
-            f"{folder}: holds tables ({tables[0].name}) and texts ({beside[0].name}); name a folder or file with one "
-            "kind of documents"
-        )
-    return tables or texts
+def _tables_alone(folder: Path, tables: list[Path]) -> list[Path]:
+    """The tables of a folder that holds nothing else but what says what they are."""
+    if not tables or tables[0].suffix == ".arrow":
+        return tables
+    others = [found for found in list_folder(folder).files if found.kind != tables[0].suffix]
+    return [] if any(found.file.stem.upper() not in _ABOUT_THE_DATA for found in others) else tables
 
 
-def _documents(found: Iterator[Row], file: Path, origin: str) -> Iterator[Document]:
-    first = next(found, None)
-    if first is None:
-        wanted = "one JSON object a line" if ending(file) == ".jsonl" else "at least one row"
-        raise InputError(f"{file}: no documents in it; expected {wanted}")
-    form = training_files.form_of(first.content)
-    found = itertools.chain([first], found)
-    if form is None:
-        yield from _plain_documents(found, origin)
-    elif origin == "general":
-        yield from _passages(found, form)
-    else:
-        raise InputError(
-            f"{first.where}: a training file ({form.name}), expected documents with id and text; a corpus to adapt to "
-            "brings no queries, name the file under corpus.general instead"
-        )
+def _why(folder: Folder | None) -> str:
+    """What lies in a folder of which nothing is read, by how much of it there is."""
+    counts = Counter(dropped.reason for dropped in folder.left_out) + folder.skipped if folder else Counter()
+    found = ", ".join(f"{count:,} {reason}" for reason, count in counts.most_common(8))
+    return f"it holds {found}" if found else "it is empty"
 
 
-def _plain_documents(found: Iterator[Row], origin: str) -> Iterator[Document]:
-    places: dict[str, tuple[Path, str]] = {}
-    for row in found:
-        doc_id = record_id(row.content, row.where)
-        check_new(doc_id, row, places)
-        yield Document(doc_id, titled_text(row.content, row.where), language_of(row.content, row.where), origin)
-
-
-def _passages(found: Iterator[Row], form: training_files.Form) -> Iterator[Document]:
-    seen: set[str] = set()
-    for example in training_files.examples(found, form):
-        for passage in example.passages:
-            if passage.doc_id not in seen:
-                seen.add(passage.doc_id)
-                yield Document(passage.doc_id, passage.text, example.language, "general")
+def _of_folder(folder: Folder, origin: str, names: Names) -> Iterator[Document | Dropped]:
+    yield from folder.left_out
+    for found in folder.files:
+        if found.rows:
+            yield from read_table(found, origin, names)
+        else:
+            yield read_file(found, origin)

@@ -5,6 +5,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from tamis.errors import InputError
@@ -25,6 +26,75 @@ DOCUMENT_FIELDS: Final = (*IDS, *TEXTS, TITLE, *LANGUAGES)
 """All fields that a document may be read from; other columns of a table stay unread."""
 
 _HALF_OF_A_PAIR: Final = re.compile("[\ud800-\udfff]")
+_NOT_IN_IDS: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+@dataclass(frozen=True)
+class Names:
+    """What a user calls the fields of documents; dots lead into fields of fields. Empty: the usual names.
+
+    Attributes:
+        id: Field of the id.
+        text: Field of the text; of one whose last name holds `html` the text of the page is taken.
+        title: Field of the title.
+        lang: Field of the language.
+    """
+
+    id: str = ""
+    text: str = ""
+    title: str = ""
+    lang: str = ""
+
+    @property
+    def columns(self) -> set[str]:
+        """Columns of a table that may hold them."""
+        given = [name for name in (self.id, self.text, self.title, self.lang) if name]
+        return {*given, *(name.partition(".")[0] for name in given)}
+
+
+USUAL: Final = Names()
+
+
+def renamed(content: Content, names: Names) -> Content:
+    """A row with the fields of a document under their usual names.
+
+    Args:
+        content: The row.
+        names: What the user calls them. A name that the row has as it stands is taken before the path that it may be.
+
+    Returns:
+        The row as it is where no name is given. Otherwise each named field, where the row has it, replaces all that
+        could stand for the same.
+    """
+    if names == USUAL:
+        return content
+    row = dict(content)
+    usual = ((names.id, IDS), (names.text, TEXTS), (names.title, (TITLE,)), (names.lang, LANGUAGES))
+    for name, others in usual:
+        if name:
+            found = _at(content, name)
+            for other in others:
+                row.pop(other, None)
+            if found is not None:
+                row[others[0] if others != LANGUAGES else "lang"] = found
+    return row
+
+
+def usable_id(value: str) -> bool:
+    """Whether text can be an id: on one line, and without what nobody sees at its ends, which is there by accident."""
+    return bool(value.strip()) and not _NOT_IN_IDS.search(value) and f"{value[0]}{value[-1]}".isprintable()
+
+
+def _at(content: Content, name: str) -> Any:
+    """What stands in a field or at a path of fields; of a list of one thing that thing, None where there is nothing."""
+    if name in content:
+        found: Any = content[name]
+    else:
+        first, dot, rest = name.partition(".")
+        inner = content.get(first)
+        inner = inner[0] if isinstance(inner, list) and len(inner) == 1 else inner
+        found = _at(inner, rest) if dot and isinstance(inner, Mapping) else None
+    return found[0] if isinstance(found, list) and len(found) == 1 else found
 
 
 def record_id(content: Content, where: str, names: Sequence[str] = IDS) -> str:
@@ -40,11 +110,11 @@ def record_id(content: Content, where: str, names: Sequence[str] = IDS) -> str:
     """
     name = _first_present(content, names)
     if name is None:
-        raise InputError(f"{where}: no id; expected a field {_listed(names)}{_present(content)}")
+        raise InputError(f"{where}: no id; expected a field {_listed(names)}{_present(content)}{_hint(names)}")
     value = content[name]
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
-    if not isinstance(value, str) or not value or not value.isprintable():
+    if not isinstance(value, str) or not usable_id(value):
         raise InputError(f"{where}: {name} is {shown(value)}, expected printable text or a whole number")
     return value
 
@@ -62,7 +132,9 @@ def text_of(content: Content, where: str, names: Sequence[str] = TEXTS) -> str:
     """
     name = _first_present(content, names)
     if name is None:
-        raise InputError(f"{where}: no {names[0]}; expected a field {_listed(names)} with text{_present(content)}")
+        raise InputError(
+            f"{where}: no {names[0]}; expected a field {_listed(names)} with text{_present(content)}{_hint(names)}"
+        )
     return checked_text(content[name], name, where)
 
 
@@ -163,6 +235,11 @@ def _first_present(content: Content, names: Sequence[str]) -> str | None:
 
 def _listed(names: Sequence[str]) -> str:
     return f"{', '.join(names[:-1])} or {names[-1]}" if len(names) > 1 else names[0]
+
+
+def _hint(names: Sequence[str]) -> str:
+    """What to do for documents; the fields of queries have no setting."""
+    return "; name its field with corpus.fields" if names in (IDS, TEXTS) else ""
 
 
 def _present(content: Content) -> str:

@@ -23,11 +23,12 @@ def ending(path: Path) -> str:
     return suffixes[-1] if suffixes else ""
 
 
-def lines(file: Path) -> Iterator[tuple[int, str]]:
-    """Numbered lines of a file in UTF-8, with their ends; only a line feed ends one.
+def lines(file: Path, encoding: str = "utf-8") -> Iterator[tuple[int, str]]:
+    """Numbered lines of a file, with their ends; only a line feed ends one.
 
     Args:
         file: Decompressed where its name ends in `.gz` or `.zst`.
+        encoding: Of the file; in another one than UTF-8, what does not fit becomes U+FFFD.
 
     Raises:
         InputError: A file that cannot be opened, is cut or damaged, or bytes that are not UTF-8.
@@ -35,8 +36,8 @@ def lines(file: Path) -> Iterator[tuple[int, str]]:
     """
     number = 0
     try:
-        with _opened(file) as stream:
-            for number, line in _decoded(stream, str(file)):
+        with opened(file) as stream:
+            for number, line in _decoded(stream, str(file)) if encoding == "utf-8" else _in(stream, encoding):
                 yield number, line
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
@@ -52,9 +53,16 @@ def _decoded(stream: Iterable[bytes], name: str) -> Iterator[tuple[int, str]]:
             raise not_utf8(f"{name}, line {number}", error) from error
 
 
-def filled_lines(file: Path) -> Iterator[tuple[int, str]]:
+def _in(stream: Any, encoding: str) -> Iterator[tuple[int, str]]:
+    """The same in another encoding, whose line feeds may be more than one byte."""
+    with io.TextIOWrapper(io.BufferedReader(stream), encoding, "replace", newline="\n") as text:
+        for number, line in enumerate(text, 1):
+            yield number, line.removeprefix("\ufeff") if number == 1 else line
+
+
+def filled_lines(file: Path, encoding: str = "utf-8") -> Iterator[tuple[int, str]]:
     """Numbered lines that are not blank, without their ends; see `lines`."""
-    yield from _filled(lines(file))
+    yield from _filled(lines(file, encoding))
 
 
 def filled_lines_of(stream: Iterable[bytes], name: str) -> Iterator[tuple[int, str]]:
@@ -79,31 +87,26 @@ def objects(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         InputError: See `lines`; or a line that is no JSON object.
     """
     for number, line in filled_lines(file):
-        where = f"{file}, line {number}"
-        try:
-            entry = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"{where}: got {clip(line, 60)!r}, expected a JSON object ({error})") from error
-        if not isinstance(entry, dict):
-            raise InputError(f"{where}: got {clip(line, 60)!r}, expected a JSON object")
-        yield number, entry
+        yield number, json_object(line, f"{file}, line {number}")
 
 
-def read_text(file: Path) -> str:
-    """Text of a whole file in UTF-8, without a byte order mark.
+def json_object(text: str, where: str) -> dict[str, Any]:
+    """A JSON object.
+
+    Args:
+        text: Its text.
+        where: File and line, for messages.
 
     Raises:
-        InputError: A file that cannot be read, or bytes that are not UTF-8, named by their line.
+        InputError: It is none.
     """
     try:
-        raw = file.read_bytes().removeprefix(_BYTE_ORDER_MARK)
-    except OSError as error:
-        raise InputError(f"{file}: cannot be read: {error.strerror}") from error
-    try:
-        return raw.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        raise not_utf8(f"{file}, line {line}", error) from error
+        entry = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{where}: got {clip(text, 60)!r}, expected a JSON object ({error})") from error
+    if not isinstance(entry, dict):
+        raise InputError(f"{where}: got {clip(text, 60)!r}, expected a JSON object")
+    return entry
 
 
 def not_utf8(where: str, error: UnicodeDecodeError) -> InputError:
@@ -111,7 +114,12 @@ def not_utf8(where: str, error: UnicodeDecodeError) -> InputError:
     return InputError(f"{where}: byte {error.object[error.start]:#04x} is not UTF-8; save the file in UTF-8")
 
 
-def _opened(file: Path) -> IO[bytes] | gzip.GzipFile:
+def opened(file: Path) -> IO[bytes] | gzip.GzipFile:
+    """The bytes of a file, decompressed where its name ends in `.gz` or `.zst`.
+
+    Raises:
+        MissingPartError: A `.zst` file, and a pyarrow that was built without zstd.
+    """
     suffix = file.suffix.lower()
     if suffix == ".gz":
         return gzip.open(file, "rb")

@@ -1,20 +1,26 @@
-"""Rows of files that hold one record a row: JSONL, CSV and TSV, Parquet, and the folders of Hugging Face `datasets`.
+"""Rows of files that hold one record a row: JSON, CSV and TSV, Parquet, and the folders of Hugging Face `datasets`.
 
 All are streamed: what is in memory is one line, or one batch of a table's wanted columns.
 """
 
 import csv
+import itertools
 import json
+import zlib
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from tamis.errors import InputError
-from tamis.formats.lines import ending, lines, objects
+from tamis.formats.encodings import encoding_of
+from tamis.formats.file_text import LeftOut
+from tamis.formats.json_rows import json_rows
+from tamis.formats.lines import ending, lines, opened
 from tamis.text import clip
 
 _BATCH: Final = 1024
+_SAMPLE: Final = 1 << 20  # bytes from which an encoding is told
 _LONGEST_CELL: Final = 1 << 27  # characters: an open quote must not swallow a file of any size
 _STATE: Final = "state.json"
 _SPLITS: Final = "dataset_dict.json"
@@ -44,8 +50,8 @@ def table_files(path: Path) -> list[Path]:
     """The files of rows that a path stands for, in their order.
 
     Args:
-        path: A `.jsonl`, `.csv`, `.tsv` (these also with `.gz` or `.zst` behind) or `.parquet` file, a folder with
-            `.parquet` files at any depth, or a folder as `datasets` writes it by `save_to_disk`.
+        path: A `.jsonl`, `.json`, `.csv`, `.tsv` (these also with `.gz` or `.zst` behind) or `.parquet` file, a folder
+            with `.parquet` files at any depth, or a folder as `datasets` writes it by `save_to_disk`.
 
     Returns:
         At least one file; none for anything else.
@@ -73,7 +79,38 @@ def rows(files: Sequence[Path], columns: Collection[str]) -> Iterator[Row]:
         InputError: A file that cannot be read, or a line or row that is not understood.
     """
     for file in files:
-        yield from _READERS[ending(file)](file, columns)
+        for row in _READERS[ending(file)](file, columns, "utf-8"):
+            if isinstance(row, InputError):
+                raise row
+            yield row
+
+
+def rows_or_errors(file: Path, columns: Collection[str]) -> Iterator[Row | InputError]:
+    """Read a file of rows as far as it can be read, in whatever encoding it is.
+
+    Yields:
+        Rows in order, and the error of each that is not understood.
+
+    Raises:
+        InputError: What nothing can be read after.
+    """
+    yield from _READERS[ending(file)](file, columns, _encoding(file))
+
+
+def _encoding(file: Path) -> str:
+    if ending(file) in _BINARY:
+        return ""
+    try:
+        with opened(file) as stream:
+            sample = stream.read(_SAMPLE)
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{file}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    try:
+        whole = len(sample) < _SAMPLE
+        found = encoding_of(sample if whole else sample[: sample.rfind(b"\n") + 1] or sample)
+    except LeftOut as error:
+        raise InputError(f"{file}: {error.reason}") from error
+    return "utf-8-sig" if found == "utf-8" else found  # by this name, a byte that does not fit ends nothing
 
 
 def line_rows(file: Path) -> Iterator[Row]:
@@ -172,16 +209,16 @@ def _description(file: Path) -> dict[str, Any]:
     return content
 
 
-def _json_rows(file: Path, columns: Collection[str]) -> Iterator[Row]:
-    for number, content in objects(file):
-        yield Row(file, f"line {number}", content)
+def _json_rows(file: Path, columns: Collection[str], encoding: str) -> Iterator[Row | InputError]:
+    for place, content in json_rows(file, encoding):
+        yield content if isinstance(content, InputError) else Row(file, place, content)
 
 
-def _csv_rows(file: Path, columns: Collection[str]) -> Iterator[Row]:
+def _csv_rows(file: Path, columns: Collection[str], encoding: str) -> Iterator[Row | InputError]:
     csv.field_size_limit(_LONGEST_CELL)
-    reader = csv.reader(
-        (line for _, line in lines(file)), delimiter="\t" if ending(file) == ".tsv" else ",", strict=True
-    )
+    text = (line for _, line in lines(file, encoding))
+    first = next(text, "")
+    reader = csv.reader(itertools.chain([first], text), delimiter=_delimiter(file, first), strict=True)
     header: list[str] = []
     number = 1
     try:
@@ -192,7 +229,7 @@ def _csv_rows(file: Path, columns: Collection[str]) -> Iterator[Row]:
             if not header:
                 header = _header(cells, f"{file}, {place}")
             elif len(cells) != len(header):
-                raise InputError(
+                yield InputError(
                     f"{file}, {place}: got {len(cells)} cells, expected {len(header)} as in the header "
                     f"({', '.join(header)}); put cells that hold the separator between double quotes"
                 )
@@ -205,6 +242,13 @@ def _csv_rows(file: Path, columns: Collection[str]) -> Iterator[Row]:
         ) from error
 
 
+def _delimiter(file: Path, header: str) -> str:
+    """Tabs, commas, or, where a header has none, the semicolons of spreadsheets in half of Europe."""
+    if ending(file) == ".tsv":
+        return "\t"
+    return next((one for one in ",;\t" if one in header), ",")
+
+
 def _header(cells: Sequence[str], where: str) -> list[str]:
     names = [cell.strip() for cell in cells]
     twice = next((name for name in names if names.count(name) > 1), None)
@@ -213,7 +257,7 @@ def _header(cells: Sequence[str], where: str) -> list[str]:
     return names
 
 
-def _parquet_rows(file: Path, columns: Collection[str]) -> Iterator[Row]:
+def _parquet_rows(file: Path, columns: Collection[str], encoding: str) -> Iterator[Row]:
     import pyarrow.parquet as pq
 
     def batches(stream: Any) -> Iterator[Any]:
@@ -223,7 +267,7 @@ def _parquet_rows(file: Path, columns: Collection[str]) -> Iterator[Row]:
     return _table_rows(file, columns, batches, "a Parquet file")
 
 
-def _arrow_rows(file: Path, columns: Collection[str]) -> Iterator[Row]:
+def _arrow_rows(file: Path, columns: Collection[str], encoding: str) -> Iterator[Row]:
     import pyarrow as pa
 
     return _table_rows(file, columns, pa.ipc.open_stream, "an Arrow stream")
@@ -262,10 +306,16 @@ def _wanted(names: Sequence[str], columns: Collection[str], file: Path) -> list[
     return wanted
 
 
-_READERS: Final[dict[str, Callable[[Path, Collection[str]], Iterator[Row]]]] = {
+_READERS: Final[dict[str, Callable[[Path, Collection[str], str], Iterator[Row | InputError]]]] = {
     ".jsonl": _json_rows,
+    ".json": _json_rows,
     ".csv": _csv_rows,
     ".tsv": _csv_rows,
     ".parquet": _parquet_rows,
     ".arrow": _arrow_rows,
 }
+
+_BINARY: Final = (".parquet", ".arrow")
+
+TABLES: Final = tuple(kind for kind in _READERS if kind != ".arrow")
+"""Endings of files whose rows are documents wherever they lie; one of Arrow counts only in a folder of `datasets`."""

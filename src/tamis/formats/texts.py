@@ -1,44 +1,85 @@
-"""Folders of texts, one document a file: `.txt`, `.md` and `.html`."""
+"""One file, one document: read whole, whatever its form, or left out with a reason."""
 
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+import gzip
+import io
+import os
+import zlib
 from typing import Final
 
-from tamis.errors import InputError
-from tamis.formats.lines import read_text
-from tamis.formats.web_page import read_page
-from tamis.languages import UNKNOWN_LANGUAGE
-from tamis.records import Document
+from tamis.formats.file_text import FileText, LeftOut, titled
+from tamis.formats.folder import LARGEST, Found, left_out, why
+from tamis.formats.kinds import reader_of
+from tamis.records import Document, Dropped
 
-PAGES: Final = (".html", ".htm")
-TEXTS: Final = (".txt", ".md", *PAGES)
+_TOO_LARGE: Final = f"larger than {LARGEST >> 20} MB"
 
 
-def text_files(folder: Path) -> list[Path]:
-    """The files of texts below a folder, sorted by path."""
-    return sorted(file for file in folder.rglob("*") if file.suffix.lower() in TEXTS and file.is_file())
-
-
-def read_text_files(folder: Path, files: Sequence[Path], origin: str) -> Iterator[Document]:
-    """Read files as documents, whose ids are their paths in the folder.
+def read_file(found: Found, origin: str) -> Document | Dropped:
+    """Read a file as a document.
 
     Args:
-        folder: Where the files lie.
-        files: As `text_files` gives them. Of a page the title becomes the first line, unless its text begins with it,
-            and its `lang` the language.
+        found: The file; its name becomes the id.
         origin: `target` or `general`.
 
-    Raises:
-        InputError: A file that cannot be read or is not in UTF-8, or a path that cannot be an id.
+    Returns:
+        The document, whose text begins with its title where the file gives one; or why there is none.
     """
-    for file in files:
-        doc_id = file.relative_to(folder).as_posix()
-        if not doc_id.isprintable():
-            raise InputError(f"{folder}: the file name {doc_id!r} cannot be an id; rename the file")
-        text = read_text(file)
-        if file.suffix.lower() in PAGES:
-            page = read_page(text)
-            text = page.text if page.text.startswith(page.title) else f"{page.title}\n{page.text}"
-            yield Document(doc_id, text, page.language, origin)
+    try:
+        read = _read(found)
+    except LeftOut as error:
+        return left_out(found.name, error.reason, error.detail)
+    title = read.title or _of_name(found)
+    return Document(found.name, titled(read.text, read.title), read.language, origin, title, found.name)
+
+
+def _read(found: Found) -> FileText:
+    try:
+        content = _content(found)
+    except OSError as error:
+        raise LeftOut(why(error), error.strerror) from error
+    try:
+        return reader_of(found.kind)(content)
+    except LeftOut:
+        raise
+    except Exception as error:  # what a library raises on a file that is damaged can be anything
+        raise LeftOut(f"damaged or no {found.kind or 'text'}", f"{type(error).__name__}: {error}") from error
+
+
+def _of_name(found: Found) -> str:
+    name = found.name.rpartition("/")[2]
+    stem = name.removesuffix(".gz").removesuffix(".zst")
+    return stem[: len(stem) - len(found.kind)] if found.kind and stem.lower().endswith(found.kind) else stem
+
+
+def _content(found: Found) -> bytes:
+    """All bytes of a file, unpacked.
+
+    Raises:
+        LeftOut: It is too large, changed meanwhile, or is packed and cannot be unpacked.
+        OSError: It cannot be read.
+    """
+    with found.file.open("rb") as stream:
+        before = os.fstat(stream.fileno())
+        raw = stream.read(LARGEST + 1)
+        after = os.fstat(stream.fileno())
+    if len(raw) > LARGEST:
+        raise LeftOut(_TOO_LARGE)
+    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns) or len(raw) != after.st_size:
+        raise LeftOut("changed while it was read")
+    suffix = found.file.suffix.lower()
+    return _unpacked(raw, suffix) if suffix in (".gz", ".zst") else raw
+
+
+def _unpacked(raw: bytes, suffix: str) -> bytes:
+    try:
+        if suffix == ".gz":
+            content = gzip.GzipFile(fileobj=io.BytesIO(raw)).read(LARGEST + 1)
         else:
-            yield Document(doc_id, text, UNKNOWN_LANGUAGE, origin)
+            import pyarrow as pa
+
+            content = pa.CompressedInputStream(io.BytesIO(raw), "zstd").read(LARGEST + 1)
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raise LeftOut(f"damaged {suffix}", error) from error
+    if len(content) > LARGEST:
+        raise LeftOut(f"unpacks to more than {LARGEST >> 20} MB")
+    return content

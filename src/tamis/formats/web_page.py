@@ -21,6 +21,10 @@ _BLOCKS: Final = frozenset(
     }
 )
 _SPACE: Final = re.compile(r"\s+")
+_HEADING: Final = re.compile("h[1-6]")
+_FENCE: Final = "```"
+_PERMANENT_LINKS: Final = "¶\uf0c1 "
+"""What generators of documentation put behind a heading, to link to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +33,16 @@ class WebPage:
 
     Attributes:
         title: Its title on one line, empty where it has none.
-        text: Its visible text, a line for each block; listings keep their lines.
+        text: Its visible text, a line for each block. A heading begins with one `#` for each level, listings keep their
+            lines and stand between lines of three backticks: as in Markdown, so that headings can be told.
         language: Lower-case tag of its `lang`, `und` where it gives none.
+        heading: Its first heading of the first level, else its first heading; empty where it has none.
     """
 
     title: str
     text: str
     language: str
+    heading: str = ""
 
 
 def read_page(page: str) -> WebPage:
@@ -48,7 +55,9 @@ def read_page(page: str) -> WebPage:
     reader.feed(page)
     reader.close()
     reader.end_line()
-    return WebPage(_one_line("".join(reader.title)), "\n".join(reader.lines), reader.language)
+    reader.end_listing()
+    heading = reader.headings.get(1) or next(iter(reader.headings.values()), "")
+    return WebPage(_one_line("".join(reader.title)), "\n".join(reader.lines), reader.language, heading)
 
 
 def _one_line(text: str) -> str:
@@ -62,7 +71,10 @@ class _Reader(HTMLParser):
         self.lines: list[str] = []
         self.language = UNKNOWN_LANGUAGE
         self._in_title = False
+        self.headings: dict[int, str] = {}  # the first of each level, in their order
+        self._level = 0  # of the heading that is open, 0 for none
         self._listings = 0  # `pre` elements that are open
+        self._listing_from: int | None = None  # lines that were there when the outermost of them had begun
         self._hidden: list[str] = []  # a hidden element and what is open inside it
         self._pieces: list[str] = []
 
@@ -77,7 +89,9 @@ class _Reader(HTMLParser):
         if tag in _BLOCKS:
             self.end_line()
         self._in_title = self._in_title or (tag == "title" and not self.title)
-        self._listings += tag == "pre"
+        self._level = int(tag[1]) if _HEADING.fullmatch(tag) else 0 if tag in _BLOCKS else self._level
+        if tag == "pre":
+            self._begin_listing()
 
     def handle_endtag(self, tag: str) -> None:
         if self._hidden:
@@ -87,10 +101,13 @@ class _Reader(HTMLParser):
             return
         if tag in _BLOCKS:
             self.end_line()
+            self._level = 0
         if tag == "title":
             self._in_title = False
-        if tag == "pre":
-            self._listings = max(0, self._listings - 1)
+        if tag == "pre" and self._listings:
+            self._listings -= 1
+            if not self._listings:
+                self.end_listing()
 
     def handle_data(self, data: str) -> None:
         if self._hidden:
@@ -116,8 +133,29 @@ class _Reader(HTMLParser):
         line = "".join(self._pieces)
         self._pieces.clear()
         line = line.rstrip() if self._listings else _one_line(line)
-        if line.strip():
-            self.lines.append(line)
+        if not line.strip():
+            return
+        if self._level and not self._listings:
+            line = line.rstrip(_PERMANENT_LINKS)
+            self.headings.setdefault(self._level, line)
+            line = f"{'#' * self._level} {line}"
+        self.lines.append(line)
+
+    def _begin_listing(self) -> None:
+        if not self._listings:
+            self.lines.append(_FENCE)
+            self._listing_from = len(self.lines)
+        self._listings += 1
+
+    def end_listing(self) -> None:
+        """Close the listing that is being read, where one is."""
+        if self._listing_from is not None:
+            empty = self._listing_from == len(self.lines)
+            if empty:
+                self.lines.pop()
+            else:
+                self.lines.append(_FENCE)
+        self._listings, self._listing_from = 0, None
 
 
 def _hides(tag: str, attributes: dict[str, str | None]) -> bool:

@@ -65,7 +65,7 @@ def test_the_same_words_twice_are_dropped_within_a_language_and_an_origin():
         )
     )
     assert [isinstance(result, Dropped) for result in results] == [False, True, False, False]
-    assert results[1] == Dropped("2", "duplicate text", "de", "TAXI bitte")
+    assert results[1] == Dropped("2", "duplicate text", "de", "TAXI bitte", "1")
 
 
 def test_an_id_in_two_inputs_is_refused():

@@ -17,8 +17,9 @@ from tamis.models.warm import WarmCrossEncoder
 from tamis.records import TrainingList
 from tamis.stages.train import train as train_stage
 from tamis.stages.train.agreement import TrainingTexts, grades_of, mean_agreement
+from tamis.stages.train.losses import LOSSES
 from tamis.stages.train.settings import TrainSettings
-from tamis.stages.train.train import LOSSES, Execution, train_student
+from tamis.stages.train.train import Execution, train_student
 from tests.conftest import TOPICS
 
 QUERIES = {f"q/{lang}/{n}": question for lang, topics in TOPICS.items() for n, (question, _) in enumerate(topics)}

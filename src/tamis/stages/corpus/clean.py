@@ -7,14 +7,9 @@ import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Final
 
-from tamis.artifacts import item_key
-from tamis.artifacts.inputs import input_hashes
 from tamis.errors import InputError, SettingsError
-from tamis.formats.beir import beir_file
-from tamis.formats.documents import document_files
 from tamis.languages import LANGUAGE_TAG, UNKNOWN_LANGUAGE, language_identifier
 from tamis.records import Document, Dropped
 from tamis.text import CONTROL, clip, letters, normalise
@@ -24,24 +19,27 @@ _MAX_UNREADABLE: Final = 0.1
 _CLIPPED: Final = 200
 
 
-def clean(documents: Iterable[Document], max_chars: int) -> Iterator[Document | Dropped]:
+def clean(documents: Iterable[Document | Dropped], max_chars: int) -> Iterator[Document | Dropped]:
     """Remove control characters and leave out what cannot be searched.
 
     Args:
-        documents: Documents of all origins, as read.
+        documents: Documents of all origins, as read; what was left out before passes unchanged.
         max_chars: Longest text to keep, in characters.
 
     Yields:
         For each document, in order, its clean form or why it was left out: `binary` (more than 10 % control or
         replacement characters), `no letters`, `too long`, or `duplicate text` (the words of an earlier document of the
-        same origin and language, in the same order).
+        same origin and language, in the same order, which is named).
 
     Raises:
         InputError: Two documents have the same id.
     """
     origins: dict[str, str] = {}
-    seen: set[bytes] = set()
+    seen: dict[bytes, str] = {}
     for document in documents:
+        if isinstance(document, Dropped):
+            yield document
+            continue
         if document.doc_id in origins:
             raise InputError(
                 f"document id {document.doc_id!r} comes twice, in {origins[document.doc_id]} and {document.origin} "
@@ -49,16 +47,15 @@ def clean(documents: Iterable[Document], max_chars: int) -> Iterator[Document | 
             )
         origins[document.doc_id] = document.origin
         text = CONTROL.sub("", _LINE_BREAK.sub("\n", document.text)).strip()
-        reason = _unusable(document.text, text, max_chars)
+        reason, same = _unusable(document.text, text, max_chars), ""
         if reason is None:
             digest = _digest(document.origin, document.language, normalise(text))
-            if digest in seen:
-                reason = "duplicate text"
-            seen.add(digest)
+            same = seen.setdefault(digest, document.doc_id)
+            reason = None if same == document.doc_id else "duplicate text"
         if reason is None:
             yield replace(document, text=text)
         else:
-            yield Dropped(document.doc_id, reason, document.language, clip(text, _CLIPPED))
+            yield Dropped(document.doc_id, reason, document.language, clip(text, _CLIPPED), same)
 
 
 def with_languages(documents: Iterable[Document], identify: Callable[[str], str]) -> Iterator[Document]:
@@ -108,13 +105,3 @@ def _unusable(raw: str, text: str, max_chars: int) -> str | None:
 
 def _digest(*parts: str) -> bytes:
     return hashlib.blake2b("\0".join(parts).encode(), digest_size=16).digest()
-
-
-def documents_hash(path: Path) -> list[str]:
-    """Hash of the documents of a corpus and of nothing beside them: questions may lie in the same folder."""
-    files = document_files(path) if path.exists() else [path]
-    hashes = input_hashes(files, "corpus")
-    if not path.is_dir() or beir_file(path, "corpus"):
-        return hashes
-    # The ids of text files are their names.
-    return [item_key(*(file.relative_to(path).as_posix() for file in files)), *hashes]

@@ -41,14 +41,40 @@ class GeneralCorpus(PathSection):
     )
 
 
+class FieldNames(Section):
+    """What the fields of documents are called in rows. Dots lead into fields of fields."""
+
+    id: str = Field(default="", description="Field of the id, such as pageId. Empty: _id, id, doc_id or docid.")
+    text: str = Field(
+        default="",
+        description="Field of the text, such as body.html; where its last name holds html, the text of the page is "
+        "taken. Empty: text, contents, content or body.",
+    )
+    title: str = Field(default="", description="Field of the title, such as name. Empty: title.")
+    lang: str = Field(
+        default="",
+        description="Field of the language, such as meta.locale. Empty: lang, language or metadata.lang.",
+    )
+
+
 class CorpusSettings(Section):
     """The documents to adapt to, and judged sets that bring given queries along."""
 
     target: Path | None = Field(
         default=None,
-        description="Documents to adapt to, without any labels: BEIR folder, file or folder of rows (.jsonl, .csv, "
-        ".tsv, .parquet, a folder of datasets), or folder of .txt, .md and .html files. Empty: only the "
-        "general student is trained.",
+        description="Documents to adapt to, without any labels: any folder of files, BEIR folder, file of rows "
+        "(.jsonl, .json, .csv, .tsv, .parquet) or folder of datasets. Empty: only the general student is trained.",
+    )
+    include: tuple[str, ...] = Field(
+        default=(),
+        description="Patterns, as in a .gitignore, of the files to read of the target's folder; of an unknown ending "
+        "they are read as plain text. Empty: all that are documents.",
+    )
+    exclude: tuple[str, ...] = Field(
+        default=(), description="Patterns, as in a .gitignore, of the files of the target's folder to leave out."
+    )
+    fields: FieldNames = Field(
+        default=FieldNames(), description="What the target's rows call their fields, where they have other names."
     )
     general: tuple[GeneralCorpus, ...] = Field(
         default=(),

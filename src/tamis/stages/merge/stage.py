@@ -19,7 +19,7 @@ from tamis.models.student import Student
 from tamis.models.warm import WarmCrossEncoder
 from tamis.progress import track
 from tamis.records import Facts, TrainingList
-from tamis.stages.corpus.clean import documents_hash
+from tamis.stages.corpus.identity import documents_hash
 from tamis.stages.lists.held_out import domains_of
 from tamis.stages.lists.settings import GENERAL
 from tamis.stages.merge.judge import judge_without_labels

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -18,9 +18,6 @@ from torch import Tensor
 
 from tamis.distributed import ALONE, ProcessGroup, whole
 from tamis.errors import ModelError
-from tamis.formulas.losses.listwise import lambda_loss, listwise_cross_entropy
-from tamis.formulas.losses.pairwise import gap_hinge, margin_mse, ranknet
-from tamis.formulas.losses.pointwise import pointwise_bce, pointwise_mse
 from tamis.models.batching import token_batches
 from tamis.models.operations import operation_counter
 from tamis.models.precision import autocast
@@ -28,6 +25,7 @@ from tamis.models.sharding import as_parts_of
 from tamis.models.student import Student
 from tamis.records import TrainingList
 from tamis.stages.train.agreement import TrainingTexts, mean_agreement
+from tamis.stages.train.losses import LOSSES
 from tamis.stages.train.settings import TrainSettings
 
 WARM_UP = 20
@@ -323,24 +321,6 @@ class _Run:
 def own_order(parts: Sequence[Sequence[int]]) -> list[int]:
     """Indices of the pairs in the order in which their parts are computed."""
     return [i for part in parts for i in part]
-
-
-Loss = Callable[[Tensor, Tensor, Tensor, TrainSettings], Tensor]
-"""From logits, labels and list index of a batch of whole lists, and the settings, to a scalar."""
-
-
-LOSSES: Final[Mapping[str, Loss]] = {
-    "margin-mse": lambda logits, labels, index, _: margin_mse(logits, labels, index),
-    "gap-hinge": lambda logits, labels, index, settings: gap_hinge(logits, labels, index, settings.double_hard_margins),
-    "listwise": lambda logits, labels, index, settings: listwise_cross_entropy(
-        logits, labels, index, settings.temperature
-    ),
-    "ranknet": lambda logits, labels, index, _: ranknet(logits, labels, index),
-    "lambda": lambda logits, labels, index, _: lambda_loss(logits, labels, index),
-    "pointwise-mse": lambda logits, labels, index, _: pointwise_mse(logits, labels, index),
-    "pointwise-bce": lambda logits, labels, index, _: pointwise_bce(logits, labels, index),
-}
-"""What each name in `TrainSettings.loss` stands for."""
 
 
 def _schedule(step: int, steps: int) -> float:
