@@ -50,6 +50,23 @@ DECLINED = 1
 """Exit status where the user was asked and did not agree."""
 
 
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        from tamis import __version__
+
+        typer.echo(f"tamis {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Show the version, and stop")
+    ] = False,
+) -> None:
+    pass
+
+
 @app.command()
 def run(
     recipe: RecipePath,

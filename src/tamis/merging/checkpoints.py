@@ -148,7 +148,7 @@ def _architecture(folder: Path) -> dict[str, Any]:
     with loading(folder, "a configuration"):
         from transformers import AutoConfig
 
-        return dict(_flat(AutoConfig.from_pretrained(folder).to_dict()))
+        return dict(_flat(AutoConfig.from_pretrained(folder, trust_remote_code=False).to_dict()))
 
 
 def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -198,7 +198,7 @@ def _tokenizer(folder: Path) -> Tokenizer:
     with loading(folder, "a tokenizer"):
         from transformers import AutoTokenizer
 
-        tokenizer = AutoTokenizer.from_pretrained(folder)
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         words: dict[str, int] = tokenizer.get_vocab()
         backend = getattr(tokenizer, "backend_tokenizer", None)
         content = json.loads(backend.to_str()) if backend is not None else {}

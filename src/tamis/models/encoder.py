@@ -57,16 +57,17 @@ class Encoder:
         check_folder(path)
         with loading(path, "an encoder"):
             refuse_adapter(path)
-            config = AutoConfig.from_pretrained(path)
+            config = AutoConfig.from_pretrained(path, trust_remote_code=False)
             if config.model_type not in BODIES:
                 raise ModelError(f"{path}: model type {config.model_type!r} is not one of {', '.join(BODIES)}")
-            tokenizer = AutoTokenizer.from_pretrained(path)
+            tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
             give_padding(config, tokenizer)
             body, report = AutoModel.from_pretrained(
                 path,
                 config=config,
                 add_pooling_layer=False,
                 use_safetensors=True,
+                trust_remote_code=False,
                 attn_implementation=register_attention(),
                 dtype=torch.float32,
                 output_loading_info=True,

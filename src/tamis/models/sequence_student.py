@@ -97,8 +97,8 @@ class SequenceStudent(nn.Module):
         check_folder(path)
         with loading(path, "a causal body"):
             refuse_adapter(path)
-            tokenizer = AutoTokenizer.from_pretrained(path)
-            body = AutoModel.from_pretrained(path, use_safetensors=True, dtype=torch.float32)
+            tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
+            body = AutoModel.from_pretrained(path, use_safetensors=True, dtype=torch.float32, trust_remote_code=False)
             knows_cls = "[CLS]" in tokenizer.get_vocab()
             text = QUERIT if knows_cls else replace(CAUSAL, suffix=tokenizer.eos_token or "")
             if not text.suffix:
