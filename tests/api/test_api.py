@@ -31,12 +31,11 @@ SMALL = {
 
 
 def test_importing_tamis_imports_nothing_heavy():
-    code = "import sys, tamis; print(sorted({name.split('.')[0] for name in sys.modules}), [n for n in sys.modules if 'tamis' in n])"
+    code = "import json, sys, tamis; print(json.dumps(sorted(sys.modules)))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert not {"torch", "numpy", "pydantic", "pandas", "pyarrow"} & set(
-        json.loads(found.split("] [")[0].replace("'", '"') + "]")
-    )
-    assert found.rstrip().endswith("['tamis']")
+    modules = json.loads(found)
+    assert not {"torch", "numpy", "pydantic", "pandas", "pyarrow"} & set(modules)
+    assert [name for name in modules if name.startswith("tamis")] == ["tamis"]
 
 
 @pytest.mark.parametrize("name", sorted(set(tamis.__all__) - {"__version__", "errors"}))
@@ -77,7 +76,7 @@ def test_a_list_of_texts_and_pairs_is_enough_to_adapt(adapted):
     assert set(queries["text"]) == {question for _, question in ASKED}
     assert len(run.queries) == len(queries)
     ranked = run.model.rank("install a package", ["the sky is blue", "install a package"])
-    assert [hit["corpus_id"] for hit in ranked][0] in (0, 1)
+    assert {hit["corpus_id"] for hit in ranked} == {0, 1}
     assert run.model is run.model  # loaded once
     assert set(run.agreement) == {"corpus"}
 
@@ -103,7 +102,7 @@ def test_the_report_shows_itself_in_a_frame(adapted):
 
 
 def test_what_did_not_run_is_said(adapted):
-    with pytest.raises(RunError, match="no stage evaluate in this run, which has corpus, .*; give the recipe judged"):
+    with pytest.raises(RunError, match=r"no stage evaluate in this run, which has corpus, .*; give the recipe judged"):
         adapted[0].figures  # noqa: B018
 
 
@@ -114,7 +113,7 @@ def test_progress_is_told_in_order_and_to_the_end(adapted):
     assert [(one.done, one.total) for one in ended] == [(c["kept"], c["in"]) for c in run.counts.values()]
     steps = [one for one in told if one.stage == "train" and one not in ended]
     assert steps
-    assert all(0 < one.done <= one.total for one in told if one not in ended)
+    assert all(0 <= one.done <= one.total for one in told if one not in ended)
 
 
 @pytest.mark.parametrize("kind", ["mappings", "frame", "dataset", "file", "generator"])
@@ -159,7 +158,7 @@ def test_documents_that_are_none_are_told(documents, told, model, tiny_encoder, 
 
 
 def test_without_anybody_who_asks_nothing_is_done(model, tiny_encoder, tmp_path):
-    with pytest.raises(SettingsError, match="tamis.adapt: nothing asks about the documents; give queries="):
+    with pytest.raises(SettingsError, match=r"tamis\.adapt: nothing asks about the documents; give queries="):
         tamis.adapt(model, ANSWERS, tmp_path / "run", encoder=tiny_encoder)
     assert not (tmp_path / "run").exists()
 

@@ -119,6 +119,8 @@ def adapt(
     """
     inputs = Path(out) / "inputs"
     corpus, asked = documents_at(documents, inputs), queries_at(queries, inputs)
+    if asked.paths and "written" in (settings or {}).get("queries", {}):
+        raise SettingsError("tamis.adapt: queries and settings both name written queries; give all by queries=")
     known = Path(encoder) if encoder else None
     content = merged(
         recipe_content(str(model), corpus.paths[0], list(map(Path, keep)), known, asked.paths), settings or {}
