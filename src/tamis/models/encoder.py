@@ -13,6 +13,7 @@ from torch import Tensor
 from tamis.errors import ModelError
 from tamis.models.attention import NAME, padding_bias, plain_packing, register_attention
 from tamis.models.batching import token_batches
+from tamis.models.folders import check_folder as check_folder
 from tamis.models.packing import Packing, pays
 from tamis.models.precision import Precision, autocast
 
@@ -245,18 +246,3 @@ def refuse_missing(path: str | Path, missing: Iterable[str]) -> None:
     """
     for name in sorted(missing):
         raise ModelError(f"{path}: the checkpoint lacks the tensor {name!r}; it would be random")
-
-
-def check_folder(path: str | Path) -> None:
-    """Refuse what is plainly no checkpoint before transformers looks for it on a hub.
-
-    Raises:
-        ModelError: a path that does not exist, or a folder with pickled weights only.
-    """
-    folder = Path(path)
-    if folder.is_dir():
-        if not any(folder.glob("*.safetensors")):
-            found = sorted(p.name for p in folder.iterdir())[:5]
-            raise ModelError(f"{path}: no .safetensors weights in this folder (found {', '.join(found) or 'nothing'})")
-    elif folder.exists() or str(path).startswith((".", "/")) or str(path).count("/") > 1:
-        raise ModelError(f"{path}: not a model folder; give a Hugging Face folder or a hub name")
