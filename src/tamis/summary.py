@@ -280,6 +280,7 @@ def print_parity(found: Parity, out: Path) -> None:
         ("pairs compared", f"{found.pairs}"),
         ("largest difference", f"{found.largest:.1e}"),
         ("mean difference", f"{found.mean:.1e}"),
+        ("bounded scores", f"{found.activation}, largest difference {found.bounded:.1e}"),
         ("constant left out", f"{found.offset:.4f}" if found.offset else "none"),
         ("Kendall tau", f"{found.tau:.4f}"),
         ("new ties", f"{100 * found.ties:.1f} %"),
