@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +78,13 @@ class Announcer:
         self._console.print(f"{place} [bold]{stage:<10}[/] {took:>9}  {kept}", markup=True, soft_wrap=True)
         for warning in manifest.get("warnings", ()):
             _warn(self._console, warning)
+
+
+def print_warnings(warnings: Iterable[str]) -> None:
+    """A line for each warning, on standard error."""
+    console = Console(stderr=True, highlight=False)
+    for warning in warnings:
+        _warn(console, warning)
 
 
 def _warn(console: Console, warning: str) -> None:

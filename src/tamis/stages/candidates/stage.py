@@ -15,7 +15,7 @@ from tamis.records import Candidates, Facts
 from tamis.retrievers.given_run import read_run
 from tamis.stages.candidates.encoders import DENSE
 from tamis.stages.candidates.first_stages import FirstStages
-from tamis.stages.candidates.search import find_candidates
+from tamis.stages.candidates.search import find_candidates, own_documents
 from tamis.stages.queries.given import given_id, logged_id
 
 AT_ONCE: Final = 256
@@ -37,7 +37,7 @@ class CandidatesStage:
     context: RunContext
     name: ClassVar = "candidates"
     reads: ClassVar = ("corpus", "queries")
-    version: ClassVar = 2
+    version: ClassVar = 3
 
     def key(self) -> object:
         """Settings of the first stages, and the hash of the encoder."""
@@ -63,6 +63,9 @@ class CandidatesStage:
         with track("searching", len(queries) - len(given)) as advance:
             found = find_candidates(queries, vectors, first_stages.indexes, depth, given, advance, context.engine)
             facts = write_stream(folder, self.name, found, Candidates)
+        if own := own_documents(queries, first_stages.indexes):
+            told = f"{len(own):,} given queries are documents of their corpus, by their ids; none is its own candidate"
+            facts = {**facts, "warnings": [told]}
         return {**facts, "unknown_documents_of_runs": unknown} if unknown else facts
 
     def _own_engine(self, retriever: Retriever, depth: int) -> tuple[dict[str, dict[str, float]], int]:

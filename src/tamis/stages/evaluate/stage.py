@@ -43,7 +43,7 @@ class EvaluateStage:
     context: RunContext
     name: ClassVar = "evaluate"
     reads: ClassVar = ("corpus", "train", "merge")
-    version: ClassVar = 7
+    version: ClassVar = 8
 
     def key(self) -> object:
         """Settings of the evaluation, and the hashes of its questions and judgements."""
@@ -71,6 +71,9 @@ class EvaluateStage:
         reasons = {"no relevant document in the corpus": asked - len(judged), "not drawn": len(judged) - len(questions)}
         dropped = {reason: count for reason, count in reasons.items() if count}
         facts: Facts = {"counts": {"in": asked, "kept": len(questions), "dropped": dropped}}
+        if own := self.systems.own(questions).ids:
+            told = f"{len(own):,} questions are documents of the corpus, by their ids; none is its own candidate"
+            facts["warnings"] = [told]
         unknown = {name: run.unknown for name, run in self.systems.external_runs.items()}
         return {**facts, "unknown_documents_of_runs": unknown} if unknown else facts
 
