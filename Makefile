@@ -16,7 +16,7 @@ $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) --upgrade pip
 	$(PIP) '$(TORCH)'
-	$(PIP) --editable '.[demo]'
+	$(PIP) --editable '.[demo,train]'
 	touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed $(LOCK)
@@ -24,7 +24,7 @@ $(VENV)/installed-dev: $(VENV)/installed $(LOCK)
 	touch $@
 
 $(VENV)/installed-llm: $(VENV)/installed
-	$(PIP) --editable '.[demo,llm]'
+	$(PIP) --editable '.[demo,llm,train]'
 	touch $@
 
 demo-data: $(VENV)/installed  ## Fetch the demo's corpus and the encoder
@@ -86,7 +86,7 @@ format: $(VENV)/installed-dev  ## Format the code
 	$(BIN)/ruff check --fix
 
 $(VENV)/installed-docs: $(VENV)/installed $(LOCK)
-	$(PIP) --constraint $(LOCK) --editable '.[demo,docs]'
+	$(PIP) --constraint $(LOCK) --editable '.[demo,docs,train]'
 	touch $@
 
 docs: $(VENV)/installed-docs  ## Write docs/settings.md and build the site of docs/ into site/; any warning fails

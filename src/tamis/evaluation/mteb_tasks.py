@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from tamis.errors import InputError, MissingPartError
+from tamis.errors import InputError
 from tamis.evaluation.sets import TASK, JudgedSet, SetQueries, join_set
+from tamis.extras import missing_package
 from tamis.formats.qrels import Judgement
 from tamis.languages import UNKNOWN_LANGUAGE
 from tamis.records import Candidates, Document
@@ -35,7 +36,7 @@ def read_mteb_task(source: str, name: str) -> list[JudgedSet]:
         import mteb
         from mteb.abstasks.retrieval import AbsTaskRetrieval
     except ImportError:
-        raise MissingPartError(f"--on {source}: mteb is not installed; pip install 'tamis[mteb]'") from None
+        raise missing_package(f"--on {source}", "mteb", "mteb") from None
     name, _, subset = name.partition(":")
     try:
         task = mteb.get_task(name)

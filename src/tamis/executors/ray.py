@@ -13,8 +13,9 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Final
 
-from tamis.errors import MissingPartError, RunError, SettingsError, TamisError
+from tamis.errors import RunError, SettingsError, TamisError
 from tamis.executors.local import LOCAL, Done, Executor, Piece
+from tamis.extras import missing_package
 
 AT_ONCE: Final = 2 << 30
 """Bytes of work that lie in the object store at a time; between two such loads the actors start anew."""
@@ -80,9 +81,7 @@ def ray_engine(threads: int, device: str) -> Iterator[Executor]:
         import ray
         import ray.data
     except ImportError:
-        raise MissingPartError(
-            "--engine ray: Ray is not installed; pip install 'tamis[ray]', or leave it out"
-        ) from None
+        raise missing_package("--engine ray", "Ray", "ray", "leave it out") from None
     mine = False
 
     def mapped(function: Callable[[Piece], Done], work: Iterable[Piece], /) -> Iterator[Done]:

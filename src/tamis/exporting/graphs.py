@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tamis.errors import MissingPartError
 from tamis.exporting.folders import in_batches, uses_types
+from tamis.extras import missing_package
 from tamis.models.reranker import Reranker
 from tamis.models.rows import TokenRow
 from tamis.models.saving import prepare_to_save, save_tokenizer
@@ -67,7 +67,7 @@ def write_onnx(reranker: Reranker, scorer: SequenceScorer, folder: Path) -> None
         import onnxruntime  # noqa: F401
         import onnxscript  # noqa: F401
     except ImportError as error:
-        raise MissingPartError(f"{error.name} is not installed; pip install 'tamis[onnx]'") from None
+        raise missing_package("--to onnx", str(error.name), "onnx") from None
     tokenizer = _prepared(reranker, scorer)
     features = _example(scorer)
     names: dict[str, Any] = {"input_names": list(features), "output_names": ["logits"]}
@@ -88,7 +88,7 @@ def write_openvino(reranker: Reranker, scorer: SequenceScorer, folder: Path) -> 
     try:
         import openvino
     except ImportError as error:
-        raise MissingPartError(f"{error.name} is not installed; pip install 'tamis[openvino]'") from None
+        raise missing_package("--to openvino", str(error.name), "openvino") from None
     tokenizer = _prepared(reranker, scorer)
     features = _example(scorer)
     with warnings.catch_warnings(action="ignore"):  # torch's own deprecations

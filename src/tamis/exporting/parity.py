@@ -3,8 +3,8 @@
 from dataclasses import asdict, dataclass
 
 import numpy as np
-from scipy.stats import kendalltau
 
+from tamis.formulas.ranking import kendall_tau
 from tamis.models.reranker import bounded
 
 LARGEST = 1e-3
@@ -57,7 +57,7 @@ def parity(ours: np.ndarray, theirs: np.ndarray, engine: str, activations: tuple
         offset = 0.0
     apart = np.abs(other - wide - offset)
     ties = (len(np.unique(ours)) - len(np.unique(theirs))) / len(ours)
-    tau = float(kendalltau(ours, theirs).statistic)
+    tau = kendall_tau(ours, theirs)
     shown = np.abs(bounded(ours, activations[0]) - bounded((other - offset).astype(np.float32), activations[1]))
     differences = float(apart.max()), float(apart.mean())
     return Parity(engine, len(ours), *differences, offset, tau, max(0.0, ties), activations[1], float(shown.max()))

@@ -1,16 +1,16 @@
 """The deployed reranker: load a checkpoint of any family, score pairs, rank documents."""
 
 import logging
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sized
 from pathlib import Path
 from typing import Any, Literal, TypedDict
 
 import numpy as np
 import torch
-from scipy.special import expit
 
 from tamis.errors import InputError, ModelError
-from tamis.formulas.ranking import IndexArray, tie_key
+from tamis.formulas.ranking import IndexArray, logistic, tie_key
 from tamis.models.arguments import Activation, activated, count, formed, listed, pairs_of, renamed
 from tamis.models.checkpoint import find_checkpoint, load_warm, read_facts
 from tamis.models.encoder import loading
@@ -352,9 +352,8 @@ def bounded(logits: np.ndarray, activation: str) -> np.ndarray:
     """
     if activation == "identity":
         return logits
-    wide = logits.astype(np.float64)
-    scores: np.ndarray = (expit(wide) if activation == "sigmoid" else 2 * expit(2 * wide) - 1).astype(np.float32)
-    return scores
+    of = logistic if activation == "sigmoid" else math.tanh
+    return np.array([of(logit) for logit in logits.ravel().tolist()], np.float32).reshape(logits.shape)
 
 
 def check_pairs(pairs: Iterable[DocumentPair], title: str) -> Iterator[Pair]:

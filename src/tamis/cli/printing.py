@@ -1,4 +1,4 @@
-"""What a run says on the terminal and in `results.json` when it is done."""
+"""What runs say on the terminal, and in `results.json` when they are done."""
 
 import os
 import sys
@@ -15,10 +15,8 @@ from tamis.adaptation import Adapted
 from tamis.artifacts import read_json, write_json, writing
 from tamis.costs.work import Estimate, Work
 from tamis.errors import RunError
-from tamis.exporting.parity import Parity
 from tamis.formats.kinds import NO_FORM
 from tamis.inspection import History, StageFacts
-from tamis.merging.merge import MergeReport
 from tamis.models.checkpoint import ORDER
 from tamis.pipeline.run import NAMES
 from tamis.progress import lasting
@@ -211,18 +209,29 @@ def _bytes(count: int) -> str:
     return f"{count / 1e9:,.1f} GB" if count >= 1e9 else f"{count / 1e6:,.0f} MB" if count >= 1e6 else ""
 
 
-def write_results(folders: Mapping[str, Path], path: Path) -> None:
-    """Write the evaluation's results with the seconds and the memory of all stages."""
+def figures_of(folders: Mapping[str, Path]) -> dict[str, Any] | None:
+    """The evaluation's results with the seconds and the memory of all stages; None where nothing was measured."""
+    if "evaluate" not in folders:
+        return None
     manifests = [read_json(folder / "manifest.json") for folder in folders.values()]
-    found = {
+    return {
         **read_json(folders["evaluate"] / "results.json"),
         **costs(manifests),
         "stage_seconds": {manifest["stage"]: manifest["seconds"] for manifest in manifests},
         "versions": manifests[0]["versions"],
     }
+
+
+def write_results(folders: Mapping[str, Path], path: Path) -> None:
+    """Write the figures of a run that measured something.
+
+    Raises:
+        RunError: the file cannot be written.
+    """
+    figures = figures_of(folders)
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, found)
+        write_json(path, figures)
 
 
 def copy_file(file: Path, copy: Path) -> None:
@@ -270,45 +279,6 @@ def print_results(folders: Mapping[str, Path]) -> None:
         f"{spent['seconds']:,.0f} s in all stages, at most {spent['peak_memory_bytes'] / 2**30:.1f} GiB of memory. "
         "The corpus's documents were adapted to; its questions were not seen."
     )
-
-
-def print_parity(found: Parity, out: Path) -> None:
-    """Print how far an export agrees with the model it was made from."""
-    table = Table(box=None, show_header=False)
-    for name, value in (
-        ("engine", found.engine),
-        ("pairs compared", f"{found.pairs}"),
-        ("largest difference", f"{found.largest:.1e}"),
-        ("mean difference", f"{found.mean:.1e}"),
-        ("bounded scores", f"{found.activation}, largest difference {found.bounded:.1e}"),
-        ("constant left out", f"{found.offset:.4f}" if found.offset else "none"),
-        ("Kendall tau", f"{found.tau:.4f}"),
-        ("new ties", f"{100 * found.ties:.1f} %"),
-    ):
-        table.add_row(name, value)
-    console = Console(highlight=False)
-    console.print(table)
-    console.print(f"export: {out}", soft_wrap=True)
-
-
-def print_merge(found: MergeReport, out: Path) -> None:
-    """Print what became of the tensors of each layer: copied, on the straight line, and the angle of each join."""
-    slerp = found.method.name == "slerp"
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column("layer")
-    of_joins = [f"angle to {Path(model).name}" for model in found.models[1:]] if slerp else []
-    for heading in ("tensors", "equal", *(["linear", *of_joins] if slerp else [])):
-        table.add_column(heading, justify="right")
-    for row in found.by_layer():
-        cells = [row.tensors, row.equal, *([row.linear] if slerp else [])]
-        angles = [f"{angle:.1f}°" if angle is not None else "–" for angle in row.angles]
-        table.add_row("others" if row.layer is None else str(row.layer), *map(str, cells), *angles)
-    console = Console(highlight=False)
-    console.print(table)
-    total = f"{len(found.tensors):,} tensors, {found.equal:,} equal and copied"
-    line = f"; {100 * found.linear_share:.1f} % of the others fell back to the straight line" if slerp else ""
-    console.print(total + line, soft_wrap=True)
-    console.print(f"merged: {out}", soft_wrap=True)
 
 
 def _table(results: Mapping[str, Any]) -> Table:
