@@ -238,9 +238,6 @@ def evaluate(
         tuple[str, str], typer.Option(help="Texts that the bi-encoder wants before a query and before a document")
     ] = ("query: ", "passage: "),
     precision: Annotated[str, typer.Option(help="Number format of the models: float32, bfloat16 or auto")] = "float32",
-    table: Annotated[
-        str | None, typer.Option(help="Further table: paper, with the figures beside those of arXiv 2606.19037")
-    ] = None,
     out: Annotated[
         Path, typer.Option("--out", help="Folder for results, runs and scores; what it holds is not scored again")
     ] = Path("runs/evaluation"),
@@ -248,15 +245,12 @@ def evaluate(
     """Measure models on judged sets; for the stage of a recipe: tamis run RECIPE --until evaluate."""
     from tamis.evaluation.config import asked_of
     from tamis.evaluation.evaluate import evaluate
-    from tamis.evaluation.paper import paper_table
-    from tamis.evaluation.tables import print_evaluation, print_paper
+    from tamis.evaluation.tables import print_evaluation
 
     _quiet_libraries()
-    asked = asked_of(models, on, first, runs, measures, depth, full, languages, encoder, prefixes, precision, table)
+    asked = asked_of(models, on, first, runs, measures, depth, full, languages, encoder, prefixes, precision)
     results = evaluate(asked, out)
     print_evaluation(results)
-    if table:
-        print_paper(paper_table(results))
     typer.echo(f"results: {out / 'results.json'}")
     typer.echo(f"report:  {out / 'report.html'}")
 
