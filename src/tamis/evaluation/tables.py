@@ -11,7 +11,8 @@ from rich.table import Table
 
 from tamis.evaluation.answer import answer_of
 from tamis.evaluation.comparing import Comparison, Place, QuestionChange
-from tamis.evaluation.figures import GROUPINGS, GROUPS
+from tamis.evaluation.figures import GROUPINGS
+from tamis.evaluation.systems import GROUPS
 from tamis.formulas.significance import holm
 from tamis.records import SERVED
 from tamis.text import clip
