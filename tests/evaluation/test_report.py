@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from tamis.evaluation.figures import Measured, Pair, PairedTests, model_facts, results_of, set_figures
+from tamis.evaluation.figures import ComparedPair, Measured, PairedTests, model_facts, results_of, set_figures
 from tamis.evaluation.judged import Question
 from tamis.evaluation.report import heats, write_evaluation_report
 from tamis.evaluation.samples import Samples
@@ -56,7 +56,7 @@ def made_set(name, gain, notes=(), domains=("", "", ""), served=0.0, seen=True):
             Measured(System(system, system, group, baseline), {"nDCG@10": values, "AP": values / 2}, tied, across)
         )
     names = ("mine~bm25", "mine@bm25", "mine+bm25")
-    tests = PairedTests([Pair(system, "bm25", number) for number, system in enumerate(names)], 500)
+    tests = PairedTests([ComparedPair(system, "bm25", number) for number, system in enumerate(names)], 500)
     return set_figures(judged, measured, "nDCG@10", tests, {"mine": seen})
 
 

@@ -11,7 +11,7 @@ from scipy.stats import zscore
 
 from tamis import Reranker
 from tamis.errors import InputError
-from tamis.evaluation.figures import Measured, Pair, PairedTests, correct, measure_system, set_figures
+from tamis.evaluation.figures import ComparedPair, Measured, PairedTests, correct, measure_system, set_figures
 from tamis.evaluation.judged import Question, draw_questions, read_questions
 from tamis.evaluation.sets import JudgedSet
 from tamis.evaluation.systems import Pool, System, pairs_to_score, rerank, student_runs, systems_of
@@ -68,7 +68,9 @@ def measure(runs, questions):
 
 def figures(per_query, questions, pairs=(), seed=3, rounds=2000):
     """What is said of a set whose means are taken over languages."""
-    tests = PairedTests([Pair(*pair, [seed, number]) for number, pair in enumerate(pairs)], rounds, over="languages")
+    tests = PairedTests(
+        [ComparedPair(*pair, [seed, number]) for number, pair in enumerate(pairs)], rounds, over="languages"
+    )
     measured = [
         Measured(System(name, name, "run", None), {"nDCG@10": np.array([of[q.query_id] for q in questions])}, 0.0, {})
         for name, of in per_query.items()

@@ -41,7 +41,7 @@ SCHEMA: Final = 2
 """Version of results.json; raised when a key changes its meaning."""
 
 
-class Pair(NamedTuple):
+class ComparedPair(NamedTuple):
     """Two systems to compare.
 
     Attributes:
@@ -67,7 +67,7 @@ class PairedTests:
             so that it speaks of the same mean.
     """
 
-    pairs: Sequence[Pair]
+    pairs: Sequence[ComparedPair]
     rounds: int
     resamples: int = 2000
     over: Literal["questions", "languages"] = "questions"
@@ -272,7 +272,7 @@ def compare(values: Mapping[str, Floats], tests: PairedTests, parts: Masks, lang
     return entries
 
 
-def baselines_and_first(set_name: str, systems: Sequence[System]) -> list[Pair]:
+def baselines_and_first(set_name: str, systems: Sequence[System]) -> list[ComparedPair]:
     """Each system with its baseline, each model with the first one named; neither others nor their order matter."""
     names = {system.name for system in systems}
     pairs = [(s.name, s.baseline) for s in systems if s.baseline in names]
@@ -283,7 +283,7 @@ def baselines_and_first(set_name: str, systems: Sequence[System]) -> list[Pair]:
             if of_its_kind != system.name:
                 pairs.append((system.name, of_its_kind))
     named = [(name, baseline) for name, baseline in pairs if baseline is not None]
-    return [Pair(name, baseline, tie_key(set_name, f"{name} {baseline}")) for name, baseline in named]
+    return [ComparedPair(name, baseline, tie_key(set_name, f"{name} {baseline}")) for name, baseline in named]
 
 
 def correct(sets: Mapping[str, dict[str, Any]]) -> None:

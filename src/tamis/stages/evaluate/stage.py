@@ -9,7 +9,7 @@ from typing import ClassVar, Final
 from tamis.artifacts import write_json
 from tamis.artifacts.inputs import input_hashes
 from tamis.context import RunContext, texts_of
-from tamis.evaluation.figures import Measured, Pair, PairedTests, results_of, set_figures
+from tamis.evaluation.figures import ComparedPair, Measured, PairedTests, results_of, set_figures
 from tamis.evaluation.judged import draw_questions, read_questions
 from tamis.evaluation.sets import JudgedSet
 from tamis.evaluation.systems import STUDENTS, TRAINED, systems_of
@@ -94,7 +94,7 @@ class EvaluateStage:
     def _results(self, judged: JudgedSet, measured: Sequence[Measured]) -> Facts:
         """What `results.json` says, see docs/results.md."""
         with_baselines = [(m.system.name, m.system.baseline) for m in measured if m.system.baseline is not None]
-        pairs = [Pair(*pair, [self.seed, n]) for n, pair in enumerate([*with_baselines, *ADAPTATION])]
+        pairs = [ComparedPair(*pair, [self.seed, n]) for n, pair in enumerate([*with_baselines, *ADAPTATION])]
         tests = PairedTests(pairs, self.settings.rounds, RESAMPLES, "languages")
         found = set_figures(judged, measured, MEASURE, tests, {name: name in TRAINED for name in STUDENTS})
         models = self.systems.model_facts()
