@@ -114,6 +114,20 @@ def test_lines_are_ranked_best_first(model: Path, tmp_path: Path) -> None:
     assert list(map(float, scores)) == sorted(map(float, scores), reverse=True)
 
 
+@pytest.mark.parametrize("form", ["file", "standard input"])
+def test_a_line_ends_at_a_line_feed_perhaps_with_a_carriage_return_and_nowhere_else(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    documents = ["users are\u2028added", "the clock\x0cis set", "next\x85line", "group\x1cseparator", "vertical\x0btab"]
+    raw = b"\xef\xbb\xbf" + "\r\n".join(documents).encode() + b"\n"
+    (tmp_path / "lines.txt").write_bytes(raw)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(raw)))
+    file = tmp_path / "lines.txt" if form == "file" else "-"
+    found = tamis("rerank", model, file, "-q", "How do I add a user?")
+    ranked = [line.split("\t")[1] for line in found.out.rstrip("\n").split("\n")]
+    assert sorted(ranked) == sorted(documents)
+
+
 def test_lines_come_from_standard_input_and_only_the_best_are_shown(
     model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,6 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tamis.errors import TamisError
+from tamis.named_paths import (
+    check_corpus,
+    check_documents,
+    check_models,
+    check_rankings,
+    check_recipe,
+    check_runs,
+    check_sets,
+)
 
 if TYPE_CHECKING:
     from tamis.costs.work import Estimate
@@ -81,6 +90,7 @@ def run(
     engine: EngineName = "local",
 ) -> None:
     """Run a recipe from documents to report; finished stages are reused."""
+    check_recipe(recipe, change or ())
     from tamis.errors import SettingsError
     from tamis.pipeline.reading import read_recipe
     from tamis.summary import write_results
@@ -97,10 +107,12 @@ def run(
 def _run_stages(settings: "Recipe", out: Path, until: str, yes: bool, estimate: bool, engine: str) -> dict[str, Path]:
     """Run a recipe as its command says; the folder of each stage by name."""
     from tamis.executors.ray import named_engine
+    from tamis.pipeline.idle import idle_settings
     from tamis.pipeline.run import run_recipe
-    from tamis.summary import Announcer
+    from tamis.summary import Announcer, print_warnings
 
     _quiet_libraries()
+    print_warnings(idle_settings(settings))
     consider = _estimate_only if estimate else _asking(yes)
     with named_engine(engine, settings.machine.threads, settings.machine.device) as where:
         return run_recipe(settings, out, until, Announcer(), consider, where)
@@ -178,6 +190,7 @@ def queries(
     if not batch_in and not batch_out:
         run(recipe, out, until="queries", yes=yes)
         return
+    check_recipe(recipe)
     from tamis.pipeline.reading import read_recipe
     from tamis.pipeline.run import with_corpus
     from tamis.stages.queries.batches import endpoint_of, exchange
@@ -243,6 +256,10 @@ def evaluate(
     ] = Path("runs/evaluation"),
 ) -> None:
     """Measure models on judged sets; for the stage of a recipe: tamis run RECIPE --until evaluate."""
+    check_models([*(models or ()), *([encoder] if encoder else ())])
+    check_sets(on or ())
+    check_runs("--first", first or ())
+    check_runs("--run", runs or ())
     from tamis.evaluation.config import asked_of
     from tamis.evaluation.evaluate import evaluate
     from tamis.evaluation.tables import print_evaluation
@@ -273,6 +290,7 @@ def compare(
     top: Annotated[int, typer.Option(min=1, help="Number of documents to show of each query")] = 5,
 ) -> None:
     """Show what changed between two runs, for which queries, with the documents side by side."""
+    check_rankings(a, b)
     from tamis.evaluation.comparing import compare as compare_runs
     from tamis.evaluation.tables import print_comparisons
 
@@ -304,6 +322,8 @@ def adapt(
     engine: EngineName = "local",
 ) -> None:
     """Adapt a model to one more corpus and merge what it learnt into it, if no domain loses by it."""
+    check_models([model])
+    check_corpus(corpus)
     from tamis.adaptation import adapting_recipe, outcome_of
     from tamis.summary import print_adapted
 
@@ -358,6 +378,8 @@ def weigh(
     ] = None,
 ) -> None:
     """Choose how much your own engine's scores count beside a model, by written queries, and keep it in the model."""
+    check_models([model])
+    check_documents(corpus)
     from tamis.summary import print_weighed
     from tamis.weighing import WeighingConfig, export_queries
     from tamis.weighing import weigh as weigh_first_stages
@@ -417,6 +439,7 @@ def rerank(
     else:
         lines, scores = read_scored_lines(file, first_stage)
         said = first_stage, scores
+    check_models([model])
     from tamis.models.reranker import Reranker  # takes seconds
 
     _quiet_libraries()
@@ -462,6 +485,7 @@ def serve(
     """Serve rerankers over HTTP, as Cohere, Jina, TEI and vLLM do; Ctrl-C or SIGTERM answers what is under way."""
     from tamis.errors import MissingPartError
 
+    check_models(models)
     try:
         from tamis.serving.app import Limits
         from tamis.serving.serve import Settings
@@ -483,6 +507,7 @@ def export(
     ] = None,
 ) -> None:
     """Write a reranker for another engine, load it there and compare the scores."""
+    check_models([model])
     from tamis.exporting.export import export as export_model
     from tamis.exporting.pairs import builtin_pairs, read_pairs
     from tamis.summary import print_parity
@@ -532,6 +557,7 @@ def merge(
     seed: Annotated[int, typer.Option(help="Seed of what dare drops")] = 0,
 ) -> None:
     """Merge models into one, whatever trained them; for the stage of a recipe: tamis run RECIPE --until merge."""
+    check_models(map(str, [*models, *([base] if base else ())]))
     from tamis.merging.merge import merge_checkpoints
     from tamis.merging.methods import Method
     from tamis.summary import print_merge

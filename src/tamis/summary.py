@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +80,13 @@ class Announcer:
         self._console.print(f"{place} [bold]{stage:<10}[/] {took:>9}  {kept}", markup=True, soft_wrap=True)
         for warning in manifest.get("warnings", ()):
             _warn(self._console, warning)
+
+
+def print_warnings(warnings: Iterable[str]) -> None:
+    """A line for each warning, on standard error."""
+    console = Console(stderr=True, highlight=False)
+    for warning in warnings:
+        _warn(console, warning)
 
 
 def _warn(console: Console, warning: str) -> None:
@@ -275,6 +282,7 @@ def print_parity(found: Parity, out: Path) -> None:
         ("pairs compared", f"{found.pairs}"),
         ("largest difference", f"{found.largest:.1e}"),
         ("mean difference", f"{found.mean:.1e}"),
+        ("bounded scores", f"{found.activation}, largest difference {found.bounded:.1e}"),
         ("constant left out", f"{found.offset:.4f}" if found.offset else "none"),
         ("Kendall tau", f"{found.tau:.4f}"),
         ("new ties", f"{100 * found.ties:.1f} %"),

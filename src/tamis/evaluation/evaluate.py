@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from tamis.artifacts import ItemStore, RunFolder, versions, write_json, writing
-from tamis.errors import InputError, SettingsError
+from tamis.errors import SettingsError
 from tamis.evaluation.candidates import FULL, Found, Wanted, checked_run, find, run_file
 from tamis.evaluation.config import Evaluation, command_of, measures_of
 from tamis.evaluation.figures import Measured, PairedTests, baselines_and_first, model_facts, results_of, set_figures
@@ -23,6 +23,7 @@ from tamis.evaluation.scores import Model, cost_of, model_of, read_logits, saw_d
 from tamis.evaluation.sets import TASK, JudgedSet
 from tamis.evaluation.systems import GROUPS, System, rerank_head
 from tamis.evaluation.writing import PerQuery, Ranked, TiedRanking, measure_set
+from tamis.formats.trec import named_run
 from tamis.formulas.ranking import rank_order, tie_key, tied_at_top
 from tamis.models.checkpoint import ORDER
 from tamis.records import ALONE, SCORED, SERVED
@@ -98,9 +99,9 @@ def _wanted(asked: Evaluation, models: Sequence[Model]) -> tuple[Wanted, dict[st
     """First stages and runs by name, each name once."""
     first = list(asked.first) or list(FIRST_STAGES if asked.encoder else ("bm25",))
     own = [name for name in first if name in FIRST_STAGES]
-    given = dict(_named_file("--first", one) for one in first if one not in FIRST_STAGES and "=" in one)
+    given = dict(named_run("--first", one) for one in first if one not in FIRST_STAGES and "=" in one)
     names = [one if one in FIRST_STAGES else one.partition("=")[0] for one in first]
-    runs = dict(_named_file("--run", one) for one in asked.runs)
+    runs = dict(named_run("--run", one) for one in asked.runs)
     every = [*own, *given, *runs, *(model.name for model in models)]
     for name in every:
         if every.count(name) > 1 or (name in RESERVED and name not in own):
@@ -109,17 +110,6 @@ def _wanted(asked: Evaluation, models: Sequence[Model]) -> tuple[Wanted, dict[st
             raise SettingsError(f"name {name!r} cannot name a file; use letters, digits, dots and hyphens: NAME=PATH")
     names += [FULL] * asked.full
     return Wanted(names, given, asked.depth, asked.languages, asked.encoder), runs
-
-
-def _named_file(option: str, given: str) -> tuple[str, Path]:
-    name, _, path = given.partition("=")
-    if not path:
-        raise SettingsError(
-            f"{option} {given}: expected NAME=FILE, a TREC run (or a folder with SET.trec for each set)"
-        )
-    if not Path(path).exists():
-        raise InputError(f"{option} {given}: {path} is not there")
-    return name, Path(path)
 
 
 def _measured(

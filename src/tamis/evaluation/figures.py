@@ -130,8 +130,9 @@ def document_languages(judged: JudgedSet) -> dict[str, dict[str, dict[str, int]]
     found: dict[str, dict[str, dict[str, int]]] = {}
     for query_id, question in judged.questions.items():
         for doc_id, grade in question.relevant.items():
-            language = judged.documents[doc_id].language
-            found.setdefault(language, {}).setdefault(query_id, {})[doc_id] = grade
+            if doc_id in judged.documents:  # what the corpus lacks has no language that is known
+                language = judged.documents[doc_id].language
+                found.setdefault(language, {}).setdefault(query_id, {})[doc_id] = grade
     if len(found) < 2:
         return {}
     return {
@@ -152,7 +153,8 @@ def groupings(judged: JudgedSet) -> dict[str, Masks]:
     questions = judged.questions.values()
     by_document = []
     for question in questions:
-        lengths = [len(words(judged.documents[d].text)) for d, grade in question.relevant.items() if grade > 0]
+        relevant = [d for d, grade in question.relevant.items() if grade > 0 and d in judged.documents]
+        lengths = [len(words(judged.documents[d].text)) for d in relevant]
         by_document.append(band(median(lengths), DOCUMENT_WORDS) if lengths else "none relevant")
     told = any(question.domain for question in questions)
     labels = {

@@ -47,6 +47,17 @@ def named_engine(name: str, threads: int, device: str) -> AbstractContextManager
     raise SettingsError(f"--engine {name}: expected local or ray")
 
 
+def why_not_sent(function: Callable[..., Any]) -> str:
+    """Why a function cannot be sent to actors, in a few words; empty where it can."""
+    from ray import cloudpickle
+
+    try:
+        cloudpickle.dumps(function)
+    except Exception as error:  # whatever the objects that it holds raise when they are copied
+        return " ".join(str(error).split())[:100] or type(error).__name__
+    return ""
+
+
 @contextmanager
 def ray_engine(threads: int, device: str) -> Iterator[Executor]:
     """Join the cluster at RAY_ADDRESS, or start one on this machine, when there is first something to do.

@@ -72,6 +72,9 @@ class EvaluateStage:
             table.add(judged, measured)
         write_json(folder / "results.json", self._results(judged, measured))
         facts: Facts = {"counts": {"in": asked, "kept": len(judged.questions), "dropped": dropped}}
+        if own := self.systems.own(list(judged.questions.values())).ids:
+            told = f"{len(own):,} questions are documents of the corpus, by their ids; none is its own candidate"
+            facts["warnings"] = [told]
         unknown = {name: run.unknown for name, run in self.systems.external_runs.items()}
         return {**facts, "unknown_documents_of_runs": unknown} if unknown else facts
 
