@@ -106,14 +106,15 @@ def run(command: Sequence[str], out: Path, seed: int, variant: str = "") -> Meas
 def _read(folders: Mapping[str, Path]) -> dict[str, Any]:
     wanted = {stage: folder for stage, folder in folders.items() if stage != "report"}
     manifests = {stage: read_json(folder / "manifest.json") for stage, folder in wanted.items()}
-    table = pq.read_table(folders["evaluate"] / "questions.parquet").to_pydict()
-    ids = table["query_id"]
+    table = pq.read_table(folders["evaluate"] / "per_query.parquet").to_pylist()
+    values: dict[str, dict[str, float]] = {}
+    for row in table:
+        values.setdefault(row["system"], {})[row["query_id"]] = row["nDCG@10"]
     path = read_json(folders["merge"] / "path.json")
     curves = read_json(folders["train"] / "curves.json")
-    systems = [name for name in table if name not in ("query_id", "language", "text", "relevant")]
     return {
-        "values": {name: dict(zip(ids, table[name], strict=True)) for name in systems},
-        "language": dict(zip(ids, table["language"], strict=True)),
+        "values": values,
+        "language": {row["query_id"]: row["language"] for row in table},
         "seconds": {stage: manifest["seconds"] for stage, manifest in manifests.items()},
         "peak_memory_bytes": max(manifest["peak_memory_bytes"] for manifest in manifests.values()),
         "queries": manifests["queries"]["counts"],

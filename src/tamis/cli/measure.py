@@ -49,9 +49,6 @@ def evaluate(
         tuple[str, str], typer.Option(help="Texts that the bi-encoder wants before a query and before a document")
     ] = ("query: ", "passage: "),
     precision: Precision = "float32",
-    table: Annotated[
-        str | None, typer.Option(help="Further table: paper, with the figures beside those of arXiv 2606.19037")
-    ] = None,
     out: Annotated[
         Path, typer.Option("--out", help="Folder for results, runs and scores; what it holds is not scored again")
     ] = Path("runs/evaluation"),
@@ -65,18 +62,15 @@ def evaluate(
     check_runs("--run", runs or ())
     from tamis.evaluation.config import asked_of
     from tamis.evaluation.evaluate import evaluate
-    from tamis.evaluation.paper import paper_table
-    from tamis.evaluation.tables import print_evaluation, print_paper
+    from tamis.evaluation.tables import print_evaluation
 
     quiet_libraries()
-    asked = asked_of(models, on, first, runs, measures, depth, full, languages, encoder, prefixes, precision, table)
+    asked = asked_of(models, on, first, runs, measures, depth, full, languages, encoder, prefixes, precision)
     results = evaluate(asked, out)
     if as_json:
         print_json(results)
         return
     print_evaluation(results)
-    if table:
-        print_paper(paper_table(results))
     typer.echo(f"results: {out / 'results.json'}")
     typer.echo(f"report:  {out / 'report.html'}")
 

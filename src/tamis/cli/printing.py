@@ -29,6 +29,8 @@ from tamis.report.answer import (
     answered_way,
     headline_changes,
     sentence,
+    set_of_run,
+    split_comparisons,
     verdict_of,
 )
 from tamis.stages.queries.batches import AnswerFile, PromptFile
@@ -272,7 +274,7 @@ def print_results(folders: Mapping[str, Path]) -> None:
     said = [*sentence(changes), *adaptation_sentence(adapted)]
     console.print(f"[bold]{escape(verdict_of(answered_way(changes, adapted), adapted).text)}[/]", soft_wrap=True)
     console.print(escape("".join(part.text for part in said)), soft_wrap=True)
-    for target in results["targets"]:
+    for target in results["run"]["targets"]:
         verdict = "[green]met   [/]" if target["met"] else "[red]MISSED[/]"
         console.print(f"{verdict} {target['name']}: {target['value']:.4g} (target {target['bound']})")
     console.print(
@@ -282,9 +284,9 @@ def print_results(folders: Mapping[str, Path]) -> None:
 
 
 def _table(results: Mapping[str, Any]) -> Table:
-    depth = results["depth"]
+    depth, measure, found = results["depth"], results["main_measure"], set_of_run(results)
     table = Table(
-        title=f"nDCG@10 on {sum(results['questions'].values()):,} unseen questions; students rerank the best {depth}",
+        title=f"{measure} on {found['questions']:,} unseen questions; students rerank the best {depth}",
         caption="As served: what a client gets who sends the documents in the first stage's order and nothing else.",
         box=box.SIMPLE_HEAD,  # without lines between the columns all headings fit into the width
         padding=(0, 1, 0, 0),
@@ -293,14 +295,14 @@ def _table(results: Mapping[str, Any]) -> Table:
     for number, (_, heading) in enumerate(COLUMNS):
         group = "" if number < 4 else "\nas served\non BM25" if number < 7 else "\nas served\non hybrid"
         table.add_column(f"{heading}[dim]{group}[/]", justify="right")
-    for language in results["languages"]:
-        table.add_row(language, *(f"{results['ndcg10'][system][language]:.3f}" for system, _ in COLUMNS))
+    for language, group in found["groups"]["language"].items():
+        table.add_row(language, *(f"{group['figures'][system]:.3f}" for system, _ in COLUMNS))
     table.add_section()
-    table.add_row("mean", *(f"[bold]{results['mean_ndcg10'][system]:.3f}[/]" for system, _ in COLUMNS))
-    of = {entry["system"]: entry for entry in results["comparisons"]}
+    table.add_row("mean", *(f"[bold]{found['figures'][system][measure]:.3f}[/]" for system, _ in COLUMNS))
+    of = {entry["system"]: entry for entry in split_comparisons(found)[0]}
     table.add_row("difference", *(f"{100 * of[s]['difference']:+.1f}" if s in of else "" for s, _ in COLUMNS))
     table.add_row("p (Holm)", *(f"{of[s]['p_holm']:.4f}" if s in of else "" for s, _ in COLUMNS))
-    table.add_row("tie rate", *(f"{results['tie_rate'][system]:.3f}" for system, _ in COLUMNS))
+    table.add_row("tie rate", *(f"{found['tie_rate'][system]:.3f}" for system, _ in COLUMNS))
     return table
 
 
@@ -314,12 +316,13 @@ def _ways_table(results: Mapping[str, Any]) -> Table:
     )
     for heading in ("first stage", "", *(h for way in WAYS.values() for h in (way, "difference", "p (Holm)"))):
         table.add_column(heading, justify="right" if table.columns else "left")
-    of = {(entry["system"], entry["baseline"]): entry for entry in results["comparisons"]}
-    means = results["mean_ndcg10"]
-    for first_stage in (one["name"] for one in results["systems"] if f"merged~{one['name']}" in means):
+    measured = set_of_run(results)
+    of = {entry["system"]: entry for entry in split_comparisons(measured)[0]}
+    means = {name: figures[results["main_measure"]] for name, figures in measured["figures"].items()}
+    for first_stage in (one["name"] for one in measured["systems"] if f"merged~{one['name']}" in means):
         cells = [f"{means[first_stage]:.3f}"]
         for system in (f"merged{sign}{first_stage}" for sign in WAYS):
-            found = of[system, first_stage]
+            found = of[system]
             cells += [f"{means[system]:.3f}", f"{100 * found['difference']:+.1f}", f"{found['p_holm']:.4f}"]
         table.add_row(first_stage, *cells)
     return table

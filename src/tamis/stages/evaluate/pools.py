@@ -10,11 +10,12 @@ from safetensors.torch import load_file
 
 from tamis.context import RunContext
 from tamis.errors import ModelError
+from tamis.evaluation.figures import model_facts
 from tamis.evaluation.judged import Question
-from tamis.evaluation.systems import Pool, Run, pairs_to_score, runs_of, student_runs
+from tamis.evaluation.systems import STUDENTS, TRAINED, Pool, Run, pairs_to_score, runs_of, student_runs
 from tamis.models.checkpoint import Deployment, find_checkpoint, read_facts
 from tamis.progress import track
-from tamis.records import Candidates, Query
+from tamis.records import Candidates, Facts, Query
 from tamis.retrievers.given_run import GivenRun, read_run
 from tamis.retrievers.index import FIRST_STAGES
 from tamis.retrievers.own_ids import OwnIds, own_ids, without
@@ -151,6 +152,13 @@ class Systems:
             "specialists": specialists,
             "merged": logits_of(merged, pools, "scoring with merged"),
         }
+
+    def model_facts(self) -> dict[str, Facts]:
+        """What each student comes from, by its name; see `tamis.evaluation.figures.model_facts`."""
+        lineage = read_facts(self.context.folders["merge"] / "model").deployment.lineage
+        untrained = {"start": lineage.get("start")}
+        precision = self.context.machine.precision
+        return {n: model_facts(None, precision, lineage if n in TRAINED else untrained, None) for n in STUDENTS}
 
 
 def deployment_of_start(start: Path | None, merged: Deployment) -> Deployment:
