@@ -46,7 +46,7 @@ class EvaluateStage:
     context: RunContext
     name: ClassVar = "evaluate"
     reads: ClassVar = ("corpus", "train", "merge")
-    version: ClassVar = 8
+    version: ClassVar = 9
 
     def key(self) -> object:
         """Settings of the evaluation, and the hashes of its questions and judgements."""
