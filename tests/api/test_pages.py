@@ -1,7 +1,6 @@
 """Blocks of Python in the pages that adapt and run: they do, with a small model in place of the big one."""
 
 import json
-import logging
 
 import pytest
 
@@ -24,7 +23,6 @@ def test_a_block_runs(page, code, tiny_encoder, tmp_path, monkeypatch):
     recipe = blocks("docs/adapting.md", "yaml")[0].replace("tamis-base", str(model))
     (tmp_path / "recipes" / "mine.yaml").write_text(recipe, "utf-8")
     monkeypatch.chdir(tmp_path)
-    logging.getLogger("tamis").setLevel(logging.ERROR)
     names = {}
     exec(compile(code.replace('"tamis-base"', repr(str(model))), page, "exec"), names)
     assert names["run"].folders
