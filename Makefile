@@ -6,8 +6,9 @@ BIN := $(VENV)/bin
 DEMO := demo
 TAMIS := $(BIN)/tamis
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+LOCK := requirements-dev.lock
 
-.PHONY: help demo demo-data general general-data test check format docs clean
+.PHONY: help demo demo-data general general-data test check lint coverage lock format docs clean
 help:  ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+[a-z%-]*:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -15,15 +16,15 @@ $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) --upgrade pip
 	$(PIP) '$(TORCH)'
-	$(PIP) --editable '.[demo]'
+	$(PIP) --editable '.[demo,train]'
 	touch $@
 
-$(VENV)/installed-dev: $(VENV)/installed
-	$(PIP) --editable '.[demo,dev]'
+$(VENV)/installed-dev: $(VENV)/installed $(LOCK)
+	$(PIP) --constraint $(LOCK) --editable '.[demo,dev]'
 	touch $@
 
 $(VENV)/installed-llm: $(VENV)/installed
-	$(PIP) --editable '.[demo,llm]'
+	$(PIP) --editable '.[demo,llm,train]'
 	touch $@
 
 demo-data: $(VENV)/installed  ## Fetch the demo's corpus and the encoder
@@ -62,19 +63,30 @@ general: general-data  ## Train tamis-base again and ship it; DATA=DIR holds the
 
 test: check  ## Make the environment and run every check
 
-check: $(VENV)/installed-dev
+check: lint
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/installed-dev  ## Check format, style, types and import contracts
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest
+
+coverage: $(VENV)/installed-dev  ## Run the tests and see that they reach the share of the code that pyproject.toml asks for
+	$(BIN)/python -m pytest --cov --cov-report=term
+
+lock: $(VENV)/installed  ## Choose the newest versions that fit pyproject.toml and write them into requirements-dev.lock
+	printf '%s\n' '# Versions that the checks are run with, on Python 3.11; written by `make lock`. The Makefile chooses torch.' > $(LOCK).new
+	$(BIN)/python -m pip install --quiet --dry-run --ignore-installed --report - '$(TORCH)' --editable '.[demo,dev,docs]' | $(BIN)/python -c \
+		'import json, sys; found = [one["metadata"] for one in json.load(sys.stdin)["install"]]; print(*sorted(("%(name)s==%(version)s" % one for one in found if one["name"] not in ("tamis", "torch")), key=str.lower), sep="\n")' >> $(LOCK).new
+	mv $(LOCK).new $(LOCK)
 
 format: $(VENV)/installed-dev  ## Format the code
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-$(VENV)/installed-docs: $(VENV)/installed
-	$(PIP) --editable '.[demo,docs]'
+$(VENV)/installed-docs: $(VENV)/installed $(LOCK)
+	$(PIP) --constraint $(LOCK) --editable '.[demo,docs,train]'
 	touch $@
 
 docs: $(VENV)/installed-docs  ## Write docs/settings.md and build the site of docs/ into site/; any warning fails

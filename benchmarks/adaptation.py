@@ -18,197 +18,28 @@ commit that it is of; p-values over all sets stay those of the last call that me
 """
 
 import argparse
-import json
 import math
-import re
-import subprocess
-import sys
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Any, NamedTuple
+from typing import Any
 
-import pyarrow.parquet as pq
 import torch
 from safetensors.torch import load_file
 
+from adapted_runs import FAQ, OUT, PLACES, ROOT, SETS, SHOWN, Measured, faq_command, gains, macro_mean, run, set_command
 from judged import compare_means, judged, mean_over_seeds
-from machine import DOCS, commit, machine, print_targets, show_in_readme, source_hash, targets_table, write_results
-from tamis.adaptation import adapting_recipe
-from tamis.artifacts import item_key, read_json
+from machine import DOCS, commit, machine, print_targets, show_in_readme, targets_table, write_results
+from tamis.artifacts import read_json
 from tamis.pipeline.reading import read_recipe
-from tamis.pipeline.recipe import Recipe
-from tamis.pipeline.run import stage_keys
-from tamis.records import ALONE, SCORED, SERVED
-
-ROOT = Path(__file__).resolve().parent
-OUT = Path("demo") / "bench-adaptation"
-ENCODER = Path("demo/models/e5-small")
-FAQ = "debianfaq"
-SETS = {"scifact": "en", "piaf-fr": "fr", "tydiqa-ru": "ru"}
-"""Language of each further set."""
-
-PLACES = {
-    "as served, BM25": (f"{SERVED}bm25", "bm25"),
-    "as served, hybrid": (f"{SERVED}hybrid", "hybrid"),
-    "alone on BM25": (f"{ALONE}bm25", "bm25"),
-    "alone on hybrid": (f"{ALONE}hybrid", "hybrid"),
-    "beside the hybrid": (f"{SCORED}hybrid", "hybrid"),
-}
-"""How a model is used, and the first stage below it."""
-
-SHOWN = tuple(place for place in PLACES if place != "as served, BM25")
-"""Those of the tables that compare many variants."""
-
-STUDENTS = ("untrained", "specialists", "merged")
-
-
-class Measured(NamedTuple):
-    """One run.
-
-    Attributes:
-        values: nDCG@10 by system and question.
-        language: Of each question.
-        facts: Seconds, memory, what the merge did, and what was measured: `commit`, `source` (a hash of its files),
-            `stages` (their keys) and those of them that were `reused`, made by an earlier call.
-    """
-
-    values: dict[str, dict[str, float]]
-    language: dict[str, str]
-    facts: dict[str, Any]
-
-
-def recipe_of(command: Sequence[str], seed: int) -> Recipe:
-    """The recipe that a command of tamis runs, `run` or `adapt`."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("kind", choices=("run", "adapt"))
-    parser.add_argument("named", nargs="+")
-    parser.add_argument("--encoder", type=Path)
-    for option in ("--queries", "--set"):
-        parser.add_argument(option, action="append", default=[])
-    found = parser.parse_args(command)
-    changes = [*found.set, f"seed={seed}"]
-    if found.kind == "run":
-        return read_recipe(Path(found.named[0]), changes)
-    model, corpus = found.named
-    return adapting_recipe(model, Path(corpus), (), found.encoder, [Path(file) for file in found.queries], changes)
-
-
-def run(command: Sequence[str], out: Path, seed: int, variant: str = "") -> Measured:
-    """Run a command of tamis, or read what an earlier call of this benchmark left of the same recipe and source.
-
-    All seeds share a folder: texts are embedded once, so that only the first one's seconds are those of a cold run.
-
-    Args:
-        command: What is typed behind `tamis`.
-        out: Folder of the set.
-        seed: Of everything that is drawn.
-        variant: What the command changes, in words, where there are several.
-    """
-    keys, source = stage_keys(recipe_of(command, seed)), source_hash()
-    label = "".join(f"-{word}" for word in re.findall(r"[a-z0-9]+", variant.lower()))
-    kept = out / f"measured-{seed}{label}-{item_key(keys['evaluate'], source)[:12]}.json"
-    if not kept.exists():
-        folders = {stage: out / "run" / stage / key for stage, key in keys.items()}
-        reused = [stage for stage, folder in folders.items() if (folder / "manifest.json").exists()]
-        about = {"seed": seed, "commit": commit(), "source": source, "machine": machine(), "stages": keys}
-        about |= {"cold": not (out / "run").exists(), "reused": reused}
-        start = time.monotonic()
-        changed = ["--set", f"seed={seed}", "--yes", "--out", str(out / "run")]
-        subprocess.run([sys.executable, "-m", "tamis", *command, *changed], check=True)
-        found = _read(folders) | about | {"wall_seconds": round(time.monotonic() - start, 1)}
-        kept.write_text(json.dumps(found), "utf-8")
-    content = json.loads(kept.read_text("utf-8"))
-    return Measured(content.pop("values"), content.pop("language"), content)
-
-
-def _read(folders: Mapping[str, Path]) -> dict[str, Any]:
-    wanted = {stage: folder for stage, folder in folders.items() if stage != "report"}
-    manifests = {stage: read_json(folder / "manifest.json") for stage, folder in wanted.items()}
-    table = pq.read_table(folders["evaluate"] / "questions.parquet").to_pydict()
-    ids = table["query_id"]
-    path = read_json(folders["merge"] / "path.json")
-    curves = read_json(folders["train"] / "curves.json")
-    systems = [name for name in table if name not in ("query_id", "language", "text", "relevant")]
-    return {
-        "values": {name: dict(zip(ids, table[name], strict=True)) for name in systems},
-        "language": dict(zip(ids, table["language"], strict=True)),
-        "seconds": {stage: manifest["seconds"] for stage, manifest in manifests.items()},
-        "peak_memory_bytes": max(manifest["peak_memory_bytes"] for manifest in manifests.values()),
-        "queries": manifests["queries"]["counts"],
-        "lists": manifests["lists"]["lists"],
-        "order": path["order"],
-        "agreement": path["agreement"],
-        "first_stage_weights": path["first_stage_weights"],
-        "chosen": {name: [curve["chosen"], curve["agreement"]] for name, curve in curves.items()},
-    }
-
-
-def faq_command(threads: int) -> list[str]:
-    """The demo, all questions."""
-    return ["run", "recipes/demo.yaml", "--set", f"machine.threads={threads}"]
-
-
-def set_command(data: Path, name: str, questions: int, threads: int) -> list[str]:
-    """Adapt tamis-base to a set by its written queries, and measure it."""
-    folder = data / name
-    return adapt_command(
-        folder, [data / "written" / f"{name}.tsv"],
-        [
-            f"machine.threads={threads}",
-            f"corpus.languages=[{SETS[name]}]",
-            f"evaluate.queries={folder / 'queries.jsonl'}",
-            f"evaluate.qrels={folder / 'qrels' / 'test.tsv'}",
-            f"evaluate.questions={questions}",
-        ],
-    )  # fmt: skip
-
-
-def adapt_command(corpus: Path, queries: Sequence[Path], changes: Sequence[str]) -> list[str]:
-    """`tamis adapt tamis-base CORPUS` with queries and settings."""
-    command = ["adapt", "tamis-base", str(corpus), "--encoder", str(ENCODER)]
-    for file in queries:
-        command += ["--queries", str(file)]
-    for change in changes:
-        command += ["--set", change]
-    return command
-
-
-def gains(runs: Sequence[Measured], student: str, baseline: str, place: str) -> dict[str, Any]:
-    """A student against another one or a first stage, in one place: difference in points, p, and by seed."""
-    way, first = PLACES[place]
-    other = first if baseline == "first stage" else f"{baseline}{way}"
-    ours = mean_over_seeds([one.values[f"{student}{way}"] for one in runs])
-    theirs = mean_over_seeds([one.values[other] for one in runs])
-    language = runs[0].language
-    found = compare_means(ours, theirs, language)
-    by_seed = [_macro(one.values[f"{student}{way}"], language) - _macro(one.values[other], language) for one in runs]
-    by_language = {
-        spoken: 100 * mean(ours[q] - theirs[q] for q, of in language.items() if of == spoken)
-        for spoken in sorted(set(language.values()))
-    }
-    return {
-        "points": 100 * found["difference"],
-        "p_value": found["p_value"],
-        "by_seed": [100 * value for value in by_seed],
-        "by_language": by_language,
-        "worst_language": min(by_language.items(), key=lambda item: item[1]),
-    }
-
-
-def _macro(values: Mapping[str, float], language: Mapping[str, str]) -> float:
-    groups: dict[str, list[float]] = {}
-    for question, spoken in language.items():
-        groups.setdefault(spoken, []).append(values[question])
-    return mean(mean(own) for own in groups.values())
+from writers import measure_writers
 
 
 def figures(runs: Sequence[Measured]) -> dict[str, Any]:
     """Means over seeds of all systems, and what the merged student gains and keeps in each place."""
     language = runs[0].language
     systems = {
-        name: {"mean": mean(per := [_macro(one.values[name], language) for one in runs]),
+        name: {"mean": mean(per := [macro_mean(one.values[name], language) for one in runs]),
                "stdev": stdev(per) if len(per) > 1 else 0.0}
         for name in runs[0].values
     }  # fmt: skip
@@ -411,8 +242,8 @@ def measure_average(runs: Sequence[Measured]) -> dict[str, Any]:
     found: dict[str, Any] = {"commits": _commits([one.facts for one in runs])}
     for way, _ in (PLACES[place] for place in ("alone on BM25", "alone on hybrid", "beside the hybrid")):
         each = mean_over_seeds([one[f"{number}{way}"] for number, one in enumerate(own)])
-        found[way] = {"models": len(tensors), "mean of each": _macro(each, language),
-                      "averaged": _macro(values[f"averaged{way}"], language),
+        found[way] = {"models": len(tensors), "mean of each": macro_mean(each, language),
+                      "averaged": macro_mean(values[f"averaged{way}"], language),
                       **compare_means(values[f"averaged{way}"], each, language)}  # fmt: skip
     return found
 
@@ -444,8 +275,6 @@ def main() -> None:
         average = measure_average(found[FAQ])
         write(found, writers, average)
     if chosen.writers:
-        from writers import measure_writers
-
         for writers in measure_writers(OUT, chosen.seeds[0], chosen.threads, chosen.small):
             write(found, writers, average)
 

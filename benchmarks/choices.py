@@ -14,11 +14,10 @@ from typing import Any
 
 from safetensors.torch import load_file
 
-from judged import DEPLOYED, Values, compare_means, judged, language_of_row, languages_of, mean_over_seeds
+from judged import DEPLOYED, Values, compare_means, judged, language_of_row, languages_of, macro_mean, mean_over_seeds
 from machine import write_results
 from tamis.artifacts import read_json
 from tamis.evaluation.judged import Question, draw_questions, read_questions
-from tamis.evaluation.systems import macro_mean
 from tamis.pipeline.reading import read_recipe
 from tamis.pipeline.recipe import Recipe
 from tamis.pipeline.run import run_recipe

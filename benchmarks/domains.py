@@ -22,12 +22,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from choices import EXTRACTS
-from judged import DEPLOYED, FIRST, compare_means, judged, language_of_row, languages_of
+from judged import DEPLOYED, FIRST, compare_means, judged, language_of_row, languages_of, macro_mean
 from machine import commit, machine, print_targets, targets_table, write_results
 from tamis.artifacts import read_json
 from tamis.context import RunContext
 from tamis.evaluation.judged import draw_questions, read_questions
-from tamis.evaluation.systems import macro_mean
 from tamis.formulas.slerp import merge_state_dicts
 from tamis.pipeline.reading import read_recipe
 from tamis.pipeline.recipe import Recipe

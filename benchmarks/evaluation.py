@@ -64,9 +64,9 @@ def measure(questions: int, depth: int, out: "multiprocessing.Queue[dict[str, fl
 
     from tamis.evaluation import tables
     from tamis.evaluation.config import MEASURES
-    from tamis.evaluation.evaluate import PerQuery, Ranked
-    from tamis.evaluation.figures import correct, means_over_sets, measure_system, set_figures
+    from tamis.evaluation.figures import PairedTests, baselines_and_first, measure_system, results_of, set_figures
     from tamis.evaluation.systems import System
+    from tamis.evaluation.writing import PerQuery, Ranked, measure_set
     from tamis.formulas.measures import parse_measures
     from tamis.process_memory import peak_memory, reset_peak_memory
 
@@ -78,24 +78,22 @@ def measure(questions: int, depth: int, out: "multiprocessing.Queue[dict[str, fl
     seconds: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
-        measured = []
-        for seed, (name, baseline, found) in enumerate([("first", None, 0.4), ("model", "first", 0.42)]):
-            ranked = Ranked(rankings(judged, depth, seed, found), judged)
-            stream = ranked.written(Path(folder) / f"{name}.trec", name)
-            measured.append(
-                measure_system(judged, System(name, name, "run", baseline), stream, measures, ranked.tie_rate)
-            )
+        systems = [System("first", "first", "run", None), System("model", "model", "run", "first")]
+        chances = zip(systems, (0.4, 0.42), strict=True)
+        found = (Ranked(rankings(judged, depth, n, chance), judged) for n, (_, chance) in enumerate(chances))
+        ranked = ((system, each, each.tie_rate) for system, each in zip(systems, found, strict=True))
+        measured = list(measure_set(judged, ranked, measures, Path(folder) / "set"))
         seconds["measures"] = time.perf_counter() - started
         started = time.perf_counter()
-        sets = {judged.name: set_figures(judged, measured, MEASURES[0], rounds=10_000)}
-        correct(sets)
+        tests = PairedTests(baselines_and_first(judged.name, systems), rounds=10_000)
+        sets = {judged.name: set_figures(judged, measured, MEASURES[0], tests, {})}
+        results = results_of(sets, MEASURES, depth, "any", {})
         seconds["tests_and_groups"] = time.perf_counter() - started
         started = time.perf_counter()
         with PerQuery(Path(folder) / "per_query.parquet", MEASURES) as table:
             table.add(judged, measured)
-        results = {"measures": MEASURES, "main_measure": MEASURES[0], "sets": sets, "means": means_over_sets(sets)}
         with Path(folder, "table.txt").open("w", encoding="utf-8") as file:
-            tables.print_evaluation({**results, "models": {}}, Console(file=file, width=118))
+            tables.print_evaluation(results, Console(file=file, width=118))
         seconds["tables"] = time.perf_counter() - started
     out.put({**seconds, "held_bytes": held, "more_bytes": peak_memory() - held})
 

@@ -21,10 +21,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from judged import macro_mean, measure
 from machine import DOCS, commit, machine, print_targets, show_in_readme, write_results
 from tamis.artifacts import ItemStore, item_key
 from tamis.evaluation.judged import Question, draw_questions, read_questions
-from tamis.evaluation.systems import macro_mean, measure
 from tamis.formats.documents import read_documents
 from tamis.models.encoder import Encoder
 from tamis.models.precision import fastest_precision

@@ -20,10 +20,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from judged import macro_mean, measure
 from machine import DOCS, commit, machine, print_targets, show_in_readme, write_results
 from tamis.artifacts import ItemStore, item_key
 from tamis.evaluation.judged import draw_questions, read_questions
-from tamis.evaluation.systems import RERANKED, Pool, macro_mean, measure, pairs_to_score, runs_of, student_runs
+from tamis.evaluation.systems import RERANKED, Pool, pairs_to_score, runs_of, student_runs
 from tamis.formats.documents import read_documents
 from tamis.formulas.significance import holm, paired_randomisation
 from tamis.models.checkpoint import find_checkpoint, load_warm, read_facts

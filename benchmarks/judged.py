@@ -12,7 +12,8 @@ from torch import Tensor
 from tamis.artifacts import ItemStore
 from tamis.context import texts_of
 from tamis.evaluation.judged import Question, read_questions
-from tamis.evaluation.systems import measure, pairs_to_score, runs_of, student_runs
+from tamis.evaluation.systems import Run, pairs_to_score, runs_of, student_runs
+from tamis.formulas.measures import measure_rankings, parse_measures
 from tamis.formulas.significance import paired_randomisation
 from tamis.models.checkpoint import Deployment
 from tamis.pipeline.parts import Parts, open_parts
@@ -65,6 +66,22 @@ def judged(recipe: Recipe, root: Path, folders: Mapping[str, Path]) -> Iterator[
             return measure(student_runs(name, pools, logits, Deployment(weights, {}), depth)[0], questions)
 
         yield Judged(parts, questions, measure(runs_of(pools, FIRST)[0], questions), of)
+
+
+def measure(runs: Mapping[str, Run], questions: Sequence[Question]) -> dict[str, dict[str, float]]:
+    """nDCG@10 of every question in every run, by ir-measures; a question without results counts as 0."""
+    grades = {question.query_id: question.relevant for question in questions}
+    measures = parse_measures(["nDCG@10"])
+    return {name: measure_rankings(run.items(), grades, measures)["nDCG@10"] for name, run in runs.items()}
+
+
+def macro_mean(values: Mapping[str, float], questions: Sequence[Question]) -> dict[str, float]:
+    """Mean per language, and under `mean` the mean of the languages."""
+    by_language: dict[str, list[float]] = {}
+    for question in questions:
+        by_language.setdefault(question.language, []).append(values[question.query_id])
+    means = {language: float(np.mean(found)) for language, found in sorted(by_language.items())}
+    return {**means, "mean": float(np.mean(list(means.values())))}
 
 
 def compare_means(

@@ -144,7 +144,7 @@ def proc_bytes(pid: int, file: str, field: str) -> int:
 def measure(folder: Path) -> dict[str, Any]:
     """Merge in every way, and do nothing but load the libraries."""
     python = [sys.executable, "-m", "tamis"]
-    libraries = "import transformers.models.auto.tokenization_auto, tamis.merging.merge, tamis.summary"
+    libraries = "import transformers.models.auto.tokenization_auto, tamis.merging.merge, tamis.cli.printing"
     found = {"libraries alone": watched([sys.executable, "-c", libraries], folder)}
     for name, options in RUNS.items():
         print(f"  {name}", file=sys.stderr)

@@ -15,7 +15,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from adaptation import FAQ, PLACES, SETS, SHOWN, Measured, adapt_command, run, set_command
+from adapted_runs import FAQ, PLACES, SETS, SHOWN, Measured, adapt_command, run, set_command
 from judged import compare_means, mean_over_seeds
 from machine import commit, machine, write_results
 from writers import CORPUS, LANGUAGES, STRONG

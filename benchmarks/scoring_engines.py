@@ -110,7 +110,7 @@ def exported(model: Path, name: str, work: Path) -> dict[str, Engine]:
         rows = scorer.encode(pairs)
         order = sorted(range(len(rows)), key=lambda i: -len(rows[i].ids))
         values = np.empty(len(rows), np.float32)
-        values[order] = in_batches([rows[i] for i in order], scorer, run, size=32)
+        values[order] = in_batches([rows[i] for i in order], scorer, out, run, size=32)
         return values
 
     title = "ONNX Runtime on tamis' export" if name == "onnx" else "OpenVINO on tamis' export, its own precision"

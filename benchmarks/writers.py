@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from adaptation import ENCODER, PLACES, adapt_command, gains, run
+from adapted_runs import ENCODER, PLACES, adapt_command, gains, run
 from tamis.formulas.ranking import tie_key
 
 CORPUS = Path("demo/data/debian-faq")

@@ -29,7 +29,7 @@ SLOW_IMPORTS = (
     "py3langid.langid",
     "pytest",
     "tamis.pipeline.run",
-    "tamis.summary",
+    "tamis.cli.printing",
     "transformers.models.bert.modeling_bert",
     "transformers.models.auto.modeling_auto",
     "transformers.models.auto.tokenization_auto",

@@ -86,7 +86,7 @@ def test_all_languages_of_a_corpus_are_one_domain(base, adapted):
     assert {name.split(", ")[0] for name in found["lists"]["lists"]} == {"corpus"}
     assert found["corpus"]["languages"].keys() == {"de", "en"}
     results = read_json(next((base / "adapted" / "evaluate").glob("*/results.json")))
-    assert results["domains"] == {"corpus": ["de", "en"]}
+    assert results["run"]["domains"] == {"corpus": ["de", "en"]}
 
 
 def test_too_little_to_learn_from_is_warned_of_on_the_terminal_and_in_the_report(base, adapted):

@@ -83,6 +83,8 @@ def test_the_python_blocks_run_and_print_a_ranking(
     model = warm_model(tmp_path / "model", tiny_encoder)
     for page in PAGES:
         for code in blocks(page, "python"):
+            if "tamis.run(" in code or "tamis.adapt(" in code:
+                continue  # see tests/api/test_pages.py
             assert re.search(r'Reranker\("(tamis-base|demo/model)"\)', code), page
             here = re.sub(r'Reranker\("(tamis-base|demo/model)"\)', f"Reranker({str(model)!r})", code)
             exec(compile(here, page, "exec"), {})

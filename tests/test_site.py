@@ -60,9 +60,9 @@ def test_gaps_stand_for_values(tmp_path: Path):
         ("[a](../README.md#serve)", "", "a"),
         ("[a](../README.md#serve)", "https://host/me/tamis/", "[a](https://host/me/tamis/blob/main/README.md#serve)"),
         (
-            "[a](schemas/run.json)",
+            "[a](schemas/results.json)",
             "https://host/me/tamis",
-            "[a](https://host/me/tamis/blob/main/docs/schemas/run.json)",
+            "[a](https://host/me/tamis/blob/main/docs/schemas/results.json)",
         ),
         ("![a](images/a.png)", "", "![a](images/a.png)"),
     ],

@@ -1,5 +1,6 @@
 """What every stage is given: what the stages before it left, the stores, and where work is done."""
 
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from functools import cached_property
@@ -11,8 +12,11 @@ from tamis.distributed import ALONE, ProcessGroup
 from tamis.executors.local import LOCAL, Executor
 from tamis.machine import Machine
 from tamis.models.checkpoint import model_identity
+from tamis.own_parts import OwnPart
 from tamis.records import Document, Query
 from tamis.user_cache import user_cache
+
+logger = logging.getLogger(__name__)
 
 Record = TypeVar("Record")
 
@@ -80,6 +84,17 @@ class RunContext:
         if model not in self._identities:
             self._identities[model] = model_identity(model)
         return self._identities[model]
+
+    def engine_for(self, part: OwnPart) -> Executor:
+        """Where a function of the user's own runs: where all else does, or here where it cannot be sent, as is told."""
+        if not self.engine.elsewhere:
+            return self.engine
+        from tamis.executors.ray import why_not_sent
+
+        if reason := why_not_sent(part.function):
+            logger.warning("%s cannot be sent to other processes (%s) and runs in this one", part.name, reason)
+            return LOCAL
+        return self.engine
 
     def beside(self, name: str) -> Path:
         """A folder of the run that belongs to no stage."""

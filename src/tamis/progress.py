@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
@@ -16,6 +17,22 @@ PLAIN_EVERY = 15.0
 
 RECENT = 8
 """Plain lines over which the rate is taken."""
+
+
+Listen = Callable[[str, int, int], None]
+"""Told what is done, in a few words, and how many items of how many are finished."""
+
+_listening: ContextVar[Listen | None] = ContextVar("listening", default=None)
+
+
+@contextmanager
+def listening(listen: Listen | None) -> Iterator[None]:
+    """Tell a function of progress instead of the terminal; None changes nothing."""
+    token = _listening.set(listen or _listening.get())
+    try:
+        yield
+    finally:
+        _listening.reset(token)
 
 
 class Advance:
@@ -56,6 +73,8 @@ def track(label: str, total: int) -> Iterator[Advance]:
     """
     if total == 0:
         yield Advance(lambda *_: None)
+    elif listen := _listening.get():
+        yield Advance(_told(listen, label, total))
     elif sys.stderr.isatty():
         columns = (
             TextColumn("  {task.description:<34}"),
@@ -70,6 +89,18 @@ def track(label: str, total: int) -> Iterator[Advance]:
             yield Advance(lambda count, note: bars.update(task, advance=count, note=note))
     else:
         yield Advance(_plain(label, total))
+
+
+def _told(listen: Listen, label: str, total: int) -> Callable[[int, str], None]:
+    """A function that tells a listener of every advance."""
+    done = 0
+
+    def tell(count: int, note: str) -> None:
+        nonlocal done
+        done += count
+        listen(label, done, total)
+
+    return tell
 
 
 def _plain(label: str, total: int) -> Callable[[int, str], None]:

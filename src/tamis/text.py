@@ -207,6 +207,16 @@ def one_line(text: str) -> str:
     return " ".join(filter(None, (CONTROL.sub("", word) for word in text.split())))
 
 
+def quoted(text: str, n: int = 60) -> str:
+    """Text as a message quotes it: in quotes, characters that cannot be seen or told apart as escapes.
+
+    Args:
+        text: Any text; what stands behind the first `n` characters is left out, with an ellipsis.
+        n: Most characters of the text, at least 1.
+    """
+    return repr(text if len(text) <= n else text[: n - 1] + "…")
+
+
 def clip(text: str, n: int) -> str:
     """Cut text to one line of at most `n` characters for display, with an ellipsis where something was cut.
 

@@ -37,13 +37,12 @@ def run_of(tmp_path, *lines):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("q/en/1\ten/99\t1", "line 3: document 'en/99' is not in corpus.jsonl, whose ids look like 'en/0' (add it"),
         ("q/en/1\tEN/1\t1", "line 3: document 'EN/1' is not in corpus.jsonl; did you mean 'en/1'? (add it"),
         ("nobody\ten/1\t1", "line 3: query 'nobody' is not in queries.jsonl, whose ids look like 'q/en/0' (add it"),
         ("q/en/0\ten/0\t2", "line 3: document 'en/0' is judged for query 'q/en/0' on line 2 too; remove one of them"),
         (
             "q/en/1\ten/1\t0.5",
-            "line 3: expected query-id, corpus-id and a whole number between tabs, got 'q/en/1 en/1 0",
+            "line 3: expected query-id, corpus-id and a whole number between tabs, got 'q/en/1\\ten/1\\t0",
         ),
     ],
 )
@@ -53,6 +52,14 @@ def test_judgements_that_do_not_fit(folder, evaluate, line, message):
     assert found.status == 2
     assert found.complaint.startswith(f"{file}, {message}")
     assert found.out == ""
+
+
+def test_judgements_of_another_corpus(folder, evaluate):
+    file = judge(folder, "q/en/0\tx/0\t1", "q/en/1\tx/99\t1")
+    found = evaluate()
+    assert found.complaint.startswith(
+        f"{file}, line 2: document 'x/0' is not in corpus.jsonl, whose ids look like 'en/0' (add it"
+    )
 
 
 def test_grades_below_0_count_as_0_and_are_told(folder, evaluate):

@@ -1,10 +1,12 @@
 """The paper's table: published rows as they were published, ours only where a column is complete."""
 
+import json
 import re
+import sys
 
 import pytest
 
-from tamis.evaluation.paper import (
+from benchmarks.paper import (
     BEIR,
     COLUMNS,
     FORUMS,
@@ -13,13 +15,12 @@ from tamis.evaluation.paper import (
     NOT_RUN,
     PUBLISHED,
     TASKS,
+    main,
     measure_of,
     names_of,
     names_of_forum,
     paper_table,
 )
-from tests.commands import tamis
-from tests.conftest import write_beir
 
 
 def results(points):
@@ -115,19 +116,22 @@ def test_other_splits_of_a_set_are_no_part_of_the_table():
     assert paper_table(results(points))[-1].means["BEIR"] == pytest.approx(40)
 
 
-def test_the_command_prints_it_below_the_figures(tmp_path):
-    folder = write_beir(tmp_path / "scifact")
-    found = tamis("evaluate", "--on", folder, "--table", "paper", "--out", tmp_path / "out")
-    assert found.status == 0
+def test_it_is_printed_from_the_results_of_an_evaluation(tmp_path, capsys, monkeypatch):
+    file = tmp_path / "results.json"
+    monkeypatch.setattr(sys, "argv", ["paper.py", str(file)])
+    file.write_text(json.dumps({"measures": MEASURES, **results({"scifact": 50.0})}), encoding="utf-8")
+    main()
+    printed = capsys.readouterr().out
     # The published figures, and the one mean that they allow: over the three columns.
     for row in (
         r"Qwen3-Embedding-0\.6B +54\.11 +59\.87 +61\.41 +58\.46",
         r"Querit A0\.4B +59\.28 +67\.70 +65\.84 +64\.27",
         r"Querit-4B +62\.29 +71\.13 +71\.08 +68\.17",
     ):
-        assert re.search(rf"{row} +published, not run here", found.out)
-    assert "71.08 is about 68 once ties are scored fairly" in found.out
-    assert re.search(r"bm25 +1 of 15 +0 of 18 +0 of 6", found.out)
-    complaint = tamis("evaluate", "--on", folder, "--table", "paper", "--measure", "P@1").complaint
-    assert complaint == "--table paper needs nDCG@10: add --measure nDCG@10"
-    assert tamis("evaluate", "--on", folder, "--table", "mine").complaint == "--table is 'mine', expected paper"
+        assert re.search(rf"{row} +published, not run here", printed)
+    assert "71.08 is about 68 once ties are scored fairly" in printed
+    assert re.search(r"m@bm25 +1 of 15 +0 of 18 +0 of 6", printed)
+    file.write_text(json.dumps({"measures": ["P@1"]}), encoding="utf-8")
+    with pytest.raises(SystemExit):
+        main()
+    assert "the table needs nDCG@10, which was not measured: evaluate with --measure nDCG@10" in capsys.readouterr().err

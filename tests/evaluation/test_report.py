@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from tamis.evaluation.figures import Measured, correct, means_over_sets, set_figures
+from tamis.evaluation.figures import ComparedPair, Measured, PairedTests, model_facts, results_of, set_figures
 from tamis.evaluation.judged import Question
 from tamis.evaluation.report import heats, write_evaluation_report
 from tamis.evaluation.samples import Samples
@@ -23,7 +23,7 @@ from tests.report.test_report import HOSTILE, Page
 LANGUAGES = ("ar", "de", "ja")
 
 
-def made_set(name, gain, notes=(), domains=("", "", ""), served=0.0):
+def made_set(name, gain, notes=(), domains=("", "", ""), served=0.0, seen=True):
     """Thirty questions in three languages, each relevant in each of them.
 
     The model ranks better by `gain` with BM25's scores, by `served` as served, and much better alone.
@@ -55,18 +55,17 @@ def made_set(name, gain, notes=(), domains=("", "", ""), served=0.0):
         measured.append(
             Measured(System(system, system, group, baseline), {"nDCG@10": values, "AP": values / 2}, tied, across)
         )
-    return set_figures(judged, measured, "nDCG@10", 500)
+    names = ("mine~bm25", "mine@bm25", "mine+bm25")
+    tests = PairedTests([ComparedPair(system, "bm25", number) for number, system in enumerate(names)], 500)
+    return set_figures(judged, measured, "nDCG@10", tests, {"mine": seen})
 
 
 def made_results(gains=(0.2,), seen=True, notes=(), served=None):
     served = served or [gain / 2 for gain in gains]
     sets = {
-        f"set{number}": made_set(f"set{number}", gain, notes, served=own)
+        f"set{number}": made_set(f"set{number}", gain, notes, served=own, seen=seen)
         for number, (gain, own) in enumerate(zip(gains, served, strict=True))
     }
-    correct(sets)
-    for found in sets.values():
-        found["adapted_to_corpus"] = {"mine": seen}
     cost = {
         "pairs_per_second": 41.5,
         "pairs": 600,
@@ -80,14 +79,9 @@ def made_results(gains=(0.2,), seen=True, notes=(), served=None):
         "precision": "float32",
     }
     lineage = {"start": "/home/somebody/secret/e5-small", "teacher": "1 bi-encoder", "recipe": "demo", "seed": 7}
+    models = {"mine": model_facts("models/mine", "float32", lineage, cost)}
     return {
-        "measures": ["nDCG@10", "AP"],
-        "main_measure": "nDCG@10",
-        "depth": 50,
-        "languages": "any",
-        "models": {"mine": {"path": "models/mine", "precision": "float32", "lineage": lineage, "cost": cost}},
-        "sets": sets,
-        "means": means_over_sets(sets),
+        **results_of(sets, ["nDCG@10", "AP"], 50, "any", models),
         "seconds": 1.0,
         "command": "tamis evaluate mine=/home/somebody/models/mine --on sets/set0 --out /home/somebody/out",
         "versions": {"numpy": "2.4.6"},

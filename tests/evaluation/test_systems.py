@@ -11,21 +11,14 @@ from scipy.stats import zscore
 
 from tamis import Reranker
 from tamis.errors import InputError
+from tamis.evaluation.figures import ComparedPair, Measured, PairedTests, correct, measure_system, set_figures
 from tamis.evaluation.judged import Question, draw_questions, read_questions
-from tamis.evaluation.systems import (
-    ADAPTATION,
-    Pool,
-    System,
-    compare,
-    macro_mean,
-    measure,
-    pairs_to_score,
-    rerank,
-    student_runs,
-    systems_of,
-)
+from tamis.evaluation.sets import JudgedSet
+from tamis.evaluation.systems import Pool, System, pairs_to_score, rerank, student_runs, systems_of
+from tamis.formulas.measures import parse_measures
 from tamis.models.checkpoint import Deployment
-from tamis.records import WAYS
+from tamis.records import WAYS, Document
+from tamis.stages.evaluate.targets import ADAPTATION
 from tests.conftest import TOPICS
 
 DOC_IDS = [f"d{number}" for number in range(30)]
@@ -49,6 +42,42 @@ def random_run(rng, questions, depth=20):
 
 
 # Measures
+
+
+def judged_set(questions):
+    documents = {doc_id: Document(doc_id, "text", "en") for doc_id in (*DOC_IDS, "d", "8", "9", "10")}
+    return JudgedSet("set", "sets/set", documents, {q.query_id: q for q in questions})
+
+
+def measure(runs, questions):
+    """nDCG@10 of every question by run."""
+    judged, measures = judged_set(questions), parse_measures(["nDCG@10"])
+    return {
+        name: dict(
+            zip(
+                judged.questions,
+                measure_system(judged, System(name, name, "run", None), run.items(), measures, lambda: None)
+                .values["nDCG@10"]
+                .tolist(),
+                strict=True,
+            )
+        )
+        for name, run in runs.items()
+    }
+
+
+def figures(per_query, questions, pairs=(), seed=3, rounds=2000):
+    """What is said of a set whose means are taken over languages."""
+    tests = PairedTests(
+        [ComparedPair(*pair, [seed, number]) for number, pair in enumerate(pairs)], rounds, over="languages"
+    )
+    measured = [
+        Measured(System(name, name, "run", None), {"nDCG@10": np.array([of[q.query_id] for q in questions])}, 0.0, {})
+        for name, of in per_query.items()
+    ]
+    found = set_figures(judged_set(questions), measured, "nDCG@10", tests, {})
+    correct({"set": found})
+    return found
 
 
 @given(seed=SEEDS)
@@ -82,7 +111,10 @@ def test_ids_that_look_like_numbers_do_not_let_a_tool_break_ties_its_own_way():
 def test_the_mean_is_over_languages_and_not_over_questions():
     questions = [Question(f"q{n}", "?", "en" if n < 9 else "de", {"d": 1}) for n in range(10)]
     values = {q.query_id: 1.0 if q.language == "en" else 0.0 for q in questions}
-    assert macro_mean(values, questions) == {"de": 0.0, "en": 1.0, "mean": 0.5}
+    found = figures({"run": values}, questions)
+    assert found["figures"]["run"]["nDCG@10"] == 0.5
+    by_language = {language: group["figures"]["run"] for language, group in found["groups"]["language"].items()}
+    assert by_language == {"de": 0.0, "en": 1.0}
 
 
 # Reranking
@@ -218,7 +250,7 @@ def test_a_constant_scorer_measures_as_chance_whether_the_answers_come_in_first_
             pool = Pool(question, {"bm25": candidates}, {"bm25": np.zeros(10)})
             run[question.query_id], tied = rerank(pool, "bm25", np.full(10, 0.5), "@", weighed(1))
             assert tied
-        means.append(macro_mean(measure({"constant": run}, questions)["constant"], questions)["mean"])
+        means.append(np.mean(list(measure({"constant": run}, questions)["constant"].values())))
     assert means[0] == means[1]
     assert means[0] == pytest.approx(chance, abs=0.03)
 
@@ -238,16 +270,15 @@ def test_only_what_the_first_stages_found_is_scored_and_a_missed_answer_stays_mi
 
 SYSTEMS = [
     System("base", "base", "first stage", None),
-    System("better", "better", "student alone", "base"),
-    System("same", "same", "student alone", "base"),
+    System("better", "better", "model", "base"),
+    System("same", "same", "model", "base"),
 ]
 
 
 def compared(per_query, questions, systems=SYSTEMS, seed=3, rounds=2000):
-    told = []
     pairs = [(system.name, system.baseline) for system in systems if system.baseline]
-    entries = compare(per_query, pairs, questions, rounds, seed, told.append)
-    assert len(entries) == sum(told) == len(pairs)
+    entries = figures(per_query, questions, pairs, seed, rounds)["comparisons"]
+    assert [(entry["system"], entry["baseline"]) for entry in entries] == pairs
     return {entry["system"]: entry for entry in entries}
 
 
@@ -266,10 +297,13 @@ def compared_example():
 def test_the_difference_is_that_of_the_means_over_languages(compared_example):
     per_query, questions, entries = compared_example
     for name in ("better", "same"):
-        means = [macro_mean(per_query[system], questions) for system in (name, "base")]
-        assert entries[name]["difference"] == pytest.approx(means[0]["mean"] - means[1]["mean"], abs=1e-12)
+        gains = {"de": [], "en": []}
+        for question in questions:
+            gains[question.language].append(per_query[name][question.query_id] - per_query["base"][question.query_id])
+        means = {language: np.mean(own) for language, own in gains.items()}
+        assert entries[name]["difference"] == pytest.approx(np.mean(list(means.values())), abs=1e-12)
         for language, found in entries[name]["per_language"].items():
-            assert found["difference"] == pytest.approx(means[0][language] - means[1][language], abs=1e-12)
+            assert found["difference"] == pytest.approx(means[language], abs=1e-12)
         low, high = entries[name]["interval"]
         assert low < entries[name]["difference"] < high
 
@@ -298,7 +332,7 @@ def test_p_values_are_corrected_by_holm_over_the_systems(compared_example):
 
 def test_more_systems_make_the_same_effect_less_certain(compared_example):
     per_query, questions, few = compared_example
-    many = [*SYSTEMS, *(System(f"copy{n}", "copy", "student alone", "base") for n in range(8))]
+    many = [*SYSTEMS, *(System(f"copy{n}", "copy", "model", "base") for n in range(8))]
     copies = {f"copy{n}": per_query["same"] for n in range(8)}
     entries = compared({**per_query, **copies}, questions, many)
     assert entries["better"]["p_value"] == few["better"]["p_value"]

@@ -1,6 +1,7 @@
 """Exports loaded again in the engine they were made for."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -130,6 +131,41 @@ def test_an_export_that_scores_otherwise_is_refused_and_nothing_is_left(folders,
     assert not list(tmp_path.iterdir())
 
 
+OLD = "sbert_ce_default_activation_function"
+
+
+@pytest.mark.parametrize("name", ["linear.Identity", "activation.Tanh"])
+@pytest.mark.parametrize("engine", ["transformers", "onnx"])
+def test_an_activation_of_old_checkpoints_comes_along(folders, tmp_path, name, engine):
+    from sentence_transformers import CrossEncoder
+
+    old = shutil.copytree(folders["bert"], tmp_path / "old")
+    config = json.loads((old / "config.json").read_text())
+    (old / "config.json").write_text(json.dumps(config | {OLD: f"torch.nn.modules.{name}"}))
+    found = export(old, tmp_path / "out", engine, PAIRS[:4])
+    assert found.bounded < 1e-4
+    written = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert written[OLD] == written["sentence_transformers"]["activation_fn"] == f"torch.nn.modules.{name}"
+    if engine == "transformers":
+        peers = CrossEncoder(str(old), device="cpu"), CrossEncoder(str(tmp_path / "out"), device="cpu")
+        np.testing.assert_allclose(peers[1].predict(PAIRS[:4]), peers[0].predict(PAIRS[:4]), atol=1e-5)
+
+
+def test_an_export_whose_bounded_scores_are_others_is_refused(folders, tmp_path, monkeypatch):
+    write, score = exporting.ENGINES["transformers"]
+
+    def with_another(reranker, scorer, folder):
+        write(reranker, scorer, folder)
+        config = json.loads((folder / "config.json").read_text())
+        config["sentence_transformers"]["activation_fn"] = "torch.nn.modules.linear.Identity"
+        (folder / "config.json").write_text(json.dumps(config))
+
+    monkeypatch.setitem(exporting.ENGINES, "transformers", (with_another, score))
+    with pytest.raises(ModelError, match=r"makes bounded scores by identity, .* by sigmoid: they differ by up to"):
+        export(folders["bert"], tmp_path / "out", "transformers", PAIRS[:4])
+    assert not (tmp_path / "out").exists()
+
+
 def test_nothing_is_overwritten_and_engines_are_named(folders, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "file").write_text("mine")
@@ -141,11 +177,11 @@ def test_nothing_is_overwritten_and_engines_are_named(folders, tmp_path):
 
 def test_parity_takes_a_constant_off_and_sees_ties():
     ours = np.arange(10, dtype=np.float32)
-    found = parity(ours, ours - 3, "x")
-    assert (found.offset, found.largest, found.ties) == (-3, 0, 0)
+    found = parity(ours, ours - 3, "x", ("tanh", "tanh"))
+    assert (found.offset, found.largest, found.ties, found.bounded) == (-3, 0, 0, 0)
     assert found.tau == pytest.approx(1)
     theirs = np.repeat(np.arange(5, dtype=np.float32) * 2, 2)
-    assert parity(ours, theirs, "x").ties == 0.5
+    assert parity(ours, theirs, "x", ("sigmoid", "sigmoid")).ties == 0.5
 
 
 def test_builtin_pairs_are_200_different_ones_in_several_languages():

@@ -1,5 +1,8 @@
 """Measures are those of pytrec_eval and ir-measures, whatever the ties, the blocks and the order."""
 
+import re
+import shutil
+
 import ir_measures
 import numpy as np
 import pytest
@@ -7,6 +10,7 @@ import pytrec_eval
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tamis.errors import InputError
 from tamis.formulas import measures as ours
 from tamis.formulas.measures import measure_rankings, parse_measures
 from tamis.formulas.ranking import rank_order, tie_key
@@ -110,3 +114,55 @@ def test_queries_without_results_count_0_and_queries_without_judgements_do_not_c
 def test_what_is_no_measure_is_refused_in_one_line(name, message):
     with pytest.raises(ValueError, match=message):
         parse_measures([name])
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        *(
+            (f"{name}@0", "the cutoff is 0, and a whole number from 1")
+            for name in ("nDCG", "P", "R", "AP", "RR", "ERR")
+        ),
+        ("Success@0", "the cutoff is 0"),
+        ("nDCG@1.5", r"the cutoff is 1\.5"),
+        ("nDCG@True", "the cutoff is True"),
+        ("P@18446744073709551616", "the cutoff is 18446744073709551616"),
+        ("AP(rel=0)", "relevance_level should be positive"),
+        ("INST", "it needs the parameter"),
+        ("RBP(p=0.8)@10", "Unsupported measures"),
+        ("", "problem parsing measure"),
+        ("nice@10", "measure not found: nice"),
+    ],
+)
+def test_what_cannot_be_computed_is_told_and_ends_no_process(name, message):
+    with pytest.raises(ValueError, match=rf"^measure '{re.escape(name)}': .*{message}.*; expected nDCG@10, RR@10"):
+        parse_measures([name])
+
+
+def test_measures_of_a_program_that_is_not_there_are_told(monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(ValueError, match=r"measure 'ERR@10': .*perl"):
+        parse_measures(["ERR@10"])
+
+
+@pytest.mark.skipif(shutil.which("perl") is None, reason="gdeval is a program in perl")
+def test_measures_of_a_program_take_any_ids_and_are_those_of_their_papers():
+    names = ("ERR@3", "nDCG(dcg='exp-log2')@3")
+    grades = {"q 1/\u200c": {"a b": 3, "c\u3000d": 0, "e": 1, "f": 4}, "2": {"a b": 2}}
+    rankings = {"q 1/\u200c": ["c\u3000d", "a b", "e", "z"], "2": ["x", "a b"]}
+    found = measure_rankings(rankings.items(), grades, parse_measures(names))
+    for query_id, ranked in rankings.items():
+        gains = [2 ** grades[query_id].get(d, 0) - 1 for d in ranked[:3]]
+        best = sorted((2**grade - 1 for grade in grades[query_id].values()), reverse=True)[:3]
+        # Chapelle et al., CIKM 2009, with grades up to 4; Burges et al., ICML 2005.
+        stops = [gain / 16 for gain in gains]
+        err = sum(stop / rank * np.prod([1 - s for s in stops[: rank - 1]]) for rank, stop in enumerate(stops, 1))
+        dcg, ideal = (sum(gain / np.log2(rank + 1) for rank, gain in enumerate(some, 1)) for some in (gains, best))
+        assert found["ERR@3"][query_id] == pytest.approx(err, abs=1e-5)
+        assert found[names[1]][query_id] == pytest.approx(dcg / ideal, abs=1e-5)
+
+
+@pytest.mark.skipif(shutil.which("perl") is None, reason="gdeval is a program in perl")
+def test_grades_that_a_program_does_not_take_are_told():
+    with pytest.raises(InputError, match=r"ERR@10: .*gdeval.* does not take these judgements; grades above 4"):
+        measure_rankings([("q", ["d"])], {"q": {"d": 5}}, parse_measures(["ERR@10"]))

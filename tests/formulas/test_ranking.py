@@ -5,12 +5,15 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.special import expit
 from scipy.stats import kendalltau, rankdata, spearmanr, zscore
 from sklearn.metrics import ndcg_score
 
 from tamis.formulas.ranking import (
     agreement,
     fuse,
+    kendall_tau,
+    logistic,
     mean_ranks,
     rank_correlation,
     rank_order,
@@ -51,6 +54,16 @@ def test_rank_correlation_is_spearmans_as_scipy_has_it(x, seed):
     assert rank_correlation(x, y) == pytest.approx(spearmanr(x, y).statistic, abs=1e-12)
     assert rank_correlation(x, 3 * x - 1) == pytest.approx(1)
     assert rank_correlation(x, -x) == pytest.approx(-1)
+
+
+@given(pairs=scores_and_grades(smallest=2))
+def test_kendalls_tau_is_scipys(pairs):
+    assert kendall_tau(*pairs) == pytest.approx(kendalltau(*pairs).statistic, abs=1e-12, nan_ok=True)
+
+
+@given(logit=st.floats(-1e3, 1e3))
+def test_the_logistic_function_is_scipys_however_small_it_is(logit):
+    assert logistic(logit) == pytest.approx(float(expit(logit)), rel=1e-12, abs=1e-320)
 
 
 def test_what_has_no_order_is_correlated_with_nothing():

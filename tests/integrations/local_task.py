@@ -63,3 +63,18 @@ def scores(model: Any) -> dict[str, float]:
     """What mteb finds for a model on the task."""
     results = mteb.evaluate(model, LocalReranking(), cache=None, overwrite_strategy="always", show_progress_bar=False)
     return results.task_results[0].scores["test"][0]
+
+
+class AmongThemselves(LocalReranking):
+    """Answers that ask for other answers, as in ArguAna: each ranks all, itself among them."""
+
+    ignore_identical_ids = True
+    metadata = LocalReranking.metadata.model_copy(update={"name": "AmongThemselves"})
+
+    def load_data(self, *args, **kwargs):
+        if not self.data_loaded:
+            super().load_data()
+            found = self.dataset["default"]["test"]
+            found["queries"] = found["corpus"].remove_columns("title")
+            ids = list(found["relevant_docs"])
+            found["relevant_docs"] = {one: {other: 1} for one, other in zip(ids, ids[1:] + ids[:1], strict=True)}

@@ -5,12 +5,17 @@ task is a judged set of tamis too. What is slow to import is imported by the tes
 import json
 import re
 import sys
+from contextlib import closing
 
+import numpy as np
 import pytest
 
 from tamis import Reranker
+from tamis.artifacts import ItemStore
+from tamis.evaluation.candidates import Wanted, find
 from tamis.evaluation.mteb_tasks import read_mteb_task
 from tamis.evaluation.sets import TASK
+from tamis.formulas.measures import measure_rankings, parse_measures
 from tests.commands import tamis
 from tests.conftest import write_beir
 from tests.families import build_querit
@@ -48,10 +53,28 @@ def test_instructions_of_a_task_reach_the_model_query_by_query(tmp_path):
 @pytest.fixture
 def registered(monkeypatch):
     """mteb knows the local tasks by their names, as it knows its own."""
-    from tests.integrations.local_task import LocalReranking, TwoLanguages
+    from tests.integrations.local_task import AmongThemselves, LocalReranking, TwoLanguages
 
-    for task in (LocalReranking, TwoLanguages):
+    for task in (AmongThemselves, LocalReranking, TwoLanguages):
         monkeypatch.setitem(sys.modules["mteb.get_tasks"]._TASKS_REGISTRY, task.metadata.name, task)
+
+
+@pytest.mark.usefixtures("registered")
+def test_a_task_that_ignores_identical_ids_has_the_figures_of_mtebs_evaluator(tmp_path):
+    from mteb._evaluators.retrieval_evaluator import RetrievalEvaluator
+
+    (judged,) = read_mteb_task("mteb:AmongThemselves", "AmongThemselves")
+    assert judged.own == judged.questions.keys()
+    every = {q: found.doc_ids for q, found in judged.given[TASK].items()}
+    scores = {q: {d: 100.0 - rank for rank, d in enumerate(ranked)} for q, ranked in every.items()}
+    evaluator = RetrievalEvaluator.__new__(RetrievalEvaluator)  # its evaluate needs nothing that it is made with
+    theirs = evaluator.evaluate(judged.grades, scores, [5, 10], ignore_identical_ids=True)
+    with closing(ItemStore(tmp_path / "items.sqlite")) as items:
+        found = find(judged, Wanted([TASK], {}, 5, "any", None), items)[TASK]
+    rankings = ((q, candidates.doc_ids) for q, candidates in found.items())
+    ours = measure_rankings(rankings, judged.grades, parse_measures(["nDCG@10", "R@5"]))
+    assert np.mean(list(ours["nDCG@10"].values())) == pytest.approx(theirs.ndcg["NDCG@10"], abs=1e-5)
+    assert np.mean(list(ours["R@5"].values())) == pytest.approx(theirs.recall["Recall@5"], abs=1e-5)
 
 
 @pytest.mark.usefixtures("registered")

@@ -443,3 +443,26 @@ def test_modules_of_sentence_transformers_come_along_unless_they_have_weights(
         (first / "modules.json").write_text(json.dumps([{"path": place}]))
         with pytest.raises(ModelError, match=f"/a: the module '{place}' lies elsewhere"):
             merge_checkpoints([first, b], tmp_path / "none", Method())
+
+
+@pytest.fixture
+def classifiers(tmp_path: Path) -> tuple[Path, Path]:
+    a = build_causal(tmp_path / "a")
+    return a, sibling(a, tmp_path / "b", 1)
+
+
+@pytest.mark.parametrize("field", ["sbert_ce_default_activation_function", "sentence_transformers"])
+def test_an_activation_that_sentence_transformers_stored_must_be_the_same(
+    classifiers: tuple[Path, Path], tmp_path: Path, field: str
+):
+    a, b = classifiers
+    named = "torch.nn.modules.linear.Identity"
+    edit(b / "config.json", **{field: named if field.startswith("sbert") else {"activation_fn": named}})
+    with pytest.raises(ModelError, match="activation is 'identity' in the files of sentence-transformers, expected 's"):
+        merge_checkpoints([a, b], tmp_path / "out", Method())
+
+
+def test_a_padding_token_that_one_configuration_lost_is_no_difference(classifiers: tuple[Path, Path], tmp_path: Path):
+    a, b = classifiers
+    edit(b / "config.json", pad_token_id=None)
+    merge_checkpoints([a, b], tmp_path / "out", Method("linear"))

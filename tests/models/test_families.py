@@ -320,6 +320,60 @@ def test_the_activation_that_sentence_transformers_stored_is_used(folders, tmp_p
     np.testing.assert_allclose(reranker.predict(PAIRS), peer.predict(PAIRS), atol=1e-5)
 
 
+OLD = "sbert_ce_default_activation_function"
+STORED = [
+    {},
+    {OLD: "torch.nn.modules.linear.Identity"},
+    {OLD: "torch.nn.modules.activation.Tanh"},
+    {OLD: "torch.nn.modules.activation.Sigmoid"},
+    {OLD: None},
+    {OLD: "torch.nn.modules.linear.Identity", "sentence_transformers": {"version": "4.0.0"}},
+    {OLD: "torch.nn.modules.linear.Identity", "sentence_transformers": {"activation_fn": "torch.nn.Tanh"}},
+    {"sentence_transformers": {"activation_fn": "torch.nn.modules.linear.Identity"}},
+]
+TANH = {"model_type": "CrossEncoder", "activation_fn": "torch.nn.modules.activation.Tanh"}
+CASES = [
+    *((stored, True, own) for stored in STORED[:3] for own in (TANH, TANH | {"activation_fn": None})),
+    *((stored, False, own) for stored in STORED for own in (None, TANH)),
+    (STORED[1], True, {"activation_fn": "torch.nn.modules.activation.Tanh"}),  # of a bi-encoder
+    (STORED[7], True, {"model_type": "CrossEncoder", "prompts": {}}),
+]
+
+
+@pytest.fixture(scope="module")
+def saved_by_peer(folders, tmp_path_factory):
+    from sentence_transformers import CrossEncoder
+
+    folder = tmp_path_factory.mktemp("saved") / "bert"
+    CrossEncoder(str(folders["bert"]), device="cpu").save_pretrained(str(folder))
+    return folder
+
+
+@pytest.mark.parametrize(("stored", "modules", "own"), CASES)
+def test_an_activation_is_found_where_sentence_transformers_finds_it(saved_by_peer, tmp_path, stored, modules, own):
+    from sentence_transformers import CrossEncoder
+
+    folder = shutil.copytree(saved_by_peer, tmp_path / "copy")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | stored))
+    file = folder / "config_sentence_transformers.json"
+    file.unlink()
+    if own is not None:
+        file.write_text(json.dumps(own))
+    if not modules:
+        (folder / "modules.json").unlink()
+    peer = CrossEncoder(str(folder), device="cpu")
+    np.testing.assert_allclose(Reranker(folder).predict(PAIRS[:4]), peer.predict(PAIRS[:4]), atol=1e-5)
+
+
+@pytest.mark.parametrize("named", ["torch.nn.modules.activation.ReLU", "mine.Own", 3])
+def test_an_activation_of_another_kind_is_refused_by_name(folders, tmp_path, named):
+    folder = shutil.copytree(folders["bert"], tmp_path / "copy")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {OLD: named}))
+    assert f"activation {named!r} is not one of Sigmoid, Tanh and Identity" in refused(folder)
+
+
 def test_a_serializer_in_tamis_json_takes_the_place_of_the_familys_own(folders, tmp_path):
     folder = shutil.copytree(folders["querit"], tmp_path / "copy")
     serializer = {"kind": "template", "template": "Q: {query} D: {document}", "suffix": "[CLS]", "max_tokens": 100}

@@ -295,7 +295,8 @@ def test_a_first_stage_that_cannot_be_used_is_refused(warm, first_stage, message
         ([("a", "b", "c")], "pair 0: expected two strings, got str and str and str"),
         ([()], "pair 0: expected two strings, got nothing"),
         ([None], "pair 0: expected two strings, got NoneType"),
-        ("text", "pair 0: expected two strings, got str"),
+        ("text", r"inputs: expected a list of pairs \(query, document\), got a single string"),
+        ([{"a", "b"}], "pair 0: expected two strings, got set"),
         ([("", "b")], "pair 0: the query is empty"),
         ([("a", "b"), (" \n", "b")], "pair 1: the query is empty"),
         ([("a\ud800", "b")], "pair 0: the query holds half of a surrogate pair at character 1"),
@@ -312,7 +313,7 @@ def test_what_is_no_pair_of_texts_is_refused_by_its_number(reranker, pairs, mess
     [
         ("", ["b"], None, "the query is empty"),
         (None, ["b"], None, "expected two strings, got NoneType and str"),
-        ("a", ["b", 3], None, "pair 1: expected two strings, got str and int"),
+        ("a", ["b", 3], None, "document 1: expected a string, or a mapping with text .*; got int"),
         ("a", "bcd", None, "documents: expected a list of strings, got a single string"),
         ("a", ["b"], 0, "top_k is 0, expected at least 1"),
         ("a", ["b"], -1, "top_k is -1, expected at least 1"),

@@ -18,6 +18,7 @@ from unittest import mock
 import pytest
 
 from tamis.artifacts import read_records
+from tamis.cli.printing import agreed
 from tamis.costs.work import Estimate, Work, is_here
 from tamis.errors import RunError
 from tamis.models.encoder import Encoder
@@ -26,7 +27,6 @@ from tamis.pipeline.reading import recipe_from
 from tamis.pipeline.run import run_recipe
 from tamis.records import Candidates, Query, Tokens
 from tamis.stages.lists import solved
-from tamis.summary import agreed
 from tests.commands import results_by_hash, start, tamis, write_recipe
 from tests.conftest import tiny_recipe, write_beir
 from tests.remote.scripted_server import scripted
@@ -350,9 +350,9 @@ def test_the_command_refuses_with_status_2_and_calls_nobody(recipe: dict[str, An
         only = tamis("run", path, "--out", tmp_path / "run", "--until", "queries", "--estimate")
         assert (only.status, len(server.seen)) == (0, 0)
         assert "calls of org/writer" in only.out
-        assert tamis("queries", path, "--out", tmp_path / "run", "--yes").status == 0
+        assert tamis("run", path, "--out", tmp_path / "run", "--until", "queries", "--yes").status == 0
         assert len(server.seen) == 40
-        again = tamis("queries", path, "--out", tmp_path / "run")  # nothing is left to pay
+        again = tamis("run", path, "--out", tmp_path / "run", "--until", "queries")  # nothing is left to pay
         assert again.status == 0
 
 
@@ -369,7 +369,7 @@ def test_on_a_terminal_the_question_decides(recipe: dict[str, Any], tmp_path: Pa
     with scripted(answer) as server:
         path = paid(recipe, server.url, tmp_path)
         log = tmp_path / "log"
-        process = start(log, "queries", path, "--out", tmp_path / "run", prepare=prepare)
+        process = start(log, "run", path, "--out", tmp_path / "run", "--until", "queries", prepare=prepare)
         os.write(ours, typed.encode())
         process.join(120)
         asked = len(server.seen)

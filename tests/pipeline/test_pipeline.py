@@ -96,7 +96,13 @@ def test_every_stage_leaves_its_files(finished: Finished) -> None:
         "lists": {"lists.parquet", "dropped.parquet"},
         "train": {"untrained.safetensors", "general.safetensors", "english.safetensors", "german.safetensors"},
         "merge": {"path.json", "merged.safetensors", "model/model.safetensors", "model/tamis.json"},
-        "evaluate": {"results.json", "questions.parquet", "runs/bm25.trec", "runs/merged+hybrid.trec"},
+        "evaluate": {
+            "results.json",
+            "per_query.parquet",
+            "sets/tiny/qrels.trec",
+            "sets/tiny/runs/bm25.trec",
+            "sets/tiny/runs/merged+hybrid.trec",
+        },
         "report": {"report.html"},
     }
     for stage, manifest in manifests(finished.root).items():
@@ -163,11 +169,11 @@ def test_judged_questions_weigh_the_first_stages_as_the_evaluation_measures_them
     folders = run_recipe(recipe_from(content, "tiny"), root)
     assert folders["train"].name == finished.folders["train"].name
     curves = read_json(folders["merge"] / "path.json")["weight_curves"]
-    measured = pq.read_table(folders["evaluate"] / "questions.parquet").to_pydict()
+    figures = read_json(folders["evaluate"] / "results.json")["sets"]["tiny"]["figures"]
     for first_stage, curve in curves.items():
         alone = dict(map(tuple, curve))[0.0]
         found_by = ["bm25", "hybrid"] if first_stage in ("order", "other") else [first_stage]
-        assert alone == pytest.approx(np.mean([measured[f"merged@{name}"] for name in found_by]), abs=1e-6)
+        assert alone == pytest.approx(np.mean([figures[f"merged@{name}"]["nDCG@10"] for name in found_by]), abs=1e-6)
     (elsewhere / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq/en/0\ten/1\t1\n", encoding="utf-8")
     again = run_recipe(recipe_from(content, "tiny"), root, until="merge")
     assert again["train"].name == folders["train"].name
@@ -308,45 +314,53 @@ def test_what_a_stage_keeps_is_what_the_next_one_gets(finished: Finished) -> Non
 
 def test_results_name_every_system_and_language(finished: Finished) -> None:
     results = read_json(finished.folders["evaluate"] / "results.json")
-    systems = {system["name"] for system in results["systems"]}
+    found = results["sets"]["tiny"]
+    systems = {system["name"] for system in found["systems"]}
     assert {"bm25", "dense", "hybrid", "teacher", "untrained~bm25", "merged@bm25", "merged+hybrid"} <= systems
-    assert results["mean_ndcg10"].keys() == results["ndcg10"].keys() == systems
-    for system, by_language in results["ndcg10"].items():
-        assert by_language.keys() == {"de", "en"}
-        assert results["mean_ndcg10"][system] == pytest.approx(np.mean(list(by_language.values())))
-    assert results["domains"] == {"english": ["en"], "german": ["de"]}
-    assert all(
-        own == {"english": results["ndcg10"][name]["en"], "german": results["ndcg10"][name]["de"]}
-        for name, own in results["domain_ndcg10"].items()
-    )
-    assert results["p_value"].keys() == {"bm25", "hybrid"}
-    assert all(0 < p <= 1 for p in results["p_value"].values())
+    by_language = {language: group["figures"] for language, group in found["groups"]["language"].items()}
+    assert by_language.keys() == {"de", "en"}
+    assert found["figures"].keys() == by_language["de"].keys() == systems
+    for system, own in found["figures"].items():
+        assert own["nDCG@10"] == pytest.approx(np.mean([figures[system] for figures in by_language.values()]))
+    assert results["run"]["domains"] == {"english": ["en"], "german": ["de"]}
+    domains = {domain: group["figures"] for domain, group in found["groups"]["domain"].items()}
+    assert domains == {"english": by_language["en"], "german": by_language["de"]}
+    assert {name: own["lineage"]["teacher"] for name, own in results["models"].items()} == {
+        "untrained": None,
+        "specialists": "1 bi-encoder + 0.5 BM25",
+        "merged": "1 bi-encoder + 0.5 BM25",
+    }
 
 
 def test_what_adaptation_added_is_tested_beside_everything_else(finished: Finished) -> None:
-    results = read_json(finished.folders["evaluate"] / "results.json")
-    pairs = [(entry["system"], entry["baseline"]) for entry in results["adaptation"]]
+    found = read_json(finished.folders["evaluate"] / "results.json")["sets"]["tiny"]
+    tested = found["comparisons"]
+    pairs = [(entry["system"], entry["baseline"]) for entry in tested[-4:]]
     assert pairs == [(f"merged{way}", f"untrained{way}") for way in ("~bm25", "~hybrid", "@bm25", "+hybrid")]
-    for entry in results["adaptation"]:
-        means = results["mean_ndcg10"]
-        assert entry["difference"] == pytest.approx(means[entry["system"]] - means[entry["baseline"]])
-        assert entry["wins"] + entry["ties"] + entry["losses"] == sum(results["questions"].values())
-    tested = [*results["comparisons"], *results["adaptation"]]
+    for entry in tested:
+        means = [found["figures"][entry[side]]["nDCG@10"] for side in ("system", "baseline")]
+        assert entry["difference"] == pytest.approx(means[0] - means[1])
+        assert entry["wins"] + entry["ties"] + entry["losses"] == found["questions"]
     assert [entry["p_holm"] for entry in tested] == pytest.approx(holm([entry["p_value"] for entry in tested]))
     page = (finished.folders["report"] / "report.html").read_text(encoding="utf-8")
     assert "Adaptation itself " in page.split("<main")[0]
 
 
 def test_the_figures_are_those_of_the_run_files(finished: Finished) -> None:
-    results = read_json(finished.folders["evaluate"] / "results.json")
-    lines = (finished.folders["evaluate"] / "runs" / "merged+hybrid.trec").read_text(encoding="utf-8").splitlines()
+    found = read_json(finished.folders["evaluate"] / "results.json")["sets"]["tiny"]
+    lines = (
+        (finished.folders["evaluate"] / "sets" / "tiny" / "runs" / "merged+hybrid.trec")
+        .read_text(encoding="utf-8")
+        .splitlines()
+    )
     rank_of_answer = {}
     for query_id, _, doc_id, rank, _, _ in (line.split() for line in lines):
         if query_id == f"q/{doc_id}":  # the only relevant document of each question
             rank_of_answer[query_id] = int(rank)
-    for language, value in results["ndcg10"]["merged+hybrid"].items():
+    for language, group in found["groups"]["language"].items():
         ranks = [rank_of_answer.get(f"q/{language}/{number}", 11) for number in range(10)]
-        assert value == pytest.approx(np.mean([1 / np.log2(rank + 1) if rank <= 10 else 0 for rank in ranks]))
+        expected = np.mean([1 / np.log2(rank + 1) if rank <= 10 else 0 for rank in ranks])
+        assert group["figures"]["merged+hybrid"] == pytest.approx(expected)
 
 
 def test_as_served_is_the_merged_models_logits_and_the_order_by_the_weights_of_its_checkpoint(
@@ -361,10 +375,10 @@ def test_as_served_is_the_merged_models_logits_and_the_order_by_the_weights_of_i
     (model / "tamis.json").write_text(json.dumps(facts | weights), encoding="utf-8")
     evaluated = run_recipe(recipe_from(finished.content, "tiny"), root, "evaluate")["evaluate"]
     texts = {one.doc_id: one.text for one in read_records(finished.folders["corpus"] / "corpus.parquet", Document)}
-    questions = pq.read_table(evaluated / "questions.parquet").to_pydict()
+    table = pq.read_table(evaluated / "per_query.parquet", filters=[("system", "=", "bm25")]).to_pydict()
     reranker = Reranker(model)
-    for query_id, text in list(zip(questions["query_id"], questions["text"], strict=True))[::4]:
-        runs = [evaluated / "runs" / f"{name}.trec" for name in ("bm25", "merged~bm25")]
+    for query_id, text in list(zip(table["query_id"], table["text"], strict=True))[::4]:
+        runs = [evaluated / "sets" / "tiny" / "runs" / f"{name}.trec" for name in ("bm25", "merged~bm25")]
         first, served = (
             [line.split()[2] for line in run.read_text("utf-8").splitlines() if line.split()[0] == query_id]
             for run in runs
@@ -405,8 +419,8 @@ def write_run(path: Path, answers: dict[str, list[str]]) -> str:
 
 def test_runs_of_ones_own_engine_are_mined_from_and_reranked(recipe: dict[str, Any], tmp_path: Path) -> None:
     numbers = range(10)
-    found = {f"q/en/{n}": [f"en/{n}", "left/out", f"en/{(n + 1) % 10}", f"de/{n}"] for n in numbers}
-    recipe["evaluate"]["runs"] = {"mine": write_run(tmp_path / "judged.trec", found)}
+    answers = {f"q/en/{n}": [f"en/{n}", "left/out", f"en/{(n + 1) % 10}", f"de/{n}"] for n in numbers}
+    recipe["evaluate"]["runs"] = {"mine": write_run(tmp_path / "judged.trec", answers)}
     given = {f"q/g-de/{n}": [f"g-de/{i}" for i in (n, *numbers) if i in (n, 0, 5, 9)][-4:] for n in numbers[1:5]}
     given = {query: list(dict.fromkeys(docs)) for query, docs in given.items()}
     recipe["candidates"] |= {
@@ -423,12 +437,13 @@ def test_runs_of_ones_own_engine_are_mined_from_and_reranked(recipe: dict[str, A
     assert counts["dropped"] == {"fewer than two documents in the given run": 16}
     written = {doc.split("/")[0] for one in candidates if one.query_id not in mined for doc in one.doc_ids}
     assert written == {"en", "de"}
-    results = read_json(folders["evaluate"] / "results.json")
-    names = {system["name"] for system in results["systems"]}
+    found = read_json(folders["evaluate"] / "results.json")["sets"]["tiny"]
+    names = {system["name"] for system in found["systems"]}
     assert {"mine", "untrained~mine", "specialists+mine", "merged@mine", "merged+mine"} <= names
-    assert results["ndcg10"]["mine"] == {"de": 0.0, "en": 1.0}
-    assert results["ndcg10"]["merged@mine"]["de"] == 0.0
-    assert results["ndcg10"]["merged@mine"]["en"] > 0.4
+    german, english = (found["groups"]["language"][language]["figures"] for language in ("de", "en"))
+    assert (german["mine"], english["mine"]) == (0.0, 1.0)
+    assert german["merged@mine"] == 0.0
+    assert english["merged@mine"] > 0.4
     assert read_json(folders["evaluate"] / "manifest.json")["unknown_documents_of_runs"] == {"mine": 10}
     assert "mine" in (folders["report"] / "report.html").read_text(encoding="utf-8")
 
@@ -445,10 +460,12 @@ def test_questions_may_be_answered_in_other_languages_only(recipe: dict[str, Any
         languages = [doc_id.rpartition(":")[2].removeprefix("g-").split("/")[0] for doc_id in one.doc_ids]
         assert own not in languages[:-1]
         assert languages[-1] == own
-    results = read_json(folders["evaluate"] / "results.json")
-    assert results["questions"] == {"de": 10, "en": 10}
+    groups = read_json(folders["evaluate"] / "results.json")["sets"]["tiny"]["groups"]
+    assert {name: group["questions"] for name, group in groups["language"].items()} == {"de": 10, "en": 10}
     for run in ("hybrid", "merged+hybrid"):
-        for line in (folders["evaluate"] / "runs" / f"{run}.trec").read_text(encoding="utf-8").splitlines():
+        for line in (
+            (folders["evaluate"] / "sets" / "tiny" / "runs" / f"{run}.trec").read_text(encoding="utf-8").splitlines()
+        ):
             query_id, _, doc_id, *_ = line.split()
             assert query_id.split("/")[1] != doc_id.split("/")[0]
 
@@ -679,8 +696,10 @@ def test_a_language_with_a_single_document_is_measured_with_the_general_student(
     recipe["corpus"]["general"] = []
     folders = run_recipe(recipe_from(recipe, "tiny"), tmp_path / "run", "evaluate")
     assert not (folders["train"] / "german.safetensors").exists()
-    results = read_json(folders["evaluate"] / "results.json")
-    assert results["questions"] == {"de": 1, "en": 10}
+    found = read_json(folders["evaluate"] / "results.json")["sets"]["tiny"]
+    questions = {name: group["questions"] for name, group in found["groups"]["language"].items()}
+    assert questions == {"de": 1, "en": 10}
+    assert found["notes"] == ["9 questions are left out: no relevant document in the corpus"]
     assert read_json(folders["evaluate"] / "manifest.json")["counts"] == {
         "in": 20,
         "kept": 11,

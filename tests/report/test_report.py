@@ -8,12 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tamis.evaluation.systems import ADAPTATION
+from tamis.evaluation.systems import GROUPS
 from tamis.records import Document, Query, TrainingList
 from tamis.report.answer import answered_way, headline_changes, verdict, verdict_of
 from tamis.report.highlight import common_words, matching_part
 from tamis.report.page import ReportData, write_report
 from tamis.report.wording import duration, p_value, signed, size
+from tamis.stages.evaluate.targets import ADAPTATION
 
 LANGUAGES = ["de", "ja", "ar"]
 STUDENTS = ("untrained", "specialists", "merged")
@@ -83,7 +84,7 @@ def made_results():
         for name, title in (("bm25", "BM25"), ("dense", "Dense"), ("hybrid", "Hybrid"))
     ]
     systems.append({"name": "teacher", "title": "Teacher", "group": "teacher", "baseline": "hybrid"})
-    for sign, group in (("~", "as served"), ("@", "student alone"), ("+", "student + first stage")):
+    for sign, group in GROUPS.items():
         for first_stage in ("bm25", "hybrid"):
             for gain, student in zip((-0.05, 0.06, 0.081), STUDENTS, strict=True):
                 name = f"{student}{sign}{first_stage}"
@@ -125,24 +126,43 @@ def made_results():
         for one in systems
         if one["baseline"]
     ]
-    return {
-        "recipe": "demo",
-        "seed": 7,
-        "depth": 20,
-        "adapted_to_corpus": True,
-        "languages": LANGUAGES,
-        "questions": dict.fromkeys(LANGUAGES, 20),
-        "systems": systems,
-        "ndcg10": per_language,
-        "mean_ndcg10": ndcg,
-        "tie_rate": dict.fromkeys(ndcg, 0.0) | {"bm25": 0.125},
-        "comparisons": comparisons,
-        "adaptation": [compared(*pair, p) for pair, p in zip(ADAPTATION, (0.001, 0.34, 0.2, 0.5), strict=True)],
-        "targets": [
-            {"name": "gain over BM25", "value": 8.1, "bound": ">= 5", "met": True},
-            {"name": "gain over hybrid", "value": -1.62, "bound": ">= -0.5", "met": False},
-        ],
+    comparisons += [compared(*pair, p) for pair, p in zip(ADAPTATION, (0.001, 0.34, 0.2, 0.5), strict=True)]
+    by_language = {
+        lang: {"questions": 20, "figures": {name: own[lang] for name, own in per_language.items()}}
+        for lang in LANGUAGES
     }
+    targets = [
+        {"name": "gain over BM25", "value": 8.1, "bound": ">= 5", "met": True},
+        {"name": "gain over hybrid", "value": -1.62, "bound": ">= -0.5", "met": False},
+    ]
+    found = {
+        "questions": 20 * len(LANGUAGES),
+        "systems": systems,
+        "figures": {name: {"nDCG@10": value} for name, value in ndcg.items()},
+        "tie_rate": dict.fromkeys(ndcg, 0.0) | {"bm25": 0.125},
+        "groups": {"language": by_language, "domain": {}},
+        "adapted_to_corpus": {"untrained": False, "specialists": True, "merged": True},
+        "comparisons": comparisons,
+    }
+    return {
+        "main_measure": "nDCG@10",
+        "depth": 20,
+        "sets": {"demo": found},
+        "run": {"recipe": "demo", "seed": 7, "domains": {}, "targets": targets},
+    }
+
+
+def set_mean(results, system, value):
+    results["sets"]["demo"]["figures"][system]["nDCG@10"] = value
+
+
+def compared_with_first_stages(results):
+    comparisons = results["sets"]["demo"]["comparisons"]
+    return {one["system"]: one for one in comparisons if one["baseline"] in ("bm25", "dense", "hybrid")}
+
+
+def adaptation(results):
+    return results["sets"]["demo"]["comparisons"][-len(ADAPTATION) :]
 
 
 def made_step(other, accepted, reason):
@@ -340,8 +360,8 @@ def test_the_verdict_stands_first_with_what_speaks_against_it(page, tmp_path):
     assert text.index(said) < text.index("the merged student raises") < text.index("Adaptation itself helped")
     assert "As served, without the scores, it has 50.6 against Hybrid’s 50.0 (p = 0.210)." in text
     results = made_results()
-    results["mean_ndcg10"]["dense"] = 0.6
-    results["mean_ndcg10"]["untrained+hybrid"] = 0.55
+    set_mean(results, "dense", 0.6)
+    set_mean(results, "untrained+hybrid", 0.55)
     against = Page(written(replace(in_words(), results=results), tmp_path)).text
     assert "Dense alone has 60.0." in against
     assert "The untrained student has 55.0 in the same place, and needs no adaptation." in against
@@ -370,13 +390,13 @@ WITH_SCORES = ", and send the first stage’s scores with the documents."
 )
 def test_the_verdict_is_on_what_a_client_gets_and_says_how_documents_are_sent(tmp_path, served, scored, said):
     results = made_results()
-    compared = {one["system"]: one for one in results["comparisons"]}
+    compared = compared_with_first_stages(results)
     for system, (difference, p) in (("merged~hybrid", served), ("merged+hybrid", scored)):
         nowhere = {lang: one | {"p_holm": 0.5} for lang, one in compared[system]["per_language"].items()}
         compared[system] |= {"difference": difference, "p_holm": p, "per_language": nowhere}
-        results["mean_ndcg10"][system] = 0.5 + difference
+        set_mean(results, system, 0.5 + difference)
     compared["merged@hybrid"] |= {"difference": 0.2, "p_holm": 0.001}  # no client gets it
-    results["mean_ndcg10"]["merged@hybrid"] = 0.7
+    set_mean(results, "merged@hybrid", 0.7)
     assert Page(written(replace(in_words(), results=results), tmp_path)).text.count(said) == 1
 
 
@@ -386,11 +406,11 @@ def test_the_verdict_is_on_what_a_client_gets_and_says_how_documents_are_sent(tm
 )
 def test_what_loses_as_served_is_never_deployed_but_with_the_scores(values, ps):
     results = made_results()
-    compared = {one["system"]: one for one in results["comparisons"]}
+    compared = compared_with_first_stages(results)
     for system, place in (("merged~hybrid", 0), ("merged+hybrid", 2)):
         own = {"difference": values[place + 1], "interval": [0, 0], "p_holm": ps[place + 1]}
         compared[system] |= {"difference": values[place], "p_holm": ps[place], "per_language": {"de": own}}
-        results["mean_ndcg10"][system] = 0.5 + values[place]
+        set_mean(results, system, 0.5 + values[place])
     changes = headline_changes(results)
     text = verdict_of(answered_way(changes, []), []).text
     if values[0] < 0 and ps[0] < 0.05 and text.startswith("Deploy"):
@@ -407,8 +427,8 @@ def test_what_loses_as_served_is_never_deployed_but_with_the_scores(values, ps):
 )
 def test_what_adaptation_harmed_beyond_chance_is_not_what_to_deploy(tmp_path, p, said):
     results = made_results()
-    results["adaptation"][1] |= {"difference": -0.02, "p_holm": p}
-    results["adaptation"][3] |= {"difference": -0.02, "p_holm": 0.01}  # with the scores it is harmed in any case
+    adaptation(results)[1] |= {"difference": -0.02, "p_holm": p}
+    adaptation(results)[3] |= {"difference": -0.02, "p_holm": 0.01}  # with the scores it is harmed in any case
     assert said in Page(written(replace(in_words(), results=results), tmp_path)).text
 
 
@@ -438,8 +458,9 @@ def test_effect_sizes_stand_with_their_intervals(page):
 )
 def test_the_answer_tells_what_adaptation_added_from_what_the_student_could_do_before(tmp_path, changes, said):
     results = made_results()
-    for one, (difference, p) in zip(results["adaptation"], changes, strict=True):
-        results["mean_ndcg10"][one["baseline"]] = results["mean_ndcg10"][one["system"]] - difference
+    for one, (difference, p) in zip(adaptation(results), changes, strict=True):
+        figures = results["sets"]["demo"]["figures"]
+        set_mean(results, one["baseline"], figures[one["system"]]["nDCG@10"] - difference)
         one |= {"difference": difference, "p_holm": p}
     page = Page(written(replace(in_words(), results=results), tmp_path))
     assert said in page.text.replace("\N{NO-BREAK SPACE}", " ")
@@ -497,8 +518,9 @@ def test_missed_targets_are_said_as_plainly_as_met_ones(page):
 
 def test_the_page_says_that_the_documents_were_adapted_to(page, tmp_path):
     assert "Transductive." in page.text
-    inductive = replace(in_words(), results=made_results() | {"adapted_to_corpus": False})
-    assert "Transductive" not in Page(written(inductive, tmp_path)).text
+    results = made_results()
+    results["sets"]["demo"]["adapted_to_corpus"] = dict.fromkeys(STUDENTS, False)
+    assert "Transductive" not in Page(written(replace(in_words(), results=results), tmp_path)).text
 
 
 def test_the_first_table_is_what_a_client_gets_and_the_page_says_so(page, tmp_path):
@@ -525,9 +547,10 @@ def test_the_results_table_holds_every_language_and_every_figure(page, caption, 
     names = ["bm25", "dense", "hybrid", "teacher"]
     names += [f"{student}{sign}{first}" for first in ("bm25", "hybrid") for student in STUDENTS]
     rows = {row[0]: row for row in page.table(caption)}
-    for label, figures in [(lang, {n: results["ndcg10"][n][lang] for n in names}) for lang in LANGUAGES] + [
-        ("Mean", results["mean_ndcg10"])
-    ]:
+    found = results["sets"]["demo"]
+    means = {name: own["nDCG@10"] for name, own in found["figures"].items()}
+    by_language = {lang: group["figures"] for lang, group in found["groups"]["language"].items()}
+    for label, figures in (by_language | {"Mean": means}).items():
         assert [cell.split()[0] for cell in rows[label][2:]] == [f"{100 * figures[name]:.1f}" for name in names]
     assert rows["p (Holm)"][2:] == [""] * 3 + ["0.210"] + ["< 0.001"] * 3 + ["0.210"] * 3
     assert rows["Tie rate"][2] == "12.5 %"
@@ -535,19 +558,24 @@ def test_the_results_table_holds_every_language_and_every_figure(page, caption, 
 
 def test_domains_of_several_languages_stand_below_the_languages(tmp_path):
     results = made_results()
-    results["domains"] = {"cjk": ["ja"], "others": ["de", "ar"]}
-    results["domain_ndcg10"] = {
-        name: {domain: sum(own[one] for one in spoken) / len(spoken) for domain, spoken in results["domains"].items()}
-        for name, own in results["ndcg10"].items()
+    found = results["sets"]["demo"]
+    results["run"]["domains"] = {"cjk": ["ja"], "others": ["de", "ar"]}
+    of_language = {lang: group["figures"] for lang, group in found["groups"]["language"].items()}
+    found["groups"]["domain"] = {
+        domain: {
+            "questions": 20 * len(spoken),
+            "figures": {name: sum(of_language[one][name] for one in spoken) / len(spoken) for name in found["figures"]},
+        }
+        for domain, spoken in results["run"]["domains"].items()
     }
+    others = found["groups"]["domain"]["others"]["figures"]
     rows = Page(written(replace(in_words(), results=results), tmp_path)).table("Student alone")
     names = [row[0] for row in rows]
     assert names.index("Mean") - names.index("cjk (ja)") == 2
     row = rows[names.index("others (de, ar)")]
     assert row[1] == "40"
-    assert row[2] == f"{100 * results['domain_ndcg10']['bm25']['others']:.1f}"
-    merged = results["domain_ndcg10"]["merged@bm25"]["others"] - results["domain_ndcg10"]["bm25"]["others"]
-    assert row[8].endswith(f"+{100 * merged:.1f}")
+    assert row[2] == f"{100 * others['bm25']:.1f}"
+    assert row[8].endswith(f"+{100 * (others['merged@bm25'] - others['bm25']):.1f}")
 
 
 def test_gains_and_losses_have_a_sign_and_a_shape_not_only_a_colour(page, source):
@@ -626,7 +654,7 @@ def test_hostile_text_stays_text(tmp_path):
         ],
         merge_path=data.merge_path
         | {"weight_curves": {"日本 $x$ " + HOSTILE: [[0, 1], [1, 2]]}, "first_stage_weights": {}},
-        results=data.results | {"recipe": HOSTILE},
+        results=data.results | {"run": data.results["run"] | {"recipe": HOSTILE}},
     )
     page = Page(written(hostile, tmp_path))
     assert page.tags.count("script") == 1

@@ -315,7 +315,7 @@ def test_keys_are_asked_for_on_every_path_but_health(stock_folder: Path):
 
 
 def test_a_key_may_hold_any_letters(stock_folder: Path, tmp_path: Path):
-    (tmp_path / "keys").write_text("  # of the shop\n  clé-ключ\n", encoding="utf-8")
+    (tmp_path / "keys").write_bytes("\ufeff  # of the shop\r\n  clé-ключ\r\n".encode())
     keys = read_keys(tmp_path / "keys", {})
     assert len(keys) == 1
     assert keys.accept("Bearer clé-ключ".encode().decode("latin-1"))  # as servers hand headers on

@@ -17,6 +17,7 @@ from tamis.artifacts import ItemStore
 from tamis.evaluation.candidates import Wanted, find
 from tamis.evaluation.reading import read_set
 from tamis.serving.app import Limits
+from tamis.serving.playground.collection import Collection
 from tests.commands import tamis
 from tests.conftest import TOPICS, write_beir
 from tests.serving.running import Running, served
@@ -84,6 +85,20 @@ def test_a_folders_question_finds_what_evaluate_finds(server: Running, folder: P
         found = candidates(server, question.text)
         assert [(one["id"], one["score"]) for one in found] == hits
         assert [one["text"] for one in found] == [judged.documents[doc_id].text for doc_id, _ in hits]
+
+
+def test_a_question_that_is_a_document_finds_the_others_as_in_evaluate(tmp_path: Path):
+    texts = {"a": "cars leave the city", "b": "cars stay in the city", "c": "the city is quiet"}
+    for name in ("corpus", "queries"):
+        lines = [json.dumps({"_id": doc_id, "text": text}) for doc_id, text in texts.items()]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(lines) + "\n")
+    (tmp_path / "qrels").mkdir()
+    (tmp_path / "qrels" / "test.tsv").write_text("a\tb\t1\nb\ta\t1\n")
+    found = Collection(tmp_path)
+    assert [one.doc_id for one in found.search(texts["a"])] == ["b", "c"]
+    assert [one.doc_id for one in found.search("cars leave")] == ["a", "b"]  # typed, and nobody's question
+    (tmp_path / "qrels" / "dev.tsv").write_text("a\ta\t1\n")  # questions and documents are numbered apart
+    assert [one.doc_id for one in Collection(tmp_path).search(texts["a"])] == ["a", "b", "c"]
 
 
 def test_a_query_whose_words_nobody_holds_finds_nothing(server: Running):

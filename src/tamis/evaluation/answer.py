@@ -87,29 +87,11 @@ def _told(results: Results, best: str) -> str:
 def changes_of(results: Results, system: str) -> dict[str, Change]:
     """A system against its baseline, by set."""
     return {
-        name: set_change(found, entry, results["main_measure"])
+        name: change_of(found, entry, results["main_measure"])
         for name, found in results["sets"].items()
         for entry in found["comparisons"]
         if entry["system"] == system and entry["baseline"] == parts_of(system)[2]
     }
-
-
-def set_change(found: Mapping[str, Any], entry: Mapping[str, Any], measure: str) -> Change:
-    """What a comparison of a set says, in the form of the answer.
-
-    Args:
-        found: The set's part of the results.
-        entry: One of its comparisons, of a system that a model has a part in.
-        measure: What was compared.
-    """
-    figures, languages = found["figures"], found["groups"]["language"]
-    return change_of(
-        entry,
-        {},
-        lambda system: figures[system][measure],
-        lambda system, language: languages[language]["figures"][system],
-        entry["per_language"],
-    )
 
 
 def _verdict(system: str, changes: Mapping[str, Change]) -> Verdict:

@@ -15,9 +15,10 @@ from tamis.formats.trec import read_run
 from tamis.progress import track
 from tamis.records import Candidates, Query
 from tamis.retrievers.index import FIRST_STAGES, Languages, Searching, build_indexes
+from tamis.retrievers.own_ids import without
 from tamis.retrievers.search import rank_candidates, search_indexes
 from tamis.retrievers.vectors import Floats
-from tamis.text import clip
+from tamis.text import quoted
 
 VERSION = 2
 """Raised whenever the same texts would find others."""
@@ -84,7 +85,7 @@ def find(judged: JudgedSet, wanted: Wanted, items: ItemStore) -> dict[str, Found
         if name == FULL:
             found[name] = _everything(judged, wanted.languages)
         elif name in judged.given:
-            found[name] = judged.given[name]
+            found[name] = {q: _allowed(judged, c) for q, c in judged.given[name].items()}
         elif name in wanted.given and (file := run_file(wanted.given[name], judged.name)):
             found[name] = {q: _head(c, wanted.depth) for q, c in checked_run(file, judged).items()}
     return {name: found[name] for name in wanted.names if name in found}
@@ -100,7 +101,7 @@ def run_file(path: Path, set_name: str) -> Path | None:
 
 
 def checked_run(file: Path, judged: JudgedSet) -> dict[str, Candidates]:
-    """A TREC run of a set, of its judged questions only; ties are broken by hash.
+    """A TREC run of a set, of its judged questions only and without their own ids; ties are broken by hash.
 
     Raises:
         InputError: a document that is not in the corpus, or not one question that is judged.
@@ -114,10 +115,10 @@ def checked_run(file: Path, judged: JudgedSet) -> dict[str, Candidates]:
                 hint = alike(doc_id, judged.documents)
                 like = f"; did you mean {hint!r}?" if hint else f"; it has ids like {next(iter(judged.documents))!r}"
                 raise InputError(
-                    f"{file}: document {clip(doc_id, 60)!r} of query {query_id!r} is not in the corpus of "
+                    f"{file}: document {quoted(doc_id)} of query {query_id!r} is not in the corpus of "
                     f"{judged.name}{like}"
                 )
-        kept[query_id] = found
+        kept[query_id] = _allowed(judged, found)
     if not kept:
         raise InputError(
             f"{file}: none of its queries is judged in {judged.name}, which has ids like "
@@ -128,6 +129,11 @@ def checked_run(file: Path, judged: JudgedSet) -> dict[str, Candidates]:
 
 def _head(found: Candidates, depth: int) -> Candidates:
     return Candidates(found.query_id, found.doc_ids[:depth], found.scores[:depth])
+
+
+def _allowed(judged: JudgedSet, found: Candidates, depth: int | None = None) -> Candidates:
+    """Without the document that the question is itself, then cut."""
+    return without(found, found.query_id if found.query_id in judged.own else None, depth)
 
 
 def _everything(judged: JudgedSet, languages: Languages) -> Found:
@@ -141,7 +147,8 @@ def _everything(judged: JudgedSet, languages: Languages) -> Found:
         doc_ids = tuple(
             doc_id
             for doc_id, document in judged.documents.items()
-            if languages == "any" or (document.language == question.language) == (languages == "same")
+            if (languages == "any" or (document.language == question.language) == (languages == "same"))
+            and not (doc_id == query_id and query_id in judged.own)
         )
         found[query_id] = rank_candidates(query_id, doc_ids, np.zeros(len(doc_ids)), len(doc_ids))
     return found
@@ -154,7 +161,7 @@ def _searched(judged: JudgedSet, names: Sequence[str], wanted: Wanted, items: It
             f"--first {next(name for name in names if name != 'bm25')}: dense search needs a bi-encoder; name its "
             "folder with --encoder"
         )
-    how = [VERSION, wanted.depth, wanted.languages, judged.fingerprint()]
+    how = [VERSION, wanted.depth, wanted.languages, judged.fingerprint(), *(["without own ids"] if judged.own else [])]
     dense = _encoder_key(wanted.encoder) if wanted.encoder else ""
     keys = {
         (name, query_id): item_key(
@@ -193,9 +200,10 @@ def _search(
     queries = [Query(q, texts[q], judged.questions[q].language, "target", "", "question") for q in query_ids]
     silent = set(query_ids)
     with track(f"searching {judged.name}", len(queries)) as advance:
-        for query, found in search_indexes(queries, query_vectors, indexes, wanted.depth, names, advance):
+        depth = wanted.depth + bool(judged.own)  # one more than is kept, where one of them may be left out
+        for query, found in search_indexes(queries, query_vectors, indexes, depth, names, advance):
             silent.remove(query.query_id)
-            yield query.query_id, found
+            yield query.query_id, {name: _allowed(judged, one, wanted.depth) for name, one in found.items()}
     yield from ((query_id, {name: Candidates(query_id, (), ()) for name in names}) for query_id in sorted(silent))
 
 

@@ -16,6 +16,7 @@ from tamis.formats.trec import read_run
 from tamis.formulas.measures import measure_rankings, parse_measures
 from tamis.formulas.significance import paired_comparison
 from tamis.records import Candidates
+from tamis.retrievers.own_ids import without
 
 OVERLAP = 10
 """Best documents that are compared where nothing is judged."""
@@ -32,11 +33,13 @@ class SetTexts:
         grades: Judgements by query id and document id; none where nothing is judged.
         queries: Texts by id.
         documents: Texts by id.
+        own: Ids of the queries that are documents themselves, see `JudgedSet`.
     """
 
     grades: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     queries: Mapping[str, str] = field(default_factory=dict)
     documents: Mapping[str, str] = field(default_factory=dict)
+    own: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -165,6 +168,7 @@ def _given_texts(on: str) -> SetTexts:
         judged.grades,
         {query_id: question.text for query_id, question in judged.questions.items()},
         {doc_id: document.text for doc_id, document in judged.documents.items()},
+        judged.own,
     )
 
 
@@ -187,6 +191,7 @@ def _own_texts(run: Path) -> SetTexts:
         grades,
         {query_id: question.text for query_id, question in known.questions.items()},
         {doc_id: document.text for doc_id, document in known.documents.items()},
+        known.own,
     )
 
 
@@ -197,6 +202,7 @@ def _compared(
     title: str, runs: Runs, texts: SetTexts, measures: Mapping[str, Any], queries: int, top: int
 ) -> Comparison:
     measure = next(iter(measures))
+    runs = _allowed(runs[0], texts), _allowed(runs[1], texts)
     ids = list(texts.grades) or list(dict.fromkeys([*runs[0], *runs[1]]))
     if texts.grades and not any(query_id in run for run in runs for query_id in ids):
         raise InputError(f"{title}: no query of the runs is judged; do set and runs belong together?")
@@ -229,6 +235,11 @@ def _compared(
             for q in changed
         ],
     )
+
+
+def _allowed(run: Mapping[str, Candidates], texts: SetTexts) -> Mapping[str, Candidates]:
+    """A run whose queries do not find themselves."""
+    return {q: without(found, q) if q in texts.own else found for q, found in run.items()}
 
 
 def _side_by_side(query_id: str, runs: Runs, texts: SetTexts, top: int) -> tuple[Sequence[Place], Sequence[Place]]:

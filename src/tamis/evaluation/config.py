@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, Final, cast, get_args
 
 from tamis.errors import SettingsError
-from tamis.evaluation import paper
 from tamis.evaluation.candidates import BiEncoder
 from tamis.formulas.measures import parse_measures
 from tamis.retrievers.index import Languages
@@ -60,7 +59,6 @@ def asked_of(
     encoder: str | None,
     prefixes: tuple[str, str],
     precision: str,
-    table: str | None = None,
 ) -> Evaluation:
     """What the command line asks for; see `Evaluation`.
 
@@ -75,11 +73,6 @@ def asked_of(
     for option, value, known in (("languages", languages, LANGUAGES), ("precision", precision, PRECISIONS)):
         if value not in known:
             raise SettingsError(f"--{option} is {value!r}, expected {', '.join(known[:-1])} or {known[-1]}")
-    if table not in (None, "paper"):
-        raise SettingsError(f"--table is {table!r}, expected paper")
-    lacking = [name for name in paper.MEASURES if table and name not in measures_of(measures or MEASURES)]
-    if lacking:
-        raise SettingsError(f"--table paper needs {lacking[0]}: add --measure {lacking[0]}")
     if depth < 1:
         raise SettingsError(f"--depth is {depth}, expected at least 1")
     return Evaluation(

@@ -10,30 +10,24 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from tamis.artifacts import ItemStore, RunFolder, versions, write_json, writing
-from tamis.errors import InputError, SettingsError
+from tamis.errors import SettingsError
 from tamis.evaluation.candidates import FULL, Found, Wanted, checked_run, find, run_file
 from tamis.evaluation.config import Evaluation, command_of, measures_of
-from tamis.evaluation.figures import GROUPS, Measured, correct, means_over_sets, measure_system, set_figures
+from tamis.evaluation.figures import Measured, PairedTests, baselines_and_first, model_facts, results_of, set_figures
 from tamis.evaluation.reading import read_sets
 from tamis.evaluation.report import write_evaluation_report
 from tamis.evaluation.samples import Samples, sample_questions
 from tamis.evaluation.scores import Model, cost_of, model_of, read_logits, saw_documents, score_missing
 from tamis.evaluation.sets import TASK, JudgedSet
-from tamis.evaluation.systems import System, rerank_head
-from tamis.formats.qrels import write_qrels
-from tamis.formats.trec import by_rank, write_ranking
-from tamis.formulas.measures import Ranking
+from tamis.evaluation.systems import GROUPS, System, rerank_head
+from tamis.evaluation.writing import PerQuery, Ranked, TiedRanking, measure_set
+from tamis.formats.trec import named_run
 from tamis.formulas.ranking import rank_order, tie_key, tied_at_top
 from tamis.models.checkpoint import ORDER
 from tamis.records import ALONE, SCORED, SERVED
 from tamis.retrievers.index import FIRST_STAGES
-
-FORMAT: Final = 1
-"""Version of results.json."""
 
 OWNER: Final = "tamis evaluate"
 """What run.json of such a folder names."""
@@ -72,24 +66,16 @@ def evaluate(asked: Evaluation, out: Path) -> dict[str, Any]:
         with PerQuery(part / "per_query.parquet", list(measures)) as table:
             for judged in read_sets(asked.sets, asked.languages):
                 own = part / "sets" / judged.name
-                (own / "runs").mkdir(parents=True)
-                write_qrels(own / "qrels.trec", judged.grades)
                 measured = list(_measured(judged, models, wanted, runs, measures, items, own))
                 table.add(judged, measured)
-                sets[judged.name] = set_figures(judged, measured, main, asked.rounds)
+                tests = PairedTests(baselines_and_first(judged.name, [m.system for m in measured]), asked.rounds)
+                saw = {model.name: saw_documents(model, judged) for model in models}
+                sets[judged.name] = set_figures(judged, measured, main, tests, saw)
                 if shown := sample_questions(judged, measured, main, own / "runs"):
                     samples.append(shown)
-                sets[judged.name]["adapted_to_corpus"] = {model.name: saw_documents(model, judged) for model in models}
-        correct(sets)
+        facts = {model.name: _facts(model, items) for model in models}
         results = {
-            "format": FORMAT,
-            "measures": list(measures),
-            "main_measure": main,
-            "depth": asked.depth,
-            "languages": asked.languages,
-            "models": {model.name: _facts(model, items) for model in models},
-            "sets": sets,
-            "means": means_over_sets(sets),
+            **results_of(sets, list(measures), asked.depth, asked.languages, facts),
             "seconds": round(time.monotonic() - started, 1),
             "command": command_of(asked, out),
             "versions": versions(),
@@ -113,9 +99,9 @@ def _wanted(asked: Evaluation, models: Sequence[Model]) -> tuple[Wanted, dict[st
     """First stages and runs by name, each name once."""
     first = list(asked.first) or list(FIRST_STAGES if asked.encoder else ("bm25",))
     own = [name for name in first if name in FIRST_STAGES]
-    given = dict(_named_file("--first", one) for one in first if one not in FIRST_STAGES and "=" in one)
+    given = dict(named_run("--first", one) for one in first if one not in FIRST_STAGES and "=" in one)
     names = [one if one in FIRST_STAGES else one.partition("=")[0] for one in first]
-    runs = dict(_named_file("--run", one) for one in asked.runs)
+    runs = dict(named_run("--run", one) for one in asked.runs)
     every = [*own, *given, *runs, *(model.name for model in models)]
     for name in every:
         if every.count(name) > 1 or (name in RESERVED and name not in own):
@@ -124,17 +110,6 @@ def _wanted(asked: Evaluation, models: Sequence[Model]) -> tuple[Wanted, dict[st
             raise SettingsError(f"name {name!r} cannot name a file; use letters, digits, dots and hyphens: NAME=PATH")
     names += [FULL] * asked.full
     return Wanted(names, given, asked.depth, asked.languages, asked.encoder), runs
-
-
-def _named_file(option: str, given: str) -> tuple[str, Path]:
-    name, _, path = given.partition("=")
-    if not path:
-        raise SettingsError(
-            f"{option} {given}: expected NAME=FILE, a TREC run (or a folder with SET.trec for each set)"
-        )
-    if not Path(path).exists():
-        raise InputError(f"{option} {given}: {path} is not there")
-    return name, Path(path)
 
 
 def _measured(
@@ -146,7 +121,7 @@ def _measured(
     items: ItemStore,
     folder: Path,
 ) -> Iterator[Measured]:
-    """Every system of a set; each run is written as it is measured."""
+    """Every system of a set, measured; its runs and judgements are written on the way."""
     stages = find(judged, wanted, items)
     # Beside a task with candidates of its own there may be sets without.
     known_elsewhere = {*wanted.given, *([TASK] if stages else [])}
@@ -155,9 +130,8 @@ def _measured(
         known = ", ".join((*FIRST_STAGES, *judged.given))
         raise SettingsError(f"--first {unknown[0]}: no such first stage; expected {known} or NAME=FILE")
 
-    for system, ranked in _systems(judged, models, stages, runs, items):
-        file = folder / "runs" / f"{system.name}.trec"
-        yield measure_system(judged, system, ranked.written(file, system.name), measures, ranked.tie_rate)
+    systems = _systems(judged, models, stages, runs, items)
+    yield from measure_set(judged, ((system, ranked, ranked.tie_rate) for system, ranked in systems), measures, folder)
 
 
 def _systems(
@@ -166,7 +140,7 @@ def _systems(
     stages: Mapping[str, Found],
     runs: Mapping[str, Path],
     items: ItemStore,
-) -> Iterator[tuple[System, "Ranked"]]:
+) -> Iterator[tuple[System, Ranked]]:
     """Every system with its rankings, which are made as they are read: first stages, other systems, models."""
     shown = {name: found for name, found in stages.items() if name != FULL}
     for name, found in shown.items():
@@ -201,30 +175,6 @@ def _ways(model: Model, first_stage: str) -> list[str]:
     return [SERVED, ALONE, *([SCORED] if weighed else [])]
 
 
-TiedRanking = tuple[str, Sequence[str], bool]
-"""A question's id, its documents best first, and whether the best score is shared."""
-
-
-class Ranked:
-    """Rankings on their way to a file and a measure, and how many are tied."""
-
-    def __init__(self, rankings: Iterator[TiedRanking], judged: JudgedSet, scored: bool = True) -> None:
-        self._rankings, self._questions, self._scored = rankings, len(judged.questions), scored
-        self._tied = 0
-
-    def written(self, file: Path, tag: str) -> Iterator[Ranking]:
-        """The rankings, as they are written to a TREC run."""
-        with file.open("w", encoding="utf-8", newline="\n") as stream:
-            for query_id, doc_ids, tied in self._rankings:
-                self._tied += tied
-                write_ranking(stream, by_rank(query_id, doc_ids), tag)
-                yield query_id, doc_ids
-
-    def tie_rate(self) -> float | None:
-        """Share of all questions of the set, once the rankings are through."""
-        return self._tied / self._questions if self._scored else None
-
-
 def _as_found(found: Found) -> Iterator[TiedRanking]:
     for query_id, candidates in found.items():
         yield query_id, candidates.doc_ids, tied_at_top(np.array(candidates.scores))
@@ -250,50 +200,4 @@ def _reranked(
 
 def _facts(model: Model, items: ItemStore) -> dict[str, Any]:
     cost = cost_of(model, items)
-    lineage = {key: model.lineage.get(key) for key in ("start", "teacher", "recipe", "seed")}
-    return {
-        "path": model.path,
-        "precision": model.precision,
-        "lineage": lineage,
-        "cost": asdict(cost) if cost else None,
-    }
-
-
-class PerQuery:
-    """per_query.parquet: a row for each question and system."""
-
-    def __init__(self, path: Path, measures: Sequence[str]) -> None:
-        self._measures = measures
-        texts = [
-            pa.field(name, pa.string())
-            for name in ("set", "query_id", "text", "language", "domain", "system", "baseline")
-        ]
-        figures = [pa.field(name, pa.float64()) for name in (*measures, "difference")]
-        self._schema = pa.schema([*texts, *figures])
-        self._writer = pq.ParquetWriter(path, self._schema, compression="zstd")
-
-    def __enter__(self) -> "PerQuery":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._writer.close()
-
-    def add(self, judged: JudgedSet, measured: Sequence[Measured]) -> None:
-        """Write a set; `difference` is the main measure's to the baseline."""
-        main = self._measures[0]
-        values = {m.system.name: m.values[main] for m in measured}
-        questions = list(judged.questions.values())
-        for each in measured:
-            baseline = values.get(each.system.baseline or "")
-            columns = {
-                "set": [judged.name] * len(questions),
-                "query_id": [question.query_id for question in questions],
-                "text": [question.text for question in questions],
-                "language": [question.language for question in questions],
-                "domain": [question.domain for question in questions],
-                "system": [each.system.name] * len(questions),
-                "baseline": [each.system.baseline] * len(questions),
-                **each.values,
-                "difference": [None] * len(questions) if baseline is None else values[each.system.name] - baseline,
-            }
-            self._writer.write_table(pa.table(columns, schema=self._schema))
+    return model_facts(model.path, model.precision, model.lineage, asdict(cost) if cost else None)

@@ -1,19 +1,20 @@
 """From rankings to figures: per question, per group of questions, and one system against another."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from statistics import median
-from typing import Any
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tamis.evaluation.sets import JudgedSet
-from tamis.evaluation.systems import System
+from tamis.evaluation.systems import GROUPS, System
 from tamis.formulas.measures import Ranking, blocks, measure_block
 from tamis.formulas.ranking import tie_key
 from tamis.formulas.significance import holm, paired_comparison
-from tamis.records import ALONE, SCORED, SERVED
+from tamis.progress import track
+from tamis.records import SCORED, SERVED
 from tamis.report.answer import parts_of
 from tamis.text import words
 
@@ -30,17 +31,46 @@ GROUPINGS = ("language", "domain", "query_length", "document_length")
 NO_DOMAIN = "not said"
 """Questions without a domain, where others of their set have one."""
 
-GROUPS = {SERVED: "as served", ALONE: "model", SCORED: "model + first stage"}
-"""Group of the systems of each way to use a model, in the order of the tables."""
-
 MODELS = tuple(GROUPS.values())
 """Groups of systems that a model has a part in."""
 
 CLIENTS = (GROUPS[SERVED], GROUPS[SCORED])
 """Those among them that a client of the model's server gets."""
 
-RESAMPLES = 2000
-"""Resamples of each bootstrap interval."""
+SCHEMA: Final = 2
+"""Version of results.json; raised when a key changes its meaning."""
+
+
+class ComparedPair(NamedTuple):
+    """Two systems to compare.
+
+    Attributes:
+        system: The one that may be better.
+        baseline: The other one.
+        seed: Of the test's draws, as numpy takes it.
+    """
+
+    system: str
+    baseline: str
+    seed: int | list[int]
+
+
+@dataclass(frozen=True)
+class PairedTests:
+    """Which systems of a set are compared, and how.
+
+    Attributes:
+        pairs: In the order of the results.
+        rounds: Sign flips of the randomisation test.
+        resamples: Resamples of each bootstrap interval.
+        over: What a mean is taken over: all questions alike, or the means of the languages. A test weighs each question
+            so that it speaks of the same mean.
+    """
+
+    pairs: Sequence[ComparedPair]
+    rounds: int
+    resamples: int = 2000
+    over: Literal["questions", "languages"] = "questions"
 
 
 @dataclass(frozen=True)
@@ -88,7 +118,8 @@ def measure_system(
             for query_id, value in found.items():
                 values[name][place[query_id]] = value
         for language, grades in narrowed.items():
-            some = [(q, [d for d in ranked if judged.documents[d].language == language]) for q, ranked in block]
+            judged_there = [(query_id, ranked) for query_id, ranked in block if query_id in grades]
+            some = [(q, [d for d in ranked if judged.documents[d].language == language]) for q, ranked in judged_there]
             for query_id, value in next(iter(measure_block(some, grades, main).values())).items():
                 across[language][place[query_id]] = value
     return Measured(system, values, ties(), across)
@@ -99,8 +130,9 @@ def document_languages(judged: JudgedSet) -> dict[str, dict[str, dict[str, int]]
     found: dict[str, dict[str, dict[str, int]]] = {}
     for query_id, question in judged.questions.items():
         for doc_id, grade in question.relevant.items():
-            language = judged.documents[doc_id].language
-            found.setdefault(language, {}).setdefault(query_id, {})[doc_id] = grade
+            if doc_id in judged.documents:  # what the corpus lacks has no language that is known
+                language = judged.documents[doc_id].language
+                found.setdefault(language, {}).setdefault(query_id, {})[doc_id] = grade
     if len(found) < 2:
         return {}
     return {
@@ -121,7 +153,8 @@ def groupings(judged: JudgedSet) -> dict[str, Masks]:
     questions = judged.questions.values()
     by_document = []
     for question in questions:
-        lengths = [len(words(judged.documents[d].text)) for d, grade in question.relevant.items() if grade > 0]
+        relevant = [d for d, grade in question.relevant.items() if grade > 0 and d in judged.documents]
+        lengths = [len(words(judged.documents[d].text)) for d in relevant]
         by_document.append(band(median(lengths), DOCUMENT_WORDS) if lengths else "none relevant")
     told = any(question.domain for question in questions)
     labels = {
@@ -152,31 +185,50 @@ def band(length: float, ends: Sequence[int]) -> str:
     return bands(ends)[sum(length > end for end in ends)]
 
 
-def set_figures(judged: JudgedSet, measured: Sequence[Measured], main: str, rounds: int) -> dict[str, Any]:
-    """Everything that is said about a set, see docs/results.md; p-values are not corrected yet."""
+def set_figures(
+    judged: JudgedSet, measured: Sequence[Measured], main: str, tests: PairedTests, adapted: Mapping[str, bool | None]
+) -> dict[str, Any]:
+    """Everything that is said about a set, see docs/results.md; p-values are not corrected yet.
+
+    Args:
+        judged: The set.
+        measured: Its systems.
+        main: The measure that is compared and shown by group.
+        tests: Which systems are compared, and what a mean is taken over.
+        adapted: Whether each model learnt from the documents of the set; None where nobody says.
+    """
     groups = groupings(judged)
-    languages = groups["language"]
+    parts = groups["language"] if tests.over == "languages" else {"": np.ones(len(judged.questions), bool)}
+    every = np.ones(len(judged.questions), bool)
     return {
         "source": judged.source,
         "documents": len(judged.documents),
         "questions": len(judged.questions),
+        "mean_over": tests.over,
         "notes": list(judged.notes),
-        "systems": [{"name": m.system.name, "group": m.system.group, "baseline": m.system.baseline} for m in measured],
-        "figures": {m.system.name: {name: float(v.mean()) for name, v in m.values.items()} for m in measured},
+        "systems": [asdict(m.system) for m in measured],
+        "figures": {m.system.name: {name: _mean(v, every, parts) for name, v in m.values.items()} for m in measured},
         "tie_rate": {m.system.name: m.tie_rate for m in measured},
         "groups": {
             name: {
                 group: {
                     "questions": int(mask.sum()),
-                    "figures": {m.system.name: float(m.values[main][mask].mean()) for m in measured},
+                    "figures": {m.system.name: _mean(m.values[main], mask, parts) for m in measured},
                 }
                 for group, mask in masks.items()
             }
             for name, masks in groups.items()
         },
-        "matrix": _matrix(languages, measured),
-        "comparisons": _comparisons(judged.name, measured, main, languages, rounds),
+        "matrix": _matrix(groups["language"], measured),
+        "adapted_to_corpus": dict(adapted),
+        "comparisons": compare({m.system.name: m.values[main] for m in measured}, tests, parts, groups["language"]),
     }
+
+
+def _mean(values: Floats, chosen: NDArray[np.bool_], parts: Masks) -> float:
+    """Mean over the parts of the means of their chosen questions; parts without any are left out."""
+    own = [values[chosen & part] for part in parts.values()]
+    return float(np.mean([some.mean() for some in own if some.size]))
 
 
 def _matrix(languages: Masks, measured: Sequence[Measured]) -> dict[str, Any]:
@@ -195,24 +247,35 @@ def _matrix(languages: Masks, measured: Sequence[Measured]) -> dict[str, Any]:
     }
 
 
-def _comparisons(
-    set_name: str, measured: Sequence[Measured], main: str, languages: Masks, rounds: int
-) -> list[dict[str, Any]]:
-    values = {m.system.name: m.values[main] for m in measured}
+def compare(values: Mapping[str, Floats], tests: PairedTests, parts: Masks, languages: Masks) -> list[dict[str, Any]]:
+    """Compare systems with others, question by question.
+
+    Args:
+        values: A figure of each question by system, [questions].
+        tests: What is compared.
+        parts: The questions of which a mean is taken, before the mean of these means; together all, each in one part.
+        languages: Questions of each language, whose differences are tested besides.
+
+    Returns:
+        An entry for each pair, without Holm's correction over the pairs; see docs/results.md.
+    """
+    questions = sum(int(mask.sum()) for mask in parts.values())
+    weights = np.zeros(questions)
+    for mask in parts.values():
+        weights[mask] = questions / (len(parts) * int(mask.sum()))
     entries = []
-    for name, baseline in pairs_to_compare([m.system for m in measured]):
-        differences = values[name] - values[baseline]
-        # Neither the other systems nor their order changes a p-value.
-        rng = np.random.default_rng(tie_key(set_name, f"{name} {baseline}"))
-        ones = np.ones(len(differences))
-        found = paired_comparison(differences, ones, languages, rng, rounds, RESAMPLES)
-        per_language = found.pop("groups")
-        entries.append({"system": name, "baseline": baseline, **found, "per_language": per_language})
+    with track("testing differences", len(tests.pairs)) as advance:
+        for name, baseline, seed in tests.pairs:
+            differences, rng = values[name] - values[baseline], np.random.default_rng(seed)
+            found = paired_comparison(differences, weights, languages, rng, tests.rounds, tests.resamples)
+            per_language = found.pop("groups")
+            entries.append({"system": name, "baseline": baseline, **found, "per_language": per_language})
+            advance(1)
     return entries
 
 
-def pairs_to_compare(systems: Sequence[System]) -> list[tuple[str, str]]:
-    """Which systems are tested against which: each with its baseline, each model with the first one named."""
+def baselines_and_first(set_name: str, systems: Sequence[System]) -> list[ComparedPair]:
+    """Each system with its baseline, each model with the first one named; neither others nor their order matter."""
     names = {system.name for system in systems}
     pairs = [(s.name, s.baseline) for s in systems if s.baseline in names]
     first: dict[tuple[str, str | None], str] = {}
@@ -221,7 +284,8 @@ def pairs_to_compare(systems: Sequence[System]) -> list[tuple[str, str]]:
             of_its_kind = first.setdefault((system.group, parts_of(system.name)[2]), system.name)
             if of_its_kind != system.name:
                 pairs.append((system.name, of_its_kind))
-    return [(name, baseline) for name, baseline in pairs if baseline is not None]
+    named = [(name, baseline) for name, baseline in pairs if baseline is not None]
+    return [ComparedPair(name, baseline, tie_key(set_name, f"{name} {baseline}")) for name, baseline in named]
 
 
 def correct(sets: Mapping[str, dict[str, Any]]) -> None:
@@ -244,4 +308,48 @@ def means_over_sets(sets: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str
             for measure in next(iter(sets.values()))["figures"][name]
         }
         for name in complete
+    }
+
+
+def model_facts(
+    path: str | None, precision: str, lineage: Mapping[str, Any], cost: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """What is said about a model.
+
+    Args:
+        path: Folder or hub name; None where it lies in no folder of its own.
+        precision: Number format of its body.
+        lineage: What its checkpoint says of its making, or of what it was made from.
+        cost: What it took to score; None where that was not measured.
+    """
+    told = {key: lineage.get(key) for key in ("start", "teacher", "recipe", "seed")}
+    return {"path": path, "precision": precision, "lineage": told, "cost": cost}
+
+
+def results_of(
+    sets: Mapping[str, dict[str, Any]],
+    measures: Sequence[str],
+    depth: int,
+    languages: str,
+    models: Mapping[str, Mapping[str, Any]],
+) -> dict[str, Any]:
+    """The content of results.json but for what only one of the commands knows, see docs/results.md.
+
+    Args:
+        sets: As `set_figures` gives them; their p-values are corrected here.
+        measures: Names, the main one first.
+        depth: Candidates of a question that are reranked.
+        languages: Which documents a question searched.
+        models: As `model_facts` gives them.
+    """
+    correct(sets)
+    return {
+        "schema": SCHEMA,
+        "measures": list(measures),
+        "main_measure": measures[0],
+        "depth": depth,
+        "languages": languages,
+        "models": models,
+        "sets": sets,
+        "means": means_over_sets(sets),
     }

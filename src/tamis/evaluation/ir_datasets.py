@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from tamis.errors import InputError, MissingPartError
+from tamis.errors import InputError
 from tamis.evaluation.sets import JudgedSet, SetQueries, join_set
+from tamis.extras import missing_package
 from tamis.formats.qrels import Judgement
 from tamis.languages import UNKNOWN_LANGUAGE
 from tamis.records import Document
@@ -25,9 +26,7 @@ def read_ir_dataset(source: str, name: str) -> JudgedSet:
     try:
         import ir_datasets
     except ImportError:
-        raise MissingPartError(
-            f"--on {source}: ir_datasets is not installed; pip install 'tamis[ir-datasets]'"
-        ) from None
+        raise missing_package(f"--on {source}", "ir_datasets", "ir-datasets") from None
     try:
         dataset = ir_datasets.load(name)
     except KeyError:

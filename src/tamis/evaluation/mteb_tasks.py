@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from tamis.errors import InputError, MissingPartError
+from tamis.errors import InputError
 from tamis.evaluation.sets import TASK, JudgedSet, SetQueries, join_set
+from tamis.extras import missing_package
 from tamis.formats.qrels import Judgement
 from tamis.languages import UNKNOWN_LANGUAGE
 from tamis.records import Candidates, Document
@@ -35,7 +36,7 @@ def read_mteb_task(source: str, name: str) -> list[JudgedSet]:
         import mteb
         from mteb.abstasks.retrieval import AbsTaskRetrieval
     except ImportError:
-        raise MissingPartError(f"--on {source}: mteb is not installed; pip install 'tamis[mteb]'") from None
+        raise missing_package(f"--on {source}", "mteb", "mteb") from None
     name, _, subset = name.partition(":")
     try:
         task = mteb.get_task(name)
@@ -65,10 +66,10 @@ def _sets(source: str, task: Any) -> Iterator[JudgedSet]:
         for split in task.metadata.eval_splits:
             parts = [task.metadata.name, *([subset] if several else [])]
             name = "-".join([*parts, *([split] if len(task.metadata.eval_splits) > 1 else [])])
-            yield _joined(source, name, splits[split], _language(task, subset))
+            yield _joined(source, name, splits[split], _language(task, subset), task.ignore_identical_ids)
 
 
-def _joined(source: str, name: str, found: Mapping[str, Any], language: str) -> JudgedSet:
+def _joined(source: str, name: str, found: Mapping[str, Any], language: str, own: bool) -> JudgedSet:
     documents = {}
     for row in found["corpus"]:
         title, text = row.get("title") or "", row["text"]
@@ -77,9 +78,8 @@ def _joined(source: str, name: str, found: Mapping[str, Any], language: str) -> 
     judged = ((q, d, grade) for q, own in found["relevant_docs"].items() for d, grade in own.items())
     judgements = [Judgement(str(q), str(d), int(grade), number) for number, (q, d, grade) in enumerate(judged, 1)]
     place = Path(name)
-    joined = join_set(
-        name, source, documents, queries, judgements, place / "qrels", (place / "corpus", place / "queries")
-    )
+    others = place / "corpus", place / "queries"
+    joined = join_set(name, source, documents, queries, judgements, place / "qrels", others, own)
     ranked = found.get("top_ranked")
     if not ranked:
         return joined

@@ -6,7 +6,7 @@ from typing import Final
 
 from tamis.errors import InputError
 from tamis.evaluation.sets import JudgedSet, SetQueries, join_set, of_languages
-from tamis.formats.beir import beir_file
+from tamis.formats.beir import beir_file, folder_and_split
 from tamis.formats.documents import read_documents
 from tamis.formats.fields import (
     DOMAIN,
@@ -70,7 +70,7 @@ def read_sets(given: Iterable[str], languages: Languages = "any") -> Iterator[Ju
 
 
 def _read_folder(given: str) -> JudgedSet:
-    folder, split = _folder_and_split(given)
+    folder, split = folder_and_split(given)
     queries_file, corpus = beir_file(folder, "queries"), beir_file(folder, "corpus")
     files = qrels_files(folder)
     for found, name in ((corpus, "corpus.jsonl"), (queries_file, "queries.jsonl"), (files, "qrels/SPLIT.tsv")):
@@ -96,17 +96,6 @@ def _read_folder(given: str) -> JudgedSet:
         read_qrels(files[split]),
         files[split],
         (corpus, queries_file),
-    )
-
-
-def _folder_and_split(given: str) -> tuple[Path, str]:
-    if Path(given).is_dir():
-        return Path(given), ""
-    path, _, split = given.rpartition(":")
-    if path and Path(path).is_dir() and split:
-        return Path(path), split
-    raise InputError(
-        f"--on {given}: no such folder; expected a BEIR folder (FOLDER:SPLIT names its qrels), irds:NAME or mteb:TASK"
     )
 
 

@@ -7,12 +7,12 @@ from typing import Any, Final, NamedTuple
 
 from markupsafe import Markup
 
-from tamis.evaluation.answer import answer_of, set_change
+from tamis.evaluation.answer import answer_of
 from tamis.evaluation.figures import CLIENTS, GROUPINGS, MODELS
 from tamis.evaluation.samples import Samples
 from tamis.evaluation.tables import TITLES
 from tamis.report import plots
-from tamis.report.answer import Change, listed, parts_of
+from tamis.report.answer import Change, change_of, listed, parts_of
 from tamis.report.rendering import render
 from tamis.report.wording import shown_path
 
@@ -197,7 +197,7 @@ def _changes(found: Mapping[str, Any], measure: str) -> list[Change]:
             kept = best.get(kind)
             if kept is None or _figure(found, entry, measure) > _figure(found, kept, measure):
                 best[kind] = entry
-    return [set_change(found, entry, measure) for entry in best.values()]
+    return [change_of(found, entry, measure) for entry in best.values()]
 
 
 def _figure(found: Mapping[str, Any], entry: Mapping[str, Any], measure: str) -> float:

@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +13,8 @@ from tamis.formats.qrels import Judgement, grades_of
 from tamis.languages import UNKNOWN_LANGUAGE
 from tamis.records import Candidates, Document
 from tamis.retrievers.index import Languages
+from tamis.retrievers.own_ids import OwnIds, own_ids
+from tamis.text import quoted
 
 TASK = "task"
 """First stage of the candidates that a reranking task brings."""
@@ -37,6 +39,7 @@ class JudgedSet:
         questions: Those that are judged, by id, in the order of the judgements.
         given: First stages that come with the set, by name.
         notes: What a reader of the figures should know, a line each.
+        own: Ids of the questions that are documents themselves; such a document is no candidate of its own question.
     """
 
     name: str
@@ -45,6 +48,7 @@ class JudgedSet:
     questions: Mapping[str, Question]
     given: Mapping[str, Mapping[str, Candidates]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    own: frozenset[str] = frozenset()
 
     @property
     def grades(self) -> dict[str, Mapping[str, int]]:
@@ -70,6 +74,7 @@ def join_set(
     judgements: Iterable[Judgement],
     file: Path,
     others: tuple[Path, Path],
+    own: bool | None = None,
 ) -> JudgedSet:
     """Put documents, queries and judgements together.
 
@@ -81,21 +86,25 @@ def join_set(
         judgements: The judgements in `file`.
         file: Where the judgements stand, for messages.
         others: Where documents and queries stand, for messages.
+        own: Whether a question's own id is no candidate of it, as a task says; None: by the ids, see `own_ids`.
+
+    Returns:
+        The set. A judged document that the corpus lacks stays judged: it belongs to the best ranking there is.
 
     Raises:
-        InputError: a judgement of a query or document that is not there, a document judged twice, or no judgement.
+        InputError: a judgement of a query that is not there, a document judged twice, no judgement; or judgements of
+            documents that are not there, where that are all or most of them are written otherwise than the corpus has
+            them.
     """
     read = list(judgements)
     for each in read:
         where = f"{file}, line {each.line}"
         if each.query_id not in queries:
             raise _unknown(where, "query", each.query_id, queries, others[1])
-        if each.doc_id not in documents:
-            raise _unknown(where, "document", each.doc_id, documents, others[0])
     grades = grades_of(read, file)
     if not grades:
         raise InputError(f"{file}: no judgements in it; expected query-id, corpus-id and score, by tabs")
-    notes = []
+    notes = _lacking(read, documents, file, others[0])
     below = [each for each in read if each.grade < 0]
     if below:
         notes.append(
@@ -108,7 +117,47 @@ def join_set(
     unanswered = sum(not any(question.relevant.values()) for question in questions.values())
     if unanswered:
         notes.append(f"{unanswered:,} questions have no relevant document; they count as 0 in every system")
-    return JudgedSet(name, source, documents, questions, notes=tuple(notes))
+    found = (
+        own_ids(grades, documents) if own is None else OwnIds(frozenset(q for q in grades if own and q in documents))
+    )
+    notes += _told(found)
+    return JudgedSet(name, source, documents, questions, notes=tuple(notes), own=found.ids)
+
+
+def _lacking(read: Sequence[Judgement], documents: Mapping[str, Document], file: Path, corpus: Path) -> list[str]:
+    """A note about judged documents that are not in the corpus, where there are any.
+
+    Raises:
+        InputError: the ids do not belong together.
+    """
+    lacking = {each.doc_id: each for each in reversed(read) if each.doc_id not in documents}
+    if not lacking:
+        return []
+    first = min(lacking.values(), key=lambda each: each.line)
+    where = f"{file}, line {first.line}"
+    spelt = sum(alike(doc_id, documents) is not None for doc_id in lacking)
+    if 2 * spelt > len(lacking) or not any(each.doc_id in documents for each in read):
+        first = next((each for each in read if each.doc_id in lacking and alike(each.doc_id, documents)), first)
+        raise _unknown(f"{file}, line {first.line}", "document", first.doc_id, documents, corpus)
+    return [
+        f"{len(lacking):,} judged documents are not in {corpus.name}, the first is {quoted(first.doc_id)} ({where}); "
+        "no system can find them, and they count as missed"
+    ]
+
+
+def _told(own: OwnIds) -> list[str]:
+    """Notes about questions that have the id of a document."""
+    if own.ids:
+        return [
+            f"{len(own.ids):,} questions are documents of the corpus, by their ids; none is a candidate of its own "
+            "question"
+        ]
+    if own.relevant:
+        return [
+            f"{own.relevant:,} questions have the id of a document that is relevant to them: questions and documents "
+            "are numbered apart, and no candidate is left out for its id"
+        ]
+    return []
 
 
 def _unknown(where: str, what: str, wanted: str, known: Mapping[str, object], file: Path) -> InputError:
@@ -142,7 +191,8 @@ def of_languages(found: JudgedSet, languages: Languages) -> JudgedSet:
         judged = {
             doc_id: grade
             for doc_id, grade in question.relevant.items()
-            if searched(question.language, found.documents[doc_id].language)
+            if (languages == "same" and doc_id not in found.documents)
+            or (doc_id in found.documents and searched(question.language, found.documents[doc_id].language))
         }
         if any(judged.values()):
             questions[query_id] = replace(question, relevant=judged)

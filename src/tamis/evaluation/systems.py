@@ -1,15 +1,12 @@
-"""Evaluate: judged questions that no other stage has seen, paired tests, ties broken independently of input order."""
+"""The systems that are measured, and how they rank; ties are broken independently of input order."""
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from tamis.evaluation.judged import Question
-from tamis.formulas.measures import measure_rankings, parse_measures
 from tamis.formulas.ranking import tie_key, tied_at_top
-from tamis.formulas.significance import holm, paired_comparison
 from tamis.models.checkpoint import Deployment
 from tamis.models.first_stage import FirstStage, default_of, first_stage_of, ranked_beside, weight_of
 from tamis.records import ALONE, SCORED, SERVED, WAYS, Candidates
@@ -22,17 +19,15 @@ RERANKED = ("bm25", "hybrid")
 """First stages of our own whose candidates the students rerank; those of the user's own engines are reranked too."""
 
 
-GROUPS = {SERVED: "as served", ALONE: "student alone", SCORED: "student + first stage"}
-"""Group of the systems of each way."""
+GROUPS = {SERVED: "as served", ALONE: "model", SCORED: "model + first stage"}
+"""Group of the systems of each way to use a model, in the order of the tables."""
 
 
-ADAPTATION = (
-    ("merged~bm25", "untrained~bm25"),
-    ("merged~hybrid", "untrained~hybrid"),
-    ("merged@bm25", "untrained@bm25"),
-    ("merged+hybrid", "untrained+hybrid"),
-)
-"""What adaptation itself is worth: the merged student against what it started from, used in the same way."""
+STUDENTS = {"untrained": "untrained student", "specialists": "specialists", "merged": "merged student"}
+"""Models of a run, and their titles: what it started from, one for each domain, and what was merged from these."""
+
+TRAINED = ("specialists", "merged")
+"""Those that learnt from the run's documents."""
 
 
 @dataclass(frozen=True)
@@ -64,10 +59,10 @@ class System:
     """A column of the table.
 
     Attributes:
-        name: `bm25`, `merged~bm25` (as served on BM25's candidates), `merged@bm25` (the student alone on them),
+        name: `bm25`, `merged~bm25` (the model merged as served on BM25's candidates), `merged@bm25` (alone on them),
             `merged+bm25` (with BM25's scores).
         title: For people.
-        group: `first stage`, `teacher`, or one of `GROUPS`.
+        group: `first stage`, `teacher`, `run`, `oracle`, or one of `GROUPS`.
         baseline: The system it is compared with, None for the first stages themselves.
     """
 
@@ -180,62 +175,6 @@ def student_runs(
     return runs, ties
 
 
-def measure(runs: Mapping[str, Run], questions: Sequence[Question]) -> dict[str, dict[str, float]]:
-    """nDCG@10 of every question in every run, by ir-measures; a question without results counts as 0."""
-    grades = {question.query_id: question.relevant for question in questions}
-    measures = parse_measures(["nDCG@10"])
-    return {name: measure_rankings(run.items(), grades, measures)["nDCG@10"] for name, run in runs.items()}
-
-
-def macro_mean(values: Mapping[str, float], questions: Sequence[Question]) -> dict[str, float]:
-    """Mean per language, and under `mean` the mean of the languages."""
-    by_language: dict[str, list[float]] = {}
-    for question in questions:
-        by_language.setdefault(question.language, []).append(values[question.query_id])
-    means = {language: float(np.mean(found)) for language, found in sorted(by_language.items())}
-    return {**means, "mean": float(np.mean(list(means.values())))}
-
-
-def compare(
-    per_query: Mapping[str, Mapping[str, float]],
-    pairs: Sequence[tuple[str, str]],
-    questions: Sequence[Question],
-    rounds: int,
-    seed: int,
-    progress: Callable[[int], None],
-) -> list[dict[str, object]]:
-    """Compare systems with others, question by question.
-
-    The difference is that of the means over languages; its test weighs each question by one over the number of
-    questions of its language, so that test and table speak of the same figure. p-values are corrected by Holm over
-    all pairs, and within a pair over its languages.
-
-    Args:
-        per_query: nDCG@10 of every question by system.
-        pairs: A system, and the one that it is compared with.
-        questions: Which count.
-        rounds: Sign flips of the randomisation test.
-        seed: Seed of its draws; those of a pair depend on its place.
-        progress: Called with 1 after each pair.
-
-    Returns:
-        One entry per pair; see docs/results.md.
-    """
-    sizes = Counter(q.language for q in questions)
-    weights = np.array([len(questions) / (len(sizes) * sizes[q.language]) for q in questions])
-    groups = {language: np.array([q.language == language for q in questions]) for language in sorted(sizes)}
-    entries: list[dict[str, object]] = []
-    for number, (system, baseline) in enumerate(pairs):
-        ours, theirs = per_query[system], per_query[baseline]
-        differences = np.array([ours[q.query_id] - theirs[q.query_id] for q in questions])
-        found = paired_comparison(differences, weights, groups, np.random.default_rng([seed, number]), rounds)
-        per_language = found.pop("groups")
-        entries.append({"system": system, "baseline": baseline, **found, "per_language": per_language})
-        progress(1)
-    corrected = holm([float(str(entry["p_value"])) for entry in entries])
-    return [{**entry, "p_holm": p} for entry, p in zip(entries, corrected, strict=True)]
-
-
 def systems_of(given: Sequence[str] = ()) -> list[System]:
     """The columns of the table, in their order; `given` runs stand beside our own first stages."""
     systems = [
@@ -245,11 +184,10 @@ def systems_of(given: Sequence[str] = ()) -> list[System]:
         *(System(name, name, "first stage", None) for name in given),
         System("teacher", "teacher", "teacher", "hybrid"),
     ]
-    students = [("untrained", "untrained student"), ("specialists", "specialists"), ("merged", "merged student")]
     for first_stage in (*RERANKED, *given):
         for sign, way in WAYS.items():
             systems += [
                 System(f"{name}{sign}{first_stage}", f"{title}, {way}, on {first_stage}", GROUPS[sign], first_stage)
-                for name, title in students
+                for name, title in STUDENTS.items()
             ]
     return systems

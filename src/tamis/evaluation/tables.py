@@ -11,8 +11,8 @@ from rich.table import Table
 
 from tamis.evaluation.answer import answer_of
 from tamis.evaluation.comparing import Comparison, Place, QuestionChange
-from tamis.evaluation.figures import GROUPINGS, GROUPS
-from tamis.evaluation.paper import COLUMNS, TIES, PaperRow
+from tamis.evaluation.figures import GROUPINGS
+from tamis.evaluation.systems import GROUPS
 from tamis.formulas.significance import holm
 from tamis.records import SERVED
 from tamis.text import clip
@@ -168,23 +168,6 @@ def _cost_table(models: Mapping[str, Any]) -> Titled:
 
 def _millions(count: int) -> str:
     return f"{count / 10**6:,.1f} M" if count >= 10**5 else f"{count:,}"
-
-
-def print_paper(rows: Sequence[PaperRow]) -> None:
-    """Print the paper's table, in points, with how many sets of a column are there where it is not complete."""
-    caption = f"A mean needs all sets of its column; where some are missing, it says how many are there. {TIES}"
-    table = Titled(
-        "as in arXiv 2606.19037, points: nDCG@10; of the tasks of MTEB their main scores",
-        [*COLUMNS, "mean", ""],
-        caption,
-    )
-    for row in rows:
-        cells = [
-            f"{row.counts[column]} of {len(sets)}" if (mean := row.means[column]) is None else f"{mean:.2f}"
-            for column, sets in COLUMNS.items()
-        ]
-        table.add_row(row.name, *cells, "" if row.mean is None else f"{row.mean:.2f}", row.note)
-    table.show(Console(highlight=False, width=max(Console().width, 118)))
 
 
 def print_comparisons(comparisons: Iterable[Comparison]) -> None:

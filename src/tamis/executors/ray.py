@@ -13,8 +13,9 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Final
 
-from tamis.errors import MissingPartError, RunError, SettingsError, TamisError
+from tamis.errors import RunError, SettingsError, TamisError
 from tamis.executors.local import LOCAL, Done, Executor, Piece
+from tamis.extras import missing_package
 
 AT_ONCE: Final = 2 << 30
 """Bytes of work that lie in the object store at a time; between two such loads the actors start anew."""
@@ -47,6 +48,17 @@ def named_engine(name: str, threads: int, device: str) -> AbstractContextManager
     raise SettingsError(f"--engine {name}: expected local or ray")
 
 
+def why_not_sent(function: Callable[..., Any]) -> str:
+    """Why a function cannot be sent to actors, in a few words; empty where it can."""
+    from ray import cloudpickle
+
+    try:
+        cloudpickle.dumps(function)
+    except Exception as error:  # whatever the objects that it holds raise when they are copied
+        return " ".join(str(error).split())[:100] or type(error).__name__
+    return ""
+
+
 @contextmanager
 def ray_engine(threads: int, device: str) -> Iterator[Executor]:
     """Join the cluster at RAY_ADDRESS, or start one on this machine, when there is first something to do.
@@ -69,9 +81,7 @@ def ray_engine(threads: int, device: str) -> Iterator[Executor]:
         import ray
         import ray.data
     except ImportError:
-        raise MissingPartError(
-            "--engine ray: Ray is not installed; pip install 'tamis[ray]', or leave it out"
-        ) from None
+        raise missing_package("--engine ray", "Ray", "ray", "leave it out") from None
     mine = False
 
     def mapped(function: Callable[[Piece], Done], work: Iterable[Piece], /) -> Iterator[Done]:

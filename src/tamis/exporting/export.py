@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from tamis.errors import InputError, ModelError
-from tamis.exporting.folders import score_in_transformers, write_classifier
+from tamis.exporting.folders import score_in_transformers, write_classifier, written_activation
 from tamis.exporting.graphs import score_in_onnxruntime, score_in_openvino, write_onnx, write_openvino
 from tamis.exporting.parity import LARGEST, Parity, parity
 from tamis.models.reranker import Reranker
@@ -56,10 +56,16 @@ def export(model: str | Path, out: Path, to: str, pairs: Sequence[Pair]) -> Pari
     rows = scorer.encode(pairs)
     with whole_folder(out) as folder:
         write(reranker, scorer, folder)
-        found = parity(scorer.logits(rows), score(folder, scorer, rows), to)
+        activations = reranker.activation, written_activation(folder)
+        found = parity(scorer.logits(rows), score(folder, scorer, rows), to, activations)
         (folder / "parity.json").write_text(json.dumps(found.as_dict(), indent=2) + "\n", encoding="utf-8")
         if not found.largest <= LARGEST:
             raise ModelError(
                 f"{out}: {to} scores differ by up to {found.largest:.2g} (allowed {LARGEST:g}); nothing was written"
+            )
+        if not found.bounded <= LARGEST:
+            raise ModelError(
+                f"{out}: {to} makes bounded scores by {found.activation}, {model} by {reranker.activation}: they "
+                f"differ by up to {found.bounded:.2g} (allowed {LARGEST:g}); nothing was written"
             )
     return found

@@ -1,5 +1,6 @@
 """Hugging Face folders with a head of one label: what transformers, sentence-transformers and vLLM load."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from tamis.errors import ModelError
 from tamis.models.encoder import refuse_missing
 from tamis.models.reranker import Reranker
 from tamis.models.rows import TokenRow
-from tamis.models.saving import save_classifier
+from tamis.models.saving import ST_ACTIVATIONS, save_classifier
 from tamis.models.sequence import ClassifierModel, SequenceScorer, padded
 
 
@@ -31,21 +32,33 @@ def score_in_transformers(folder: Path, scorer: SequenceScorer, rows: Sequence[T
     refuse_missing(folder, report["missing_keys"])
     for name in report["unexpected_keys"]:
         raise ModelError(f"{folder}: the export holds the tensor {name!r}, which {type(model).__name__} does not know")
-    return in_batches(rows, scorer, lambda features: model.eval()(**features).logits[:, 0].float().numpy())
+    return in_batches(rows, scorer, folder, lambda features: model.eval()(**features).logits[:, 0].float().numpy())
 
 
-def in_batches(rows: Sequence[TokenRow], scorer: SequenceScorer, score: Any, size: int = 16) -> np.ndarray:
-    """Score rows through another engine, `size` at a time: float32 [rows].
+def written_activation(folder: Path) -> str:
+    """What an engine makes bounded scores with: sentence-transformers and vLLM look into `config.json`."""
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    stored: str = config.get("sentence_transformers", {}).get("activation_fn", ST_ACTIVATIONS["sigmoid"])
+    return next(name for name, path in ST_ACTIVATIONS.items() if path == stored)
+
+
+def in_batches(
+    rows: Sequence[TokenRow], scorer: SequenceScorer, folder: Path, score: Any, size: int = 16
+) -> np.ndarray:
+    """Score rows through another engine, `size` at a time, padded with the token that the export says: float32 [rows].
 
     Args:
         rows: What our tokenizer made of the pairs.
-        scorer: Knows the padding and whether the body tells segments apart.
+        scorer: Knows whether the body tells segments apart.
+        folder: The export.
         score: Takes `input_ids`, `attention_mask` and perhaps `token_type_ids`, gives logits.
         size: Rows a batch.
     """
-    parts = []
+    from transformers import AutoTokenizer
+
+    parts, padding = [], AutoTokenizer.from_pretrained(folder).pad_token_id
     for start in range(0, len(rows), size):
-        ids, lengths, second = padded(rows[start : start + size], scorer.padding)
+        ids, lengths, second = padded(rows[start : start + size], padding)
         place = torch.arange(ids.shape[1])
         features = {"input_ids": ids, "attention_mask": (place < lengths[:, None]).long()}
         if uses_types(scorer):

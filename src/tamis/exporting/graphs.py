@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tamis.errors import MissingPartError
 from tamis.exporting.folders import in_batches, uses_types
+from tamis.extras import missing_package
 from tamis.models.reranker import Reranker
 from tamis.models.rows import TokenRow
-from tamis.models.saving import save_tokenizer
+from tamis.models.saving import prepare_to_save, save_tokenizer
 from tamis.models.sequence import ClassifierModel, LastTokenModel, SequenceScorer
 
 
@@ -67,7 +67,8 @@ def write_onnx(reranker: Reranker, scorer: SequenceScorer, folder: Path) -> None
         import onnxruntime  # noqa: F401
         import onnxscript  # noqa: F401
     except ImportError as error:
-        raise MissingPartError(f"{error.name} is not installed; pip install 'tamis[onnx]'") from None
+        raise missing_package("--to onnx", str(error.name), "onnx") from None
+    tokenizer = _prepared(reranker, scorer)
     features = _example(scorer)
     names: dict[str, Any] = {"input_names": list(features), "output_names": ["logits"]}
     # torch says on every export that torchvision's operators are not there.
@@ -75,7 +76,7 @@ def write_onnx(reranker: Reranker, scorer: SequenceScorer, folder: Path) -> None
     with warnings.catch_warnings(action="ignore"):  # torch's own deprecations
         program = _program(scorer, features)
         torch.onnx.export(program, f=str(folder / "model.onnx"), **names, dynamo=True, verbose=False)
-    _write_beside(reranker, scorer, folder)
+    _write_beside(scorer, tokenizer, folder)
 
 
 def write_openvino(reranker: Reranker, scorer: SequenceScorer, folder: Path) -> None:
@@ -87,7 +88,8 @@ def write_openvino(reranker: Reranker, scorer: SequenceScorer, folder: Path) -> 
     try:
         import openvino
     except ImportError as error:
-        raise MissingPartError(f"{error.name} is not installed; pip install 'tamis[openvino]'") from None
+        raise missing_package("--to openvino", str(error.name), "openvino") from None
+    tokenizer = _prepared(reranker, scorer)
     features = _example(scorer)
     with warnings.catch_warnings(action="ignore"):  # torch's own deprecations
         converted = openvino.convert_model(_program(scorer, features))
@@ -98,13 +100,23 @@ def write_openvino(reranker: Reranker, scorer: SequenceScorer, folder: Path) -> 
     converted.outputs[0].set_names({"logits"})
     converted.validate_nodes_and_infer_types()
     openvino.save_model(converted, folder / "openvino_model.xml", compress_to_fp16=False)
-    _write_beside(reranker, scorer, folder)
+    _write_beside(scorer, tokenizer, folder)
 
 
-def _write_beside(reranker: Reranker, scorer: SequenceScorer, folder: Path) -> None:
-    body: Any = scorer.model.classifier if isinstance(scorer.model, ClassifierModel) else scorer.model.body
-    body.config.save_pretrained(folder)
-    save_tokenizer(reranker.tokenizer, folder)
+def _whole(scorer: SequenceScorer) -> Any:
+    """The model of transformers whose configuration is written."""
+    return scorer.model.classifier if isinstance(scorer.model, ClassifierModel) else scorer.model.body
+
+
+def _prepared(reranker: Reranker, scorer: SequenceScorer) -> Any:
+    """The tokenizer to write, see `prepare_to_save`; the body may get a row for its padding token."""
+    causal, serializer = isinstance(scorer.model, LastTokenModel), scorer.rows.serializer
+    return prepare_to_save(_whole(scorer), reranker.tokenizer, serializer, reranker.activation, causal)
+
+
+def _write_beside(scorer: SequenceScorer, tokenizer: Any, folder: Path) -> None:
+    _whole(scorer).config.save_pretrained(folder)
+    save_tokenizer(tokenizer, folder)
 
 
 RunGraph = Callable[[dict[str, Tensor]], np.ndarray]
@@ -133,9 +145,9 @@ def _arrays(features: dict[str, Tensor]) -> dict[str, np.ndarray]:
 
 def score_in_onnxruntime(folder: Path, scorer: SequenceScorer, rows: Sequence[TokenRow]) -> np.ndarray:
     """Logits of ONNX Runtime: float32 [rows]."""
-    return in_batches(rows, scorer, open_onnxruntime(folder))
+    return in_batches(rows, scorer, folder, open_onnxruntime(folder))
 
 
 def score_in_openvino(folder: Path, scorer: SequenceScorer, rows: Sequence[TokenRow]) -> np.ndarray:
     """Logits of OpenVINO on the processor, computed in float32: float32 [rows]."""
-    return in_batches(rows, scorer, open_openvino(folder, {"INFERENCE_PRECISION_HINT": "f32"}))
+    return in_batches(rows, scorer, folder, open_openvino(folder, {"INFERENCE_PRECISION_HINT": "f32"}))

@@ -33,7 +33,7 @@ def read_pairs(file: Path) -> list[Pair]:
     """
     pairs: list[Pair] = []
     try:
-        with file.open(encoding="utf-8") as lines:
+        with file.open(encoding="utf-8-sig", newline="\n") as lines:
             for number, line in enumerate(islice(lines, COUNT), 1):
                 entry = json.loads(line)
                 if not isinstance(entry, dict) or not all(isinstance(entry.get(k), str) for k in ("query", "document")):

@@ -3,7 +3,9 @@
 from dataclasses import asdict, dataclass
 
 import numpy as np
-from scipy.stats import kendalltau
+
+from tamis.formulas.ranking import kendall_tau
+from tamis.models.reranker import bounded
 
 LARGEST = 1e-3
 """Largest difference of logits, after a constant, with which an export counts as the same model."""
@@ -21,6 +23,8 @@ class Parity:
         offset: A constant that the other engine leaves out; it moves bounded scores and no ranking.
         tau: Kendall's tau-b of the two rankings of all pairs.
         ties: Share of equal scores in the export beyond those of the model.
+        activation: What the export says makes a bounded score of a logit: `sigmoid`, `tanh` or `identity`.
+        bounded: Largest difference of the bounded scores, each by its own activation, `offset` taken off.
     """
 
     engine: str
@@ -30,19 +34,30 @@ class Parity:
     offset: float
     tau: float
     ties: float
+    activation: str
+    bounded: float
 
     def as_dict(self) -> dict[str, object]:
         """For JSON."""
         return asdict(self)
 
 
-def parity(ours: np.ndarray, theirs: np.ndarray, engine: str) -> Parity:
-    """Compare logits of the same pairs: float32 [pairs] each."""
+def parity(ours: np.ndarray, theirs: np.ndarray, engine: str, activations: tuple[str, str]) -> Parity:
+    """Compare logits and bounded scores of the same pairs.
+
+    Args:
+        ours: float32 [pairs].
+        theirs: float32 [pairs].
+        engine: What `theirs` comes from.
+        activations: What makes bounded scores of ours, and of theirs.
+    """
     wide, other = ours.astype(np.float64), theirs.astype(np.float64)
     offset = float(np.median(other - wide))
     if abs(offset) < 1e-4:
         offset = 0.0
     apart = np.abs(other - wide - offset)
     ties = (len(np.unique(ours)) - len(np.unique(theirs))) / len(ours)
-    tau = float(kendalltau(ours, theirs).statistic)
-    return Parity(engine, len(ours), float(apart.max()), float(apart.mean()), offset, tau, max(0.0, ties))
+    tau = kendall_tau(ours, theirs)
+    shown = np.abs(bounded(ours, activations[0]) - bounded((other - offset).astype(np.float32), activations[1]))
+    differences = float(apart.max()), float(apart.mean())
+    return Parity(engine, len(ours), *differences, offset, tau, max(0.0, ties), activations[1], float(shown.max()))

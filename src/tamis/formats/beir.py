@@ -56,6 +56,22 @@ def judged_files(folder: Path, splits: Sequence[str]) -> list[Path]:
     return [queries, *(folder / "qrels" / f"{split}.tsv" for split in splits)]
 
 
+def folder_and_split(given: str) -> tuple[Path, str]:
+    """A BEIR folder and a split of it, of `FOLDER` or `FOLDER:SPLIT`; the split is empty where none is named.
+
+    Raises:
+        InputError: There is no such folder.
+    """
+    if Path(given).is_dir():
+        return Path(given), ""
+    path, _, split = given.rpartition(":")
+    if path and Path(path).is_dir() and split:
+        return Path(path), split
+    raise InputError(
+        f"--on {given}: no such folder; expected a BEIR folder (FOLDER:SPLIT names its qrels), irds:NAME or mteb:TASK"
+    )
+
+
 def read_query_texts(path: Path) -> dict[str, str]:
     """Texts of queries by id.
 

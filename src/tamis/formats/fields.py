@@ -187,7 +187,7 @@ def domain_of(content: Content, where: str) -> str:
     value = content.get(DOMAIN) if inner is None else inner
     if value is None:
         return ""
-    if not isinstance(value, str) or not value.isprintable():
+    if not isinstance(value, str) or (value and not usable_id(value)):
         raise InputError(f"{where}: the domain is {shown(value)}, expected a name such as medicine")
     return value.strip()
 

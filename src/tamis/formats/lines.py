@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import re
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -13,6 +14,8 @@ from tamis.text import clip
 
 _COMPRESSED: Final = (".gz", ".zst")
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+_BLANKS: Final = re.compile("[ \t\v\f\r]+")
+"""What C calls white space within a line, as trec_eval reads it."""
 
 
 def ending(path: Path) -> str:
@@ -77,7 +80,12 @@ def filled_lines_of(stream: Iterable[bytes], name: str) -> Iterator[tuple[int, s
 def _filled(numbered: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str]]:
     for number, line in numbered:
         if line.strip():
-            yield number, line.rstrip("\r\n")
+            yield number, line.removesuffix("\n").removesuffix("\r")
+
+
+def columns_of(line: str) -> list[str]:
+    """The columns of a line of a TREC file, between blanks and tabs; other white space may be part of an id."""
+    return _BLANKS.sub(" ", line).strip(" ").split(" ")
 
 
 def objects(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Final
 
 from tamis.errors import InputError
-from tamis.formats.lines import filled_lines
-from tamis.text import clip
+from tamis.formats.lines import columns_of, filled_lines
+from tamis.text import quoted
 
 _ENDINGS: Final = (".tsv", ".tsv.gz", ".tsv.zst")
 _HEADER: Final = ["query-id", "corpus-id", "score"]
@@ -55,17 +55,20 @@ def read_qrels(file: Path) -> Iterator[Judgement]:
     """
     for number, line in filled_lines(file):
         columns = line.split("\t")
-        if len(columns) != 3 and 4 in (len(columns), len(line.split())):  # TREC's; between tabs, ids may hold spaces
-            query_id, _, doc_id, grade = columns if len(columns) == 4 else line.split()
+        if len(columns) != 3 and 4 in (
+            len(columns),
+            len(columns_of(line)),
+        ):  # TREC's; between tabs, ids may hold spaces
+            query_id, _, doc_id, grade = columns if len(columns) == 4 else columns_of(line)
             columns = [query_id, doc_id, grade]
         if number == 1 and len(columns) == 3 and not _GRADE.fullmatch(columns[2].strip()):
             if columns[2].strip() != _HEADER[2] or columns[0].strip() == _HEADER[1]:
-                raise InputError(f"{file}, line 1: the header is {clip(line, 60)!r}, expected {' '.join(_HEADER)}")
+                raise InputError(f"{file}, line 1: the header is {quoted(line)}, expected {' '.join(_HEADER)}")
             continue
         if len(columns) != 3 or not _GRADE.fullmatch(columns[2].strip()):
             raise InputError(
                 f"{file}, line {number}: expected query-id, corpus-id and a whole number between tabs, "
-                f"got {clip(line, 60)!r}"
+                f"got {quoted(line)}"
             )
         yield Judgement(columns[0], columns[1], int(columns[2]), number)
 

@@ -105,4 +105,4 @@ def _topics(file: Path) -> Iterator[Row]:
                 f"{file}, line {number}: got {len(cells)} cells ({shown(line)}), expected id and query between a "
                 "tab, as on its first line; or give the file a header with text"
             )
-        yield Row(file, f"line {number}", {"_id": cells[0].strip(), "text": cells[1]})
+        yield Row(file, f"line {number}", {"_id": cells[0].strip(" "), "text": cells[1]})

@@ -189,9 +189,14 @@ def _labelled_list(content: Content, where: str) -> Example:
 def _tuple(content: Content, where: str) -> Example:
     """Anchor, positive and any number of negatives; the score of such a line is a margin, which no one passage has."""
     anchor, positive = _names(content, where)
-    negatives = [name for name in content if _NEGATIVE.fullmatch(str(name)) and content[name] is not None]
+    # A cell of a table cannot be left out: an empty one is a negative that there is not.
+    negatives = [name for name in content if _NEGATIVE.fullmatch(str(name)) and not _is_blank(content[name])]
     texts = [(checked_text(content[name], name, where), name == positive) for name in (positive, *negatives)]
     return _example(content, anchor, [Passage(content_id(text), text, relevant) for text, relevant in texts], where)
+
+
+def _is_blank(value: object) -> bool:
+    return value is None or (isinstance(value, str) and not value.strip())
 
 
 def _labelled_pair(content: Content, where: str) -> Example:
@@ -217,7 +222,7 @@ def _example(content: Content, name: str, passages: Iterable[Passage], where: st
     if name not in content:
         raise InputError(f"{where}: no {name}; expected a field {name} with text")
     query = checked_text(content[name], name, where)
-    given = content.get("query_id") is not None
+    given = content.get("query_id") not in (None, "")
     query_id = record_id(content, where, ("query_id",)) if given else content_id(query)
     return Example(query_id, query, language_of(content, where), tuple(passages))
 

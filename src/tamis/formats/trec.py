@@ -9,11 +9,11 @@ from typing import IO
 
 import numpy as np
 
-from tamis.errors import InputError
-from tamis.formats.lines import filled_lines
+from tamis.errors import InputError, SettingsError
+from tamis.formats.lines import columns_of, filled_lines
 from tamis.formulas.ranking import rank_order, tie_key
 from tamis.records import Candidates
-from tamis.text import clip
+from tamis.text import quoted
 
 _COLUMNS = "query id, Q0, document id, rank, score and tag"
 
@@ -46,6 +46,23 @@ def read_run(file: Path) -> dict[str, Candidates]:
     if not scores:
         raise InputError(f"{file}: no run in it; expected lines of {_COLUMNS}")
     return {query_id: _ranked(query_id, found) for query_id, found in scores.items()}
+
+
+def named_run(option: str, given: str) -> tuple[str, Path]:
+    """Name and path of a run on the command line, `NAME=FILE`.
+
+    Raises:
+        SettingsError: It is written otherwise.
+        InputError: The path leads nowhere.
+    """
+    name, _, path = given.partition("=")
+    if not path:
+        raise SettingsError(
+            f"{option} {given}: expected NAME=FILE, a TREC run (or a folder with SET.trec for each set)"
+        )
+    if not Path(path).exists():
+        raise InputError(f"{option} {given}: {path} is not there")
+    return name, Path(path)
 
 
 def contradicted(file: Path) -> set[str]:
@@ -98,16 +115,16 @@ def by_rank(query_id: str, ranked: Iterable[str]) -> Candidates:
 def _fields(line: str, where: str) -> tuple[str, str, str, float]:
     columns = line.split("\t")
     if len(columns) != 6:
-        columns = line.split()
+        columns = columns_of(line)
     if len(columns) != 6:
-        raise InputError(f"{where}: got {len(columns)} columns ({clip(line, 60)!r}), expected {_COLUMNS}")
+        raise InputError(f"{where}: got {len(columns)} columns ({quoted(line)}), expected {_COLUMNS}")
     query_id, _, doc_id, rank, written, _ = columns
     try:
         score = float(written)
     except ValueError:
         score = math.nan
     if not math.isfinite(score):
-        raise InputError(f"{where}: the score is {clip(written, 40)!r}, expected a finite number")
+        raise InputError(f"{where}: the score is {quoted(written, 40)}, expected a finite number")
     return query_id, doc_id, rank, score
 
 

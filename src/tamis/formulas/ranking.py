@@ -57,6 +57,29 @@ def rank_correlation(x: FloatArray, y: FloatArray) -> float:
     return float(np.clip(np.mean(ranks[0] * ranks[1]), -1.0, 1.0)) if np.size(x) else 0.0
 
 
+def kendall_tau(x: FloatArray, y: FloatArray) -> float:
+    """Kendall's tau-b of two scorings of the same documents, by all pairs: for hundreds of documents, not thousands.
+
+    Args:
+        x: [n], any scale.
+        y: [n], likewise.
+
+    Returns:
+        In [-1, 1]; not a number where all of either are the same.
+
+    Source: Kendall 1945, The treatment of ties in ranking problems.
+    """
+    one, other = (np.sign(np.subtract.outer(scores, scores)) for scores in (np.asarray(x), np.asarray(y)))
+    untied = math.sqrt(np.sum(one**2) * np.sum(other**2))
+    return float(np.sum(one * other) / untied) if untied else math.nan
+
+
+def logistic(logit: float) -> float:
+    """1 / (1 + exp(-logit)), in [0, 1], of full relative precision however small it is."""
+    small = math.exp(-abs(logit))
+    return (1.0 if logit >= 0 else small) / (1.0 + small)
+
+
 def reciprocal_rank_fusion(score_lists: Sequence[FloatArray], k: int = 60, documents: int | None = None) -> FloatArray:
     """Sum of 1 / (k + rank) over several scorings of the same documents; rank 1 is the highest score.
 

@@ -31,6 +31,7 @@ NOT_ARCHITECTURE = frozenset(
         "output_hidden_states",
         "problem_type",
         "return_dict",
+        "sbert_ce_default_activation_function",
         "sentence_transformers",
         "tokenizer_class",
         "torch_dtype",
@@ -147,7 +148,7 @@ def _architecture(folder: Path) -> dict[str, Any]:
     with loading(folder, "a configuration"):
         from transformers import AutoConfig
 
-        return dict(_flat(AutoConfig.from_pretrained(folder).to_dict()))
+        return dict(_flat(AutoConfig.from_pretrained(folder, trust_remote_code=False).to_dict()))
 
 
 def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -162,11 +163,16 @@ def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
 
 def _check_fields(first: Checkpoint, other: Checkpoint, expected: dict[str, Any], found: dict[str, Any]) -> None:
     for field in sorted(expected.keys() | found.keys()):
-        if found.get(field) != expected.get(field):
+        if found.get(field) != expected.get(field) and not _lost_padding(field, found.get(field), expected.get(field)):
             raise ModelError(
                 f"{other.folder}: {field} is {found.get(field)!r} in config.json, expected {expected.get(field)!r} as "
                 f"in {first.folder}; {ONE_ARCHITECTURE}"
             )
+
+
+def _lost_padding(field: str, *values: Any) -> bool:
+    """Whether a field is that of the padding token, and some configuration does not say it."""
+    return field.rpartition(".")[2] == "pad_token_id" and None in values
 
 
 Tokenizer = tuple[dict[str, int], dict[str, Any]]
@@ -192,7 +198,7 @@ def _tokenizer(folder: Path) -> Tokenizer:
     with loading(folder, "a tokenizer"):
         from transformers import AutoTokenizer
 
-        tokenizer = AutoTokenizer.from_pretrained(folder)
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         words: dict[str, int] = tokenizer.get_vocab()
         backend = getattr(tokenizer, "backend_tokenizer", None)
         content = json.loads(backend.to_str()) if backend is not None else {}

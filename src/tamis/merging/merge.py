@@ -22,6 +22,7 @@ from tamis.merging.checkpoints import INDEX, Checkpoint, check_alike, open_check
 from tamis.merging.methods import THINNED, TURNS, Method, Sources, prepare, straight_weights
 from tamis.models.checkpoint import FORMAT, CheckpointFacts, read_facts
 from tamis.models.encoder import loading
+from tamis.models.families import stored_activation
 from tamis.progress import track
 from tamis.whole_folder import require_free, whole_folder
 
@@ -254,25 +255,42 @@ def _copy_files(model: Path, folder: Path) -> None:
 
 
 def _facts_in_common(models: Sequence[Checkpoint]) -> list[CheckpointFacts]:
-    """What `tamis.json` says in each model.
+    """What `tamis.json` says in each model; the activation may stand in the files of sentence-transformers instead.
 
     Raises:
         ModelError: names the folder and the field in which one differs from the first.
     """
     facts = [read_facts(model.folder) for model in models]
-    for model, found in zip(models, facts, strict=True):
+    activations = [_activation(model.folder, found) for model, found in zip(models, facts, strict=True)]
+    for model, found, activation in zip(models, facts, activations, strict=True):
         for field, expected, came in (
             ("family", facts[0].family, found.family),
             ("serializer", facts[0].serializer, found.serializer),
-            ("activation", facts[0].activation, found.activation),
+            ("activation", activations[0], activation),
             ("joint_layers and cross_bias", (facts[0].warm or ())[:2], (found.warm or ())[:2]),
         ):
             if came != expected:
+                where = FACTS if field != "activation" or found.activation else "the files of sentence-transformers"
                 raise ModelError(
-                    f"{model.folder}: {field} is {came!r} in {FACTS}, expected {expected!r} as in {models[0].folder}; "
+                    f"{model.folder}: {field} is {came!r} in {where}, expected {expected!r} as in {models[0].folder}; "
                     "only models that read a pair in the same way can be merged"
                 )
     return facts
+
+
+def _activation(folder: Path, facts: CheckpointFacts) -> str | None:
+    """What makes bounded scores of a model's logits: as `tamis.json` says, or as sentence-transformers stored it.
+
+    None for models that are no classifiers: their family has an activation of its own.
+    """
+    if facts.activation is not None:
+        return facts.activation
+    with loading(folder, "a configuration"):
+        from transformers import AutoConfig
+
+        config = AutoConfig.from_pretrained(folder)
+        classifier = (config.architectures or [""])[0].endswith("ForSequenceClassification")
+        return stored_activation(folder, config) if classifier else None
 
 
 def _write_facts(

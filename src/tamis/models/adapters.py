@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tamis.errors import MissingPartError
+from tamis.extras import missing_package
 
 
 def add_adapters(body: Any, rank: int, seed: int) -> None:
@@ -22,7 +22,7 @@ def add_adapters(body: Any, rank: int, seed: int) -> None:
     try:
         from peft import LoraConfig, inject_adapter_in_model
     except ImportError:
-        raise MissingPartError("student.lora_rank needs peft: pip install 'tamis[lora]'") from None
+        raise missing_package("student.lora_rank", "peft", "lora", "leave it out") from None
     # Wrapped: of a body of experts that peft recognises it would adapt the stacked weights too, which are no layers.
     wrapped = nn.ModuleDict({"body": body})
     names = [name for name, module in wrapped.named_modules() if isinstance(module, nn.Linear)]

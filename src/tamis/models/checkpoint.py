@@ -218,5 +218,6 @@ def is_encoder(path: str | Path) -> bool:
     from transformers import AutoConfig
 
     with loading(path, "a body to start from"):
-        found: bool = AutoConfig.from_pretrained(find_checkpoint(path)).model_type in BODIES
+        config = AutoConfig.from_pretrained(find_checkpoint(path), trust_remote_code=False)
+    found: bool = config.model_type in BODIES
     return found

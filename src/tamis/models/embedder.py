@@ -15,8 +15,9 @@ from torch import Tensor
 
 from tamis.errors import ModelError
 from tamis.models.batching import token_batches
-from tamis.models.encoder import check_folder, loading, mean_state, right_padded
+from tamis.models.encoder import check_folder, loading, mean_state, refuse_adapter, right_padded
 from tamis.models.families import is_causal
+from tamis.models.positions import NO_LIMIT, give_padding, longest_row
 from tamis.models.precision import Precision, autocast
 
 Pooling = Literal["mean", "cls", "last"]
@@ -61,22 +62,23 @@ class Embedder:
             ModelError: no such folder, weights that cannot be loaded, or modules after the pooling (a dense layer)
                 without which the vectors would be others.
         """
-        from transformers import AutoModel, AutoTokenizer
+        from transformers import AutoConfig, AutoModel, AutoTokenizer
 
         check_folder(path)
         with loading(path, "a bi-encoder"):
             _check_modules(Path(path))
-            self._body: Any = AutoModel.from_pretrained(
-                path, use_safetensors=True, dtype=torch.float32, trust_remote_code=trust_remote_code
-            )
+            refuse_adapter(path)
             self._tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code)
+            config = AutoConfig.from_pretrained(path, trust_remote_code=trust_remote_code)
+            give_padding(config, self._tokenizer)
+            self._body: Any = AutoModel.from_pretrained(
+                path, config=config, use_safetensors=True, dtype=torch.float32, trust_remote_code=trust_remote_code
+            )
+            self.positions: int = longest_row(self._body, self._tokenizer) or NO_LIMIT
         self._body = self._body.eval().requires_grad_(False).to(device or torch.device("cpu"))
         self._precision: Precision = precision
         self._token_budget = token_budget
         self.pooling: Pooling = pooling or pooling_of(path) or ("last" if is_causal(self._body.config) else "mean")
-        # A tokenizer that knows no limit says 10^30.
-        limits = (self._tokenizer.model_max_length, getattr(self._body.config, "max_position_embeddings", 10**9))
-        self.positions: int = min(limits)
 
     @torch.inference_mode()
     def embed(

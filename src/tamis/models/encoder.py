@@ -13,7 +13,10 @@ from torch import Tensor
 from tamis.errors import ModelError
 from tamis.models.attention import NAME, padding_bias, plain_packing, register_attention
 from tamis.models.batching import token_batches
+from tamis.models.folders import check_folder as check_folder
+from tamis.models.folders import refuse_adapter as refuse_adapter
 from tamis.models.packing import Packing, pays
+from tamis.models.positions import give_padding, position_limit
 from tamis.models.precision import Precision, autocast
 
 BODIES = ("bert", "roberta", "xlm-roberta")
@@ -38,11 +41,7 @@ class Encoder:
         self.layers = len(body.encoder.layer)
         self.precision: Precision = precision
         self.token_budget = token_budget
-        positions = body.embeddings.position_embeddings
-        # RoBERTa counts positions from the one after padding's own.
-        self.positions: int = positions.num_embeddings - (
-            0 if positions.padding_idx is None else positions.padding_idx + 1
-        )
+        self.positions: int = position_limit(body) or tokenizer.model_max_length
 
     @classmethod
     def load(cls, path: str | Path, precision: Precision = "float32", token_budget: int = 8192) -> "Encoder":
@@ -55,20 +54,24 @@ class Encoder:
 
         check_folder(path)
         with loading(path, "an encoder"):
-            config = AutoConfig.from_pretrained(path)
+            refuse_adapter(path)
+            config = AutoConfig.from_pretrained(path, trust_remote_code=False)
             if config.model_type not in BODIES:
                 raise ModelError(f"{path}: model type {config.model_type!r} is not one of {', '.join(BODIES)}")
+            tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
+            give_padding(config, tokenizer)
             body, report = AutoModel.from_pretrained(
                 path,
+                config=config,
                 add_pooling_layer=False,
                 use_safetensors=True,
+                trust_remote_code=False,
                 attn_implementation=register_attention(),
                 dtype=torch.float32,
                 output_loading_info=True,
             )
             refuse_missing(path, report["missing_keys"])
-            tokenizer = AutoTokenizer.from_pretrained(path)
-        return cls(body, tokenizer, precision, token_budget)
+            return cls(body, tokenizer, precision, token_budget)
 
     @property
     def device(self) -> torch.device:
@@ -244,18 +247,3 @@ def refuse_missing(path: str | Path, missing: Iterable[str]) -> None:
     """
     for name in sorted(missing):
         raise ModelError(f"{path}: the checkpoint lacks the tensor {name!r}; it would be random")
-
-
-def check_folder(path: str | Path) -> None:
-    """Refuse what is plainly no checkpoint before transformers looks for it on a hub.
-
-    Raises:
-        ModelError: a path that does not exist, or a folder with pickled weights only.
-    """
-    folder = Path(path)
-    if folder.is_dir():
-        if not any(folder.glob("*.safetensors")):
-            found = sorted(p.name for p in folder.iterdir())[:5]
-            raise ModelError(f"{path}: no .safetensors weights in this folder (found {', '.join(found) or 'nothing'})")
-    elif folder.exists() or str(path).startswith((".", "/")) or str(path).count("/") > 1:
-        raise ModelError(f"{path}: not a model folder; give a Hugging Face folder or a hub name")

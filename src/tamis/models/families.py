@@ -21,15 +21,19 @@ from torch import Tensor
 
 from tamis.errors import ModelError
 from tamis.models.attention import register_attention
-from tamis.models.encoder import check_folder, loading, refuse_missing
+from tamis.models.encoder import check_folder, loading, refuse_adapter, refuse_missing
 from tamis.models.first_token import BODIES as FIRST_TOKEN_BODIES
 from tamis.models.first_token import read_first_token_only
+from tamis.models.positions import give_padding, longest_row, position_limit
 from tamis.models.precision import Precision
 from tamis.models.rows import JoinedRows, TemplateRows
 from tamis.models.sequence import ClassifierModel, LastTokenModel, SequenceScorer, halve_body
 from tamis.models.serializer import QUERIT, QWEN3_RERANKER, Apart, Joined, PairTemplate, Serializer
 
 FAMILIES = ("encoder", "causal", "querit", "yes-no", "warm")
+
+OLD_ACTIVATION = "sbert_ce_default_activation_function"
+"""Field of `config.json` in which sentence-transformers stored the activation before its version 4."""
 
 FALLBACK_TOKENS = 512
 """Most tokens of a pair where neither tokenizer nor body says."""
@@ -75,10 +79,12 @@ def load_scorer(
         trust_remote_code: Let transformers run code that the checkpoint brings; only for bodies it does not know.
 
     Raises:
-        ModelError: an unknown family, a head that is missing, weights that are missing or broken.
+        ModelError: an unknown family, a head that is missing, weights that are missing or broken, an adapter, or more
+            tokens than the body has positions for.
     """
     check_folder(path)
     with loading(path, "a reranker"):
+        refuse_adapter(path)
         from transformers import AutoConfig, AutoTokenizer
 
         config = AutoConfig.from_pretrained(path, trust_remote_code=trust_remote_code)
@@ -87,13 +93,34 @@ def load_scorer(
             raise ModelError(f"{path}: family {family!r} is not one of {', '.join(FAMILIES)}")
         tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code)
         model, default, activation = LOADERS[family](path, config, tokenizer, precision, trust_remote_code)
-        text = serializer or default
-        if isinstance(text, Apart):
-            raise ModelError("serializer: kind 'apart' is for warm checkpoints only")
-        rows = make_rows(tokenizer, text if max_tokens is None else replace(text, max_tokens=max_tokens))
+        limit = position_limit(model.body)
+        text = _limited(serializer, default, max_tokens, limit)
+        # transformers' causal classifiers read the last token that is not the padding token of their configuration.
+        unread = config.get_text_config().pad_token_id if family == "causal" else None
+        rows = make_rows(tokenizer, text, unread)
         padding = tokenizer.pad_token_id
         scorer = SequenceScorer(rows, model.to(device), 0 if padding is None else padding, token_budget)
     return Loaded(scorer, family, activation, tokenizer)
+
+
+def _limited(
+    given: Serializer | None, default: Joined | PairTemplate, max_tokens: int | None, limit: int | None
+) -> Joined | PairTemplate:
+    """The serializer of a checkpoint: what was asked for, or the family's default as far as there are positions.
+
+    Raises:
+        ModelError: one for warm checkpoints, or more tokens asked for than there are positions.
+    """
+    text = given or default
+    if isinstance(text, Apart):
+        raise ModelError("serializer: kind 'apart' is for warm checkpoints only")
+    if max_tokens is not None:
+        text = replace(text, max_tokens=max_tokens)
+    if limit is None or text.max_tokens <= limit:
+        return text
+    if given is None and max_tokens is None:
+        return replace(text, max_tokens=limit)
+    raise ModelError(f"max_tokens is {text.max_tokens}, but this body has positions for {limit} tokens; ask for fewer")
 
 
 def find_family(path: str | Path, config: Any) -> str:
@@ -127,16 +154,16 @@ def is_causal(config: Any) -> bool:
     return kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and kind not in MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
 
-def make_rows(tokenizer: Any, serializer: Joined | PairTemplate) -> JoinedRows | TemplateRows:
-    """What makes rows of pairs by a serializer."""
-    return (
-        TemplateRows(tokenizer, serializer)
-        if isinstance(serializer, PairTemplate)
-        else JoinedRows(tokenizer, serializer)
-    )
+def make_rows(
+    tokenizer: Any, serializer: Joined | PairTemplate, unread: int | None = None
+) -> JoinedRows | TemplateRows:
+    """What makes rows of pairs by a serializer; for `unread` see `JoinedRows`."""
+    if isinstance(serializer, PairTemplate):
+        return TemplateRows(tokenizer, serializer)
+    return JoinedRows(tokenizer, serializer, unread)
 
 
-ScorerParts = tuple[LastTokenModel | ClassifierModel, Serializer, str]
+ScorerParts = tuple[LastTokenModel | ClassifierModel, Joined | PairTemplate, str]
 """Model, default serializer, activation."""
 
 
@@ -146,12 +173,14 @@ def _load_encoder(path: str | Path, config: Any, tokenizer: Any, precision: Prec
     _one_label(path, config)
     plain = config.model_type in FIRST_TOKEN_BODIES
     attention = register_attention() if plain else None
-    classifier = _load(AutoModelForSequenceClassification, path, "float32", trust, attn_implementation=attention)
+    give_padding(config, tokenizer)
+    how = {"config": config, "attn_implementation": attention}
+    classifier = _load(AutoModelForSequenceClassification, path, "float32", trust, **how)
     read_first_token_only(classifier.base_model)
     if precision == "bfloat16":
         halve_body(classifier.base_model)
     uses_types = "token_type_ids" in tokenizer.model_input_names
-    serializer = Joined(max_tokens=_longest(config, tokenizer))
+    serializer = Joined(max_tokens=longest_row(classifier, tokenizer) or FALLBACK_TOKENS)
     return ClassifierModel(classifier, uses_types, precision), serializer, stored_activation(path, config)
 
 
@@ -165,7 +194,8 @@ def _load_causal(path: str | Path, config: Any, tokenizer: Any, precision: Preci
     model = LastTokenModel(classifier.base_model, weight, 0.0 if bias is None else bias.item())
     # Qwen3-Rerankers turned into classifiers say which tokens their row came from; they read the same text.
     from_tokens = getattr(config, "classifier_from_token", None)
-    serializer = QWEN3_RERANKER if from_tokens else Joined(max_tokens=_longest(config, tokenizer))
+    longest = longest_row(classifier, tokenizer) or FALLBACK_TOKENS
+    serializer = QWEN3_RERANKER if from_tokens else Joined(max_tokens=longest)
     return model, serializer, stored_activation(path, config)
 
 
@@ -218,30 +248,41 @@ def _one_label(path: str | Path, config: Any) -> None:
         raise ModelError(f"{path}: the classification head has {config.num_labels} labels, expected one")
 
 
-def _longest(config: Any, tokenizer: Any) -> int:
-    """Most tokens of a pair, as sentence-transformers finds it: what tokenizer and body both know."""
-    limits = [tokenizer.model_max_length]
-    positions = getattr(config.get_text_config(), "max_position_embeddings", None)
-    if positions:
-        # RoBERTa counts positions from the one after padding's own.
-        offset = config.pad_token_id + 1 if config.model_type in ("roberta", "xlm-roberta", "camembert") else 0
-        limits.append(positions - offset)
-    known = [int(limit) for limit in limits if limit and limit < 1_000_000]
-    return min(known, default=FALLBACK_TOKENS)
-
-
 def stored_activation(path: str | Path, config: Any) -> str:
-    """The activation that sentence-transformers stored with a checkpoint; its default for one label is the sigmoid."""
+    """The activation that a checkpoint stores, found as sentence-transformers finds it.
+
+    Its own file goes before `config.json`, where the field has another name since its version 4. The default for one
+    label is the sigmoid.
+
+    Raises:
+        ModelError: an activation of another kind.
+    """
+    own = _own_activation(path)
     stored = getattr(config, "sentence_transformers", None)
-    named = stored.get("activation_fn") if isinstance(stored, Mapping) else None
-    file = Path(path) / "config_sentence_transformers.json"
-    if named is None and file.is_file():
-        named = json.loads(file.read_text(encoding="utf-8")).get("activation_fn")
-    known = {"Sigmoid": "sigmoid", "Tanh": "tanh", "Identity": "identity", None: "sigmoid"}
-    name = named.rsplit(".", 1)[-1] if named else None
+    if isinstance(stored, Mapping) and "activation_fn" in stored:
+        in_config = stored["activation_fn"]
+    else:
+        in_config = getattr(config, OLD_ACTIVATION, None)
+    named = own if own is not None else in_config
+    known = {"Sigmoid": "sigmoid", "Tanh": "tanh", "Identity": "identity"}
+    if named is None:
+        return "sigmoid"
+    name = str(named).rpartition(".")[2]
     if name not in known:
         raise ModelError(f"{path}: activation {named!r} is not one of Sigmoid, Tanh and Identity")
     return known[name]
+
+
+def _own_activation(path: str | Path) -> Any:
+    """What sentence-transformers' own file says of a cross-encoder; it is read beside a list of modules only."""
+    from transformers.utils import cached_file
+
+    names = ("modules.json", "config_sentence_transformers.json")
+    modules, own = (cached_file(path, name, _raise_exceptions_for_missing_entries=False) for name in names)
+    if modules is None or own is None:
+        return None
+    content = json.loads(Path(own).read_text(encoding="utf-8"))
+    return content.get("activation_fn") if content.get("model_type") == "CrossEncoder" else None
 
 
 def tensor_files(path: str | Path) -> dict[str, str]:

@@ -71,4 +71,4 @@ def _tokenizer(path: str | Path) -> Any:
     from transformers import AutoTokenizer
 
     with loading(path, "a student's tokenizer"):
-        return AutoTokenizer.from_pretrained(path)
+        return AutoTokenizer.from_pretrained(path, trust_remote_code=False)

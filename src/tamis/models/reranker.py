@@ -1,31 +1,44 @@
 """The deployed reranker: load a checkpoint of any family, score pairs, rank documents."""
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sized
 from pathlib import Path
-from typing import Any, Literal, TypedDict, cast
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 import torch
-from scipy.special import expit
-from torch import Tensor
 
 from tamis.errors import InputError, ModelError
-from tamis.formulas.ranking import tie_key
+from tamis.formulas.ranking import IndexArray, logistic, tie_key
+from tamis.models.arguments import Activation, activated, count, formed, listed, pairs_of, renamed
 from tamis.models.checkpoint import find_checkpoint, load_warm, read_facts
+from tamis.models.encoder import loading
 from tamis.models.families import load_scorer
-from tamis.models.first_stage import FirstStage, FirstStageArgument, doubt, first_stage_of, ranked_beside, weight_of
+from tamis.models.first_stage import (
+    FirstStage,
+    FirstStageArgument,
+    SummedRanking,
+    doubt,
+    first_stage_of,
+    ranked_beside,
+    weight_of,
+)
 from tamis.models.precision import Precision, fastest_device, fastest_precision, scoring_tokens
 from tamis.models.remembered import REMEMBERED, CachedStates
 from tamis.models.rows import Pair
 from tamis.models.serializer import DocumentText, Serializer, document_text
 from tamis.models.stream import WINDOW, Scored, Scorer, score_stream
 from tamis.models.warm_scorer import WarmScorer
+from tamis.progress import track
 
 logger = logging.getLogger(__name__)
 
 PROBE = [("a cat sleeps", "The cat is asleep."), ("a cat sleeps", "Interest rates rose."), ("1", "2")]
 """Pairs that no working reranker scores alike."""
+
+NO_PAIR = (str, Mapping, set, frozenset)
+"""What can be read one by one and is no pair all the same."""
 
 DocumentPair = tuple[str, DocumentText]
 
@@ -55,6 +68,7 @@ class Reranker:
         activation: What makes a bounded score of the logit: `sigmoid`, `tanh` or `identity`.
         deployment: What a checkpoint that tamis made says about its use.
         tokenizer: The checkpoint's own.
+        device: Where the weights lie.
         scorer: What tokenises and scores, see `tamis.models.stream`.
     """
 
@@ -99,6 +113,7 @@ class Reranker:
             self.family, self.tokenizer = "warm", student.encoder.tokenizer
             self.serializer: Serializer = student.serializer
             self.activation = facts.activation or "sigmoid"
+            self.device = student.device
         else:
             loaded = load_scorer(
                 path, facts.family, facts.serializer, chosen, budget, where, max_tokens, trust_remote_code
@@ -106,11 +121,13 @@ class Reranker:
             self.scorer, self.serializer = loaded.scorer, loaded.scorer.rows.serializer
             self.family, self.tokenizer = loaded.family, loaded.tokenizer
             self.activation = facts.activation or loaded.activation
+            self.device = loaded.scorer.model.device
         self._probe()
 
     def _probe(self) -> None:
         """Refuse a checkpoint whose scores are not finite or all the same."""
-        logits = self.score_pairs(PROBE).logits
+        with loading(self.path, "a reranker"):
+            logits = self.score_pairs(PROBE).logits
         if not np.isfinite(logits).all():
             raise ModelError(f"{self.path}: scores are not finite; the weights are broken")
         if np.ptp(logits) == 0:
@@ -133,48 +150,63 @@ class Reranker:
 
     def predict(
         self,
-        inputs: Sequence[DocumentPair] | DocumentPair,
+        inputs: Any = None,
+        *,
         prompt: str | None = None,
-        activation_fn: Callable[[Tensor], Tensor] | None = None,
+        batch_size: int | None = None,
+        show_progress_bar: bool | None = None,
+        activation_fn: Activation | None = None,
+        convert_to_numpy: bool = True,
         convert_to_tensor: bool = False,
+        **others: Any,
     ) -> Any:
         """Score pairs, as sentence-transformers' `CrossEncoder.predict`.
 
         Args:
-            inputs: (query, document) pairs, or a single pair.
+            inputs: (query, document) pairs: a list, a generator, an array of two columns ...; or a single pair.
             prompt: Instruction, for models that take one.
+            batch_size: Most pairs per forward pass, at least 1; None for as many as the token budget holds. No score
+                depends on it.
+            show_progress_bar: Say on standard error how many pairs are scored; None is no.
             activation_fn: Makes the score of the logit, in place of the checkpoint's own; `torch.nn.Identity()` gives
                 the logits that rank.
-            convert_to_tensor: Return a tensor instead of an array.
+            convert_to_numpy: Return an array; otherwise a list of tensors.
+            convert_to_tensor: Return one tensor, whatever `convert_to_numpy` says.
+            others: What else sentence-transformers takes: older names, what has no effect on one label in one process
+                (`num_workers`, `chunk_size`, `apply_softmax`), and `device` where the model lies there.
 
         Returns:
             float32 [pairs] in input order; a scalar for a single pair.
+
+        Raises:
+            InputError: what is no pair of texts, or an argument that cannot be followed.
         """
-        single = _is_single(inputs)
-        pairs = cast(Sequence[DocumentPair], [inputs] if single else inputs)
-        logits = self.score_pairs(pairs, prompt).logits
-        if activation_fn is None:
-            scores = bounded(logits, self.activation)
-        else:
-            scores = activation_fn(torch.from_numpy(logits)).numpy()
-        if convert_to_tensor:
-            return torch.from_numpy(scores)[0] if single else torch.from_numpy(scores)
-        return scores[0] if single else scores
+        more = renamed("predict", others, self.device)
+        pairs, single = pairs_of(more.get("inputs", inputs))
+        logits = self._score_all(pairs, prompt, batch_size, show_progress_bar).logits
+        chosen = more.get("activation_fn", activation_fn)
+        scores = bounded(logits, self.activation) if chosen is None else activated(logits, chosen)
+        return formed(scores, single, convert_to_tensor, convert_to_numpy)
 
     def rank(
         self,
         query: str,
-        documents: Sequence[DocumentText],
+        documents: Iterable[DocumentText],
         top_k: int | None = None,
         return_documents: bool = False,
+        *,
         prompt: str | None = None,
         first_stage: FirstStageArgument | None = None,
+        batch_size: int | None = None,
+        show_progress_bar: bool | None = None,
+        activation_fn: Activation | None = None,
+        **others: Any,
     ) -> list[Ranked]:
         """Order documents by relevance, as sentence-transformers' `CrossEncoder.rank`.
 
         Args:
             query: The query.
-            documents: The candidates.
+            documents: The candidates: a list, a generator, an array, a column of a table.
             top_k: How many to return, at least 1; None for all.
             return_documents: Put each document's text beside its score.
             prompt: Instruction, for models that take one.
@@ -182,31 +214,35 @@ class Reranker:
                 being better: its z-score is added with the weight that the checkpoint has for it, or for any other
                 where it has none, which is logged. `"order"` where the documents come best first and their scores are
                 not known. None or `"none"`, the default, since documents may come in any order: the model alone.
+            batch_size: Most pairs per forward pass, see `predict`.
+            show_progress_bar: Say on standard error how many documents are scored; None is no.
+            activation_fn: Makes the score in place of the checkpoint's own, see `predict`; documents are ordered by
+                what it gives, equal ones as they were.
+            others: See `predict`.
 
         Returns:
             Best first, `corpus_id` being the index into `documents`; what is equal is ordered by content. `score` holds
             the first stage and never rises down the ranking; `logit` is the model's own, without it.
 
         Raises:
-            InputError: texts that are none, or a first stage whose scores do not fit.
+            InputError: texts that are none, a first stage whose scores do not fit, or an argument that cannot be
+                followed.
         """
-        if isinstance(documents, str):
-            raise InputError("documents: expected a list of strings, got a single string")
-        if top_k is not None and top_k < 1:
-            raise InputError(f"top_k is {top_k}, expected at least 1")
-        if not documents:
+        more = renamed("rank", others, self.device)
+        most = None if top_k is None else count("top_k", top_k)
+        given = _documents(documents)
+        if not given:
             return []
-        first = first_stage_of(first_stage, len(documents))
-        pairs = [(query, document) for document in documents]
-        scored = self.score_pairs(pairs, prompt)
+        first = first_stage_of(first_stage, len(given))
+        scored = self._score_all([(query, one) for one in given], prompt, batch_size, show_progress_bar)
         if scored.emptied:
-            logger.warning("%d of %d documents are empty or did not fit", scored.emptied, len(pairs))
-        texts = [document_text(document, self.serializer.title) for document in documents]
+            logger.warning("%d of %d documents are empty or did not fit", scored.emptied, len(given))
+        texts = [document_text(document, self.serializer.title) for document in given]
         weight = self._weight(first, query) if first else 0.0
         ranking = ranked_beside(scored.logits, first, weight, [tie_key(query, text) for text in texts])
-        scores = bounded(ranking.values, self.activation)
+        scores, order = self._shown(ranking, more.get("activation_fn", activation_fn))
         ranked: list[Ranked] = []
-        for index in ranking.order[:top_k]:
+        for index in order[:most]:
             entry: Ranked = {
                 "corpus_id": int(index),
                 "score": float(scores[index]),
@@ -216,6 +252,13 @@ class Reranker:
                 entry["text"] = texts[index]
             ranked.append(entry)
         return ranked
+
+    def _shown(self, ranking: SummedRanking, activation: Activation | None) -> tuple[np.ndarray, IndexArray]:
+        """The bounded scores of a ranking's documents, and their order by them."""
+        if activation is None:
+            return bounded(ranking.values, self.activation), ranking.order
+        scores = activated(ranking.values, activation)
+        return scores, ranking.order[np.argsort(-scores[ranking.order], kind="stable")]
 
     def _weight(self, first: FirstStage, query: str) -> float:
         """The weight of a first stage; says once of each what a caller should know about it."""
@@ -238,22 +281,67 @@ class Reranker:
         Raises:
             InputError: names the first pair that cannot be scored.
         """
-        windows = list(self.score_windows(pairs, instruction))
+        return self._score_all(pairs, instruction)
+
+    def _score_all(
+        self,
+        pairs: Iterable[DocumentPair],
+        instruction: str | None,
+        batch_size: int | None = None,
+        show: bool | None = False,
+    ) -> Scored:
+        """As `score_pairs`; to be shown, the pairs must be a list."""
+        most = None if batch_size is None else count("batch_size", batch_size)
+        windows: list[Scored] = []
+        with track("scoring", len(pairs) if show and isinstance(pairs, Sized) else 0) as advance:
+            for window in self.score_windows(pairs, instruction, most=most):
+                windows.append(window)
+                advance(len(window.logits))
         logits = np.concatenate([window.logits for window in windows]) if windows else np.empty(0, np.float32)
         return Scored(logits, sum(window.cut for window in windows), sum(window.emptied for window in windows))
 
     def score_windows(
-        self, pairs: Iterable[DocumentPair], instruction: str | None = None, window: int = WINDOW
+        self,
+        pairs: Iterable[DocumentPair],
+        instruction: str | None = None,
+        window: int = WINDOW,
+        most: int | None = None,
     ) -> Iterator[Scored]:
-        """As `score_pairs`, one result per window of pairs, in order: memory stays flat however many there are."""
-        return score_stream(self.scorer, check_pairs(pairs, self.serializer.title), instruction, window)
+        """As `score_pairs`, one result per window of pairs, in order: memory stays flat however many there are.
+
+        Args:
+            pairs: (query, document), any iterable.
+            instruction: For models that take one.
+            window: Pairs held at once.
+            most: Most pairs per forward pass; None for as many as the token budget holds.
+        """
+        checked = check_pairs(listed("pairs", pairs, "pairs (query, document)"), self.serializer.title)
+        return score_stream(self.scorer, checked, instruction, window, most)
 
     def score(
         self, query: str, documents: Iterable[DocumentText], instruction: str | None = None, window: int = WINDOW
     ) -> Iterator[float]:
         """Logits of a stream of documents, in order, holding no more than two windows of them in memory."""
-        for scored in self.score_windows(((query, document) for document in documents), instruction, window):
-            yield from scored.logits.tolist()
+        pairs = ((query, document) for document in listed("documents", documents, "strings"))
+        windows = self.score_windows(pairs, instruction, window)
+        return (logit for scored in windows for logit in scored.logits.tolist())
+
+
+def _documents(documents: Any) -> list[DocumentText]:
+    """The documents of a query, checked.
+
+    Raises:
+        InputError: names the first that is none.
+    """
+    given: list[DocumentText] = list(listed("documents", documents, "strings"))
+    for number, document in enumerate(given):
+        if not _is_document(document):
+            has = f" with {', '.join(map(str, document))}" if isinstance(document, Mapping) else ""
+            raise InputError(
+                f"document {number}: expected a string, or a mapping with text and perhaps title, both strings; "
+                f"got {type(document).__name__}{has:.100}"
+            )
+    return given
 
 
 def bounded(logits: np.ndarray, activation: str) -> np.ndarray:
@@ -264,17 +352,8 @@ def bounded(logits: np.ndarray, activation: str) -> np.ndarray:
     """
     if activation == "identity":
         return logits
-    wide = logits.astype(np.float64)
-    scores: np.ndarray = (expit(wide) if activation == "sigmoid" else 2 * expit(2 * wide) - 1).astype(np.float32)
-    return scores
-
-
-def _is_single(inputs: Sequence[DocumentPair] | DocumentPair) -> bool:
-    return (
-        len(inputs) == 2
-        and isinstance(inputs[0], str)
-        and (isinstance(inputs[1], str) or (isinstance(inputs[1], Mapping) and "text" in inputs[1]))
-    )
+    of = logistic if activation == "sigmoid" else math.tanh
+    return np.array([of(logit) for logit in logits.ravel().tolist()], np.float32).reshape(logits.shape)
 
 
 def check_pairs(pairs: Iterable[DocumentPair], title: str) -> Iterator[Pair]:
@@ -284,7 +363,7 @@ def check_pairs(pairs: Iterable[DocumentPair], title: str) -> Iterator[Pair]:
         InputError: names the first pair that is none, and why.
     """
     for number, pair in enumerate(pairs):
-        parts = list(pair) if isinstance(pair, Iterable) and not isinstance(pair, str | Mapping) else [pair]
+        parts = list(pair) if isinstance(pair, Iterable) and not isinstance(pair, NO_PAIR) else [pair]
         if len(parts) != 2 or not isinstance(parts[0], str) or not _is_document(parts[1]):
             kinds = " and ".join(type(part).__name__ for part in parts) or "nothing"
             raise InputError(f"pair {number}: expected two strings, got {kinds}")

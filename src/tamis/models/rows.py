@@ -55,16 +55,19 @@ class JoinedRows:
 
     Attributes:
         serializer: See `Joined`.
+        unread: A token behind the last text that the model never reads: it is left out, but counts as one of the row.
     """
 
-    def __init__(self, tokenizer: Any, serializer: Joined) -> None:
+    def __init__(self, tokenizer: Any, serializer: Joined, unread: int | None = None) -> None:
         """Learn what the tokenizer puts around and between two texts."""
         self.serializer = serializer
+        self.unread = unread
         self._backend = plain_backend(tokenizer)
         self._opening, self._between, self._closing = special_tokens(tokenizer)
         self._room = serializer.max_tokens - sum(map(len, (self._opening, self._between, self._closing)))
         if self._room < 2:
             raise ModelError(f"max_tokens is {serializer.max_tokens}: the special tokens leave no room")
+        self._closing = self._closing[self._closing != unread] if unread is not None else self._closing
 
     def rows(self, pairs: Sequence[Pair], instruction: str | None = None) -> list[TokenRow]:
         """Rows of pairs, in their order.
@@ -126,7 +129,10 @@ class TemplateRows:
 
     Attributes:
         serializer: See `PairTemplate`.
+        unread: None: the model reads to the end.
     """
+
+    unread = None
 
     def __init__(self, tokenizer: Any, serializer: PairTemplate) -> None:
         """Tokenise the fixed ends.

@@ -11,6 +11,8 @@ from tamis.errors import ModelError
 from tamis.file_modes import usual_modes
 from tamis.models.adapters import remove_adapters
 from tamis.models.checkpoint import FORMAT, Deployment
+from tamis.models.families import OLD_ACTIVATION
+from tamis.models.padding import NEW, give_row, padded_tokenizer, row_end
 from tamis.models.sequence import ClassifierModel, LastTokenModel
 from tamis.models.sequence_student import SequenceStudent
 from tamis.models.serializer import Joined, PairTemplate, Serializer, to_facts
@@ -69,20 +71,41 @@ def save_classifier(
     The head of a causal classifier has no bias in transformers and vLLM: a bias is left out, which moves every logit by
     the same constant and no ranking.
 
+    A causal body is padded with a token at which no row ends, see `tamis.models.padding`.
+
     Raises:
         ModelError: a body for which transformers has no classifier.
     """
     classifier = model.classifier if isinstance(model, ClassifierModel) else _causal_classifier(model)
-    # The activation lies in config.json for vLLM and in a file of its own for sentence-transformers.
-    classifier.config.sentence_transformers = {"activation_fn": ST_ACTIVATIONS[activation]}
+    tokenizer = prepare_to_save(classifier, tokenizer, serializer, activation, isinstance(model, LastTokenModel))
     _save_body(classifier, folder)
-    tokenizer.model_max_length = serializer.max_tokens
     if isinstance(serializer, PairTemplate):
         tokenizer.chat_template = chat_template(serializer)
     save_tokenizer(tokenizer, folder)
     write_facts(
         folder, "encoder" if isinstance(model, ClassifierModel) else "causal", serializer, activation, deployment
     )
+
+
+def prepare_to_save(body: Any, tokenizer: Any, serializer: Joined | PairTemplate, activation: str, causal: bool) -> Any:
+    """Put into a body's configuration what other engines read there, in place: activation and padding token.
+
+    Returns:
+        A copy of the tokenizer, with the row's limit and the padding token.
+    """
+    # sentence-transformers (in both of its forms) and vLLM read the activation in config.json.
+    body.config.sentence_transformers = {"activation_fn": ST_ACTIVATIONS[activation]}
+    if activation != "sigmoid" or hasattr(body.config, OLD_ACTIVATION):
+        setattr(body.config, OLD_ACTIVATION, ST_ACTIVATIONS[activation])
+    text_config = body.config.get_text_config()
+    unread = text_config.pad_token_id
+    ready = padded_tokenizer(tokenizer, row_end(tokenizer, serializer, unread) if causal else None)
+    ready.model_max_length = serializer.max_tokens
+    if ready.pad_token == NEW:
+        give_row(body, ready.pad_token_id)
+    if causal or unread is None:
+        text_config.pad_token_id = body.config.pad_token_id = ready.pad_token_id
+    return ready
 
 
 def _save_body(body: Any, folder: Path) -> None:

@@ -74,6 +74,11 @@ class ClassifierModel(nn.Module):
         self.own_attention = classifier.config._attn_implementation == NAME
 
     @property
+    def body(self) -> Any:
+        """The transformer below the head."""
+        return self.classifier.base_model
+
+    @property
     def device(self) -> torch.device:
         """Where the weights lie."""
         device: torch.device = self.classifier.device
@@ -161,10 +166,11 @@ class SequenceScorer:
         """Rows of pairs; needs no model, so it can run beside it."""
         return self.rows.rows(pairs, instruction)
 
-    def logits(self, rows: Sequence[TokenRow]) -> np.ndarray:
-        """float32 [rows], in their order."""
+    def logits(self, rows: Sequence[TokenRow], most: int | None = None) -> np.ndarray:
+        """float32 [rows], in their order; `most` rows per forward pass, None for as many as the budget holds."""
         values = np.empty(len(rows), np.float32)
-        for batch in token_batches([row.length for row in rows], self.token_budget, padded=not self.model.packs):
+        lengths = [row.length for row in rows]
+        for batch in token_batches(lengths, self.token_budget, padded=not self.model.packs, most=most):
             with torch.inference_mode():
                 values[batch] = self._batch_logits([rows[i] for i in batch]).cpu().numpy()
         return values

@@ -16,10 +16,11 @@ from torch import Tensor, nn
 from tamis.errors import ModelError
 from tamis.models.adapters import adapted_layers, add_adapters, merged_weights, reset_adapters
 from tamis.models.attention import register_attention
-from tamis.models.encoder import Encoder, check_folder, loading
+from tamis.models.encoder import Encoder, check_folder, loading, refuse_adapter
 from tamis.models.experts import ExpertLoad, is_router
 from tamis.models.families import load_scorer, make_rows
 from tamis.models.first_token import read_first_token_only
+from tamis.models.positions import position_limit
 from tamis.models.precision import Precision, autocast
 from tamis.models.rows import JoinedRows, TemplateRows
 from tamis.models.sequence import ClassifierModel, LastTokenModel, padded
@@ -95,13 +96,15 @@ class SequenceStudent(nn.Module):
 
         check_folder(path)
         with loading(path, "a causal body"):
-            tokenizer = AutoTokenizer.from_pretrained(path)
-            body = AutoModel.from_pretrained(path, use_safetensors=True, dtype=torch.float32)
+            refuse_adapter(path)
+            tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
+            body = AutoModel.from_pretrained(path, use_safetensors=True, dtype=torch.float32, trust_remote_code=False)
             knows_cls = "[CLS]" in tokenizer.get_vocab()
             text = QUERIT if knows_cls else replace(CAUSAL, suffix=tokenizer.eos_token or "")
             if not text.suffix:
                 raise ModelError("the tokenizer has no end-of-text token, from which the score would be read")
-            rows = TemplateRows(tokenizer, replace(text, max_tokens=max_tokens))
+            longest = min(max_tokens, position_limit(body) or max_tokens)
+            rows = TemplateRows(tokenizer, replace(text, max_tokens=longest))
         hidden = body.config.get_text_config().hidden_size
         weight = torch.randn(hidden, generator=torch.Generator().manual_seed(seed)) * hidden**-0.5
         activation = "tanh" if knows_cls else "sigmoid"
@@ -119,7 +122,7 @@ class SequenceStudent(nn.Module):
         loaded = load_scorer(path, family, serializer, "float32", max_tokens, "cpu")
         text = loaded.scorer.rows.serializer
         limited = replace(text, max_tokens=min(text.max_tokens, max_tokens))
-        rows = make_rows(loaded.tokenizer, limited)
+        rows = make_rows(loaded.tokenizer, limited, loaded.scorer.rows.unread)
         return cls(loaded.scorer.model, rows, loaded.tokenizer, loaded.activation, precision)
 
     @property

@@ -26,8 +26,8 @@ class Scorer(Protocol):
     def encode(self, pairs: Sequence[Pair], instruction: str | None = None) -> list[Any]:
         """Tokenise pairs; needs no model."""
 
-    def logits(self, rows: Sequence[Any]) -> np.ndarray:
-        """float32 [rows] of what `encode` gave."""
+    def logits(self, rows: Sequence[Any], most: int | None = None) -> np.ndarray:
+        """float32 [rows] of what `encode` gave; `most` rows per forward pass, None for as many as the budget holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,11 @@ class _Window:
 
 
 def score_stream(
-    scorer: Scorer, pairs: Iterable[Pair], instruction: str | None = None, window: int = WINDOW
+    scorer: Scorer,
+    pairs: Iterable[Pair],
+    instruction: str | None = None,
+    window: int = WINDOW,
+    most: int | None = None,
 ) -> Iterator[Scored]:
     """Score pairs window by window, while a worker tokenises the next one.
 
@@ -64,6 +68,7 @@ def score_stream(
         pairs: (query, document), any iterable; read no more than one window ahead.
         instruction: For models that take one.
         window: Pairs held at once.
+        most: Most pairs per forward pass; None for as many as the token budget holds.
 
     Yields:
         One result per window, in order.
@@ -81,11 +86,11 @@ def score_stream(
             ready = coming.result()
             part = list(islice(stream, window))
             coming = worker.submit(encode, part) if part else None
-            yield _score(scorer, ready)
+            yield _score(scorer, ready, most)
 
 
-def _score(scorer: Scorer, window: _Window) -> Scored:
-    logits = scorer.logits(window.rows)[window.places]
+def _score(scorer: Scorer, window: _Window, most: int | None) -> Scored:
+    logits = scorer.logits(window.rows, most)[window.places]
     cut = sum(window.rows[place].cut for place in window.places)
     emptied = sum(window.rows[place].emptied for place in window.places)
     return Scored(logits, cut, emptied)

@@ -14,7 +14,11 @@ Student = WarmCrossEncoder | SequenceStudent
 
 
 def score_prepared(
-    student: Student, queries: Sequence[Tensor], documents: Sequence[Tensor], token_budget: int
+    student: Student,
+    queries: Sequence[Tensor],
+    documents: Sequence[Tensor],
+    token_budget: int,
+    most: int | None = None,
 ) -> Iterator[tuple[list[int], np.ndarray]]:
     """Score prepared pairs, batch by batch, the longest first.
 
@@ -23,12 +27,13 @@ def score_prepared(
         queries: The prepared query of each pair.
         documents: The prepared document of each pair.
         token_budget: Most tokens per forward pass, padding included.
+        most: Most pairs per forward pass; None for as many as the budget holds.
 
     Yields:
         Indices of the pairs of a batch and their logits, float32.
     """
     lengths = [len(query) + len(document) for query, document in zip(queries, documents, strict=True)]
-    for batch in token_batches(lengths, token_budget):
+    for batch in token_batches(lengths, token_budget, most=most):
         with torch.no_grad():  # not inference_mode: a sharded student learns in the same memory afterwards
             logits = student([queries[i] for i in batch], [documents[i] for i in batch])
         yield batch, logits.float().cpu().numpy()

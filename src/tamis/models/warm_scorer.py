@@ -70,8 +70,8 @@ class WarmScorer:
         encoded = self.student.encoder.encodings(ordered, prefix, limit)
         return {text: (tuple(one.ids), bool(one.overflowing)) for text, one in zip(ordered, encoded, strict=True)}
 
-    def logits(self, rows: Sequence[ApartRow]) -> np.ndarray:
-        """float32 [rows] of what `encode` gave, in their order."""
+    def logits(self, rows: Sequence[ApartRow], most: int | None = None) -> np.ndarray:
+        """float32 [rows] of what `encode` gave, in their order; `most` pairs per pass of the joint layers."""
         queries = self._read({row.query for row in rows})
         documents = self._read({row.document for row in rows})
         values = np.empty(len(rows), np.float32)
@@ -80,6 +80,7 @@ class WarmScorer:
             [queries[row.query] for row in rows],
             [documents[row.document] for row in rows],
             self.token_budget,
+            most,
         ):
             values[batch] = found
         return values

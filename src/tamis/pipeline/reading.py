@@ -79,11 +79,12 @@ def recipe_from(content: Mapping[str, Any], name: str) -> Recipe:
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:
-        raise SettingsError(f"{name}: {_complaint(error.errors(include_url=False)[0])}") from None
+        raise SettingsError(f"{name}: {complaint_of(error)}") from None
 
 
-def _complaint(found: Mapping[str, Any]) -> str:
-    """What pydantic found first, in plain words."""
+def complaint_of(error: ValidationError) -> str:
+    """What pydantic found first in a recipe, in plain words."""
+    found: Mapping[str, Any] = error.errors(include_url=False)[0]
     location: tuple[int | str, ...] = found["loc"]
     if found["type"] == TRUTH:
         location, found = (*location, *found["ctx"]["place"]), {**found, "input": found["ctx"]["value"]}

@@ -19,6 +19,7 @@ from tamis.stages.train.settings import TrainSettings
 WHO_ASKS = (
     "name queries.written (of tamis adapt: --queries FILE), files of a document's id and a query that a person or a "
     "language model wrote; or "
+    "queries.writer, in Python a function of your own; or "
     "queries.generator, a language model; or queries.logs, what people typed; or queries.generator extractive, which "
     "asks in the documents' own words and was measured to gain nothing; see docs/queries.md"
 )

@@ -12,6 +12,7 @@ from tamis.distributed import this_team
 from tamis.errors import InputError, SettingsError
 from tamis.executors.local import LOCAL, Executor
 from tamis.formats.documents import document_files
+from tamis.own_parts import OwnPart
 from tamis.pipeline.estimate import estimate
 from tamis.pipeline.parts import Parts, Stage, open_parts
 from tamis.pipeline.recipe import Recipe
@@ -57,6 +58,8 @@ def run_recipe(
     if until not in NAMES:
         raise SettingsError(f"no stage {until!r}; the stages are {', '.join(NAMES)}")
     _check_files(recipe, NAMES[: NAMES.index(until) + 1])
+    for part in own_parts_of(recipe):
+        part.check()
     import torch
 
     torch.set_num_threads(recipe.machine.threads)
@@ -106,6 +109,12 @@ def stage_keys(recipe: Recipe) -> dict[str, str]:
             reads = {name: keys[name] for name in stage.reads if name in keys}
             keys[stage.name] = stage_key(stage.name, stage.version, stage.key(), reads)
     return keys
+
+
+def own_parts_of(recipe: Recipe) -> list[OwnPart]:
+    """The functions of the user's own that a recipe names."""
+    teachers = [teacher for teacher in recipe.scores.teachers if isinstance(teacher, OwnPart)]
+    return [part for part in (recipe.queries.writer, recipe.candidates.retriever, *teachers) if part]
 
 
 def _run_stages(

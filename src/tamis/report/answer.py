@@ -1,6 +1,6 @@
 """The answer that opens the page, made from the comparisons and nothing else."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -93,15 +93,32 @@ class Part(NamedTuple):
     way: Direction | None = None
 
 
+def set_of_run(results: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The one set of a run's results; empty without an evaluation."""
+    return next(iter(results["sets"].values())) if results else {}
+
+
 def headline_changes(results: Mapping[str, Any]) -> list[Change]:
-    """The comparisons of `HEADLINE` that were made."""
-    found = {(one["system"], one["baseline"]): one for one in results.get("comparisons", [])}
-    return [_change(results, found[pair]) for pair in HEADLINE if pair in found]
+    """The comparisons of `HEADLINE` that were made in a run."""
+    found = set_of_run(results)
+    made = {(one["system"], one["baseline"]): one for one in found.get("comparisons", [])}
+    return [change_of(found, made[pair], results["main_measure"]) for pair in HEADLINE if pair in made]
 
 
 def adaptation_changes(results: Mapping[str, Any]) -> list[Change]:
-    """The merged student against the untrained one in the same places."""
-    return [_change(results, one) for one in results.get("adaptation", [])]
+    """The merged student of a run against the untrained one in the same places."""
+    found = set_of_run(results)
+    return [change_of(found, one, results["main_measure"]) for one in split_comparisons(found)[1]]
+
+
+def split_comparisons(found: Mapping[str, Any]) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
+    """The comparisons of a set with each system's baseline, and those with other systems."""
+    baselines = {one["name"]: one["baseline"] for one in found.get("systems", [])}
+    own: list[Mapping[str, Any]] = []
+    others: list[Mapping[str, Any]] = []
+    for one in found.get("comparisons", []):
+        (own if baselines[one["system"]] == one["baseline"] else others).append(one)
+    return own, others
 
 
 class Verdict(NamedTuple):
@@ -199,14 +216,15 @@ def answered_way(changes: Sequence[Change], adapted: Sequence[Change]) -> Change
 
 def reservations(results: Mapping[str, Any], change: Change) -> list[str]:
     """What a reader should weigh before following the verdict, which looks at one comparison."""
-    means = results["mean_ndcg10"]
+    measured, targets = set_of_run(results), results["run"]["targets"]
+    means = {name: figures[results["main_measure"]] for name, figures in measured["figures"].items()}
     found = [
         f"As served, without the scores, it has {points(one.after)} against {one.title}’s {points(one.before)} "
         f"({p_value(one.p)})."
         for one in headline_changes(results)
         if (one.way, one.baseline) == ("as served", change.baseline) and change.way == "with scores"
     ]
-    for system in results["systems"]:
+    for system in measured["systems"]:
         name, title = system["name"], system["title"]
         if system["group"] == "first stage" and name != change.baseline and means[name] >= change.after:
             found.append(f"{title[:1].upper()}{title[1:]} alone has {points(means[name])}.")
@@ -215,10 +233,10 @@ def reservations(results: Mapping[str, Any], change: Change) -> list[str]:
         for adapted in adaptation_changes(results)
         if adapted.system == change.system and adapted.before >= adapted.after
     ]
-    missed = [target["name"] for target in results["targets"] if not target["met"]]
+    missed = [target["name"] for target in targets if not target["met"]]
     if missed:
-        found.append(f"{len(missed)} of {len(results['targets'])} targets are missed.")
-    if results["adapted_to_corpus"]:
+        found.append(f"{len(missed)} of {len(targets)} targets are missed.")
+    if any(measured["adapted_to_corpus"].values()):
         found.append("Transductive: it learnt from the documents that it ranks here, never from the questions.")
     return found
 
@@ -297,64 +315,50 @@ def _clause(change: Change, measure: str) -> list[Part]:
     ]
 
 
-def _change(results: Mapping[str, Any], comparison: Mapping[str, Any]) -> Change:
-    titles = {one["name"]: one["title"] for one in results["systems"]}
-    ndcg = results["ndcg10"]
-    return change_of(
-        comparison,
-        titles,
-        lambda system: results["mean_ndcg10"][system],
-        lambda system, language: ndcg[system][language],
-        [language for language in results["languages"] if language in comparison["per_language"]],
-    )
-
-
 def parts_of(system: str) -> tuple[str, str, str]:
     """Model, sign and first stage of `MODEL~FIRST_STAGE` and its like; neither name holds a sign."""
     place = next(place for place, letter in enumerate(system) if letter in WAYS)
     return system[:place], system[place], system[place + 1 :]
 
 
-def change_of(
-    comparison: Mapping[str, Any],
-    titles: Mapping[str, str],
-    mean: Callable[[str], float],
-    in_language: Callable[[str, str], float],
-    languages: Iterable[str],
-) -> Change:
+def change_of(found: Mapping[str, Any], comparison: Mapping[str, Any], measure: str) -> Change:
     """What a tested comparison says, in the form of the answer.
 
     Args:
-        comparison: An entry of the comparisons of a run's or an evaluation's results.
-        titles: What systems are called, where that is not their name.
-        mean: The figure of a system.
-        in_language: The figure of a system in a language.
-        languages: Those of the comparison that are shown, in their order.
+        found: The set's part of the results.
+        comparison: One of its comparisons, of a system that a model has a part in.
+        measure: What was compared.
     """
     system, baseline, per_language = comparison["system"], comparison["baseline"], comparison["per_language"]
+    titles = {one["name"]: one["title"] for one in found["systems"]}
     _, sign, first_stage = parts_of(system)
     return Change(
         system=system,
         baseline=baseline,
-        title=titles.get(baseline, baseline),
+        title=titles[baseline],
         way=WAYS[sign],
-        place=titles.get(first_stage, first_stage),
-        before=mean(baseline),
-        after=mean(system),
+        place=titles[first_stage],
+        before=found["figures"][baseline][measure],
+        after=found["figures"][system][measure],
         difference=comparison["difference"],
         interval=(comparison["interval"][0], comparison["interval"][1]),
         p=comparison["p_holm"],
         questions=(comparison["wins"], comparison["ties"], comparison["losses"]),
         languages=tuple(
-            LanguageChange(
-                language,
-                in_language(baseline, language),
-                in_language(system, language),
-                per_language[language]["difference"],
-                (per_language[language]["interval"][0], per_language[language]["interval"][1]),
-                direction(per_language[language]["difference"]),
-                per_language[language]["p_holm"] < LEVEL,
-            )
-            for language in languages
+            _language_change(language, found["groups"]["language"][language]["figures"], comparison)
+            for language in per_language
         ),
+    )
+
+
+def _language_change(language: str, figures: Mapping[str, float], comparison: Mapping[str, Any]) -> LanguageChange:
+    change = comparison["per_language"][language]
+    return LanguageChange(
+        language,
+        figures[comparison["baseline"]],
+        figures[comparison["system"]],
+        change["difference"],
+        (change["interval"][0], change["interval"][1]),
+        direction(change["difference"]),
+        change["p_holm"] < LEVEL,
     )

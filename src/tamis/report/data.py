@@ -13,10 +13,8 @@ class ReportData:
 
     Attributes:
         title: Heading of the page.
-        results: The evaluation's `results.json`: recipe, seed, depth, adapted_to_corpus, languages, questions, systems,
-            ndcg10, mean_ndcg10, domains, domain_ndcg10, tie_rate, comparisons, adaptation, targets. nDCG and
-            differences lie in [0, 1] and [-1, 1]; the page shows them times 100, as points. Empty without an
-            evaluation.
+        results: The evaluation's `results.json`, see docs/results.md, with a set and a `run`. Figures and differences
+            lie in [0, 1] and [-1, 1]; the page shows them times 100, as points. Empty without an evaluation.
         merge_path: domains, agreement (by model and domain), steps, t_curves, order, first_stage_weights,
             weights_by_language, weight_curves.
         curves: For `general` and each specialist: loss and agreement as [step, value] pairs, and the chosen step.

@@ -14,6 +14,8 @@ from tamis.report.answer import (
     headline_changes,
     reservations,
     sentence,
+    set_of_run,
+    split_comparisons,
     verdict_of,
 )
 from tamis.report.data import ReportData
@@ -63,6 +65,7 @@ def _render(data: ReportData) -> str:
 
 def _views(data: ReportData) -> dict[str, Any]:
     """What each section shows, by its name; empty where there is nothing to show."""
+    measured = set_of_run(data.results)
     changes = headline_changes(data.results)
     adapted = adaptation_changes(data.results)
     told = answered_way(changes, adapted) if changes else None
@@ -77,7 +80,9 @@ def _views(data: ReportData) -> dict[str, Any]:
         "adapted": adapted,
         "results": data.results,
         "tables": result_tables(data.results),
-        "titles": {system["name"]: system["title"] for system in data.results.get("systems", [])},
+        "seen": any(measured.get("adapted_to_corpus", {}).values()),
+        "compared": split_comparisons(measured),
+        "titles": {system["name"]: system["title"] for system in measured.get("systems", [])},
         "languages": [
             (change, Markup(plots.language_changes(change, f"change-{number}")))
             for number, change in enumerate(changes)

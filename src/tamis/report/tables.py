@@ -7,11 +7,8 @@ from statistics import fmean
 from typing import Any, Final, NamedTuple
 
 from tamis.records import WAYS, Way
-from tamis.report.answer import parts_of
+from tamis.report.answer import parts_of, set_of_run, split_comparisons
 from tamis.report.wording import LEVEL
-
-TRAINED: Final = ("specialists", "merged")
-"""Students that learnt from the run's documents; the untrained one and the teacher did not."""
 
 _TITLES: Final[Mapping[Way, tuple[str, str]]] = {
     "as served": ("As served, what a client gets who sends documents in the first stage’s order", "Served behind"),
@@ -92,12 +89,15 @@ def result_tables(results: Mapping[str, Any]) -> list[ResultTable]:
     Args:
         results: See `ReportData.results`; empty gives no table.
     """
-    systems = results.get("systems", [])
+    if not results:
+        return []
+    found, measure, domains = set_of_run(results), results["main_measure"], results["run"]["domains"]
+    systems = found["systems"]
     fixed = [one for one in systems if not of_student(one)]
     by_way: dict[Way, list[dict[str, Any]]] = {}
     for one in filter(of_student, systems):
         by_way.setdefault(WAYS[parts_of(one["name"])[1]], []).append(one)
-    return [_table(results, fixed, students, way) for way, students in by_way.items()]
+    return [_table(found, measure, domains, [*fixed, *students], way) for way, students in by_way.items()]
 
 
 def of_student(system: Mapping[str, Any]) -> bool:
@@ -106,70 +106,59 @@ def of_student(system: Mapping[str, Any]) -> bool:
 
 
 def _table(
-    results: Mapping[str, Any], fixed: list[dict[str, Any]], students: list[dict[str, Any]], way: Way
+    found: Mapping[str, Any],
+    measure: str,
+    domains: Mapping[str, Sequence[str]],
+    systems: Sequence[Mapping[str, Any]],
+    way: Way,
 ) -> ResultTable:
-    titles = {one["name"]: one["title"] for one in results["systems"]}
-    students = sorted(students, key=lambda one: list(titles).index(one["baseline"]))
-    grouped = [(one, one["group"].capitalize()) for one in fixed]
+    titles = {one["name"]: one["title"] for one in found["systems"]}
     title, above = _TITLES[way]
+    students = sorted(filter(of_student, systems), key=lambda one: list(titles).index(one["baseline"]))
+    grouped = [(one, one["group"].capitalize()) for one in systems if not of_student(one)]
     grouped += [(one, f"{above} {titles[one['baseline']]}") for one in students]
-    groups: dict[str, int] = {}
-    for _, group in grouped:
-        groups[group] = groups.get(group, 0) + 1
+    groups = Counter(group for _, group in grouped)
     before = [None, *(group for _, group in grouped)]
-    columns = [_column(results, one, group != last) for (one, group), last in zip(grouped, before, strict=False)]
-    rows = [
-        Row(language, results["questions"].get(language, 0), _cells(results, columns, language))
-        for language in results["languages"]
-    ]
-    domains = results.get("domains", {})
+    columns = [_column(found, one, group != last) for (one, group), last in zip(grouped, before, strict=False)]
+    rows = [_language_row(columns, language, group) for language, group in found["groups"]["language"].items()]
     joined = len(domains) > 1 and any(len(languages) > 1 for languages in domains.values())
-    of_domains = [_domain_row(results, columns, *one) for one in domains.items()] if joined else []
-    mean = Row("Mean", sum(results["questions"].values()), _cells(results, columns, None))
+    of_domains = [_domain_row(found, columns, *one) for one in domains.items()] if joined else []
+    means = [found["figures"][column.name][measure] for column in columns]
+    mean = Row("Mean", found["questions"], _marked(means, [_tested(column.comparison) for column in columns]))
     return ResultTable(title, list(groups.items()), columns, rows, of_domains, mean)
 
 
-def _column(results: Mapping[str, Any], system: Mapping[str, Any], opens_group: bool) -> Column:
+def _column(found: Mapping[str, Any], system: Mapping[str, Any], opens_group: bool) -> Column:
     name = system["name"]
-    comparison = next(
-        (
-            one
-            for one in results["comparisons"]
-            if system["baseline"] and (one["system"], one["baseline"]) == (name, system["baseline"])
-        ),
-        None,
-    )
+    comparison = next((one for one in split_comparisons(found)[0] if one["system"] == name), None)
     title = parts_of(name)[0] if of_student(system) else system["title"]
-    transductive = results["adapted_to_corpus"] and title in TRAINED
-    return Column(name, title, opens_group, transductive, results["tie_rate"].get(name), comparison)
+    transductive = bool(of_student(system) and found["adapted_to_corpus"].get(title))
+    return Column(name, title, opens_group, transductive, found["tie_rate"].get(name), comparison)
 
 
-def _cells(results: Mapping[str, Any], columns: Sequence[Column], language: str | None) -> list[Cell]:
-    """Cells of one language, or of the mean."""
-    values = [
-        results["mean_ndcg10"].get(column.name)
-        if language is None
-        else results["ndcg10"].get(column.name, {}).get(language)
-        for column in columns
-    ]
-    tested = [
-        column.comparison and column.comparison["per_language"].get(language) if language else column.comparison
-        for column in columns
-    ]
-    return _marked(values, [(one["difference"], one["p_holm"] < LEVEL) if one else (None, False) for one in tested])
+def _language_row(columns: Sequence[Column], language: str, group: Mapping[str, Any]) -> Row:
+    tested = [column.comparison and column.comparison["per_language"].get(language) for column in columns]
+    values = [group["figures"].get(column.name) for column in columns]
+    return Row(language, group["questions"], _marked(values, [_tested(one) for one in tested]))
 
 
-def _domain_row(results: Mapping[str, Any], columns: Sequence[Column], domain: str, languages: Sequence[str]) -> Row:
+def _tested(comparison: Mapping[str, Any] | None) -> tuple[float | None, bool]:
+    """The difference, and whether it is more than chance."""
+    return (comparison["difference"], comparison["p_holm"] < LEVEL) if comparison else (None, False)
+
+
+def _domain_row(found: Mapping[str, Any], columns: Sequence[Column], domain: str, languages: Sequence[str]) -> Row:
     """Means over the languages of a domain; their differences were not tested."""
-    values = [results["domain_ndcg10"].get(column.name, {}).get(domain) for column in columns]
+    group = found["groups"]["domain"][domain]
+    values = [group["figures"].get(column.name) for column in columns]
     differences = [
         fmean(column.comparison["per_language"][language]["difference"] for language in languages)
         if column.comparison
         else None
         for column in columns
     ]
-    asked = sum(results["questions"][language] for language in languages)
-    return Row(f"{domain} ({', '.join(languages)})", asked, _marked(values, [(one, False) for one in differences]))
+    label = f"{domain} ({', '.join(languages)})"
+    return Row(label, group["questions"], _marked(values, [(one, False) for one in differences]))
 
 
 def _marked(values: Sequence[float | None], differences: Sequence[tuple[float | None, bool]]) -> list[Cell]:
@@ -292,9 +281,10 @@ class StudentRow(NamedTuple):
 
 def students(results: Mapping[str, Any], merge_path: Mapping[str, Any], origin: Mapping[str, str]) -> list[StudentRow]:
     """One row per student of the results; none where the origin is not known."""
-    titles = {one["name"]: one["title"] for one in results.get("systems", [])}
+    measured = set_of_run(results)
+    titles = {one["name"]: one["title"] for one in measured.get("systems", [])}
     found: dict[str, dict[str, None]] = {}
-    for one in filter(of_student, results.get("systems", [])):
+    for one in filter(of_student, measured.get("systems", [])):
         found.setdefault(parts_of(one["name"])[0], {})[titles[one["baseline"]]] = None
     made = {
         "untrained": "as it came",
@@ -306,9 +296,9 @@ def students(results: Mapping[str, Any], merge_path: Mapping[str, Any], origin: 
             name,
             origin["Initialiser"],
             made.get(name, ""),
-            origin["Teacher"] if name in TRAINED else "",
+            "" if name == "untrained" else origin["Teacher"],
             ", ".join(first_stages),
-            name in TRAINED and results["adapted_to_corpus"],
+            bool(measured["adapted_to_corpus"].get(name)),
         )
         for name, first_stages in found.items()
         if origin

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tamis.errors import MissingPartError
+from tamis.extras import missing_package
 from tamis.retrievers.dense import DOCUMENTS, TieKeys, TopK, exact_scores, settle
 from tamis.retrievers.vectors import Floats, Matrix
 
@@ -31,9 +31,7 @@ class Hnsw:
         try:
             import faiss
         except ImportError:
-            raise MissingPartError(
-                "candidates.index: faiss is not installed; pip install 'tamis[faiss]', or set it to exact"
-            ) from None
+            raise missing_package("candidates.index", "faiss", "faiss", "set it to exact") from None
         self._graph = faiss.IndexHNSWFlat(documents[:1].shape[1], LINKS, faiss.METRIC_INNER_PRODUCT)
         threads = faiss.omp_get_max_threads()
         faiss.omp_set_num_threads(1)

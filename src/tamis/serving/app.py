@@ -32,6 +32,11 @@ from tamis.serving.request import Answered, RefusedError, RerankRequest, text_of
 BODIES = 16
 """Bodies of full size that may be read and answered at a time; smaller ones are as many more."""
 
+FIGURES = ("x-truncated-docs", "x-compute-tokens", "x-queue-time", "x-total-time")
+"""Headers of an answer with scores: documents that were cut, tokens, milliseconds waited and in all."""
+
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -179,12 +184,9 @@ class Service:
             cut=scores.cut,
             doubt=scores.doubt,
         )
-        headers = {
-            "x-truncated-docs": str(len(scores.cut)),
-            "x-compute-tokens": str(scores.tokens),
-            "x-queue-time": str(round(1000 * scores.waited)),
-            "x-total-time": str(round(1000 * (time.monotonic() - facts["begun"]))),
-        }
+        seconds = scores.waited, time.monotonic() - facts["begun"]
+        values = len(scores.cut), scores.tokens, *(round(1000 * each) for each in seconds)
+        headers = {name: str(value) for name, value in zip(FIGURES, values, strict=True)}
         return JSONResponse(dialect.answer(asked, answered), headers=headers)
 
     async def models(self, request: Request) -> Response:
@@ -239,8 +241,9 @@ def create_app(service: Service, origins: Sequence[str] = (), local: bool = Fals
             CORSMiddleware,
             allow_origins=list(origins),
             allow_methods=["GET", "POST"],
-            allow_headers=["authorization", "content-type", "x-request-id"],
-            expose_headers=["x-request-id", "x-truncated-docs", "retry-after"],
+            allow_headers=["*"],  # clients of Cohere and OpenAI send a dozen of their own, and more with each version
+            allow_private_network=True,  # a page that may ask may do so from the internet, too
+            expose_headers=["x-request-id", "retry-after", *FIGURES],
         )
         middleware.insert(0, allowed)
     app = Starlette(
@@ -262,7 +265,8 @@ def create_app(service: Service, origins: Sequence[str] = (), local: bool = Fals
 
 def _parsed(raw: bytes) -> dict[str, Any]:
     try:
-        body = from_json(raw, allow_inf_nan=False)
+        # Not JSON's, but RFC 8259 lets a reader pass over it, and clients on Windows write it.
+        body = from_json(raw.removeprefix(BYTE_ORDER_MARK), allow_inf_nan=False)
     except ValueError as error:
         raise RefusedError("malformed", f"body: not JSON: {error}") from None
     if not isinstance(body, dict):

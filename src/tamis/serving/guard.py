@@ -20,6 +20,7 @@ from tamis.serving.hosts import is_own_name
 from tamis.serving.keys import ApiKeys
 from tamis.serving.metrics import Metrics
 from tamis.serving.request import Kind, RefusedError
+from tamis.serving.targets import plain_target
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +48,7 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        scope = plain_target(scope)
         request = Request(scope, receive)
         facts: dict[str, Any] = {"request_id": _request_id(request), "begun": time.monotonic()}
         if path_of(request) in PATHS:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tamis.errors import InputError
+from tamis.formats.lines import filled_lines
 
 VARIABLE = "TAMIS_API_KEYS"
 
@@ -42,10 +43,10 @@ def read_keys(file: Path | None, environment: Mapping[str, str]) -> ApiKeys:
     keys: list[str] = []
     if file is not None:
         try:
-            lines = file.read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"--keys {file}: cannot be read: {type(error).__name__}") from None
-        keys += [line.strip() for line in lines if line.strip() and not line.strip().startswith("#")]
+            lines = [line.strip() for _, line in filled_lines(file)]
+        except InputError as error:
+            raise InputError(f"--keys {error}") from None
+        keys += [line for line in lines if not line.startswith("#")]
         if not keys:
             raise InputError(f"--keys {file}: no key in it; put one on a line, or leave the option out")
     if VARIABLE in environment:

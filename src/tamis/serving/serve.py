@@ -26,6 +26,7 @@ from tamis.serving.hosts import is_loopback
 from tamis.serving.keys import ApiKeys, read_keys
 from tamis.serving.logs import log_to
 from tamis.serving.metrics import Metrics
+from tamis.serving.origins import check_origins
 from tamis.serving.playground.collection import Collection
 
 logger = logging.getLogger(__name__)
@@ -68,8 +69,8 @@ def serve(models: Sequence[str], settings: Settings) -> None:
         settings: See there.
 
     Raises:
-        InputError: limits or names that do not fit, keys or a folder that cannot be read, an address that cannot be
-            listened on.
+        InputError: limits, names or origins that do not fit, keys or a folder that cannot be read, an address that
+            cannot be listened on.
         ModelError: a model that cannot be loaded.
     """
     if settings.queue_pairs < settings.limits.documents:
@@ -81,6 +82,7 @@ def serve(models: Sequence[str], settings: Settings) -> None:
         raise InputError(f"--precision {settings.precision!r}: expected float32, bfloat16 or auto")
     if settings.first_stage not in (None, ORDER, NONE):
         raise InputError(f"--first-stage {settings.first_stage!r}: expected {ORDER} or {NONE}")
+    check_origins(settings.origins)
     folders = folders_of(models)
     keys = read_keys(settings.keys, os.environ)
     collection = None if settings.on is None else Collection(settings.on)

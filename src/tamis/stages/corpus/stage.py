@@ -90,8 +90,8 @@ class CorpusStage:
             raise InputError(f"{settings.target}: no usable document ({_reasons(dropped)})")
         facts = write_output(folder, self.name, documents, Document, dropped)
         if target and target.folder:
-            facts |= {"folder": target.folder.facts | {"gave": len(files)}}
-        return facts | passage_facts(documents)
+            facts |= {"folder": {**target.folder.facts, "gave": len(files)}}
+        return {**facts, **passage_facts(documents)}
 
     def _cut(self, documents: Sequence[Document]) -> Iterable[Document | Dropped]:
         """The documents, those of the target in passages where they are to be cut."""

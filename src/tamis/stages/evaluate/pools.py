@@ -10,13 +10,15 @@ from safetensors.torch import load_file
 
 from tamis.context import RunContext
 from tamis.errors import ModelError
+from tamis.evaluation.figures import model_facts
 from tamis.evaluation.judged import Question
-from tamis.evaluation.systems import Pool, Run, pairs_to_score, runs_of, student_runs
+from tamis.evaluation.systems import STUDENTS, TRAINED, Pool, Run, pairs_to_score, runs_of, student_runs
 from tamis.models.checkpoint import Deployment, find_checkpoint, read_facts
 from tamis.progress import track
-from tamis.records import Candidates, Query
+from tamis.records import Candidates, Facts, Query
 from tamis.retrievers.given_run import GivenRun, read_run
 from tamis.retrievers.index import FIRST_STAGES
+from tamis.retrievers.own_ids import OwnIds, own_ids, without
 from tamis.retrievers.search import rank_candidates, search_indexes
 from tamis.stages.candidates.encoders import DENSE
 from tamis.stages.candidates.first_stages import FirstStages
@@ -64,7 +66,18 @@ class Systems:
         depth, engine = self.first_stages.settings.depth, self.context.engine
         queries = [Query(q.query_id, q.text, q.language, "target", "", "question") for q in questions]
         indexes = self.first_stages.indexes
-        ranked = list(search_indexes(queries, vectors, indexes, depth, FIRST_STAGES, engine=engine))
+        own = self.own(questions).ids
+        deep = depth + bool(own)  # one more than is kept, where one of them is left out
+        ranked = [
+            (
+                query,
+                {
+                    name: without(one, query.query_id if query.query_id in own else None, depth)
+                    for name, one in of.items()
+                },
+            )
+            for query, of in search_indexes(queries, vectors, indexes, deep, FIRST_STAGES, engine=engine)
+        ]
         taught: list[np.ndarray] = []
         with track("asking the teacher", len(ranked)) as advance:
             for start in range(0, len(ranked), QUESTIONS_AT_ONCE):
@@ -80,12 +93,24 @@ class Systems:
                     "mend the server and run the same command again"
                 )
             by_teacher = rank_candidates(query.query_id, of["hybrid"].doc_ids, scores, depth)
-            found[query.query_id] = {**of, **self._external(query.query_id, depth), "teacher": by_teacher}
+            given = self._external(query.query_id, depth, query.query_id in own)
+            found[query.query_id] = {**of, **given, "teacher": by_teacher}
         return [Pool.of(question, found[question.query_id]) for question in questions]
 
-    def _external(self, query_id: str, depth: int) -> dict[str, Candidates]:
-        """What the user's own engines found for a question, by the name of each run; nothing where one is silent."""
-        scores = {name: run.scores.get(query_id, {}) for name, run in self.external_runs.items()}
+    def own(self, questions: Sequence[Question]) -> OwnIds:
+        """The questions that are documents of the corpus; none finds itself."""
+        return own_ids({question.query_id: question.relevant for question in questions}, self.context.target)
+
+    def _external(self, query_id: str, depth: int, is_document: bool) -> dict[str, Candidates]:
+        """What the user's own engines found for a question, by the name of each run; nothing where one is silent.
+
+        A question that is a document of the corpus does not find itself.
+        """
+        every = {name: run.scores.get(query_id, {}) for name, run in self.external_runs.items()}
+        scores = {
+            name: {doc_id: s for doc_id, s in found.items() if not (is_document and doc_id == query_id)}
+            for name, found in every.items()
+        }
         return {
             name: rank_candidates(query_id, tuple(found), np.array(list(found.values())), depth)
             for name, found in scores.items()
@@ -127,6 +152,13 @@ class Systems:
             "specialists": specialists,
             "merged": logits_of(merged, pools, "scoring with merged"),
         }
+
+    def model_facts(self) -> dict[str, Facts]:
+        """What each student comes from, by its name; see `tamis.evaluation.figures.model_facts`."""
+        lineage = read_facts(self.context.folders["merge"] / "model").deployment.lineage
+        untrained = {"start": lineage.get("start")}
+        precision = self.context.machine.precision
+        return {n: model_facts(None, precision, lineage if n in TRAINED else untrained, None) for n in STUDENTS}
 
 
 def deployment_of_start(start: Path | None, merged: Deployment) -> Deployment:

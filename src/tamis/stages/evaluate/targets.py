@@ -1,43 +1,33 @@
 """What a merged student should reach, and whether it does."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from tamis.evaluation.judged import Question
-from tamis.evaluation.systems import macro_mean
 from tamis.records import SCORED, SERVED, Facts
 
-
-def languages_by_domain(questions: Sequence[Question], domain_for: Callable[[str], str]) -> dict[str, list[str]]:
-    """The languages of the questions by the domain whose specialist speaks them."""
-    found: dict[str, list[str]] = {}
-    for language in sorted({q.language for q in questions}):
-        found.setdefault(domain_for(language), []).append(language)
-    return dict(sorted(found.items()))
-
-
-def headline_p(comparisons: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Corrected p-value of the merged student, as served, over each reranked first stage."""
-    p = {entry["system"]: entry["p_holm"] for entry in comparisons}
-    return {"bm25": p["merged~bm25"], "hybrid": p["merged~hybrid"]}
+ADAPTATION = (
+    ("merged~bm25", "untrained~bm25"),
+    ("merged~hybrid", "untrained~hybrid"),
+    ("merged@bm25", "untrained@bm25"),
+    ("merged+hybrid", "untrained+hybrid"),
+)
+"""What adaptation itself is worth: the merged student against what it started from, used in the same way."""
 
 
-def target_rows(
-    means: Mapping[str, Mapping[str, float]],
-    comparisons: Sequence[Mapping[str, Any]],
-    per_query: Mapping[str, Mapping[str, float]],
-    questions: Sequence[Question],
-    domain_for: Callable[[str], str],
-) -> list[Facts]:
-    """What the merged student should reach, in nDCG@10 points (hundredths), and whether it does."""
-    of = {entry["system"]: entry for entry in comparisons}
-    over_bm25, over_hybrid, scored = of["merged~bm25"], of["merged~hybrid"], of["merged+hybrid"]
-    worst = min(found["difference"] for found in over_bm25["per_language"].values())
-    added = {
-        way: 100 * (means[f"merged{way}hybrid"]["mean"] - means[f"untrained{way}hybrid"]["mean"])
-        for way in (SERVED, SCORED)
-    }
-    domain, gap = _worst_at_home(per_query, questions, domain_for)
+def target_rows(found: Mapping[str, Any], measure: str) -> list[Facts]:
+    """What the merged student should reach, in points of the measure (hundredths), and whether it does.
+
+    Args:
+        found: The set's part of the results, its p-values corrected.
+        measure: The main one.
+    """
+    against = {(entry["system"], entry["baseline"]): entry for entry in found["comparisons"]}
+    over_bm25, over_hybrid = against["merged~bm25", "bm25"], against["merged~hybrid", "hybrid"]
+    scored = against["merged+hybrid", "hybrid"]
+    worst = min(entry["difference"] for entry in over_bm25["per_language"].values())
+    mean = {name: figures[measure] for name, figures in found["figures"].items()}
+    added = {way: 100 * (mean[f"merged{way}hybrid"] - mean[f"untrained{way}hybrid"]) for way in (SERVED, SCORED)}
+    domain, gap = _worst_at_home(found["groups"]["domain"])
     rows = [
         ("merged student as served over BM25, points", 100 * over_bm25["difference"], ">= 5"),
         ("merged student as served over BM25, p (Holm)", over_bm25["p_holm"], "< 0.01"),
@@ -53,18 +43,13 @@ def target_rows(
     return [{"name": n, "value": round(v, 6), "bound": b, "met": _met(v, b)} for n, v, b in rows]
 
 
-def _worst_at_home(
-    per_query: Mapping[str, Mapping[str, float]], questions: Sequence[Question], domain_for: Callable[[str], str]
-) -> tuple[str, float]:
+def _worst_at_home(domains: Mapping[str, Any]) -> tuple[str, float]:
     """The domain where merging cost most, and how many points the merged student lies above its specialist there.
 
     Both alone: a first stage beside them would hide a part of it.
     """
-    gaps = {}
-    for domain, spoken in languages_by_domain(questions, domain_for).items():
-        own = [q for q in questions if q.language in spoken]
-        merged, specialist = (macro_mean(per_query[n], own)["mean"] for n in ("merged@hybrid", "specialists@hybrid"))
-        gaps[domain] = 100 * (merged - specialist)
+    figures = {name: group["figures"] for name, group in domains.items()}
+    gaps = {name: 100 * (own["merged@hybrid"] - own["specialists@hybrid"]) for name, own in figures.items()}
     worst = min(gaps, key=lambda name: gaps[name])
     return worst, gaps[worst]
 

@@ -133,7 +133,7 @@ def licence_of(folder: Path) -> str:
     for name, wanted in (("LICENCE.txt", ""), ("LICENSE.txt", ""), ("SOURCE.txt", "licence")):
         file = folder / name
         if file.is_file():
-            lines = [line.strip() for line in file.read_text(encoding="utf-8", errors="replace").splitlines()]
+            lines = [line.strip() for line in file.read_text(encoding="utf-8-sig", errors="replace").split("\n")]
             found = next((line for line in lines if line and line.lower().startswith(wanted)), "")
             if found:
                 return found.partition(":")[2].strip() if wanted else found

@@ -57,7 +57,7 @@ class MergeStage:
     context: RunContext
     name: ClassVar = "merge"
     reads: ClassVar = ("corpus", "queries", "lists", "train")
-    version: ClassVar = 13
+    version: ClassVar = 14
 
     def key(self) -> object:
         """Settings of the merge, and the depth for which it weighs the first stages."""

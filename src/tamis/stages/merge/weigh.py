@@ -17,10 +17,12 @@ from tamis.formulas.ranking import tie_key
 from tamis.models.student import Student
 from tamis.records import Query, TrainingList
 from tamis.retrievers.index import IndexSet
+from tamis.retrievers.own_ids import own_ids, without
 from tamis.retrievers.search import search_indexes
 from tamis.retrievers.vectors import Vectors
 from tamis.stages.candidates.encoders import DENSE
 from tamis.stages.candidates.first_stages import FirstStages
+from tamis.stages.candidates.search import own_documents
 from tamis.stages.corpus.clean import clean, identify_languages
 from tamis.stages.corpus.settings import CorpusSettings
 from tamis.stages.lists.draw import by_hash
@@ -62,7 +64,8 @@ class HeadScorer:
             return {first_stage: [] for first_stage in RERANKED}
         vectors = self.first_stages.embeddings.vectors("query", DENSE, texts_of(self.students.context.queries))
         own = {query.query_id: {query.document_id} for query in queries}
-        return self._heads(student, queries, own, vectors, self.first_stages.indexes)
+        indexes = self.first_stages.indexes
+        return self._heads(student, queries, own, vectors, indexes, own_documents(queries, indexes))
 
     def judged(self, student: Student, folder: Path) -> dict[str, list[RerankedHead]]:
         """The same of judged questions on documents that nothing was learnt from, which alone are searched.
@@ -89,7 +92,9 @@ class HeadScorer:
         texts, embeddings = texts_of({q.query_id: q for q in queries}), self.first_stages.embeddings
         self.students.prepare(texts, texts_of(documents))
         indexes = self.first_stages.over(documents.values(), embeddings.vectors("document", DENSE, texts_of(documents)))
-        return self._heads(student, queries, own, embeddings.vectors("query", DENSE, texts), indexes)
+        known = own_ids({question.query_id: question.relevant for question in judged}, languages).ids
+        itself = {f"{_JUDGED}{query_id}": f"{_JUDGED}{query_id}" for query_id in known}
+        return self._heads(student, queries, own, embeddings.vectors("query", DENSE, texts), indexes, itself)
 
     def _heads(
         self,
@@ -98,6 +103,7 @@ class HeadScorer:
         own: Mapping[str, Collection[str]],
         vectors: Vectors,
         indexes: IndexSet,
+        itself: Mapping[str, str],
     ) -> dict[str, list[RerankedHead]]:
         """Heads of prepared queries and documents, by first stage.
 
@@ -107,8 +113,13 @@ class HeadScorer:
             own: Ids of the documents that belong to each query, by its id.
             vectors: Of the queries.
             indexes: What they search.
+            itself: Id of the document that a query is itself, by its id; it is no candidate.
         """
-        found = list(search_indexes(queries, vectors, indexes, self.depth, RERANKED))
+        searched = search_indexes(queries, vectors, indexes, self.depth + bool(itself), RERANKED)
+        found = [
+            (query, {name: without(one, itself.get(query.query_id), self.depth) for name, one in of.items()})
+            for query, of in searched
+        ]
         heads: dict[str, list[RerankedHead]] = {}
         for first_stage in RERANKED:
             ranked = [(query, of[first_stage]) for query, of in found]

@@ -26,7 +26,7 @@ def expected_queries(stage: QueriesStage) -> ExpectedQueries:
         return ExpectedQueries(Counter((query.origin, query.language) for query in known), own, context.queries)
     target = Counter(document.language for document in context.target.values())
     share = min(1.0, settings.documents / max(target.total(), 1)) if settings.documents else 1.0
-    writers = sum(1.0 if kind == "extractive" else share for kind in settings.generator)
+    writers = sum(1.0 if kind == "extractive" else share for kind in settings.generator) + bool(settings.writer) * share
     counts = Counter({("target", k): round(n * settings.per_document * writers) for k, n in target.items()})
     written = file_queries(settings.written, context)
     counts.update((query.origin, query.language) for query in written if isinstance(query, Query))

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from tamis.own_parts import Writer
 from tamis.remote.settings import ServerSettings, check_extra
 from tamis.section import LanguageTag, PathSection, Section
 from tamis.stages.corpus.settings import Similarity
@@ -154,6 +155,7 @@ class QueriesSettings(Section):
     llama: LlamaSettings | None = None
     endpoint: EndpointSettings | None = None
     transformers: TransformersSettings | None = None
+    writer: Writer | None = None
 
     @field_validator("generator", mode="before")
     @classmethod
@@ -181,7 +183,13 @@ class QueriesSettings(Section):
     @property
     def anybody(self) -> bool:
         """Whether anything asks about the target documents."""
-        return bool(self.generator or self.written or self.logs)
+        return bool(self.generator or self.written or self.logs or self.writer)
+
+    @model_validator(mode="after")
+    def _own_writer_has_a_name_of_its_own(self) -> "QueriesSettings":
+        if self.writer and self.writer.name in {*_TAKEN, *map(writer_name, self.written)}:
+            raise ValueError(f"a writer cannot be called {self.writer.name}: other queries have that name; rename it")
+        return self
 
     @model_validator(mode="after")
     def _generators_have_their_sections(self) -> "QueriesSettings":

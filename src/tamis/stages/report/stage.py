@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-import pyarrow.parquet as pq
-
-from tamis.artifacts import folder_bytes, read_json
+from tamis.artifacts import folder_bytes, read_json, stream_columns
 from tamis.context import RunContext
+from tamis.formats.qrels import grades_of, read_qrels
 from tamis.formats.trec import read_run
 from tamis.records import Facts, TrainingList
 from tamis.report.page import ReportData, write_report
@@ -33,7 +32,7 @@ class ReportStage:
     context: RunContext
     name: ClassVar = "report"
     reads: ClassVar = ("corpus", "queries", "lists", "train", "merge", "evaluate")
-    version: ClassVar = 5
+    version: ClassVar = 6
 
     def key(self) -> object:
         """The recipe."""
@@ -43,11 +42,10 @@ class ReportStage:
         """Fill the folder of the stage."""
         folders = self.context.folders
         evaluated = folders.get("evaluate")
-        table = pq.read_table(evaluated / "questions.parquet").to_pydict() if evaluated else {}
-        ids = table.get("query_id", [])
         results = read_json(evaluated / "results.json") if evaluated else {}
+        questions, per_query = _questions(evaluated / "per_query.parquet") if evaluated else ({}, {})
+        (judged,) = (evaluated / "sets").iterdir() if evaluated else (None,)
         manifests = [read_json(path / "manifest.json") for path in folders.values()]
-        systems = [system["name"] for system in results.get("systems", [])]
         data = ReportData(
             title=self.title,
             results=results,
@@ -58,11 +56,11 @@ class ReportStage:
             documents=self.context.documents,
             queries=self.context.queries,
             lists=self.context.read("lists", TrainingList),
-            questions=dict(zip(ids, table.get("text", []), strict=True)),
-            question_languages=dict(zip(ids, table.get("language", []), strict=True)),
-            relevant={i: set(r) for i, r in zip(ids, table.get("relevant", []), strict=True)},
-            per_query={name: dict(zip(ids, table[name], strict=True)) for name in systems},
-            runs={name: _read_run(evaluated, name) for name in systems} if evaluated else {},
+            questions={query_id: text for query_id, (text, _) in questions.items()},
+            question_languages={query_id: language for query_id, (_, language) in questions.items()},
+            relevant=_relevant(judged / "qrels.trec") if judged else {},
+            per_query=per_query,
+            runs={name: _read_run(judged / "runs" / f"{name}.trec") for name in per_query} if judged else {},
             origin=self.origin,
             recipe=self.recipe,
             model_bytes=folder_bytes(folders["merge"] / "model"),
@@ -71,8 +69,25 @@ class ReportStage:
         return {"counts": {"in": len(manifests), "kept": len(manifests), "dropped": {}}}
 
 
-def _read_run(folder: Path, name: str, depth: int = 10) -> dict[str, list[str]]:
-    run = read_run(folder / "runs" / f"{name}.trec")
+def _questions(file: Path) -> tuple[dict[str, tuple[str, str]], dict[str, dict[str, float]]]:
+    """Text and language of each judged question by id, and its nDCG@10 by system."""
+    names = ("query_id", "text", "language", "system", "nDCG@10")
+    questions: dict[str, tuple[str, str]] = {}
+    per_query: dict[str, dict[str, float]] = {}
+    for query_id, text, language, system, figure in stream_columns(file, *names):
+        questions[query_id] = (text, language)
+        per_query.setdefault(system, {})[query_id] = figure
+    return questions, per_query
+
+
+def _relevant(qrels: Path) -> dict[str, set[str]]:
+    grades = grades_of(read_qrels(qrels), qrels)
+    return {query_id: {d for d, grade in judged.items() if grade > 0} for query_id, judged in grades.items()}
+
+
+def _read_run(file: Path, depth: int = 10) -> dict[str, list[str]]:
+    """The first documents of each question; empty where a system found nothing at all."""
+    run = read_run(file) if file.stat().st_size else {}
     return {query_id: list(found.doc_ids[:depth]) for query_id, found in run.items()}
 
 

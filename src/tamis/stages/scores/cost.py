@@ -8,6 +8,7 @@ from tamis.costs.plan import Plan
 from tamis.costs.requests import counted, expected
 from tamis.costs.timing import QUERY_CHARACTERS, a_few, timed
 from tamis.costs.work import Work
+from tamis.own_parts import Teacher as OwnTeacher
 from tamis.records import Candidates
 from tamis.retrievers.embedding import BLOCK, Embed
 from tamis.stages.candidates.cost import candidates_of, heads_of
@@ -87,7 +88,7 @@ def teaching_cost(
     for teacher in teachers.of_pairs:
         if isinstance(teacher, RerankerTeacher):
             yield from _reranking(teachers, settings, context, plan, teacher)
-        else:
+        elif not isinstance(teacher, OwnTeacher):  # what a function of the user's own takes, nobody knows before
             yield from _requests(teachers, settings, context, plan, teacher)
 
 

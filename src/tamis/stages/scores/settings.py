@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from tamis.own_parts import Teacher as OwnTeacher
 from tamis.remote.settings import ServerSettings, check_extra
 from tamis.section import Section
 from tamis.stages.candidates.settings import EncoderSettings
@@ -112,7 +113,7 @@ class RemoteEncoderTeacher(RemoteTeacher):
         return self
 
 
-Teacher = EncoderTeacher | RerankerTeacher | JudgeTeacher | RemoteRerankerTeacher | RemoteEncoderTeacher
+Teacher = EncoderTeacher | RerankerTeacher | JudgeTeacher | RemoteRerankerTeacher | RemoteEncoderTeacher | OwnTeacher
 
 
 class ScoresSettings(Section):

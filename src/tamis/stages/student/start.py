@@ -44,6 +44,7 @@ def start_student(
         if facts.family == "warm":
             return _learning(load_warm(path, facts, precision, token_budget), wanted)
         student = SequenceStudent.from_reranker(path, facts.family, facts.serializer, tokens, precision)
+        student.activation = facts.activation or student.activation
     elif wanted.head == "warm":
         return _new_warm(wanted, encoder(), prefixes)
     elif wanted.start is not None and not is_encoder(wanted.start):

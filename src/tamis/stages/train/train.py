@@ -63,8 +63,8 @@ class Curve:
 
 
 Watch = Callable[[int, Mapping[str, float]], None]
-"""Told a step and named figures of it: loss, gradient_norm, tokens_per_second, operations_per_second (of this process);
-agreement and busiest_expert at checkpoints."""
+"""Told a step and named figures of it: loss, gradient_norm, seconds, tokens_per_second, operations_per_second (of this
+process); agreement and busiest_expert at checkpoints."""
 
 
 class Keeper(Protocol):
@@ -238,8 +238,9 @@ class _Run:
         self.optimiser.step()
         self.optimiser.zero_grad()
         self.curve.loss.append((step, loss))
-        speed = (self.curve.tokens - before) / max(time.monotonic() - start, 1e-9)
-        figures = {"loss": loss, "gradient_norm": norm, "tokens_per_second": speed}
+        seconds = max(time.monotonic() - start, 1e-9)
+        speed = (self.curve.tokens - before) / seconds
+        figures = {"loss": loss, "gradient_norm": norm, "seconds": seconds, "tokens_per_second": speed}
         self.watch(step, figures | {"operations_per_second": speed * (self.operations_per_token or 0.0)})
         if step in self.marks:
             now = self._agreement()

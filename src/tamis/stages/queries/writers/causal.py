@@ -16,7 +16,7 @@ from torch import Tensor
 
 from tamis.errors import ModelError
 from tamis.models.batching import token_batches
-from tamis.models.encoder import check_folder, loading, refuse_missing
+from tamis.models.encoder import check_folder, loading, refuse_adapter, refuse_missing
 from tamis.models.precision import Precision
 from tamis.records import QueryAnswer, QueryRequest
 from tamis.stages.queries.prompts.templates import Mode
@@ -54,6 +54,7 @@ class CausalGenerator:
 
         check_folder(path)
         with loading(path, "a causal language model"):
+            refuse_adapter(path)
             self._body, report = AutoModelForCausalLM.from_pretrained(
                 path,
                 use_safetensors=True,

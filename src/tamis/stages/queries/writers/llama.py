@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tamis.errors import MissingPartError, ModelError
+from tamis.extras import missing_package
 from tamis.records import QueryAnswer, QueryRequest
 
 _CONTEXT_TOKENS: Final = 4096  # three examples and 700 characters of the scripts that cost most tokens fit
@@ -38,9 +39,7 @@ class LlamaGenerator:
         try:
             import xllamacpp
         except ImportError as error:
-            raise MissingPartError(
-                "writing queries with a GGUF model needs the package xllamacpp: pip install 'tamis[llm]'"
-            ) from error
+            raise missing_package("queries.llama", "xllamacpp", "llm") from error
         parameters = xllamacpp.CommonParams()
         parameters.model.path = str(model)
         parameters.n_ctx = _CONTEXT_TOKENS

@@ -27,6 +27,7 @@ from tamis.stages.queries.writers.elsewhere import LLAMA_BLOCK, FarGenerator, ex
 from tamis.stages.queries.writers.endpoint import EndpointGenerator
 from tamis.stages.queries.writers.extractive import ExtractiveGenerator, inverse_document_frequencies
 from tamis.stages.queries.writers.models import WritingModels
+from tamis.stages.queries.writers.own import own_queries
 from tamis.stages.queries.written import file_queries
 
 if TYPE_CHECKING:
@@ -97,6 +98,8 @@ class QueryWriters:
             facts |= {"spread": _SPREAD} if settings.documents else {}
             facts["read"] = _READ
             facts["prompt"] = settings.prompt.model_dump(mode="json", exclude={"template", "like"}) | _words(settings)
+        if own := settings.writer:
+            facts["writer"] = [*own.identity, settings.documents, _SPREAD if settings.documents else 0]
         if self.parts:
             start, prefix, tokens = self.parts.reading
             tokenizer = Path(start) / "tokenizer.json"
@@ -130,6 +133,10 @@ class QueryWriters:
         # Those of people and of models that were asked elsewhere come first: of two copies the first one stays.
         written = Written(list(file_queries(settings.written, self.context)))
         names = {GIVEN, LOG, *map(writer_name, settings.written)}
+        if own := settings.writer:
+            shown = spread(target, settings.documents)
+            written.queries += own_queries(own, shown, self.context.engine_for(own), self.context.items)
+            names.add(own.name)
         for kind in settings.generator:
             if kind == "extractive":
                 extract = ExtractiveGenerator(inverse_document_frequencies(target))

@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from tamis.artifacts import item_key
 from tamis.models.checkpoint import model_identity
+from tamis.own_parts import Teacher as OwnTeacher
 from tamis.remote.settings import PLACE_AND_PRICE
 from tamis.stages.scores.settings import EncoderTeacher, JudgeTeacher, RerankerTeacher, ScoresSettings, Teacher
 from tamis.stages.scores.teachers.judge import load_judge_prompt
@@ -29,6 +30,8 @@ def teacher_identity(teacher: Teacher) -> str:
     """Hash of what a teacher is but its settings: its model's files, or the prompt of a judge."""
     if isinstance(teacher, EncoderTeacher | RerankerTeacher):
         return model_identity(teacher.path)
+    if isinstance(teacher, OwnTeacher):
+        return item_key(teacher.kind, *teacher.identity)
     return item_key(teacher_facts(teacher))
 
 

@@ -6,6 +6,8 @@ from itertools import tee
 
 from tamis.artifacts import item_key
 from tamis.context import RunContext
+from tamis.executors.local import Executor
+from tamis.own_parts import Teacher as OwnTeacher
 from tamis.progress import track
 from tamis.remote.attempts import Answer
 from tamis.stages.candidates.embeddings import Embeddings, RemoteVectors
@@ -25,11 +27,11 @@ from tamis.stages.scores.settings import (
 from tamis.stages.scores.teachers.cached import CachedScores, CachedVectors, ScoreGroups
 from tamis.stages.scores.teachers.fusion import FusionTeacher
 from tamis.stages.scores.teachers.group import Group, GroupScores
-from tamis.stages.scores.teachers.identity import teacher_facts
+from tamis.stages.scores.teachers.identity import teacher_facts, teacher_identity
 from tamis.stages.scores.teachers.rerankers import Rerankers
 from tamis.stages.scores.teachers.servers import Servers
 
-PairTeacher = RerankerTeacher | JudgeTeacher | RemoteRerankerTeacher
+PairTeacher = RerankerTeacher | JudgeTeacher | RemoteRerankerTeacher | OwnTeacher
 """Scores pairs; the other teachers have vectors."""
 
 
@@ -117,6 +119,8 @@ class TeacherPool:
             model = self._context.identity_of(teacher.path)
             identity = item_key("reranker", model, self._context.machine.precision, teacher.instruction)
             return CachedScores(self._local(teacher), identity, documents, cache)
+        if isinstance(teacher, OwnTeacher):  # kept for this run folder alone: others may mean something else by a name
+            return CachedScores(self._own(teacher), teacher_identity(teacher), documents, self._context.items)
         return CachedScores(
             partial(self.servers.ask, teacher),
             item_key(teacher.kind, teacher_facts(teacher)),
@@ -129,14 +133,11 @@ class TeacherPool:
 
     def _local(self, teacher: RerankerTeacher) -> ScoreGroups:
         """Logits of a reranker where the executor runs, query by query."""
+        return _mapped(self._context.engine, partial(self.rerankers.score, teacher))
 
-        def score(groups: Iterable[Group]) -> Iterator[Answer[Group, GroupScores]]:
-            asked, sent = tee(groups)
-            scored = self._context.engine.mapped(partial(self.rerankers.score, teacher), sent)
-            for scores, group in zip(scored, asked, strict=True):
-                yield Answer(group, scores)
-
-        return score
+    def _own(self, teacher: OwnTeacher) -> ScoreGroups:
+        """Scores by the user's function, query by query, where the executor runs if it can be sent there."""
+        return _mapped(self._context.engine_for(teacher), partial(_score_group, teacher))
 
     def ask_ahead(self, asked: Callable[[], Iterable[Unscored]]) -> None:
         """Have rerankers elsewhere score all that the cache lacks, so that they are started and loaded once for it.
@@ -147,8 +148,25 @@ class TeacherPool:
             asked: Gives the queries and the ids of their documents, each time from the beginning.
         """
         elsewhere = self._context.engine.elsewhere
-        there = [teacher for teacher in self.of_pairs if isinstance(teacher, RerankerTeacher) and elsewhere]
+        there = [
+            teacher for teacher in self.of_pairs if isinstance(teacher, RerankerTeacher | OwnTeacher) and elsewhere
+        ]
         pairs = sum(len(doc_ids) for _, doc_ids in asked()) if there else 0
         for teacher in there:
             with track(f"scoring with {teacher.name}", pairs) as advance:
                 self.cached(teacher).ask(asked(), advance)
+
+
+def _mapped(engine: Executor, score: Callable[[Group], GroupScores]) -> ScoreGroups:
+    """A function of one group, run for many where an executor runs."""
+
+    def scored(groups: Iterable[Group]) -> Iterator[Answer[Group, GroupScores]]:
+        asked, sent = tee(groups)
+        for scores, group in zip(engine.mapped(score, sent), asked, strict=True):
+            yield Answer(group, scores)
+
+    return scored
+
+
+def _score_group(teacher: OwnTeacher, group: Group) -> GroupScores:
+    return teacher.score(group.query, group.documents)

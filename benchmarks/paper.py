@@ -1,7 +1,21 @@
-"""The table of Querit-Reranker (arXiv 2606.19037): its columns and published figures, with our rows below."""
+"""The table of Querit-Reranker (arXiv 2606.19037): its columns and published figures, with our rows below.
 
-from collections.abc import Collection, Mapping
+    python benchmarks/paper.py DIR/results.json
+
+DIR is what `tamis evaluate` wrote, measured by nDCG@10, AP and RR@10 at least, as it does by default. Published rows
+are marked. A column has a mean only where all its sets are there, a row only where all its columns are.
+
+A set counts by its name as a folder, of ir_datasets or of mteb: `scifact`, `irds:beir/scifact/test` or `mteb:SciFact`;
+`miracl-ar`, `irds:miracl/ar/dev` or `mteb:MIRACLRetrieval:ar`; `mteb:AlloprofReranking`. cqadupstack is the mean of its
+twelve forums (`cqadupstack-android`), msmarco its development questions (`msmarco:dev`). The subsets and splits of a
+task of mteb are averaged first, and it counts by its main score (MAP; WebLINX: MRR@10).
+"""
+
+import argparse
+import json
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import fmean
 from typing import Any, Final
 
@@ -179,3 +193,31 @@ def _own_row(name: str, points: Mapping[str, float]) -> PaperRow:
 def _row(name: str, note: str, means: Mapping[str, float | None], counts: Mapping[str, int]) -> PaperRow:
     values = [value for value in means.values() if value is not None]
     return PaperRow(name, note, means, counts, fmean(values) if len(values) == len(COLUMNS) else None)
+
+
+def print_paper(rows: Sequence[PaperRow]) -> None:
+    """Print the paper's table, in points, with how many sets of a column are there where it is not complete."""
+    width = max(len(row.name) for row in rows)
+    print("as in arXiv 2606.19037, points: nDCG@10; of the tasks of MTEB their main scores")
+    print(" " * width, *(f"{heading:>20}" for heading in (*COLUMNS, "mean")))
+    for row in rows:
+        means = ((column, row.means[column]) for column in COLUMNS)
+        cells = [f"{row.counts[c]} of {len(COLUMNS[c])}" if mean is None else f"{mean:.2f}" for c, mean in means]
+        cells.append("" if row.mean is None else f"{row.mean:.2f}")
+        print(f"{row.name:<{width}}", *(f"{cell:>20}" for cell in cells), f" {row.note}".rstrip())
+    print(f"A mean needs all sets of its column; where some are missing, it says how many are there. {TIES}")
+
+
+def main() -> None:
+    """Print the table of an evaluation."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("results", type=Path, help="results.json of `tamis evaluate`")
+    results = json.loads(parser.parse_args().results.read_text("utf-8"))
+    lacking = [name for name in MEASURES if name not in results["measures"]]
+    if lacking:
+        parser.error(f"the table needs {lacking[0]}, which was not measured: evaluate with --measure {lacking[0]}")
+    print_paper(paper_table(results))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,8 +1,8 @@
-"""What a run says on the terminal and in `results.json` when it is done."""
+"""What runs say on the terminal, and in `results.json` when they are done."""
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,8 @@ from tamis.adaptation import Adapted
 from tamis.artifacts import read_json, write_json, writing
 from tamis.costs.work import Estimate, Work
 from tamis.errors import RunError
-from tamis.exporting.parity import Parity
 from tamis.formats.kinds import NO_FORM
 from tamis.inspection import History, StageFacts, read_line
-from tamis.merging.merge import MergeReport
 from tamis.models.checkpoint import ORDER
 from tamis.pipeline.run import NAMES
 from tamis.progress import lasting
@@ -31,6 +29,8 @@ from tamis.report.answer import (
     answered_way,
     headline_changes,
     sentence,
+    set_of_run,
+    split_comparisons,
     verdict_of,
 )
 from tamis.stages.queries.batches import AnswerFile, PromptFile
@@ -78,6 +78,13 @@ class Announcer:
         self._console.print(f"{place} [bold]{stage:<10}[/] {took:>9}  {kept}", markup=True, soft_wrap=True)
         for warning in manifest.get("warnings", ()):
             _warn(self._console, warning)
+
+
+def print_warnings(warnings: Iterable[str]) -> None:
+    """A line for each warning, on standard error."""
+    console = Console(stderr=True, highlight=False)
+    for warning in warnings:
+        _warn(console, warning)
 
 
 def _warn(console: Console, warning: str) -> None:
@@ -204,18 +211,29 @@ def _bytes(count: int) -> str:
     return f"{count / 1e9:,.1f} GB" if count >= 1e9 else f"{count / 1e6:,.0f} MB" if count >= 1e6 else ""
 
 
-def write_results(folders: Mapping[str, Path], path: Path) -> None:
-    """Write the evaluation's results with the seconds and the memory of all stages."""
+def figures_of(folders: Mapping[str, Path]) -> dict[str, Any] | None:
+    """The evaluation's results with the seconds and the memory of all stages; None where nothing was measured."""
+    if "evaluate" not in folders:
+        return None
     manifests = [read_json(folder / "manifest.json") for folder in folders.values()]
-    found = {
+    return {
         **read_json(folders["evaluate"] / "results.json"),
         **costs(manifests),
         "stage_seconds": {manifest["stage"]: manifest["seconds"] for manifest in manifests},
         "versions": manifests[0]["versions"],
     }
+
+
+def write_results(folders: Mapping[str, Path], path: Path) -> None:
+    """Write the figures of a run that measured something.
+
+    Raises:
+        RunError: the file cannot be written.
+    """
+    figures = figures_of(folders)
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, found)
+        write_json(path, figures)
 
 
 def copy_file(file: Path, copy: Path) -> None:
@@ -256,7 +274,7 @@ def print_results(folders: Mapping[str, Path]) -> None:
     said = [*sentence(changes), *adaptation_sentence(adapted)]
     console.print(f"[bold]{escape(verdict_of(answered_way(changes, adapted), adapted).text)}[/]", soft_wrap=True)
     console.print(escape("".join(part.text for part in said)), soft_wrap=True)
-    for target in results["targets"]:
+    for target in results["run"]["targets"]:
         verdict = "[green]met   [/]" if target["met"] else "[red]MISSED[/]"
         console.print(f"{verdict} {target['name']}: {target['value']:.4g} (target {target['bound']})")
     console.print(
@@ -265,48 +283,10 @@ def print_results(folders: Mapping[str, Path]) -> None:
     )
 
 
-def print_parity(found: Parity, out: Path) -> None:
-    """Print how far an export agrees with the model it was made from."""
-    table = Table(box=None, show_header=False)
-    for name, value in (
-        ("engine", found.engine),
-        ("pairs compared", f"{found.pairs}"),
-        ("largest difference", f"{found.largest:.1e}"),
-        ("mean difference", f"{found.mean:.1e}"),
-        ("constant left out", f"{found.offset:.4f}" if found.offset else "none"),
-        ("Kendall tau", f"{found.tau:.4f}"),
-        ("new ties", f"{100 * found.ties:.1f} %"),
-    ):
-        table.add_row(name, value)
-    console = Console(highlight=False)
-    console.print(table)
-    console.print(f"export: {out}", soft_wrap=True)
-
-
-def print_merge(found: MergeReport, out: Path) -> None:
-    """Print what became of the tensors of each layer: copied, on the straight line, and the angle of each join."""
-    slerp = found.method.name == "slerp"
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column("layer")
-    of_joins = [f"angle to {Path(model).name}" for model in found.models[1:]] if slerp else []
-    for heading in ("tensors", "equal", *(["linear", *of_joins] if slerp else [])):
-        table.add_column(heading, justify="right")
-    for row in found.by_layer():
-        cells = [row.tensors, row.equal, *([row.linear] if slerp else [])]
-        angles = [f"{angle:.1f}°" if angle is not None else "–" for angle in row.angles]
-        table.add_row("others" if row.layer is None else str(row.layer), *map(str, cells), *angles)
-    console = Console(highlight=False)
-    console.print(table)
-    total = f"{len(found.tensors):,} tensors, {found.equal:,} equal and copied"
-    line = f"; {100 * found.linear_share:.1f} % of the others fell back to the straight line" if slerp else ""
-    console.print(total + line, soft_wrap=True)
-    console.print(f"merged: {out}", soft_wrap=True)
-
-
 def _table(results: Mapping[str, Any]) -> Table:
-    depth = results["depth"]
+    depth, measure, found = results["depth"], results["main_measure"], set_of_run(results)
     table = Table(
-        title=f"nDCG@10 on {sum(results['questions'].values()):,} unseen questions; students rerank the best {depth}",
+        title=f"{measure} on {found['questions']:,} unseen questions; students rerank the best {depth}",
         caption="As served: what a client gets who sends the documents in the first stage's order and nothing else.",
         box=box.SIMPLE_HEAD,  # without lines between the columns all headings fit into the width
         padding=(0, 1, 0, 0),
@@ -315,14 +295,14 @@ def _table(results: Mapping[str, Any]) -> Table:
     for number, (_, heading) in enumerate(COLUMNS):
         group = "" if number < 4 else "\nas served\non BM25" if number < 7 else "\nas served\non hybrid"
         table.add_column(f"{heading}[dim]{group}[/]", justify="right")
-    for language in results["languages"]:
-        table.add_row(language, *(f"{results['ndcg10'][system][language]:.3f}" for system, _ in COLUMNS))
+    for language, group in found["groups"]["language"].items():
+        table.add_row(language, *(f"{group['figures'][system]:.3f}" for system, _ in COLUMNS))
     table.add_section()
-    table.add_row("mean", *(f"[bold]{results['mean_ndcg10'][system]:.3f}[/]" for system, _ in COLUMNS))
-    of = {entry["system"]: entry for entry in results["comparisons"]}
+    table.add_row("mean", *(f"[bold]{found['figures'][system][measure]:.3f}[/]" for system, _ in COLUMNS))
+    of = {entry["system"]: entry for entry in split_comparisons(found)[0]}
     table.add_row("difference", *(f"{100 * of[s]['difference']:+.1f}" if s in of else "" for s, _ in COLUMNS))
     table.add_row("p (Holm)", *(f"{of[s]['p_holm']:.4f}" if s in of else "" for s, _ in COLUMNS))
-    table.add_row("tie rate", *(f"{results['tie_rate'][system]:.3f}" for system, _ in COLUMNS))
+    table.add_row("tie rate", *(f"{found['tie_rate'][system]:.3f}" for system, _ in COLUMNS))
     return table
 
 
@@ -336,12 +316,13 @@ def _ways_table(results: Mapping[str, Any]) -> Table:
     )
     for heading in ("first stage", "", *(h for way in WAYS.values() for h in (way, "difference", "p (Holm)"))):
         table.add_column(heading, justify="right" if table.columns else "left")
-    of = {(entry["system"], entry["baseline"]): entry for entry in results["comparisons"]}
-    means = results["mean_ndcg10"]
-    for first_stage in (one["name"] for one in results["systems"] if f"merged~{one['name']}" in means):
+    measured = set_of_run(results)
+    of = {entry["system"]: entry for entry in split_comparisons(measured)[0]}
+    means = {name: figures[results["main_measure"]] for name, figures in measured["figures"].items()}
+    for first_stage in (one["name"] for one in measured["systems"] if f"merged~{one['name']}" in means):
         cells = [f"{means[first_stage]:.3f}"]
         for system in (f"merged{sign}{first_stage}" for sign in WAYS):
-            found = of[system, first_stage]
+            found = of[system]
             cells += [f"{means[system]:.3f}", f"{100 * found['difference']:+.1f}", f"{found['p_holm']:.4f}"]
         table.add_row(first_stage, *cells)
     return table

@@ -1,0 +1,100 @@
+"""Measure models, first stages and functions of one's own on judged sets, from Python."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from tamis.api.results import EvaluationResult, RunResult
+from tamis.artifacts import RunFolder
+from tamis.errors import SettingsError
+from tamis.evaluation.config import LANGUAGES, asked_of
+from tamis.evaluation.evaluate import OWNER
+from tamis.evaluation.evaluate import evaluate as measure
+from tamis.evaluation.reading import read_sets
+from tamis.formats.trec import write_run
+from tamis.models.reranker import Reranker
+from tamis.own_parts import Retriever
+from tamis.records import Candidates
+
+Measurable = str | Path | RunResult | Reranker
+"""`tamis-base`, a folder, a hub name or NAME=FOLDER; what a run left; or a model that is loaded."""
+
+
+def evaluate(
+    models: Iterable[Measurable],
+    on: str | Path | Iterable[str | Path],
+    first: Iterable[str | Retriever] = (),
+    measures: Iterable[str] = (),
+    depth: int = 100,
+    languages: str = "any",
+    encoder: str | Path | None = None,
+    prefixes: tuple[str, str] = ("query: ", "passage: "),
+    out: str | Path = "runs/evaluation",
+) -> EvaluationResult:
+    """Measure models on judged sets, each on the candidates of each first stage.
+
+    Args:
+        models: Rerankers: `tamis-base`, folders, hub names or NAME=FOLDER; results of runs; or loaded `Reranker`s.
+        on: Judged sets: BEIR folders (FOLDER:SPLIT), `irds:NAME` or `mteb:TASK`; one or several.
+        first: First stages: `bm25`, `dense`, `hybrid`, NAME=FILE with a TREC run, or a `Retriever`, whose function is
+            asked about the questions of each set. None: bm25, and with an encoder dense and hybrid, too.
+        measures: As ir-measures names them, for instance nDCG@10; the first one is tested. None for the usual five.
+        depth: Number of candidates of each first stage that are reranked, at least 1.
+        languages: Which documents a question searches: any, same or cross.
+        encoder: Bi-encoder of dense and hybrid.
+        prefixes: Texts that the bi-encoder wants before a query and before a document.
+        out: Folder for results, runs and scores; what it holds is not scored again.
+
+    Raises:
+        SettingsError: no set, or a word that is not understood.
+        InputError: a set or a run that cannot be read, or a retriever that gives something else than ids and scores.
+        TamisError: whatever else can be mended.
+    """
+    sets = [str(one) for one in ([on] if isinstance(on, str | Path) else on)]
+    if depth < 1 or languages not in LANGUAGES:
+        raise SettingsError(
+            f"tamis.evaluate: depth is {depth} and languages is {languages!r}, expected at least 1 and one of "
+            f"{', '.join(LANGUAGES)}"
+        )
+    stages = [one if isinstance(one, str) else Retriever.among(one, f"first[{n}]") for n, one in enumerate(first)]
+    own = [stage for stage in stages if isinstance(stage, Retriever)]
+    folders = _runs_of(own, sets, depth, Path(out)) if own else {}
+    named = [stage if isinstance(stage, str) else f"{stage.name}={folders[stage.name]}" for stage in stages]
+    asked = asked_of(
+        [_named(model) for model in models],
+        sets,
+        named,
+        None,
+        list(measures) or None,
+        depth,
+        False,
+        languages,
+        str(encoder) if encoder else None,
+        prefixes,
+        "float32",
+    )
+    return EvaluationResult(Path(out), measure(asked, Path(out)))
+
+
+def _named(model: Measurable) -> str:
+    """A model as the command line names it."""
+    if isinstance(model, RunResult):
+        return f"{model.name}={model.model_folder}"
+    return str(model.path if isinstance(model, Reranker) else model)
+
+
+def _runs_of(retrievers: Sequence[Retriever], sets: Sequence[str], depth: int, out: Path) -> dict[str, Path]:
+    """A folder with a TREC run for each set, by the name of the function that found it."""
+    RunFolder(out, OWNER)  # makes it, or says that it is another's
+    folders = {retriever.name: out / "first" / f"{retriever.name}-{retriever.version}" for retriever in retrievers}
+    for judged in read_sets(sets):
+        questions = list(judged.questions.values())
+        for retriever in retrievers:
+            folder = folders[retriever.name]
+            folder.mkdir(parents=True, exist_ok=True)
+            answers = retriever.find([question.text for question in questions], depth)
+            found = (
+                Candidates(question.query_id, tuple(answer), tuple(answer.values()))
+                for question, answer in zip(questions, answers, strict=True)
+            )
+            write_run(folder / f"{judged.name}.trec", found, retriever.name)
+    return folders

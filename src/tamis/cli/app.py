@@ -1,0 +1,93 @@
+"""The commands in their groups, and how each of them ends. Heavy imports sit inside the commands."""
+
+import sys
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from tamis.cli import measure, models, pipeline, use
+from tamis.errors import SettingsError, TamisError
+
+GROUPS: Mapping[str, Mapping[str, Callable[..., None]]] = {
+    "Adapt": {
+        "adapt": pipeline.adapt,
+        "run": pipeline.run,
+        "queries": pipeline.queries,
+        "write-lists": pipeline.write_lists,
+    },
+    "Measure": {"evaluate": measure.evaluate, "compare": measure.compare, "inspect": measure.inspect},
+    "Use": {"rerank": use.rerank, "serve": use.serve, "export": use.export},
+    "Models": {"weigh": models.weigh, "merge": models.merge, "fetch": models.fetch},
+}
+"""Every command by its name, in the groups and the order in which the help shows them."""
+
+STAGES = ("corpus", "candidates", "scores", "lists", "train", "report")
+"""Stages of a recipe that are often typed as commands, and are none."""
+
+INTERRUPTED = 130
+"""Exit status after Ctrl-C, which typer catches and turns into it."""
+
+
+class Commands(TyperGroup):
+    """The commands; for the name of a stage it says how one runs up to there."""
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command of a name, None where there is none.
+
+        Raises:
+            SettingsError: the name is a stage's.
+        """
+        if cmd_name in STAGES:
+            raise SettingsError(f"{cmd_name} is a stage, no command: use tamis run RECIPE --until {cmd_name}")
+        return super().get_command(ctx, cmd_name)
+
+
+app = typer.Typer(
+    name="tamis",
+    cls=Commands,
+    help="Turn unlabelled documents into a small reranker tuned to them, measure it, and use it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        from tamis import __version__
+
+        typer.echo(f"tamis {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Show the version, and stop")
+    ] = False,
+) -> None:
+    pass
+
+
+for _group, _commands in GROUPS.items():
+    for _name, _command in _commands.items():
+        app.command(_name, rich_help_panel=_group)(_command)
+
+
+def main() -> None:
+    """Run the command line; what the user can mend ends with one line and status 2."""
+    try:
+        status = app(standalone_mode=False) or 0
+    except TamisError as error:
+        typer.echo(f"tamis: {error}", err=True)
+        status = 2
+    except Exception as error:
+        if not (hasattr(error, "show") and hasattr(error, "exit_code")):
+            raise
+        error.show()  # a usage error of the command line itself
+        status = error.exit_code
+    if status == INTERRUPTED:
+        typer.echo("tamis: stopped; what was finished is kept, run the same command again to go on", err=True)
+    sys.exit(status)

@@ -1,0 +1,132 @@
+"""Measure: models on judged sets, two runs side by side, and what a run did."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tamis.cli.options import AsJson, Precision, print_json, quiet_libraries
+from tamis.extras import require
+from tamis.named_paths import check_models, check_rankings, check_runs, check_sets
+
+
+def evaluate(
+    models: Annotated[
+        list[str] | None, typer.Argument(help="Rerankers: folders, hub names, tamis-base, or NAME=FOLDER")
+    ] = None,
+    on: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--on", metavar="SET", help="Judged set: BEIR folder (FOLDER:SPLIT), irds:NAME or mteb:TASK; repeatable"
+        ),
+    ] = None,
+    first: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="First stage: bm25, dense, hybrid, or NAME=FILE with the candidates of a TREC run; repeatable"
+        ),
+    ] = None,
+    runs: Annotated[
+        list[str] | None,
+        typer.Option("--run", help="TREC run of another system, as NAME=FILE, for a row of its own; repeatable"),
+    ] = None,
+    measures: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--measure", help="Measure, as ir-measures names it: nDCG@10, MRR@10; the first one is tested; repeatable"
+        ),
+    ] = None,
+    depth: Annotated[int, typer.Option(help="Number of candidates of each first stage that are reranked")] = 100,
+    full: Annotated[bool, typer.Option("--full", help="Also score every document of a small corpus")] = False,
+    languages: Annotated[
+        str,
+        typer.Option(
+            help="Languages of the documents that a question searches: any, same (its own) or cross (all others)"
+        ),
+    ] = "any",
+    encoder: Annotated[str | None, typer.Option(help="Bi-encoder of the first stages dense and hybrid")] = None,
+    prefixes: Annotated[
+        tuple[str, str], typer.Option(help="Texts that the bi-encoder wants before a query and before a document")
+    ] = ("query: ", "passage: "),
+    precision: Precision = "float32",
+    out: Annotated[
+        Path, typer.Option("--out", help="Folder for results, runs and scores; what it holds is not scored again")
+    ] = Path("runs/evaluation"),
+    as_json: AsJson = False,
+) -> None:
+    """Measure models on judged sets; for the stage of a recipe: tamis run RECIPE --until evaluate."""
+    require("tamis evaluate", "evaluate")
+    check_models([*(models or ()), *([encoder] if encoder else ())])
+    check_sets(on or ())
+    check_runs("--first", first or ())
+    check_runs("--run", runs or ())
+    from tamis.evaluation.config import asked_of
+    from tamis.evaluation.evaluate import evaluate
+    from tamis.evaluation.tables import print_evaluation
+
+    quiet_libraries()
+    asked = asked_of(models, on, first, runs, measures, depth, full, languages, encoder, prefixes, precision)
+    results = evaluate(asked, out)
+    if as_json:
+        print_json(results)
+        return
+    print_evaluation(results)
+    typer.echo(f"results: {out / 'results.json'}")
+    typer.echo(f"report:  {out / 'report.html'}")
+
+
+def compare(
+    a: Annotated[Path, typer.Argument(metavar="RUN_A", help="First TREC run, or folder of an evaluation (its --out)")],
+    b: Annotated[Path, typer.Argument(metavar="RUN_B", help="Second TREC run, or folder of an evaluation")],
+    on: Annotated[
+        str | None,
+        typer.Option(
+            "--on", help="Judged set of two runs, as for evaluate; for two evaluations the name of one of their sets"
+        ),
+    ] = None,
+    measure: Annotated[str, typer.Option(help="Measure, as ir-measures names it")] = "nDCG@10",
+    system: Annotated[
+        str | None, typer.Option(help="System to compare in two evaluations; default: all that both have")
+    ] = None,
+    queries: Annotated[int, typer.Option(min=0, help="Number of changed queries to show")] = 5,
+    top: Annotated[int, typer.Option(min=1, help="Number of documents to show of each query")] = 5,
+    as_json: AsJson = False,
+) -> None:
+    """Show what changed between two runs, for which queries, with the documents side by side."""
+    require("tamis compare", "evaluate")
+    check_rankings(a, b)
+    from tamis.evaluation.comparing import compare as compare_runs
+    from tamis.evaluation.tables import print_comparisons
+
+    compared = compare_runs(a, b, on, measure, system, queries, top)
+    if as_json:
+        print_json({"comparisons": list(compared)})
+    else:
+        print_comparisons(compared)
+
+
+def inspect(
+    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run")],
+    query: Annotated[
+        str | None, typer.Argument(help="Id of a query, or a piece of its text, whose history is shown")
+    ] = None,
+    top: Annotated[int, typer.Option(min=1, help="Number of its candidates to show")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """Show what came in, what was dropped and why, per stage and language; or where a query came from."""
+    require("tamis inspect", "train")
+    from tamis.cli.printing import print_history, print_spent, print_stages
+    from tamis.inspection import Inspection
+
+    found = Inspection(run_folder)
+    if query is None:
+        stages, spent = list(found.stages()), found.spent()
+        if as_json:
+            print_json({"stages": stages, "spent": spent})
+            return
+        print_stages(stages)
+        print_spent(spent)
+    elif as_json:
+        print_json(found.history(query))
+    else:
+        print_history(found.history(query), top)

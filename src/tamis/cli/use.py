@@ -1,0 +1,115 @@
+"""Use: rank lines, answer over HTTP, or go to another engine."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tamis.cli.options import AsJson, Precision, print_json, quiet_libraries
+from tamis.extras import require
+from tamis.named_paths import check_models
+
+
+def rerank(
+    model: Annotated[str, typer.Argument(help="Reranker: tamis-base, a folder or a hub name, of any known family")],
+    file: Annotated[Path, typer.Argument(help="Text file, one document per line; - for standard input")],
+    query: Annotated[str, typer.Option("--query", "-q", help="Query that the lines are ranked for")],
+    top: Annotated[int | None, typer.Option(help="Number of lines to show; default: all")] = None,
+    first_stage: Annotated[
+        str,
+        typer.Option(
+            metavar="none|order|NAME",
+            help="First stage that counts beside the model: none; order, where the best lines come first; or the "
+            "name of what found them (bm25, other ...), each line then being SCORE<TAB>TEXT",
+        ),
+    ] = "none",
+    as_json: AsJson = False,
+) -> None:
+    """Rank the lines of a file by how well they answer a query."""
+    from tamis.formats.line_documents import read_line_documents, read_scored_lines
+
+    said: str | tuple[str, list[float]] = first_stage
+    if first_stage in ("none", "order"):
+        lines = read_line_documents(file)
+    else:
+        lines, scores = read_scored_lines(file, first_stage)
+        said = first_stage, scores
+    check_models([model])
+    from tamis.models.reranker import Reranker  # takes seconds
+
+    quiet_libraries()
+    best = Reranker(model).rank(query, lines, top_k=top, return_documents=True, first_stage=said)
+    if as_json:
+        print_json({"query": query, "ranked": best})
+        return
+    for ranked in best:
+        typer.echo(f"{ranked['score']:.4f}\t{ranked['text']}")
+
+
+def serve(
+    models: Annotated[
+        list[str],
+        typer.Argument(help="Rerankers: tamis-base, folders, hub names, or NAME=FOLDER; the first one is the default"),
+    ],
+    host: Annotated[str, typer.Option(help="Address to listen on")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on; 0: any that is free")] = 8000,
+    precision: Precision = "float32",
+    keys: Annotated[
+        Path | None,
+        typer.Option(help="File of API keys, one a line; the environment variable TAMIS_API_KEYS adds more"),
+    ] = None,
+    cors: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ORIGIN", help="Origin of a web page that may ask from a browser; repeatable"),
+    ] = None,
+    on: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="BEIR folder that the playground at / searches with BM25")
+    ] = None,
+    queue: Annotated[
+        int, typer.Option(min=1, help="Most pairs that may wait at each model; more are refused with 429")
+    ] = 4096,
+    documents: Annotated[int, typer.Option(min=1, help="Most documents of a request")] = 1000,
+    characters: Annotated[int, typer.Option(min=1, help="Most characters of a text")] = 200_000,
+    body: Annotated[int, typer.Option(min=1, help="Most bytes of a request")] = 16 * 2**20,
+    deadline: Annotated[float, typer.Option(min=1, help="Most seconds until a request is answered")] = 60.0,
+    first_stage: Annotated[
+        str | None,
+        typer.Option(
+            metavar="order|none",
+            help="First stage of requests that name none: order or none; default: as the model says",
+        ),
+    ] = None,
+) -> None:
+    """Serve rerankers over HTTP, as Cohere, Jina, TEI and vLLM do; Ctrl-C or SIGTERM answers what is under way."""
+    require("tamis serve", "serve")
+    check_models(models)
+    from tamis.serving.app import Limits
+    from tamis.serving.serve import Settings
+    from tamis.serving.serve import serve as serve_models
+
+    quiet_libraries()
+    limits = Limits(body, documents, characters, deadline)
+    serve_models(models, Settings(host, port, precision, queue, limits, keys, cors or (), on, first_stage))
+
+
+def export(
+    model: Annotated[str, typer.Argument(help="Reranker to export: a folder or a hub name")],
+    out: Annotated[Path, typer.Argument(help="New folder to write")],
+    to: Annotated[str, typer.Option("--to", help="Target: transformers, vllm, onnx or openvino")],
+    pairs: Annotated[
+        Path | None, typer.Option(help="JSONL file of query and document to compare on; default: 200 built-in pairs")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a reranker for another engine, load it there and compare the scores."""
+    check_models([model])
+    from tamis.cli.model_tables import print_parity
+    from tamis.exporting.export import export as export_model
+    from tamis.exporting.pairs import builtin_pairs, read_pairs
+
+    quiet_libraries()
+    found = export_model(model, out, to, read_pairs(pairs) if pairs else builtin_pairs())
+    if as_json:
+        print_json({**found.as_dict(), "out": out})
+    else:
+        print_parity(found, out)

@@ -1,0 +1,55 @@
+"""Whether a path can be a checkpoint at all; told without any library of models."""
+
+import json
+from pathlib import Path
+
+from tamis.errors import ModelError
+
+ADAPTER = ("adapter_config.json", "adapter_model.")
+"""How the names of an adapter's files begin."""
+
+
+def check_folder(path: str | Path) -> None:
+    """Refuse what is plainly no checkpoint before transformers looks for it on a hub.
+
+    Raises:
+        ModelError: a path that does not exist, or a folder with pickled weights only or with an adapter.
+    """
+    folder = Path(path)
+    if folder.is_dir():
+        adapter = next((file for file in sorted(folder.iterdir()) if file.name.startswith(ADAPTER)), None)
+        if adapter is not None:
+            raise _adapter(path, folder / "adapter_config.json", alone=not (folder / "config.json").is_file())
+        if not any(folder.glob("*.safetensors")):
+            found = sorted(p.name for p in folder.iterdir())[:5]
+            raise ModelError(f"{path}: no .safetensors weights in this folder (found {', '.join(found) or 'nothing'})")
+    elif folder.exists() or str(path).startswith((".", "/")) or str(path).count("/") > 1:
+        raise ModelError(f"{path}: not a model folder; give a Hugging Face folder or a hub name")
+
+
+def refuse_adapter(path: str | Path) -> None:
+    """Refuse a name on a hub that stands for an adapter; `check_folder` does so for folders.
+
+    Raises:
+        ModelError: names the adapter's base and what to do.
+    """
+    from transformers.utils import find_adapter_config_file
+
+    found = find_adapter_config_file(str(path))
+    if found is not None:
+        raise _adapter(path, Path(found), alone=True)
+
+
+def _adapter(path: str | Path, config: Path, alone: bool) -> ModelError:
+    """What to say of an adapter: its weights count only once they are merged into those of its base."""
+    try:
+        base = json.loads(config.read_text(encoding="utf-8")).get("base_model_name_or_path")
+    except (OSError, ValueError, AttributeError):
+        base = None
+    of = f" of {base}" if base else ""
+    otherwise = "" if alone else ", or take the files adapter_* out of the folder to use its weights without them"
+    return ModelError(
+        f"{path}: holds an adapter{of}{' alone' if alone else ' beside whole weights'}; tamis reads, merges and "
+        "exports whole weights only. Merge it first, with peft: PeftModel.from_pretrained(BASE, ADAPTER)"
+        f".merge_and_unload().save_pretrained(NEW), and put the tokenizer beside{otherwise}"
+    )

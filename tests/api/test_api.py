@@ -1,0 +1,191 @@
+"""The public names: what is imported when, adapting from whatever holds documents, and what a run gives back."""
+
+import inspect
+import json
+import subprocess
+import sys
+from html import unescape
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import tamis
+from tamis.artifacts import read_json
+from tamis.errors import InputError, RunError, SettingsError
+from tests.conftest import TOPICS
+from tests.test_readme import warm_model
+
+ANSWERS = [answer for pairs in TOPICS.values() for _, answer in pairs]
+ASKED = [(str(n), question) for n, (question, _) in enumerate(pair for pairs in TOPICS.values() for pair in pairs)]
+"""Queries about documents that are called by their number."""
+
+SMALL = {
+    "precision": "float32",
+    "scores": {"seed_bonus": 0.5},
+    "lists": {"documents": 4},
+    "train": {"specialist_steps": 3, "checkpoints": 2},
+    "merge": {"held_out": 10},
+    "machine": {"threads": 1},
+}
+
+
+def test_importing_tamis_imports_nothing_heavy():
+    code = "import json, sys, tamis; print(json.dumps(sorted(sys.modules)))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    modules = json.loads(found)
+    assert not {"torch", "numpy", "pydantic", "pandas", "pyarrow"} & set(modules)
+    assert [name for name in modules if name.startswith("tamis")] == ["tamis"]
+
+
+@pytest.mark.parametrize("name", sorted(set(tamis.__all__) - {"__version__", "errors"}))
+def test_every_public_name_is_there_and_says_what_it_is(name):
+    public = getattr(tamis, name)
+    assert inspect.getdoc(public)
+    if inspect.isfunction(public):
+        told = inspect.getdoc(public) or ""
+        assert all(f"    {argument}: " in told for argument in inspect.signature(public).parameters)
+        assert "Raises:" in told
+    assert name in dir(tamis)
+
+
+def test_errors_are_public_and_other_names_are_none():
+    assert issubclass(tamis.errors.SettingsError, tamis.errors.TamisError)
+    with pytest.raises(AttributeError, match="has no attribute 'adopt'"):
+        tamis.adopt  # noqa: B018
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory, tiny_encoder) -> Path:
+    return warm_model(tmp_path_factory.mktemp("api") / "model", tiny_encoder)
+
+
+@pytest.fixture(scope="module")
+def adapted(model, tiny_encoder) -> tuple[tamis.RunResult, list[tamis.Progress]]:
+    told: list[tamis.Progress] = []
+    run = tamis.adapt(
+        model, ANSWERS, model.parent / "run", ASKED, encoder=tiny_encoder, settings=SMALL, on_progress=told.append
+    )
+    return run, told
+
+
+def test_a_list_of_texts_and_pairs_is_enough_to_adapt(adapted):
+    run, _ = adapted
+    assert {row["doc_id"]: row["text"] for row in run.documents} == dict(enumerate_as_text(ANSWERS))
+    queries = run.queries.to_pandas()
+    assert set(queries["text"]) == {question for _, question in ASKED}
+    assert len(run.queries) == len(queries)
+    ranked = run.model.rank("install a package", ["the sky is blue", "install a package"])
+    assert {hit["corpus_id"] for hit in ranked} == {0, 1}
+    assert run.model is run.model  # loaded once
+    assert set(run.agreement) == {"corpus"}
+
+
+def enumerate_as_text(texts):
+    return [(str(number), text) for number, text in enumerate(texts)]
+
+
+def test_what_was_left_out_is_there_with_its_reason(adapted):
+    run, _ = adapted
+    dropped = run.dropped.to_pandas()
+    for stage, counts in run.counts.items():
+        of_stage = dropped[dropped["stage"] == stage]
+        if (run.folders[stage] / "dropped.parquet").is_file():
+            assert of_stage["reason"].value_counts().to_dict() == counts["dropped"]
+        assert counts["in"] == counts["kept"] + sum(counts["dropped"].values())
+
+
+def test_the_report_shows_itself_in_a_frame(adapted):
+    run, _ = adapted
+    frame = run.report._repr_html_()
+    assert unescape(frame.split('srcdoc="')[1].removesuffix('"></iframe>')) == run.report.path.read_text("utf-8")
+
+
+def test_what_did_not_run_is_said(adapted):
+    with pytest.raises(RunError, match=r"no stage evaluate in this run, which has corpus, .*; give the recipe judged"):
+        adapted[0].figures  # noqa: B018
+
+
+def test_progress_is_told_in_order_and_to_the_end(adapted):
+    run, told = adapted
+    ended = [one for one in told if one.what in ("finished", "reused")]
+    assert [one.stage for one in ended] == list(run.folders)
+    assert [(one.done, one.total) for one in ended] == [(c["kept"], c["in"]) for c in run.counts.values()]
+    steps = [one for one in told if one.stage == "train" and one not in ended]
+    assert steps
+    assert all(0 <= one.done <= one.total for one in told if one not in ended)
+
+
+@pytest.mark.parametrize("kind", ["mappings", "frame", "dataset", "file", "generator"])
+def test_documents_come_from_whatever_holds_them(kind, adapted, model, tiny_encoder, tmp_path):
+    rows = [{"id": str(number), "text": text} for number, text in enumerate(ANSWERS)]
+    file = tmp_path / "rows.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    if kind == "dataset":
+        given = pytest.importorskip("datasets").Dataset.from_list(rows)
+    else:
+        frame = pd.DataFrame([{**row, "title": None if row["id"] == "3" else float("nan")} for row in rows])
+        given = {"mappings": rows, "frame": frame, "file": file, "generator": iter(ANSWERS)}[kind]
+    from tamis.api.inputs import documents_at
+
+    found = documents_at(given, tmp_path / "inputs")
+    found.write()
+    lines = [json.loads(line) for line in found.paths[0].read_text("utf-8").splitlines()]
+    assert lines == rows
+
+
+def test_queries_of_a_frame_are_those_of_pairs(tmp_path):
+    from tamis.api.inputs import queries_at
+
+    frame = pd.DataFrame(ASKED, columns=["document_id", "query"])
+    assert list(queries_at(frame, tmp_path).rows) == list(queries_at(ASKED, tmp_path).rows)
+    assert queries_at("a.tsv", tmp_path).paths == (Path("a.tsv"),)
+    assert queries_at(None, tmp_path).paths == ()
+
+
+@pytest.mark.parametrize(
+    ("documents", "told"),
+    [
+        (3, "documents: got int, expected a path, a list of texts"),
+        ([3], r"documents\[0\]: got int, expected a text or a mapping"),
+        ({"a": "b"}, "documents: got dict"),
+    ],
+)
+def test_documents_that_are_none_are_told(documents, told, model, tiny_encoder, tmp_path):
+    with pytest.raises(InputError, match=told):
+        tamis.adapt(model, documents, tmp_path / "run", ASKED, encoder=tiny_encoder)
+    assert not (tmp_path / "run").exists()
+
+
+def test_without_anybody_who_asks_nothing_is_done(model, tiny_encoder, tmp_path):
+    with pytest.raises(SettingsError, match=r"tamis\.adapt: nothing asks about the documents; give queries="):
+        tamis.adapt(model, ANSWERS, tmp_path / "run", encoder=tiny_encoder)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_recipe_of_a_file_is_that_of_python_and_complains_in_one_line(recipe, tmp_path):
+    import yaml
+
+    (tmp_path / "r.yaml").write_text(yaml.safe_dump(recipe), "utf-8")
+    assert tamis.Recipe.from_yaml(tmp_path / "r.yaml") == tamis.Recipe(**recipe)
+    assert tamis.Recipe.from_yaml(tmp_path / "r.yaml", ["seed=9"]).seed == 9
+    with pytest.raises(SettingsError, match=r"^tamis.Recipe: unknown key 'train.los'; did you mean 'loss'\?$"):
+        tamis.Recipe(**{**recipe, "train": {"los": "ranknet"}})
+
+
+def test_the_same_call_goes_on_where_it_was(recipe, tmp_path):
+    told: list[tamis.Progress] = []
+    first = tamis.run(tamis.Recipe(**recipe), tmp_path / "run", until="queries")
+    again = tamis.run(tamis.Recipe(**recipe), tmp_path / "run", until="queries", on_progress=told.append)
+    assert again.folders == first.folders
+    assert [(one.stage, one.what) for one in told] == [("corpus", "reused"), ("queries", "reused")]
+    with pytest.raises(SettingsError, match="no stage 'quries'"):
+        tamis.run(tamis.Recipe(**recipe), tmp_path / "run", until="quries")
+
+
+def test_runs_and_loaded_models_are_measured(adapted, model, corpus, tmp_path):
+    found = tamis.evaluate([adapted[0], tamis.Reranker(model)], on=[corpus], depth=5, out=tmp_path / "out")
+    assert set(found.figures["models"]) == {adapted[0].name, "model"}
+    assert found.figures == read_json(tmp_path / "out" / "results.json")
+    with pytest.raises(SettingsError, match="depth is 0"):
+        tamis.evaluate([model], on=corpus, depth=0, out=tmp_path / "out")
