@@ -2,9 +2,10 @@
 
 import logging
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, TypedDict, get_args
 
 import numpy as np
 import torch
@@ -30,6 +31,7 @@ from tamis.models.rows import Pair
 from tamis.models.serializer import DocumentText, Serializer, document_text
 from tamis.models.stream import WINDOW, Scored, Scorer, score_stream
 from tamis.models.warm_scorer import WarmScorer
+from tamis.models.windows import windows_of
 from tamis.progress import track
 
 logger = logging.getLogger(__name__)
@@ -41,6 +43,10 @@ NO_PAIR = (str, Mapping, set, frozenset)
 """What can be read one by one and is no pair all the same."""
 
 DocumentPair = tuple[str, DocumentText]
+
+
+Long = Literal["first", "windows"]
+"""What is read of a document that is longer than a model reads: its beginning, or all of it in windows."""
 
 
 class Ranked(TypedDict, total=False):
@@ -200,6 +206,7 @@ class Reranker:
         batch_size: int | None = None,
         show_progress_bar: bool | None = None,
         activation_fn: Activation | None = None,
+        long: Long = "first",
         **others: Any,
     ) -> list[Ranked]:
         """Order documents by relevance, as sentence-transformers' `CrossEncoder.rank`.
@@ -218,6 +225,9 @@ class Reranker:
             show_progress_bar: Say on standard error how many documents are scored; None is no.
             activation_fn: Makes the score in place of the checkpoint's own, see `predict`; documents are ordered by
                 what it gives, equal ones as they were.
+            long: What becomes of documents that are longer than the model reads. `first`: their beginning is read, and
+                how many there are is logged once. `windows`: they are read window by window, and the best one counts;
+                that takes as many times the work as a document has windows.
             others: See `predict`.
 
         Returns:
@@ -234,7 +244,7 @@ class Reranker:
         if not given:
             return []
         first = first_stage_of(first_stage, len(given))
-        scored = self._score_all([(query, one) for one in given], prompt, batch_size, show_progress_bar)
+        scored = self._score_documents(query, given, long, prompt, batch_size, show_progress_bar)
         if scored.emptied:
             logger.warning("%d of %d documents are empty or did not fit", scored.emptied, len(given))
         texts = [document_text(document, self.serializer.title) for document in given]
@@ -252,6 +262,34 @@ class Reranker:
                 entry["text"] = texts[index]
             ranked.append(entry)
         return ranked
+
+    def _score_documents(
+        self,
+        query: str,
+        documents: Sequence[DocumentText],
+        long: Long,
+        prompt: str | None,
+        batch_size: int | None,
+        show: bool | None,
+    ) -> Scored:
+        """Logits of documents, those of long ones as `long` says."""
+        if long not in get_args(Long):
+            raise InputError(f"long is {long!r}, expected {' or '.join(get_args(Long))}")
+        if long == "first":
+            scored = self._score_all([(query, one) for one in documents], prompt, batch_size, show)
+            if scored.cut and "long" not in self._doubted:
+                self._doubted.add("long")
+                logger.warning(
+                    "%d of %d documents are longer than the model reads, the rest is not ranked: see long='windows'",
+                    scored.cut,
+                    len(documents),
+                )
+            return scored
+        parts = [windows_of(one, self.serializer, self.tokenizer, query) for one in documents]
+        pairs = [(query, part) for of_document in parts for part in of_document]
+        scored = self._score_all(pairs, prompt, batch_size, show)
+        first = np.cumsum([0, *map(len, parts[:-1])])
+        return replace(scored, logits=np.maximum.reduceat(scored.logits, first))
 
     def _shown(self, ranking: SummedRanking, activation: Activation | None) -> tuple[np.ndarray, IndexArray]:
         """The bounded scores of a ranking's documents, and their order by them."""

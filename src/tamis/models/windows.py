@@ -1,0 +1,77 @@
+"""Windows of long documents: parts that a model reads whole, so that nothing of a document stays unread."""
+
+from typing import Any, Final
+
+from tamis.models.serializer import Apart, DocumentText, Joined, PairTemplate, Serializer
+
+_SPARE: Final = 2
+"""Tokens left free: a part of a text may have a token or two more than it had within the text."""
+
+_LEAST: Final = 16
+"""Tokens of a window, at least, however long query and title are."""
+
+_BACK: Final = 0.25
+"""Share of a window that is given up at most, to end it between two words."""
+
+
+def room_for_document(serializer: Serializer, tokenizer: Any, query: str) -> int:
+    """Tokens of a document that a model reads beside a query, special tokens and prefixes taken off."""
+
+    def count(text: str) -> int:
+        return len(tokenizer(text, add_special_tokens=False)["input_ids"]) if text else 0
+
+    if isinstance(serializer, Apart):
+        room = serializer.document_tokens - count(serializer.document_prefix)
+        return room - int(tokenizer.num_special_tokens_to_add(pair=False)) - _SPARE
+    if isinstance(serializer, Joined):
+        room = serializer.max_tokens - count(serializer.query_prefix + query) - count(serializer.document_prefix)
+        return room - int(tokenizer.num_special_tokens_to_add(pair=True)) - _SPARE
+    assert isinstance(serializer, PairTemplate), "there are three serializers"
+    around = serializer.prefix + serializer.template.replace("{document}", query) + serializer.suffix
+    return serializer.max_tokens - count(around) - count(serializer.instruction) - _SPARE
+
+
+def windows_of(document: DocumentText, serializer: Serializer, tokenizer: Any, query: str) -> list[DocumentText]:
+    """A document as the windows that a model reads one by one; a document that fits is its only window.
+
+    Args:
+        document: A text, or a mapping with `text` and perhaps `title`, which every window keeps.
+        serializer: How texts become tokens.
+        tokenizer: The checkpoint's own, a fast one.
+        query: What is asked; the longer it is, the less room some models have.
+
+    Returns:
+        At least one; together they hold every word of the text, in order. A window ends between two words where
+        one ends in its last quarter, else between two tokens, as in scripts without spaces.
+    """
+    title, text = ("", document) if isinstance(document, str) else (document.get("title") or "", document["text"])
+    room = room_for_document(serializer, tokenizer, query)
+    if title:
+        room -= len(tokenizer(title, add_special_tokens=False)["input_ids"]) + 1
+    parts = _parts(text, tokenizer, max(room, _LEAST))
+    if isinstance(document, str):
+        return list(parts)
+    return [{**document, "text": part} for part in parts]
+
+
+def _parts(text: str, tokenizer: Any, room: int) -> list[str]:
+    offsets = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)["offset_mapping"]
+    if len(offsets) <= room:
+        return [text]
+    parts, start = [], 0
+    while start < len(offsets):
+        end = min(start + room, len(offsets))
+        if end < len(offsets):
+            end = _between_words(text, offsets, end, end - int(room * _BACK))
+        parts.append(text[offsets[start][0] : offsets[end - 1][1]])
+        start = end
+    return parts
+
+
+def _between_words(text: str, offsets: list[tuple[int, int]], end: int, least: int) -> int:
+    """The last place, from `least` on, at which a new word begins; `end` where none does."""
+    for place in range(end, least, -1):
+        begins = offsets[place][0]
+        if text[begins : begins + 1].isspace() or text[begins - 1 : begins].isspace():
+            return place
+    return end
