@@ -117,11 +117,11 @@ def work_of(model: Path, pairs: list[Pair]) -> dict[str, float]:
     }
 
 
-def compare(model: Path, pairs: list[Pair], grades: list[list[float]], rounds: int, work: Path) -> dict[str, Any]:
+def compare(model: Path, pairs: list[Pair], grades: list[list[float]], rounds: int) -> dict[str, Any]:
     """Speed and quality of every engine on one model."""
     print(f"{model}", file=sys.stderr)
     shape = work_of(model, pairs)
-    seconds, scores = take_turns(engines(model, work), pairs, rounds)
+    seconds, scores = take_turns(engines(model), pairs, rounds)
     base = "sentence-transformers, float32"
     rows = {}
     for name, taken in seconds.items():
@@ -201,10 +201,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         rates = matrix_rates()
-        models = [compare(model, pairs, grades, chosen.rounds, work)]
+        models = [compare(model, pairs, grades, chosen.rounds)]
         small = small_model(work / "all-MiniLM-L6-v2")
         if small is not None:
-            models.append(compare(small, pairs, grades, chosen.rounds, work))
+            models.append(compare(small, pairs, grades, chosen.rounds))
         wrapper = against_the_published_wrapper(work, pairs)
         experts = mixture_of_experts(work)
     rates = {name: max(rate, matrix_rates()[name]) for name, rate in rates.items()}

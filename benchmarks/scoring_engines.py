@@ -67,7 +67,7 @@ def small_model(folder: Path) -> Path | None:
     return folder
 
 
-def engines(model: Path, work: Path) -> dict[str, Engine]:
+def engines(model: Path) -> dict[str, Engine]:
     """Everything that can score these weights here, by name."""
     from sentence_transformers import CrossEncoder
 
@@ -83,35 +83,19 @@ def engines(model: Path, work: Path) -> dict[str, Engine]:
         "tamis, float32": lambda pairs: exact.score_pairs(pairs).logits,
         "tamis, auto": lambda pairs: auto.score_pairs(pairs).logits,
     }
-    for name in ("onnx", "openvino"):
-        found |= exported(model, name, work)
+    for name, precision in (("onnx", "float32"), ("openvino", "float32"), ("openvino", "auto")):
+        found[f"tamis, {name}, {precision}"] = by_engine(model, name, precision)
     return found
 
 
-def exported(model: Path, name: str, work: Path) -> dict[str, Engine]:
-    """The graph that `tamis export` writes, in its engine: batches of 32 by length, like sentence-transformers'.
+def by_engine(model: Path, name: str, precision: str) -> Engine:
+    """A `Reranker` whose scores another engine computes; stops where it cannot.
 
     The backends of sentence-transformers itself need optimum, which does not go with this transformers.
     """
     from tamis import Reranker
-    from tamis.exporting.export import export
-    from tamis.exporting.folders import in_batches
-    from tamis.exporting.graphs import open_onnxruntime, open_openvino
-    from tamis.exporting.pairs import builtin_pairs
-    from tamis.models.sequence import SequenceScorer
 
-    out = work / f"{model.name}-{name}"
-    export(model, out, name, builtin_pairs())
-    scorer = Reranker(model, device="cpu").scorer
-    assert isinstance(scorer, SequenceScorer)
-    run = open_onnxruntime(out) if name == "onnx" else open_openvino(out)
-
-    def score(pairs: Sequence[Pair]) -> np.ndarray:
-        rows = scorer.encode(pairs)
-        order = sorted(range(len(rows)), key=lambda i: -len(rows[i].ids))
-        values = np.empty(len(rows), np.float32)
-        values[order] = in_batches([rows[i] for i in order], scorer, out, run, size=32)
-        return values
-
-    title = "ONNX Runtime on tamis' export" if name == "onnx" else "OpenVINO on tamis' export, its own precision"
-    return {title: score}
+    reranker = Reranker(model, precision=precision, device="cpu", engine=name)  # type: ignore[arg-type]
+    if reranker.engine != name:
+        raise SystemExit(f"{model}: {name} cannot score it here; the log says why")
+    return lambda pairs: reranker.score_pairs(pairs).logits

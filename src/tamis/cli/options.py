@@ -26,6 +26,14 @@ EngineName = Annotated[
         "--engine", help="Place where mining runs: local, or ray (RAY_ADDRESS, else a cluster on this machine)"
     ),
 ]
+ScoringEngineOption = Annotated[  # `--engine` says where mining runs
+    str,
+    typer.Option(
+        metavar="auto|torch|openvino|onnx",
+        help="Engine that scores on a processor; all but torch make a graph of the model once and keep it in the "
+        "cache; auto: OpenVINO where it is faster here",
+    ),
+]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before what takes long or costs money")]
 AsJson = Annotated[
     bool, typer.Option("--json", help="Result as one JSON object on standard output, in place of tables")

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from tamis.cli.options import AsJson, Precision, print_json, quiet_libraries
+from tamis.cli.options import AsJson, Precision, ScoringEngineOption, print_json, quiet_libraries
 from tamis.extras import require
 from tamis.named_paths import check_models
 
@@ -23,6 +23,7 @@ def rerank(
             "name of what found them (bm25, other ...), each line then being SCORE<TAB>TEXT",
         ),
     ] = "none",
+    scoring_engine: ScoringEngineOption = "torch",
     as_json: AsJson = False,
 ) -> None:
     """Rank the lines of a file by how well they answer a query."""
@@ -38,7 +39,8 @@ def rerank(
     from tamis.models.reranker import Reranker  # takes seconds
 
     quiet_libraries()
-    best = Reranker(model).rank(query, lines, top_k=top, return_documents=True, first_stage=said)
+    reranker = Reranker(model, engine=scoring_engine)  # type: ignore[arg-type]  # which refuses others
+    best = reranker.rank(query, lines, top_k=top, return_documents=True, first_stage=said)
     if as_json:
         print_json({"query": query, "ranked": best})
         return
@@ -79,6 +81,7 @@ def serve(
             help="First stage of requests that name none: order or none; default: as the model says",
         ),
     ] = None,
+    scoring_engine: ScoringEngineOption = "torch",
 ) -> None:
     """Serve rerankers over HTTP, as Cohere, Jina, TEI and vLLM do; Ctrl-C or SIGTERM answers what is under way."""
     require("tamis serve", "serve")
@@ -89,7 +92,8 @@ def serve(
 
     quiet_libraries()
     limits = Limits(body, documents, characters, deadline)
-    serve_models(models, Settings(host, port, precision, queue, limits, keys, cors or (), on, first_stage))
+    settings = Settings(host, port, precision, queue, limits, keys, cors or (), on, first_stage, scoring_engine)
+    serve_models(models, settings)
 
 
 def export(

@@ -13,6 +13,7 @@ from tamis.models.experts import parameter_counts
 from tamis.models.precision import fastest_device
 from tamis.models.reranker import Reranker
 from tamis.models.sequence import SequenceScorer
+from tamis.models.warm import WarmCrossEncoder
 from tamis.models.warm_scorer import WarmScorer
 from tamis.process_memory import peak_memory, reset_peak_memory
 
@@ -109,6 +110,7 @@ def _parameters(reranker: Reranker) -> tuple[int, int]:
     """Parameters that a token passes, and all; the layers that a warm student's trained ones stand for do not count."""
     scorer = reranker.scorer
     if isinstance(scorer, WarmScorer):
+        assert isinstance(scorer.student, WarmCrossEncoder), "what is measured is scored by torch"
         _, total = parameter_counts(scorer.student)
         replaced = parameter_counts(scorer.student.joint)[1]
         return total - replaced, total - replaced

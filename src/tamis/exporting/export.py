@@ -2,17 +2,23 @@
 
 import json
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from tamis.errors import InputError, ModelError
 from tamis.exporting.folders import score_in_transformers, write_classifier, written_activation
-from tamis.exporting.graphs import score_in_onnxruntime, score_in_openvino, write_onnx, write_openvino
-from tamis.exporting.parity import LARGEST, Parity, parity
+from tamis.exporting.graphs import score_in_engine, write_graph
+from tamis.exporting.parity import LARGEST, LARGEST_OF_WARM, Parity, parity
+from tamis.exporting.warm import score_in_parts, score_whole, write_warm
+from tamis.models.engines.engine import ENGINES as GRAPH_ENGINES
+from tamis.models.engines.engine import ONNX, OPENVINO
 from tamis.models.reranker import Reranker
 from tamis.models.rows import Pair, TokenRow
 from tamis.models.sequence import SequenceScorer
+from tamis.models.warm import WarmCrossEncoder
+from tamis.models.warm_scorer import WarmScorer
 from tamis.whole_folder import whole_folder
 
 Write = Callable[[Reranker, SequenceScorer, Path], None]
@@ -22,8 +28,8 @@ ScoreExported = Callable[[Path, SequenceScorer, Sequence[TokenRow]], np.ndarray]
 ENGINES: dict[str, tuple[Write, ScoreExported]] = {
     "transformers": (write_classifier, score_in_transformers),
     "vllm": (write_classifier, score_in_transformers),
-    "onnx": (write_onnx, score_in_onnxruntime),
-    "openvino": (write_openvino, score_in_openvino),
+    "onnx": (partial(write_graph, ONNX), partial(score_in_engine, ONNX)),
+    "openvino": (partial(write_graph, OPENVINO), partial(score_in_engine, OPENVINO)),
 }
 
 
@@ -47,21 +53,18 @@ def export(model: str | Path, out: Path, to: str, pairs: Sequence[Pair]) -> Pari
         raise InputError(f"--to {to}: expected one of {', '.join(ENGINES)}")
     reranker = Reranker(model, device="cpu")
     scorer = reranker.scorer
-    if not isinstance(scorer, SequenceScorer):
-        raise ModelError(
-            f"{model}: a warm checkpoint has no form that {to} loads: its two texts are read apart; "
-            "train with student.head: stock, or use it through tamis or sentence-transformers"
-        )
-    write, score = ENGINES[to]
-    rows = scorer.encode(pairs)
     with whole_folder(out) as folder:
-        write(reranker, scorer, folder)
-        activations = reranker.activation, written_activation(folder)
-        found = parity(scorer.logits(rows), score(folder, scorer, rows), to, activations)
+        if isinstance(scorer, WarmScorer):
+            found, allowed = _export_warm(reranker, scorer, folder, to, pairs), LARGEST_OF_WARM
+        else:
+            assert isinstance(scorer, SequenceScorer), "there are two kinds of scorers"
+            found, allowed = _export_sequence(reranker, scorer, folder, to, pairs), LARGEST
         (folder / "parity.json").write_text(json.dumps(found.as_dict(), indent=2) + "\n", encoding="utf-8")
-        if not found.largest <= LARGEST:
+        # A constant is nothing that a warm graph may leave out.
+        apart = found.largest + (abs(found.offset) if isinstance(scorer, WarmScorer) else 0.0)
+        if not apart <= allowed:
             raise ModelError(
-                f"{out}: {to} scores differ by up to {found.largest:.2g} (allowed {LARGEST:g}); nothing was written"
+                f"{out}: {found.engine} scores differ by up to {apart:.2g} (allowed {allowed:g}); nothing was written"
             )
         if not found.bounded <= LARGEST:
             raise ModelError(
@@ -69,3 +72,33 @@ def export(model: str | Path, out: Path, to: str, pairs: Sequence[Pair]) -> Pari
                 f"differ by up to {found.bounded:.2g} (allowed {LARGEST:g}); nothing was written"
             )
     return found
+
+
+def _export_sequence(
+    reranker: Reranker, scorer: SequenceScorer, folder: Path, to: str, pairs: Sequence[Pair]
+) -> Parity:
+    write, score = ENGINES[to]
+    rows = scorer.encode(pairs)
+    write(reranker, scorer, folder)
+    activations = reranker.activation, written_activation(folder)
+    return parity(scorer.logits(rows), score(folder, scorer, rows), to, activations)
+
+
+def _export_warm(reranker: Reranker, scorer: WarmScorer, folder: Path, to: str, pairs: Sequence[Pair]) -> Parity:
+    """The parity of the form that agrees less: one graph, or two."""
+    student = scorer.student
+    assert isinstance(student, WarmCrossEncoder), "torch scores what is exported"
+    if to not in GRAPH_ENGINES:
+        raise ModelError(
+            f"{reranker.path}: a warm checkpoint has no form that {to} loads: its two texts are read apart; export it "
+            "to onnx or openvino, train with student.head: stock, or use it through tamis or sentence-transformers"
+        )
+    engine = GRAPH_ENGINES[to]
+    rows = scorer.encode(pairs)
+    write_warm(engine, reranker, student, folder)
+    logits, padding = scorer.logits(rows), student.encoder.tokenizer.pad_token_id
+    in_parts = score_in_parts(engine, folder, student, rows, scorer.token_budget)
+    activations = reranker.activation, reranker.activation  # graphs.json names it
+    whole = parity(logits, score_whole(engine, folder, rows, padding), f"{to}, one graph", activations)
+    parts = parity(logits, in_parts, f"{to}, two graphs", activations)
+    return max(whole, parts, key=lambda one: one.largest + abs(one.offset))

@@ -13,7 +13,7 @@ from tamis.models.encoder import refuse_missing
 from tamis.models.reranker import Reranker
 from tamis.models.rows import TokenRow
 from tamis.models.saving import ST_ACTIVATIONS, save_classifier
-from tamis.models.sequence import ClassifierModel, SequenceScorer, padded
+from tamis.models.sequence import SequenceScorer, padded
 
 
 def write_classifier(reranker: Reranker, scorer: SequenceScorer, folder: Path) -> None:
@@ -61,13 +61,8 @@ def in_batches(
         ids, lengths, second = padded(rows[start : start + size], padding)
         place = torch.arange(ids.shape[1])
         features = {"input_ids": ids, "attention_mask": (place < lengths[:, None]).long()}
-        if uses_types(scorer):
+        if scorer.uses_types:
             features["token_type_ids"] = ((place >= second[:, None]) & (place < lengths[:, None])).long()
         with torch.inference_mode():
             parts.append(np.asarray(score(features), np.float32))
     return np.concatenate(parts)
-
-
-def uses_types(scorer: SequenceScorer) -> bool:
-    """Whether the body tells segments apart."""
-    return isinstance(scorer.model, ClassifierModel) and scorer.model.uses_types

@@ -10,6 +10,9 @@ from tamis.models.reranker import bounded
 LARGEST = 1e-3
 """Largest difference of logits, after a constant, with which an export counts as the same model."""
 
+LARGEST_OF_WARM = 1e-4
+"""The same for the graphs of a warm student, whose bodies are small."""
+
 
 @dataclass(frozen=True, slots=True)
 class Parity:

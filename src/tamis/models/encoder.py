@@ -95,12 +95,7 @@ class Encoder:
 
     def encodings(self, texts: Sequence[str], prefix: str, max_tokens: int) -> list[Any]:
         """As `tokenise`, but the tokenizers library's own records, which also know what was cut."""
-        if not texts:
-            return []
-        limit = min(max_tokens, self.positions)
-        encoded = self.tokenizer([prefix + text for text in texts], truncation=True, max_length=limit)
-        found: list[Any] = encoded.encodings
-        return found
+        return encodings(self.tokenizer, texts, prefix, min(max_tokens, self.positions))
 
     @torch.no_grad()
     def states(
@@ -170,6 +165,15 @@ class Encoder:
         means = torch.stack([state.float().mean(0) for state in states])
         vectors: np.ndarray = torch.nn.functional.normalize(means, dim=-1).cpu().numpy()
         return vectors
+
+
+def encodings(tokenizer: Any, texts: Sequence[str], prefix: str, max_tokens: int) -> list[Any]:
+    """The tokenizers library's records of texts, special tokens included, cut at the end; see `Encoder.encodings`."""
+    if not texts:
+        return []
+    encoded = tokenizer([prefix + text for text in texts], truncation=True, max_length=max_tokens)
+    found: list[Any] = encoded.encodings
+    return found
 
 
 def right_padded(rows: Sequence[Sequence[int]], padding: int, device: torch.device) -> tuple[Tensor, Tensor]:

@@ -13,8 +13,9 @@ import torch
 from tamis.errors import InputError, ModelError
 from tamis.formulas.ranking import IndexArray, logistic, tie_key
 from tamis.models.arguments import Activation, activated, count, formed, listed, pairs_of, renamed
-from tamis.models.checkpoint import find_checkpoint, load_warm, read_facts
+from tamis.models.checkpoint import find_checkpoint, load_warm, model_identity, read_facts
 from tamis.models.encoder import loading
+from tamis.models.engines.choosing import NAMES, InTorch, ScoringEngine, engine_scorer
 from tamis.models.families import load_scorer
 from tamis.models.first_stage import (
     FirstStage,
@@ -76,6 +77,7 @@ class Reranker:
         tokenizer: The checkpoint's own.
         device: Where the weights lie.
         scorer: What tokenises and scores, see `tamis.models.stream`.
+        engine: What computes the scores: `torch`, `openvino` or `onnx`.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class Reranker:
         max_tokens: int | None = None,
         device: str | None = None,
         trust_remote_code: bool = False,
+        engine: ScoringEngine = "torch",
     ) -> None:
         """Load a checkpoint; the family is found from its files.
 
@@ -98,10 +101,16 @@ class Reranker:
             max_tokens: Most tokens of a pair, in place of what the checkpoint says; not for warm checkpoints.
             device: `cpu`, `cuda` ...; None takes a GPU where there is one.
             trust_remote_code: Run code that the checkpoint brings; only for bodies that transformers does not know.
+            engine: What computes the scores on a processor: `openvino` and `onnx` make a graph of the model once and
+                keep it in the user's cache; `auto` is OpenVINO where it agrees with torch and is faster here. Where the
+                engine cannot be had, torch scores, and a line in the log says why.
 
         Raises:
+            InputError: no such engine.
             ModelError: no such folder, an unknown family, no score head, broken, constant or non-finite weights.
         """
+        if engine not in NAMES:
+            raise InputError(f"engine is {engine!r}, expected one of {', '.join(NAMES)}")
         self.path = path
         path = find_checkpoint(path)
         facts = read_facts(path)
@@ -129,6 +138,30 @@ class Reranker:
             self.activation = facts.activation or loaded.activation
             self.device = loaded.scorer.model.device
         self._probe()
+        self.engine = "torch"
+        if engine != "torch":
+            self._use_engine(engine, where, chosen, max_tokens, trust_remote_code)
+
+    def _use_engine(
+        self, wanted: ScoringEngine, where: torch.device, precision: Precision, max_tokens: int | None, trust: bool
+    ) -> None:
+        """Let another engine score, where it can."""
+        if where.type != "cpu":
+            logger.warning(
+                "%s: torch scores on %s; engine %s is for processors, device='cpu'", self.path, where, wanted
+            )
+            return
+
+        def exact() -> Scorer:
+            if precision == "float32":
+                return self.scorer
+            return Reranker(self.path, max_tokens=max_tokens, device="cpu", trust_remote_code=trust).scorer
+
+        def identity() -> str:
+            return model_identity(Path(self.path))
+
+        given = InTorch(str(self.path), self.family, self.scorer, precision, identity, exact)
+        self.engine, self.scorer = engine_scorer(wanted, given)
 
     def _probe(self) -> None:
         """Refuse a checkpoint whose scores are not finite or all the same."""

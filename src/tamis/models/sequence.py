@@ -162,6 +162,11 @@ class SequenceScorer:
         self.padding = padding
         self.token_budget = token_budget
 
+    @property
+    def uses_types(self) -> bool:
+        """Whether the body tells segments apart."""
+        return isinstance(self.model, ClassifierModel) and self.model.uses_types
+
     def encode(self, pairs: Sequence[Pair], instruction: str | None = None) -> list[TokenRow]:
         """Rows of pairs; needs no model, so it can run beside it."""
         return self.rows.rows(pairs, instruction)

@@ -1,6 +1,6 @@
 """What a chain trains: the warm student or one of a row a pair, both scored from prepared texts."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ Student = WarmCrossEncoder | SequenceStudent
 
 
 def score_prepared(
-    student: Student,
+    student: Callable[[Sequence[Tensor], Sequence[Tensor]], Tensor],
     queries: Sequence[Tensor],
     documents: Sequence[Tensor],
     token_budget: int,
@@ -23,7 +23,7 @@ def score_prepared(
     """Score prepared pairs, batch by batch, the longest first.
 
     Args:
-        student: The model.
+        student: The model: logits of prepared queries and documents.
         queries: The prepared query of each pair.
         documents: The prepared document of each pair.
         token_budget: Most tokens per forward pass, padding included.

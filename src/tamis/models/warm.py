@@ -117,6 +117,10 @@ class WarmCrossEncoder(nn.Module):
         """Layers that never change, from the bottom."""
         return self._lower - self.apart_layers
 
+    def encodings(self, texts: Sequence[str], prefix: str, max_tokens: int) -> list[Any]:
+        """Records of tokenised texts, see `Encoder.encodings`."""
+        return self.encoder.encodings(texts, prefix, max_tokens)
+
     def read(self, token_ids: Sequence[Sequence[int]], progress: Callable[[int], None] | None = None) -> list[Tensor]:
         """States of tokenised texts below the joint layers: [tokens, hidden] each."""
         return self.encoder.states(token_ids, self._lower, progress)

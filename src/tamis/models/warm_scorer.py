@@ -12,6 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from tamis.errors import InputError
+from tamis.models.engines.compiled import CompiledWarm
 from tamis.models.remembered import CachedStates, TokenIds
 from tamis.models.rows import Pair
 from tamis.models.student import score_prepared
@@ -37,13 +38,13 @@ class WarmScorer:
     """Tokenises and scores pairs for a warm student.
 
     Attributes:
-        student: The model.
+        student: The model, in torch or in another engine.
         token_budget: Most tokens per forward pass, padding included.
         memory: States of texts that were read before; None keeps none.
         alone: Read each text by itself: its states, and what is scored with them, do not depend on other texts.
     """
 
-    def __init__(self, student: WarmCrossEncoder, token_budget: int) -> None:
+    def __init__(self, student: WarmCrossEncoder | CompiledWarm, token_budget: int) -> None:
         self.student = student
         self.token_budget = token_budget
         self.memory: CachedStates | None = None
@@ -67,7 +68,7 @@ class WarmScorer:
 
     def _ids(self, texts: set[str], prefix: str, limit: int) -> dict[str, tuple[TokenIds, bool]]:
         ordered = sorted(texts)
-        encoded = self.student.encoder.encodings(ordered, prefix, limit)
+        encoded = self.student.encodings(ordered, prefix, limit)
         return {text: (tuple(one.ids), bool(one.overflowing)) for text, one in zip(ordered, encoded, strict=True)}
 
     def logits(self, rows: Sequence[ApartRow], most: int | None = None) -> np.ndarray:

@@ -47,6 +47,7 @@ class Settings:
         on: BEIR folder that the playground searches.
         first_stage: What is done with requests that say nothing of theirs: `order` or `none`; None for what each model
             says.
+        scoring_engine: What computes the scores, as for `Reranker`.
     """
 
     host: str = "127.0.0.1"
@@ -58,6 +59,7 @@ class Settings:
     origins: Sequence[str] = ()
     on: Path | None = None
     first_stage: str | None = None
+    scoring_engine: str = "torch"
 
 
 def serve(models: Sequence[str], settings: Settings) -> None:
@@ -127,7 +129,7 @@ def load_engines(folders: Mapping[str, str], settings: Settings, metrics: Metric
     by_folder: dict[str, Engine] = {}
     for name, folder in folders.items():
         if folder not in by_folder:
-            reranker = Reranker(folder, precision=settings.precision)  # type: ignore[arg-type]
+            reranker = Reranker(folder, precision=settings.precision, engine=settings.scoring_engine)  # type: ignore[arg-type]
             if settings.first_stage == ORDER and not order_counts(reranker.deployment):
                 raise InputError(
                     f"--first-stage {ORDER}: {folder} has no weight for the order of documents; find one with tamis "
@@ -137,7 +139,12 @@ def load_engines(folders: Mapping[str, str], settings: Settings, metrics: Metric
             engine = Engine(
                 reranker, settings.queue_pairs, settings.limits.seconds, watch, first_stage=settings.first_stage
             )
-            facts = {"model": name, "family": reranker.family, "first_stage": engine.first_stage}
+            facts = {
+                "model": name,
+                "family": reranker.family,
+                "first_stage": engine.first_stage,
+                "engine": reranker.engine,
+            }
             logger.info("model", extra={"facts": facts})
             by_folder[folder] = engine
     return {name: by_folder[folder] for name, folder in folders.items()}

@@ -1,0 +1,116 @@
+"""What stands in the place of torch's model in a scorer: the same scores, computed by another engine."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tamis.models.batching import token_batches
+from tamis.models.encoder import encodings
+from tamis.models.engines.engine import RunGraph
+from tamis.models.rows import Pair, TokenRow
+from tamis.models.sequence import SequenceScorer
+from tamis.models.serializer import Apart
+from tamis.models.warm import WarmCrossEncoder
+
+BUCKET: Final = 16
+"""Rows are padded to a multiple of so many tokens: an engine prepares itself anew for each shape that it meets."""
+
+
+class CompiledScorer:
+    """Scores pairs by a graph `model`, as a `SequenceScorer` does by torch.
+
+    Attributes:
+        token_budget: Most tokens per forward pass, padding included.
+    """
+
+    def __init__(self, run: RunGraph, scorer: SequenceScorer) -> None:
+        """Take over the text and the limits of a scorer, and none of its weights."""
+        self.token_budget = scorer.token_budget
+        self._run, self._rows = run, scorer.rows
+        self._padding, self._uses_types = scorer.padding, scorer.uses_types
+
+    def encode(self, pairs: Sequence[Pair], instruction: str | None = None) -> list[TokenRow]:
+        """Rows of pairs; needs no model."""
+        return self._rows.rows(pairs, instruction)
+
+    def logits(self, rows: Sequence[TokenRow], most: int | None = None) -> np.ndarray:
+        """float32 [rows], in their order; `most` rows at once, None for as many as the budget holds."""
+        values = np.empty(len(rows), np.float32)
+        for batch in token_batches([row.length for row in rows], self.token_budget, most=most):
+            values[batch] = self._run(self._features([rows[i] for i in batch]))[:, 0]
+        return values
+
+    def _features(self, rows: Sequence[TokenRow]) -> dict[str, np.ndarray]:
+        texts = [row.ids.astype(np.int64) for row in rows]
+        mask = row_mask(texts)
+        features = {"input_ids": pad_rows(texts, self._padding), "attention_mask": mask}
+        if self._uses_types:
+            second = np.array([row.second for row in rows])[:, None]
+            features["token_type_ids"] = (np.arange(mask.shape[1]) >= second) * mask
+        return features
+
+
+class CompiledWarm:
+    """Graphs `states` and `joint` in the place of a `WarmCrossEncoder`.
+
+    Attributes:
+        serializer: How texts become tokens.
+    """
+
+    def __init__(self, states: RunGraph, joint: RunGraph, student: WarmCrossEncoder) -> None:
+        """Take over tokenizer and limits of a student, and none of its weights."""
+        self.serializer: Apart = student.serializer
+        encoder = student.encoder
+        self._states, self._joint = states, joint
+        self._tokenizer, self._positions = encoder.tokenizer, encoder.positions
+        self._padding: int = encoder.tokenizer.pad_token_id
+        self._token_budget = encoder.token_budget
+
+    def encodings(self, texts: Sequence[str], prefix: str, max_tokens: int) -> list[Any]:
+        """As `Encoder.encodings`."""
+        return encodings(self._tokenizer, texts, prefix, min(max_tokens, self._positions))
+
+    def read(self, token_ids: Sequence[Sequence[int]]) -> list[Tensor]:
+        """States of tokenised texts below the joint layers: [tokens, hidden] each."""
+        found: list[Tensor] = [torch.empty(0)] * len(token_ids)
+        for batch in token_batches([len(ids) for ids in token_ids], self._token_budget):
+            rows = [np.array(token_ids[i], np.int64) for i in batch]
+            states = self._states({"input_ids": pad_rows(rows, self._padding), "attention_mask": row_mask(rows)})
+            for index, one in zip(batch, states, strict=True):
+                found[index] = torch.tensor(one[: len(token_ids[index])])
+        return found
+
+    def __call__(self, queries: Sequence[Tensor], documents: Sequence[Tensor]) -> Tensor:
+        """Logits of pairs of read texts, as `WarmCrossEncoder.forward`: float32 [pairs]."""
+        logits = self._joint(dict(_sides(queries, documents)))
+        return torch.tensor(logits[:, 0])
+
+
+def _sides(queries: Sequence[Tensor], documents: Sequence[Tensor]) -> Iterator[tuple[str, np.ndarray]]:
+    """The inputs of `joint` by name."""
+    for side, texts in (("query", queries), ("document", documents)):
+        rows = [text.numpy() for text in texts]
+        yield f"{side}_states", pad_rows(rows, 0)
+        yield f"{side}_mask", row_mask(rows)
+
+
+def pad_rows(rows: Sequence[np.ndarray], padding: int) -> np.ndarray:
+    """Rows of one type as one array, padded on the right to a multiple of `BUCKET`: [rows, tokens, ...]."""
+    found = np.full((len(rows), _longest(rows), *rows[0].shape[1:]), padding, rows[0].dtype)
+    for place, row in enumerate(rows):
+        found[place, : len(row)] = row
+    return found
+
+
+def row_mask(rows: Sequence[np.ndarray]) -> np.ndarray:
+    """1 where a row holds a token: int64 [rows, tokens]."""
+    lengths = np.array([len(row) for row in rows])
+    return (np.arange(_longest(rows)) < lengths[:, None]).astype(np.int64)
+
+
+def _longest(rows: Sequence[np.ndarray]) -> int:
+    longest = max(map(len, rows))
+    return longest + -longest % BUCKET
