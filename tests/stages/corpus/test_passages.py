@@ -183,7 +183,7 @@ def test_folders_are_cut_and_everybody_is_told(content: dict[str, Any], tmp_path
     write_text(folder / "a.md", "# All\n" + "\n\n".join(answers))
     write_text(folder / "b.txt", answers[0])
     content["corpus"] = {"target": str(folder)}
-    said = tamis("corpus", write_recipe(content, tmp_path), "--out", tmp_path / "run")
+    said = tamis("run", write_recipe(content, tmp_path), "--until", "corpus", "--out", tmp_path / "run")
     assert said.status == 0, said.err
     (stage,) = (tmp_path / "run/corpus").iterdir()
     kept = read_records(stage / "corpus.parquet", Document)
