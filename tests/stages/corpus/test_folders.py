@@ -50,7 +50,7 @@ def content(recipe: dict[str, Any], handbook: Path) -> dict[str, Any]:
 
 def test_every_file_is_read_or_told_everywhere(content: dict[str, Any], tmp_path: Path) -> None:
     run, recipe = tmp_path / "run", write_recipe(content, tmp_path)
-    said = tamis("corpus", recipe, "--out", run)
+    said = tamis("run", recipe, "--until", "corpus", "--out", run)
     assert said.status == 0, said.err
     (folder,) = (run / "corpus").iterdir()
     documents = {d.doc_id: d for d in read_records(folder / "corpus.parquet", Document)}
