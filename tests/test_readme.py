@@ -229,7 +229,7 @@ def anchors(page: str) -> set[str]:
 
 
 def test_an_anchor_is_made_as_github_makes_it():
-    assert "of-tamis-evaluate" in anchors("docs/results.md")
+    assert "resultsjson" in anchors("docs/results.md")
     assert "2026-11-25-the-demos-recipe-elsewhere" in anchors("docs/log.md")
 
 
