@@ -136,7 +136,7 @@ def test_both_commands_have_the_same_options():
     run, adapt = (
         {name: option for option in COMMANDS[command].params for name in option.opts} for command in ("run", "adapt")
     )
-    shared = {"--set", "--report", "--model", "--yes", "-y", "--estimate", "--engine"}
+    shared = {"--set", "--report", "--model", "--yes", "-y", "--estimate", "--engine", "--json"}
     assert shared | {"--out"} == (run.keys() & adapt.keys())
     assert all(run[name].help == adapt[name].help for name in shared)
 
