@@ -81,7 +81,7 @@ def test_an_empty_corpus(recipe: Content, documents: Path, tmp_path: Path) -> No
 def test_a_folder_without_texts(recipe: Content, tmp_path: Path) -> None:
     (tmp_path / "texts").mkdir()
     recipe["corpus"]["target"] = str(tmp_path / "texts")
-    assert refused(recipe, tmp_path).endswith("or .txt, .md or .html files")
+    assert refused(recipe, tmp_path).endswith("texts: nothing to read in this folder; it is empty")
 
 
 def test_a_corpus_in_which_nothing_is_usable(recipe: Content, documents: Path, tmp_path: Path) -> None:
@@ -125,7 +125,8 @@ def test_a_file_of_another_kind(recipe: Content, tmp_path: Path) -> None:
     (tmp_path / "corpus.pdf").write_bytes(b"%PDF-1.7")
     recipe["corpus"]["target"] = str(tmp_path / "corpus.pdf")
     assert refused(recipe, tmp_path).endswith(
-        "corpus.pdf: cannot read .pdf; expected a .jsonl, .csv, .tsv or .parquet file or a folder"
+        "corpus.pdf: cannot read .pdf alone; expected a .jsonl, .json, .csv, .tsv or .parquet file, or a folder of "
+        "documents of any form"
     )
 
 
