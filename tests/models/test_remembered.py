@@ -117,7 +117,9 @@ def test_an_evaluation_reads_a_document_once_however_many_questions_ask_for_it(
     reranker = watched(model.reranker)
     windows = reranker.score_windows
     monkeypatch.setattr(
-        reranker, "score_windows", lambda pairs, *more: found.clear() or windows(pairs, *more, window=16)
+        reranker,
+        "score_windows",
+        lambda pairs, *more, **named: found.clear() or windows(pairs, *more, window=16, **named),
     )
     everything = {q: Candidates(q, tuple(judged.documents), (0.0,) * len(judged.documents)) for q in judged.questions}
     items = ItemStore(tmp_path / "items.sqlite")

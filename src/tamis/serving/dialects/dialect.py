@@ -194,7 +194,7 @@ def _said(kind: str, location: tuple[int | str, ...], message: str) -> str:
         return "an object"
     if kind == "missing" and len(location) > 1:
         return f"an object with the field {location[-1]!r}"
-    if location[-2:-1] == ("Text",):
+    if location[-2:-1] == (DialectText.__name__,):
         return f"an object with {message.removeprefix('Input should be ')} in the field {location[-1]!r}"
     return message.removeprefix("Input should be ")
 
