@@ -40,8 +40,8 @@ from tamis.stages.lists.draw import Alike
 from tamis.stages.merge.settings import MergeSettings
 from tamis.stages.merge.weigh import WEIGHING
 from tamis.stages.merge.weights import (
-    Choice,
     RerankedHead,
+    WeightChoice,
     WeightSample,
     choice_by_order,
     choice_by_scores,
@@ -541,7 +541,7 @@ def _check_evidence(name: str, heads: Sequence[RerankedHead], depth: int, notes:
 
 
 def _rows(
-    name: str, sample: WeightSample, chosen: Choice, together: FloatArray, group_of: Mapping[str, str]
+    name: str, sample: WeightSample, chosen: WeightChoice, together: FloatArray, group_of: Mapping[str, str]
 ) -> Iterator[WeightRow]:
     """A row for all queries, then one for each language with a weight of its own."""
     alone = sample.with_weights(0.0, {})
@@ -569,7 +569,7 @@ def _row(
     return WeightRow(name, language, len(first), before, under, beside, weight, p_alone, p_first)
 
 
-def _write(folder: Path, out: Path | None, chosen: Mapping[str, Choice]) -> None:
+def _write(folder: Path, out: Path | None, chosen: Mapping[str, WeightChoice]) -> None:
     weights = {name: choice.general for name, choice in chosen.items()}
     of_kept = {name: choice.by_language for name, choice in chosen.items()}
     if out is None:

@@ -26,7 +26,7 @@ Results = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Answer:
+class EvaluationAnswer:
     """The answer that page and terminal give first.
 
     Attributes:
@@ -40,7 +40,7 @@ class Answer:
     reservations: Sequence[str]
 
 
-def answer_of(results: Results) -> Answer:
+def answer_of(results: Results) -> EvaluationAnswer:
     """The answer about the system that ranks best of all that a client of a model gets.
 
     That is a model as served, or with the first stage's scores where these are worth sending. A model alone is not
@@ -57,19 +57,21 @@ def answer_of(results: Results) -> Answer:
     model, sign, _ = parts_of(told)
     among = ", which ranks best of the models," if told == best and len(results["models"]) > 1 else ""
     sentence = [Part(f"{OPENINGS[WAYS[sign]]}{model}{among} "), *_clauses(changes, measure)]
-    return Answer(_verdict(told, changes), sentence, _against(results, told, ranked, kinds))
+    return EvaluationAnswer(_verdict(told, changes), sentence, _against(results, told, ranked, kinds))
 
 
 def _kinds(results: Results) -> dict[str, Mapping[str, Any]]:
     return {one["name"]: one for found in results["sets"].values() for one in found["systems"]}
 
 
-def _without_a_model(results: Results, ranked: Sequence[str]) -> Answer:
+def _without_a_model(results: Results, ranked: Sequence[str]) -> EvaluationAnswer:
     if not ranked:
-        return Answer(Verdict("No system ranks all sets.", "same"), [], [])
+        return EvaluationAnswer(Verdict("No system ranks all sets.", "same"), [], [])
     measure = results["main_measure"]
     figure = points(results["means"][ranked[0]][measure])
-    return Answer(Verdict(f"{ranked[0]} ranks best.", "same"), [Part(f"Its {measure} is {figure} points.")], [])
+    return EvaluationAnswer(
+        Verdict(f"{ranked[0]} ranks best.", "same"), [Part(f"Its {measure} is {figure} points.")], []
+    )
 
 
 def _told(results: Results, best: str) -> str:

@@ -22,7 +22,7 @@ from tamis.evaluation.samples import Samples, sample_questions
 from tamis.evaluation.scores import Model, cost_of, model_of, read_logits, saw_documents, score_missing
 from tamis.evaluation.sets import TASK, JudgedSet
 from tamis.evaluation.systems import GROUPS, System, rerank_head
-from tamis.evaluation.writing import PerQuery, Ranked, TiedRanking, measure_set
+from tamis.evaluation.writing import PerQuery, ReadRankings, TiedRanking, measure_set
 from tamis.formats.trec import named_run
 from tamis.formulas.ranking import rank_order, tie_key, tied_at_top
 from tamis.models.checkpoint import ORDER
@@ -140,17 +140,17 @@ def _systems(
     stages: Mapping[str, Found],
     runs: Mapping[str, Path],
     items: ItemStore,
-) -> Iterator[tuple[System, Ranked]]:
+) -> Iterator[tuple[System, ReadRankings]]:
     """Every system with its rankings, which are made as they are read: first stages, other systems, models."""
     shown = {name: found for name, found in stages.items() if name != FULL}
     for name, found in shown.items():
-        yield System(name, name, "first stage", None), Ranked(_as_found(found), judged)
+        yield System(name, name, "first stage", None), ReadRankings(_as_found(found), judged)
         oracle = f"{ORACLE}@{name}"
-        yield System(oracle, oracle, ORACLE, None), Ranked(_by_grade(judged, found), judged, scored=False)
+        yield System(oracle, oracle, ORACLE, None), ReadRankings(_by_grade(judged, found), judged, scored=False)
     for name, path in runs.items():
         if file := run_file(path, judged.name):
             found = checked_run(file, judged)
-            yield System(name, name, "run", next(iter(shown), None)), Ranked(_as_found(found), judged)
+            yield System(name, name, "run", next(iter(shown), None)), ReadRankings(_as_found(found), judged)
     for model in models:
         score_missing(model, judged, stages, items)
         if len(models) > 1:
@@ -158,7 +158,7 @@ def _systems(
         for name, found in stages.items():
             for sign in _ways(model, name):
                 system = f"{model.name}{sign}{name}"
-                ranked = Ranked(_reranked(model, judged, name, found, sign, items), judged)
+                ranked = ReadRankings(_reranked(model, judged, name, found, sign, items), judged)
                 yield System(system, system, GROUPS[sign], name if name in shown else None), ranked
 
 

@@ -115,7 +115,7 @@ def _set_view(name: str, found: Mapping[str, Any], results: Results, number: int
     }
 
 
-class Row(NamedTuple):
+class SystemRow(NamedTuple):
     """A system of a set.
 
     Attributes:
@@ -141,7 +141,7 @@ class Row(NamedTuple):
     comparison: Mapping[str, Any] | None
 
 
-def _rows(found: Mapping[str, Any], results: Results) -> list[Row]:
+def _rows(found: Mapping[str, Any], results: Results) -> list[SystemRow]:
     measures = results["measures"]
     ranking = [system["name"] for system in found["systems"] if system["group"] != "oracle"]
     highest = {m: max((found["figures"][name][m] for name in ranking), default=0.0) for m in measures}
@@ -154,7 +154,7 @@ def _rows(found: Mapping[str, Any], results: Results) -> list[Row]:
         own = [found["figures"][name][measure] for measure in measures]
         best = [name in ranking and value == highest[m] for value, m in zip(own, measures, strict=True)]
         rows.append(
-            Row(
+            SystemRow(
                 name,
                 system["group"],
                 lineage.get("start") or "",

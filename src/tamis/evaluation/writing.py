@@ -21,7 +21,7 @@ RankedSystem = tuple[System, Iterable[Ranking], Callable[[], float | None]]
 """A system, its rankings, and what gives its tie rate once these were read; None where no score ranks."""
 
 
-class Ranked:
+class ReadRankings:
     """Rankings that are read once, and how many of them are tied."""
 
     def __init__(self, rankings: Iterator[TiedRanking], judged: JudgedSet, scored: bool = True) -> None:

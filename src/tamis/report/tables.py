@@ -34,7 +34,7 @@ class Cell(NamedTuple):
     best: bool
 
 
-class Row(NamedTuple):
+class TableRow(NamedTuple):
     """One language, or the mean of all."""
 
     label: str
@@ -78,9 +78,9 @@ class ResultTable:
     title: str
     groups: list[tuple[str, int]]
     columns: list[Column]
-    rows: list[Row]
-    domains: list[Row]
-    mean: Row
+    rows: list[TableRow]
+    domains: list[TableRow]
+    mean: TableRow
 
 
 def result_tables(results: Mapping[str, Any]) -> list[ResultTable]:
@@ -124,7 +124,7 @@ def _table(
     joined = len(domains) > 1 and any(len(languages) > 1 for languages in domains.values())
     of_domains = [_domain_row(found, columns, *one) for one in domains.items()] if joined else []
     means = [found["figures"][column.name][measure] for column in columns]
-    mean = Row("Mean", found["questions"], _marked(means, [_tested(column.comparison) for column in columns]))
+    mean = TableRow("Mean", found["questions"], _marked(means, [_tested(column.comparison) for column in columns]))
     return ResultTable(title, list(groups.items()), columns, rows, of_domains, mean)
 
 
@@ -136,10 +136,10 @@ def _column(found: Mapping[str, Any], system: Mapping[str, Any], opens_group: bo
     return Column(name, title, opens_group, transductive, found["tie_rate"].get(name), comparison)
 
 
-def _language_row(columns: Sequence[Column], language: str, group: Mapping[str, Any]) -> Row:
+def _language_row(columns: Sequence[Column], language: str, group: Mapping[str, Any]) -> TableRow:
     tested = [column.comparison and column.comparison["per_language"].get(language) for column in columns]
     values = [group["figures"].get(column.name) for column in columns]
-    return Row(language, group["questions"], _marked(values, [_tested(one) for one in tested]))
+    return TableRow(language, group["questions"], _marked(values, [_tested(one) for one in tested]))
 
 
 def _tested(comparison: Mapping[str, Any] | None) -> tuple[float | None, bool]:
@@ -147,7 +147,7 @@ def _tested(comparison: Mapping[str, Any] | None) -> tuple[float | None, bool]:
     return (comparison["difference"], comparison["p_holm"] < LEVEL) if comparison else (None, False)
 
 
-def _domain_row(found: Mapping[str, Any], columns: Sequence[Column], domain: str, languages: Sequence[str]) -> Row:
+def _domain_row(found: Mapping[str, Any], columns: Sequence[Column], domain: str, languages: Sequence[str]) -> TableRow:
     """Means over the languages of a domain; their differences were not tested."""
     group = found["groups"]["domain"][domain]
     values = [group["figures"].get(column.name) for column in columns]
@@ -158,7 +158,7 @@ def _domain_row(found: Mapping[str, Any], columns: Sequence[Column], domain: str
         for column in columns
     ]
     label = f"{domain} ({', '.join(languages)})"
-    return Row(label, group["questions"], _marked(values, [(one, False) for one in differences]))
+    return TableRow(label, group["questions"], _marked(values, [(one, False) for one in differences]))
 
 
 def _marked(values: Sequence[float | None], differences: Sequence[tuple[float | None, bool]]) -> list[Cell]:

@@ -7,8 +7,8 @@ from sklearn.metrics import ndcg_score
 from tamis.formulas.weights import steady_weight
 from tamis.stages.merge.weights import (
     FOLDS,
-    Choice,
     RerankedHead,
+    WeightChoice,
     Weights,
     WeightSample,
     at_least,
@@ -143,7 +143,7 @@ def noise(seed: int, queries: int = 60) -> WeightSample:
 
 def best_mean(samples):
     (sample,) = samples
-    return Choice(sample.weights[int(sample.values.mean(axis=1).argmax())], {})
+    return WeightChoice(sample.weights[int(sample.values.mean(axis=1).argmax())], {})
 
 
 @pytest.mark.parametrize("choose", [choice_by_scores, best_mean])

@@ -150,7 +150,7 @@ def weights_by_language(sample: WeightSample, general: float, parts: Sequence[We
     return found
 
 
-class Choice(NamedTuple):
+class WeightChoice(NamedTuple):
     """The weight of a first stage.
 
     Attributes:
@@ -162,17 +162,17 @@ class Choice(NamedTuple):
     by_language: Mapping[str, float]
 
 
-def choice_by_scores(samples: Sequence[WeightSample]) -> Choice:
+def choice_by_scores(samples: Sequence[WeightSample]) -> WeightChoice:
     """The weight of a first stage's scores, by the sample of this one alone."""
     (sample,) = samples
     weight = steady_weight(sample.weights, sample.values)
-    return Choice(weight, weights_by_language(sample, weight))
+    return WeightChoice(weight, weights_by_language(sample, weight))
 
 
-def choice_by_order(by_stage: Sequence[WeightSample]) -> Choice:
+def choice_by_order(by_stage: Sequence[WeightSample]) -> WeightChoice:
     """The weight of the order, by what it does on each first stage."""
     weight = weight_of_order(by_stage)
-    return Choice(weight, weights_by_language(best_stage(by_stage), weight, by_stage))
+    return WeightChoice(weight, weights_by_language(best_stage(by_stage), weight, by_stage))
 
 
 def deal_folds(group_of: Mapping[str, str]) -> dict[str, int]:
@@ -187,7 +187,9 @@ def deal_folds(group_of: Mapping[str, str]) -> dict[str, int]:
 
 
 def cross_fitted(
-    by_stage: Sequence[WeightSample], choose: Callable[[Sequence[WeightSample]], Choice], fold_of: Mapping[str, int]
+    by_stage: Sequence[WeightSample],
+    choose: Callable[[Sequence[WeightSample]], WeightChoice],
+    fold_of: Mapping[str, int],
 ) -> list[FloatArray]:
     """What each query has with the weight that is chosen without it, by all queries of other folds.
 
