@@ -66,7 +66,7 @@ def measure(questions: int, depth: int, out: "multiprocessing.Queue[dict[str, fl
     from tamis.evaluation.config import MEASURES
     from tamis.evaluation.figures import PairedTests, baselines_and_first, measure_system, results_of, set_figures
     from tamis.evaluation.systems import System
-    from tamis.evaluation.writing import PerQuery, RankedSystem, measure_set
+    from tamis.evaluation.writing import PerQuery, ReadRankings, measure_set
     from tamis.formulas.measures import parse_measures
     from tamis.process_memory import peak_memory, reset_peak_memory
 
@@ -80,7 +80,7 @@ def measure(questions: int, depth: int, out: "multiprocessing.Queue[dict[str, fl
         started = time.perf_counter()
         systems = [System("first", "first", "run", None), System("model", "model", "run", "first")]
         chances = zip(systems, (0.4, 0.42), strict=True)
-        found = (RankedSystem(rankings(judged, depth, n, chance), judged) for n, (_, chance) in enumerate(chances))
+        found = (ReadRankings(rankings(judged, depth, n, chance), judged) for n, (_, chance) in enumerate(chances))
         ranked = ((system, each, each.tie_rate) for system, each in zip(systems, found, strict=True))
         measured = list(measure_set(judged, ranked, measures, Path(folder) / "set"))
         seconds["measures"] = time.perf_counter() - started
