@@ -64,6 +64,14 @@ def test_nothing_optional_is_installed_always():
     assert not always & {package for packages in PACKAGES.values() for package in packages}
 
 
+@pytest.mark.parametrize(("name", "extra"), [("adapt", "train"), ("run", "train"), ("evaluate", "evaluate")])
+def test_functions_that_need_an_extra_say_what_to_type(name: str, extra: str):
+    ended = without_extras(f"import tamis as package; package.{name}")
+    (line,) = [line for line in ended.stderr.splitlines() if "MissingPartError" in line]
+    assert line.endswith(f"is not installed; pip install 'tamis[{extra}]'")
+    assert f"tamis.{name}" in line
+
+
 def test_scoring_exporting_merging_and_help_need_no_extra(stock_folder: Path, tmp_path: Path):
     query, lines = "How do I add a user?", ["Add a user with adduser.", "Set the clock.", "Printing needs a spooler."]
     (tmp_path / "lines.txt").write_text("\n".join(lines), encoding="utf-8")

@@ -51,6 +51,9 @@ _PLACES: Final = {
 }
 """Module -> the public names that it holds."""
 
+_EXTRAS: Final = {"tamis.api.evaluate": "evaluate", "tamis.api.run": "train"}
+"""Module -> the extra that brings what it imports."""
+
 
 def __getattr__(name: str) -> object:
     """Import a public name when it is asked for: torch takes seconds, `import tamis` and `tamis --help` none."""
@@ -58,6 +61,8 @@ def __getattr__(name: str) -> object:
         return import_module("tamis.errors")
     for place, names in _PLACES.items():
         if name in names:
+            if place in _EXTRAS:
+                import_module("tamis.extras").require(f"tamis.{name}", _EXTRAS[place])
             return getattr(import_module(place), name)
     raise AttributeError(f"module 'tamis' has no attribute {name!r}")
 
