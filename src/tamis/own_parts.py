@@ -5,7 +5,7 @@ file may name such a part, too; whoever runs it gives the function.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -241,10 +241,6 @@ class Writer(OwnPart):
         if not isinstance(queries, list | tuple) or not all(isinstance(text, str) for text in queries):
             raise InputError(f"writer {self.name!r}: expected a query or a list of queries, got {_told(given)}")
         return list(queries)
-
-
-OWN_PARTS: Final = (Teacher, Retriever, Writer)
-"""The kinds of functions that a run takes."""
 
 
 def numbers(given: ArrayLike) -> np.ndarray | None:

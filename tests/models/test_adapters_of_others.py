@@ -15,7 +15,8 @@ from tamis.merging.merge import merge_checkpoints
 from tamis.merging.methods import Method
 from tamis.models.checkpoint import read_facts
 from tamis.models.embedder import Embedder
-from tamis.models.encoder import Encoder, refuse_adapter
+from tamis.models.encoder import Encoder
+from tamis.models.folders import refuse_adapter
 from tamis.models.sequence_student import SequenceStudent
 from tests.conftest import TOPICS
 from tests.families import build_encoder

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tamis import Reranker
 from tamis.errors import InputError
-from tamis.models.windows import windows_of
+from tamis.models.windows import room_for_document, windows_of
 from tests.conftest import TOPICS
 
 WORDS = " ".join(answer for topics in TOPICS.values() for _, answer in topics).split()
@@ -21,7 +21,8 @@ def reranker(request: pytest.FixtureRequest) -> Reranker:
 
 
 def windows(reranker: Reranker, document, query: str = QUERY):
-    return windows_of(document, reranker.serializer, reranker.tokenizer, query)
+    room = room_for_document(reranker.serializer, reranker.tokenizer, query)
+    return windows_of(document, reranker.tokenizer, room)
 
 
 @given(words=st.lists(st.sampled_from(WORDS), min_size=1, max_size=400))

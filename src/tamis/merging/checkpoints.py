@@ -11,7 +11,8 @@ from safetensors import safe_open
 from torch import Tensor
 
 from tamis.errors import ModelError
-from tamis.models.encoder import check_folder, loading
+from tamis.models.encoder import loading
+from tamis.models.folders import check_folder
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 

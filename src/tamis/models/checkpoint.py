@@ -9,8 +9,9 @@ from typing import Any, Final
 
 from tamis.artifacts import file_hash, item_key
 from tamis.errors import ModelError
-from tamis.models.encoder import BODIES, Encoder, check_folder, loading
+from tamis.models.encoder import BODIES, Encoder, loading
 from tamis.models.families import FAMILIES
+from tamis.models.folders import check_folder
 from tamis.models.precision import Precision
 from tamis.models.serializer import Apart, Serializer, from_facts
 from tamis.models.warm import WarmCrossEncoder

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from tamis.errors import ModelError
 from tamis.models.batching import token_batches
-from tamis.models.encoder import check_folder, loading, mean_state, refuse_adapter, right_padded
+from tamis.models.encoder import loading, mean_state, right_padded
 from tamis.models.families import is_causal
+from tamis.models.folders import check_folder, refuse_adapter
 from tamis.models.positions import NO_LIMIT, give_padding, longest_row
 from tamis.models.precision import Precision, autocast
 

@@ -13,8 +13,7 @@ from torch import Tensor
 from tamis.errors import ModelError
 from tamis.models.attention import NAME, padding_bias, plain_packing, register_attention
 from tamis.models.batching import token_batches
-from tamis.models.folders import check_folder as check_folder
-from tamis.models.folders import refuse_adapter as refuse_adapter
+from tamis.models.folders import check_folder, refuse_adapter
 from tamis.models.packing import Packing, pays
 from tamis.models.positions import give_padding, position_limit
 from tamis.models.precision import Precision, autocast

@@ -21,9 +21,10 @@ from torch import Tensor
 
 from tamis.errors import ModelError
 from tamis.models.attention import register_attention
-from tamis.models.encoder import check_folder, loading, refuse_adapter, refuse_missing
+from tamis.models.encoder import loading, refuse_missing
 from tamis.models.first_token import BODIES as FIRST_TOKEN_BODIES
 from tamis.models.first_token import read_first_token_only
+from tamis.models.folders import check_folder, refuse_adapter
 from tamis.models.positions import give_padding, longest_row, position_limit
 from tamis.models.precision import Precision
 from tamis.models.rows import JoinedRows, TemplateRows

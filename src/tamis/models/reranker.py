@@ -32,7 +32,7 @@ from tamis.models.rows import Pair
 from tamis.models.serializer import DocumentText, Serializer, document_text
 from tamis.models.stream import WINDOW, Scored, Scorer, score_stream
 from tamis.models.warm_scorer import WarmScorer
-from tamis.models.windows import windows_of
+from tamis.models.windows import room_for_document, windows_of
 from tamis.progress import track
 
 logger = logging.getLogger(__name__)
@@ -318,7 +318,8 @@ class Reranker:
                     len(documents),
                 )
             return scored
-        parts = [windows_of(one, self.serializer, self.tokenizer, query) for one in documents]
+        room = room_for_document(self.serializer, self.tokenizer, query)
+        parts = [windows_of(one, self.tokenizer, room) for one in documents]
         pairs = [(query, part) for of_document in parts for part in of_document]
         scored = self._score_all(pairs, prompt, batch_size, show)
         first = np.cumsum([0, *map(len, parts[:-1])])

@@ -16,10 +16,11 @@ from torch import Tensor, nn
 from tamis.errors import ModelError
 from tamis.models.adapters import adapted_layers, add_adapters, merged_weights, reset_adapters
 from tamis.models.attention import register_attention
-from tamis.models.encoder import Encoder, check_folder, loading, refuse_adapter
+from tamis.models.encoder import Encoder, loading
 from tamis.models.experts import ExpertLoad, is_router
 from tamis.models.families import load_scorer, make_rows
 from tamis.models.first_token import read_first_token_only
+from tamis.models.folders import check_folder, refuse_adapter
 from tamis.models.positions import position_limit
 from tamis.models.precision import Precision, autocast
 from tamis.models.rows import JoinedRows, TemplateRows

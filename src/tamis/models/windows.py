@@ -15,7 +15,13 @@ _BACK: Final = 0.25
 
 
 def room_for_document(serializer: Serializer, tokenizer: Any, query: str) -> int:
-    """Tokens of a document that a model reads beside a query, special tokens and prefixes taken off."""
+    """Tokens of a document that a model reads beside a query, special tokens and prefixes taken off.
+
+    Args:
+        serializer: How texts become tokens.
+        tokenizer: The checkpoint's own.
+        query: What is asked; the longer it is, the less room some models have.
+    """
 
     def count(text: str) -> int:
         return len(tokenizer(text, add_special_tokens=False)["input_ids"]) if text else 0
@@ -31,21 +37,19 @@ def room_for_document(serializer: Serializer, tokenizer: Any, query: str) -> int
     return serializer.max_tokens - count(around) - count(serializer.instruction) - _SPARE
 
 
-def windows_of(document: DocumentText, serializer: Serializer, tokenizer: Any, query: str) -> list[DocumentText]:
+def windows_of(document: DocumentText, tokenizer: Any, room: int) -> list[DocumentText]:
     """A document as the windows that a model reads one by one; a document that fits is its only window.
 
     Args:
         document: A text, or a mapping with `text` and perhaps `title`, which every window keeps.
-        serializer: How texts become tokens.
         tokenizer: The checkpoint's own, a fast one.
-        query: What is asked; the longer it is, the less room some models have.
+        room: Tokens of a document that the model reads, see `room_for_document`.
 
     Returns:
         At least one; together they hold every word of the text, in order. A window ends between two words where
         one ends in its last quarter, else between two tokens, as in scripts without spaces.
     """
     title, text = ("", document) if isinstance(document, str) else (document.get("title") or "", document["text"])
-    room = room_for_document(serializer, tokenizer, query)
     if title:
         room -= len(tokenizer(title, add_special_tokens=False)["input_ids"]) + 1
     parts = _parts(text, tokenizer, max(room, _LEAST))

@@ -65,14 +65,17 @@ def _solving(parts: Parts, plan: Plan) -> bool:
 def _learning(parts: Parts, plan: Plan) -> Iterator[Work]:
     """What the student prepares, learns and scores, from how fast it scores a few pairs."""
     recipe, students = parts.recipe, parts.students
-    pace = pace_of(students, students.untrained())
+    student = students.untrained()
+    pace = pace_of(students, student)
     lists = expected_lists(recipe.lists, parts.context, plan.queries)
     judged = judged_pairs(recipe.merge, lists, recipe.lists.documents)
     solving = _solving(parts, plan)
     if solving:
         yield from solving_cost(students, plan.queries, recipe.lists.held_out, recipe.candidates.depth, pace)
     if "train" in plan.unfinished:
-        yield from training_cost(parts.train, plan.queries, lists, recipe.lists.documents, judged, pace, solving)
+        yield from training_cost(
+            parts.train, student.trained(), plan.queries, lists, recipe.lists.documents, judged, pace, solving
+        )
     if "merge" in plan.unfinished:
         yield merging_cost(recipe.merge, lists, judged, recipe.rerank_depth, pace.pair, pace.model_bytes)
     if "evaluate" in plan.unfinished and recipe.evaluate:

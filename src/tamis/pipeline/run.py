@@ -12,6 +12,7 @@ from tamis.distributed import this_team
 from tamis.errors import InputError, SettingsError
 from tamis.executors.local import LOCAL, Executor
 from tamis.formats.documents import document_files
+from tamis.models.folders import check_folder
 from tamis.own_parts import OwnPart
 from tamis.pipeline.estimate import estimate
 from tamis.pipeline.parts import Parts, Stage, open_parts
@@ -103,12 +104,12 @@ def stage_keys(recipe: Recipe) -> dict[str, str]:
     Raises:
         TamisError: a file or model that the recipe names is not there.
     """
-    keys: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as folder, open_parts(recipe, ItemStore(Path(folder) / "items.sqlite")) as parts:
+        keys, folders = _Keys(parts), parts.context.folders
         for stage in parts.stages:
-            reads = {name: keys[name] for name in stage.reads if name in keys}
-            keys[stage.name] = stage_key(stage.name, stage.version, stage.key(), reads)
-    return keys
+            _, key = keys.of(stage)
+            folders[stage.name] = Path(key)  # a stage's folder is called by its key
+        return {name: path.name for name, path in folders.items()}
 
 
 def own_parts_of(recipe: Recipe) -> list[OwnPart]:
@@ -172,8 +173,6 @@ def _unfinished(stages: Sequence[Stage], parts: Parts, run: RunFolder, keys: _Ke
 
 def _check_files(recipe: Recipe, stages: Sequence[str]) -> None:
     """Name what late stages would miss before hours of work, not after; no data is opened but examples of style."""
-    from tamis.models.encoder import check_folder
-
     if "queries" in stages:
         check_query_files(recipe.queries)
     if "candidates" in stages:

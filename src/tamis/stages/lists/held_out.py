@@ -10,7 +10,12 @@ from tamis.stages.lists.settings import GENERAL
 
 def domains_of(lists: Sequence[TrainingList]) -> list[str]:
     """The domains that have specialists, sorted."""
-    return sorted({one.domain for one in lists} - {GENERAL})
+    return domains_among((one.domain, one.split) for one in lists)
+
+
+def domains_among(counted: Iterable[tuple[str, str]]) -> list[str]:
+    """The same of lists that are counted by domain and split."""
+    return sorted({domain for domain, _ in counted} - {GENERAL})
 
 
 def held_out_lists(

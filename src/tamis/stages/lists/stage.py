@@ -15,6 +15,7 @@ from tamis.stages.candidates.embeddings import Embeddings
 from tamis.stages.candidates.encoders import DENSE
 from tamis.stages.lists.alike import alike_documents
 from tamis.stages.lists.draw import by_hash, draw_lists, scores_of_many, split_by_document
+from tamis.stages.lists.held_out import domains_among
 from tamis.stages.lists.settings import GENERAL, OTHERS, ListsSettings
 from tamis.stages.lists.solved import SOLVED_VERSION, solved_queries
 from tamis.stages.queries.stage import by_generator
@@ -130,7 +131,7 @@ class ListsStage:
 
     def _domains(self, counts: Mapping[tuple[str, str], int]) -> list[str]:
         """The domains that have students of their own, of lists counted by domain and split."""
-        return sorted({domain for domain, _ in counts} - {GENERAL}) if self.target else [GENERAL]
+        return domains_among(counts) if self.target else [GENERAL]
 
 
 def too_little_to_learn(counts: Mapping[tuple[str, str], int], domains: Iterable[str]) -> list[str]:

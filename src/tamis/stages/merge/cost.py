@@ -4,6 +4,7 @@ from collections import Counter
 
 from tamis.costs.work import Work
 from tamis.evaluation.systems import RERANKED
+from tamis.stages.lists.held_out import domains_among
 from tamis.stages.lists.settings import GENERAL
 from tamis.stages.merge.merge import judgements
 from tamis.stages.merge.settings import MergeSettings
@@ -18,7 +19,7 @@ def judged_pairs(settings: MergeSettings, lists: Counter[tuple[str, str]], docum
         lists: Training lists by domain and split.
         documents: Of a list.
     """
-    domains = {domain for domain, _ in lists} - {GENERAL} or {GENERAL}
+    domains = domains_among(lists) or [GENERAL]
     return sum(min(settings.held_out, lists[name, "held-out"]) for name in domains) * documents
 
 
@@ -35,7 +36,7 @@ def merging_cost(
         seconds: Of a pair.
         disk: Bytes of the model.
     """
-    specialists = len({domain for domain, _ in lists} - {GENERAL}) + bool(settings.keep)
+    specialists = len(domains_among(lists)) + bool(settings.keep)
     pairs = judgements(specialists, len(settings.t), settings.refine) * judged
     held_out = sum(count for (_, split), count in lists.items() if split == "held-out")
     weighing = WEIGHING if settings.weigh_on else min(WEIGHING, held_out)

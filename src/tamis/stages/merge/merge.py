@@ -7,12 +7,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
-from torch import Tensor
-
 from tamis.formulas.slerp import MergeStatistics, merge_state_dicts
 from tamis.stages.merge.settings import MergeSettings
+from tamis.stages.train.stage import Tensors
 
-Tensors = Mapping[str, Tensor]
 Agreement = dict[str, float]
 MergeObjective = Callable[[Tensors], Agreement]
 """Agreement with the teacher on the held-out synthetic queries of each domain."""

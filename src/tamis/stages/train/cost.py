@@ -11,11 +11,12 @@ from tamis.costs.plan import ExpectedQueries
 from tamis.costs.timing import QUERY_CHARACTERS, a_few, timed
 from tamis.costs.work import Work
 from tamis.models.student import Student, score_prepared
+from tamis.stages.lists.held_out import domains_among
 from tamis.stages.lists.settings import GENERAL
 from tamis.stages.lists.solved import LOOKED_AT
 from tamis.stages.student.factory import StudentFactory
 from tamis.stages.train.settings import TrainSettings
-from tamis.stages.train.stage import TrainStage, steps_of
+from tamis.stages.train.stage import Tensors, TrainStage, steps_of
 
 _ORIGINS: Final = ("target", "general")
 _BACKWARD: Final = 3  # a step of learning takes three times as long as scoring its pairs
@@ -67,6 +68,7 @@ def solving_cost(
 
 def training_cost(
     stage: TrainStage,
+    start: Tensors,
     queries: ExpectedQueries,
     lists: Counter[tuple[str, str]],
     documents: int,
@@ -78,6 +80,7 @@ def training_cost(
 
     Args:
         stage: The training.
+        start: What the untrained student starts with.
         queries: Those that will be searched.
         lists: Training lists by domain and split.
         documents: Of a list.
@@ -93,9 +96,9 @@ def training_cost(
         known = read_column(stage.context.folders["lists"] / "lists.parquet", "query_id")
         count = stage.students.prepared.unfinished("query", [queries.records[query_id].text for query_id in known])
     yield _queries("train", count, about, pace)
-    domains = sorted({domain for domain, _ in lists} - {GENERAL})
+    domains = domains_among(lists)
     steps = _steps(settings, lists, domains)
-    done = {} if about else stage.steps_done(stage.students.untrained().trained())
+    done = {} if about else stage.steps_done(start)
     seconds = _BACKWARD * pace.pair * settings.lists_per_step * documents
     left = sum(steps.values()) - sum(done.values())
     disk = pace.trained_bytes * (1 + len(steps))

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from tamis.errors import ModelError
 from tamis.models.batching import token_batches
-from tamis.models.encoder import check_folder, loading, refuse_adapter, refuse_missing
+from tamis.models.encoder import loading, refuse_missing
+from tamis.models.folders import check_folder, refuse_adapter
 from tamis.models.precision import Precision
 from tamis.records import QueryAnswer, QueryRequest
 from tamis.stages.queries.prompts.templates import Mode
