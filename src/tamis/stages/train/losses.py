@@ -26,3 +26,6 @@ LOSSES: Final[Mapping[str, Loss]] = {
     "pointwise-bce": lambda logits, labels, index, _: pointwise_bce(logits, labels, index),
 }
 """What each name in `TrainSettings.loss` stands for."""
+
+MEANS_OVER_LISTS: Final = LOSSES.keys() - {"gap-hinge"}
+"""Those that are a mean over lists, so that some lists can be learnt from after the others in the same step."""

@@ -25,11 +25,15 @@ from tamis.models.sharding import as_parts_of
 from tamis.models.student import Student
 from tamis.records import TrainingList
 from tamis.stages.train.agreement import TrainingTexts, mean_agreement
-from tamis.stages.train.losses import LOSSES
+from tamis.stages.train.losses import LOSSES, MEANS_OVER_LISTS
 from tamis.stages.train.settings import TrainSettings
 
 WARM_UP = 20
 """Steps over which the learning rate rises; afterwards it falls linearly to a tenth."""
+
+
+PARTS_IN_MEMORY = 4
+"""Forward passes whose activations are kept for the way back, where the loss can be computed list by list."""
 
 
 EXPLODED = 100.0
@@ -231,6 +235,7 @@ class _Run:
             group["lr"] = self.settings.learning_rate * _schedule(step, self.steps)
         with operation_counter() if self.operations_per_token is None else nullcontext() as counter:
             loss = self._backward(batch)
+        self.machine.team.add_up(self.parameters)
         if counter:
             self.operations_per_token = counter.get_total_flops() / (self.curve.tokens - before)
         norm = float(whole(torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)))
@@ -259,8 +264,24 @@ class _Run:
 
     def _backward(self, batch: Sequence[TrainingList]) -> float:
         """Leave the gradient of the batch's loss in the parameters; returns the loss."""
+        return sum(self._backward_lists(lists, len(lists) / len(batch)) for lists in self._groups(batch))
+
+    def _groups(self, batch: Sequence[TrainingList]) -> list[Sequence[TrainingList]]:
+        """The lists whose activations are in memory at once: where each list has a loss of its own, some of them."""
+        if self.settings.loss not in MEANS_OVER_LISTS:
+            return [batch]
+        pairs = (self.texts.pairs([one]) for one in batch)
+        tokens = [sum(map(len, queries)) + sum(map(len, documents)) for queries, documents, _ in pairs]
+        groups = token_batches(tokens, PARTS_IN_MEMORY * self.machine.part_tokens, padded=False)
+        return [[batch[i] for i in group] for group in groups]
+
+    def _backward_lists(self, batch: Sequence[TrainingList], share: float) -> float:
+        """Add the gradient of `share` times the mean loss of some lists to that of the parameters; returns that loss.
+
+        The loss needs all logits of its lists; gradients then go back through the pairs, whoever computes them.
+        """
         queries, documents, index = self.texts.pairs(batch)
-        labels = torch.tensor([label for one in batch for label in one.labels], dtype=torch.float32)
+        labels = torch.tensor([label for one in batch for label in one.labels], dtype=torch.float32)  # [pairs]
         lengths = [len(query) + len(document) for query, document in zip(queries, documents, strict=True)]
         own = self.machine.team.share(lengths)
         # Parts of similar length, so that little of the work is padding.
@@ -284,15 +305,16 @@ class _Run:
             found = [logits_of(part) for part in run]
         logits = self.machine.team.gather(own_order(parts), torch.cat(found).detach()[: len(own)], len(lengths))
         logits.requires_grad_()
-        loss = LOSSES[self.settings.loss](logits, labels.to(logits.device), index.to(logits.device), self.settings)
-        (slope,) = torch.autograd.grad(loss, logits)
+        loss = share * LOSSES[self.settings.loss](
+            logits, labels.to(logits.device), index.to(logits.device), self.settings
+        )
+        (slope,) = torch.autograd.grad(loss, logits)  # [pairs]
         slopes = [slope[part] * (number < len(parts)) for number, part in enumerate(run)]
         if recompute:
             for part, of_part in zip(run, slopes, strict=True):
                 logits_of(part).backward(of_part)  # type: ignore[no-untyped-call]
         else:
             torch.cat(found).backward(torch.cat(slopes))  # type: ignore[no-untyped-call]
-        self.machine.team.add_up(self.parameters)
         return float(loss.item())
 
     def _check(self, step: int, batch: Sequence[TrainingList], loss: float, norm: float) -> None:
