@@ -1,0 +1,314 @@
+"""Long documents: questions whose answer lies beyond what a model reads first, with the cut, windows and passages.
+
+    make bench-long_documents                             # some ten minutes on two cores, half an hour on a slow one
+    python benchmarks/long_documents.py --languages fr    # a quicker look
+
+The corpus and its questions are those of `long_corpus.py`. BM25 and e5-small together find the best 20 whole documents,
+or the best 20 passages (`corpus.passages`, as it is by default); tamis-base, which reads 160 tokens, ranks the
+documents by their beginning (the cut), by their best window, or by their best passage. Nothing is trained. Every run is
+judged as documents. What cutting costs is told as a share of a run from documents to lists, with the cheapest writer
+and teacher there are. What was computed is kept and found again. Writes benchmarks/results/long_documents.json and .md.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from corpora.packages import download
+from documents import CACHE
+from judged import compare_means, languages_of, macro_mean, measure
+from long_corpus import ENCODER, OUT, PACKAGES, Row, checked_rows, corpus_folder, facts, read_corpus, token_count
+from machine import DOCS, commit, machine, print_targets, show_in_readme, targets_table, write_results
+from tamis.artifacts import ItemStore, item_key
+from tamis.evaluation.judged import Question
+from tamis.evaluation.systems import Run
+from tamis.models.checkpoint import find_checkpoint, model_identity
+from tamis.models.encoder import Encoder
+from tamis.models.precision import fastest_precision
+from tamis.models.read_part import Reading
+from tamis.models.reranker import Long, Reranker
+from tamis.pipeline.reading import recipe_from
+from tamis.pipeline.run import run_recipe
+from tamis.progress import track
+from tamis.records import Candidates, Document, Query
+from tamis.retrievers.embedding import embed_missing
+from tamis.retrievers.index import build_indexes
+from tamis.retrievers.search import search_indexes
+from tamis.retrievers.vectors import Floats
+from tamis.stages.corpus.passages import Cutter, in_passages
+from tamis.stages.corpus.settings import PassageSettings
+
+MODEL = "tamis-base"
+DEPTH = 20
+MAX_LENGTH = 512
+"""Tokens of a text that are embedded, as in recipes/demo.yaml."""
+
+READING = Reading(ENCODER, "passage: ", 160)
+"""How tamis-base reads a document."""
+
+SYSTEMS = {
+    "documents": "documents, first stage only",
+    "cut": "documents by their beginning",
+    "windows": "documents by their best window",
+    "passages, first": "passages, first stage only",
+    "passages": "passages",
+}
+SUMMED = " + scores"
+"""Added to the name of a system in which the first stage's scores are added to the model's."""
+
+MINED = "fr"
+"""Language whose documents are mined to tell what cutting costs."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """What is searched: whole documents, or passages.
+
+    Attributes:
+        documents: By id.
+        found: The best candidates of each question.
+    """
+
+    documents: Mapping[str, Document]
+    found: Mapping[str, Candidates]
+
+    def by_document(self, doc_ids: Sequence[str]) -> list[str]:
+        """A ranking of documents: each where its first passage stands."""
+        return list(dict.fromkeys(self.documents[i].document or i for i in doc_ids))
+
+
+class Bench:
+    """The encoder, the reranker, and what both computed before."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.items = ItemStore(folder / "items.sqlite")
+        self.precision = fastest_precision()
+        self.encoder = Encoder.load(ENCODER, self.precision, 2048)
+        self.reranker = Reranker(MODEL, precision="auto")
+        self.reranker.remember(2**30)
+        self.model = item_key(model_identity(Path(find_checkpoint(MODEL))), repr(self.reranker.deployment))
+
+    def search(self, documents: Mapping[str, Document], questions: Sequence[Question]) -> Side:
+        """The hybrid's best of these documents for each question, in the question's language."""
+        vectors = self.embed("passage: ", {i: document.text for i, document in documents.items()})
+        asked = self.embed("query: ", {q.query_id: q.text for q in questions})
+        queries = [Query(q.query_id, q.text, q.language, "target", "", "question") for q in questions]
+        searched = search_indexes(queries, asked, build_indexes(documents.values(), vectors), DEPTH, ["hybrid"])
+        return Side(documents, {query.query_id: found["hybrid"] for query, found in searched})
+
+    def embed(self, prefix: str, texts: Mapping[str, str]) -> Mapping[str, Floats]:
+        """Embeddings by id, those of before from the store."""
+        embed: Callable[[Sequence[str]], np.ndarray] = lambda some: self.encoder.embed(some, prefix, MAX_LENGTH)  # noqa: E731
+        return embed_missing(texts, item_key("e5-small", prefix, MAX_LENGTH, self.precision), embed, self.items, prefix)
+
+    def rerank(self, side: Side, questions: Sequence[Question], long: Long) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Of each question its candidates ranked by the model alone and beside the first stage, and the seconds."""
+        with track(long, len(questions)) as advance:
+            for question in questions:
+                yield question.query_id, self._rerank(side, question, long)
+                advance(1)
+
+    def _rerank(self, side: Side, question: Question, long: Long) -> dict[str, Any]:
+        found = side.found[question.query_id]
+        texts = [side.documents[i].text for i in found.doc_ids]
+        key = item_key("ranked", self.model, self.precision, long, question.text, *texts)
+        known = self.items.get([key]).get(key)
+        if known:
+            ranked: dict[str, Any] = json.loads(known)
+            return ranked
+        began = time.monotonic()
+        entries = self.reranker.rank(question.text, texts, first_stage=("hybrid", found.scores), long=long)
+        alone = sorted(entries, key=lambda entry: -entry["logit"])
+        ranked = {
+            "alone": [found.doc_ids[entry["corpus_id"]] for entry in alone],
+            "summed": [found.doc_ids[entry["corpus_id"]] for entry in entries],
+            "seconds": time.monotonic() - began,
+        }
+        self.items.put([(key, json.dumps(ranked).encode())])
+        return ranked
+
+
+def questions_of(rows: Sequence[Row]) -> list[Question]:
+    """The rows as judged questions: one relevant document each."""
+    return [Question(str(row.number), row.question, row.path.split("/")[0], {row.path: 1}) for row in rows]
+
+
+def cut(documents: Mapping[str, Document]) -> tuple[dict[str, Document], float]:
+    """Passages by id, those that hold text, and the processor's seconds without loading the tokenizer."""
+    cutter = Cutter(READING, PassageSettings())
+    began = time.process_time()
+    found = list(in_passages(documents.values(), cutter))
+    return {each.doc_id: each for each in found if isinstance(each, Document)}, time.process_time() - began
+
+
+def rankings(
+    bench: Bench, whole: Side, passages: Side, questions: Sequence[Question]
+) -> tuple[dict[str, Run], dict[str, float]]:
+    """Ranked documents by system and question, and the seconds a question of each system that reranks."""
+    runs: dict[str, Run] = {
+        "documents": {q: whole.by_document(found.doc_ids) for q, found in whole.found.items()},
+        "passages, first": {q: passages.by_document(found.doc_ids) for q, found in passages.found.items()},
+    }
+    seconds: dict[str, float] = {}
+    arms: list[tuple[str, Side, Long]] = [
+        ("cut", whole, "first"),
+        ("windows", whole, "windows"),
+        ("passages", passages, "first"),
+    ]
+    for name, side, long in arms:
+        ranked = dict(bench.rerank(side, questions, long))
+        runs[name] = {q: side.by_document(of["alone"]) for q, of in ranked.items()}
+        runs[name + SUMMED] = {q: side.by_document(of["summed"]) for q, of in ranked.items()}
+        seconds[name] = float(np.mean([of["seconds"] for of in ranked.values()]))
+    return runs, seconds
+
+
+def mining_seconds(corpus: Path) -> float:
+    """The processor's seconds for a run from the files of one language to lists, in a fresh folder."""
+    dense = {
+        "path": str(ENCODER),
+        "query_prefix": "query: ",
+        "document_prefix": "passage: ",
+        "max_length": MAX_LENGTH,
+    }
+    content = {
+        "name": "bench-long_documents",
+        "corpus": {"target": str(corpus), "languages": [MINED], "passages": "on"},
+        "queries": {"generator": "extractive", "per_document": 1},
+        "candidates": {"dense": dense},
+        "scores": {"use": 0.0},
+        "lists": {"domains": {"all": [MINED]}},
+    }
+    with tempfile.TemporaryDirectory() as out:
+        began = time.process_time()
+        run_recipe(recipe_from(content, "bench-long_documents"), Path(out), until="lists")
+        return time.process_time() - began
+
+
+def cutting_share(mined: Mapping[str, Document], folder: Path) -> float:
+    """Share of a run from one language's files to lists that cutting takes, by the processor's time."""
+    return cut(mined)[1] / mining_seconds(folder)
+
+
+def comparisons(values: Mapping[str, Mapping[str, float]], questions: Sequence[Question]) -> dict[str, Any]:
+    """Windows and passages against the cut, by the model alone and beside the first stage."""
+    language_of = languages_of(questions)
+    return {
+        f"{name}{added}": compare_means(values[name + added], values["cut" + added], language_of)
+        for added in ("", SUMMED)
+        for name in ("windows", "passages")
+    }
+
+
+def targets_of(corpus: Mapping[str, Any], compared: Mapping[str, Any], share: float) -> list[dict[str, Any]]:
+    """The corpus, both gains over the cut by the model alone, and what cutting costs."""
+    windows, passages = compared["windows"], compared["passages"]
+    asked = sum(corpus["questions"].values())
+    counts = {"files": (corpus["files"], 300), "forms": (len(corpus["forms"]), 12)}
+    counts |= {"languages": (len(corpus["languages"]), 6), "questions": (asked, 120)}
+    return [
+        *({"name": n, "value": v, "bound": f">= {least}", "met": v >= least} for n, (v, least) in counts.items()),
+        _gain("passages", passages["difference"], 0.05),
+        {"name": "p of that", "value": passages["p_value"], "bound": "< 0.01", "met": passages["p_value"] < 0.01},
+        _gain("windows", windows["difference"], 0.03),
+        {"name": "p of that", "value": windows["p_value"], "bound": "< 0.01", "met": windows["p_value"] < 0.01},
+        {"name": "cutting, share of a run to lists", "value": share, "bound": "< 0.02", "met": share < 0.02},
+    ]
+
+
+def _gain(name: str, difference: float, least: float) -> dict[str, Any]:
+    bound = f">= {least:.2f}"
+    return {"name": f"{name} over the cut, nDCG@10", "value": difference, "bound": bound, "met": difference >= least}
+
+
+def table(content: Mapping[str, Any]) -> str:
+    """A row per system, the gains with their p-values, the targets."""
+    figures, corpus = content["figures"], content["figures"]["corpus"]
+    languages = list(corpus["questions"])
+    lines = [
+        f"{sum(corpus['questions'].values())} questions of {corpus['files']} files, {len(corpus['forms'])} forms, "
+        f"{len(corpus['languages'])} languages; {figures['passages']:,} passages. nDCG@10 of documents:",
+        "",
+        "| what is ranked | mean | with first stage's scores | " + " | ".join(languages) + " | ms a question |",
+        "|---|" + "---:|" * (len(languages) + 3),
+    ]
+    for name, title in SYSTEMS.items():
+        means, summed = figures["ndcg10"][name], figures["ndcg10"].get(name + SUMMED)
+        cells = [f"{means['mean']:.3f}", f"{summed['mean']:.3f}" if summed else ""]
+        cells += [f"{means[language]:.3f}" for language in languages]
+        seconds = figures["seconds"].get(name)
+        lines.append(f"| {title} | " + " | ".join([*cells, f"{1000 * seconds:,.0f}" if seconds else ""]) + " |")
+    lines += ["", "| over the cut | nDCG@10 | p |", "|---|---:|---:|"]
+    lines += [f"| {n} | {c['difference']:+.3f} | {c['p_value']:.2g} |" for n, c in figures["over_the_cut"].items()]
+    return "\n".join([*lines, "", *targets_table(content["targets"])]) + "\n"
+
+
+def announce(documents: Mapping[str, Document], passages: Mapping[str, Document], questions: int) -> None:
+    """What will be computed, before it is."""
+    windows = round(DEPTH * questions * len(passages) / len(documents))
+    print(
+        f"{len(documents):,} documents and {len(passages):,} passages to embed; {2 * DEPTH * questions:,} texts and "
+        f"about {windows:,} windows to rank; at 20 texts a second to embed and 100 to rank, what a busy core does, "
+        f"{(len(documents) + len(passages)) / 1200 + (2 * DEPTH * questions + windows) / 6000:.0f} minutes",
+        flush=True,
+    )
+
+
+def main() -> None:
+    """Build, search, rank, compare, write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--debs", type=Path, default=CACHE, help="where the packages are kept")
+    parser.add_argument("--out", type=Path, default=OUT, help="where what was computed is kept")
+    parser.add_argument("--languages", nargs="+", help="only these; writes no results")
+    chosen = parser.parse_args()
+    found_commit, debs, count = commit(), download(list(PACKAGES), chosen.debs), token_count()
+    folder = corpus_folder(debs, chosen.out, count)
+    documents = read_corpus(folder)
+    rows = checked_rows(documents, count)
+    share = cutting_share({i: d for i, d in documents.items() if d.language == MINED}, folder / MINED)
+    corpus = facts(rows, documents, debs)
+    kept = chosen.languages or list(corpus["languages"])
+    documents = {i: d for i, d in documents.items() if d.language in kept}
+    questions = [q for q in questions_of(rows) if q.language in kept]
+    passages, seconds = cut(documents)
+    announce(documents, passages, len(questions))
+    bench = Bench(chosen.out)
+    whole, parts = bench.search(documents, questions), bench.search(passages, questions)
+    runs, times = rankings(bench, whole, parts, questions)
+    values = measure(runs, questions)
+    compared = comparisons(values, questions)
+    figures = {
+        "corpus": corpus,
+        "passages": len(passages),
+        "cutting_seconds": seconds,
+        "cutting_share": share,
+        "ndcg10": {system: macro_mean(of, questions) for system, of in values.items()},
+        "over_the_cut": compared,
+        "seconds": times,
+    }
+    targets = targets_of(corpus, compared, share)
+    content = {
+        "benchmark": "long_documents",
+        "commit": found_commit,
+        "machine": machine(),
+        "seeds": [],
+        "figures": figures,
+        "targets": targets,
+    }
+    print(table(content))
+    print_targets(targets)
+    if not chosen.languages:
+        write_results("long_documents", content, table(content))
+        show_in_readme(table(content), "long_documents", DOCS / "your-documents.md")
+
+
+if __name__ == "__main__":
+    main()
