@@ -24,7 +24,18 @@ import numpy as np
 from corpora.packages import download
 from documents import CACHE
 from judged import compare_means, languages_of, macro_mean, measure
-from long_corpus import ENCODER, OUT, PACKAGES, Row, checked_rows, corpus_folder, facts, read_corpus, token_count
+from long_corpus import (
+    ENCODER,
+    LANGUAGES,
+    OUT,
+    PACKAGES,
+    Row,
+    checked_rows,
+    corpus_folder,
+    facts,
+    read_corpus,
+    token_count,
+)
 from machine import DOCS, commit, machine, print_targets, show_in_readme, targets_table, write_results
 from tamis.artifacts import ItemStore, item_key
 from tamis.evaluation.judged import Question
@@ -109,6 +120,28 @@ class Bench:
         embed: Callable[[Sequence[str]], np.ndarray] = lambda some: self.encoder.embed(some, prefix, MAX_LENGTH)  # noqa: E731
         return embed_missing(texts, item_key("e5-small", prefix, MAX_LENGTH, self.precision), embed, self.items, prefix)
 
+    def rankings(
+        self, documents: Mapping[str, Document], passages: Mapping[str, Document], questions: Sequence[Question]
+    ) -> tuple[dict[str, Run], dict[str, float]]:
+        """Ranked documents by system and question, and the seconds a question of each system that reranks."""
+        runs: dict[str, Run] = {}
+        seconds: dict[str, list[float]] = {}
+        for language in dict.fromkeys(question.language for question in questions):  # what is searched together
+            asked = [question for question in questions if question.language == language]
+            whole = self.search(_of_language(documents, language), asked)
+            parts = self.search(_of_language(passages, language), asked)
+            for name, side in (("documents", whole), ("passages, first", parts)):
+                for q, found in side.found.items():
+                    runs.setdefault(name, {})[q] = side.by_document(found.doc_ids)
+            arms: list[tuple[str, Side, Long]] = [("cut", whole, "first"), ("windows", whole, "windows")]
+            for name, side, long in [*arms, ("passages", parts, "first")]:
+                for q, ranked in self.rerank(side, asked, long):
+                    runs.setdefault(name, {})[q] = side.by_document(ranked["alone"])
+                    runs.setdefault(name + SUMMED, {})[q] = side.by_document(ranked["summed"])
+                    seconds.setdefault(name, []).append(ranked["seconds"])
+            print(language, {n: round(means[language], 3) for n, means in _means(runs, asked).items()}, flush=True)
+        return runs, {name: float(np.mean(of)) for name, of in seconds.items()}
+
     def rerank(self, side: Side, questions: Sequence[Question], long: Long) -> Iterator[tuple[str, dict[str, Any]]]:
         """Of each question its candidates ranked by the model alone and beside the first stage, and the seconds."""
         with track(long, len(questions)) as advance:
@@ -136,6 +169,14 @@ class Bench:
         return ranked
 
 
+def _of_language(documents: Mapping[str, Document], language: str) -> dict[str, Document]:
+    return {i: document for i, document in documents.items() if document.language == language}
+
+
+def _means(runs: Mapping[str, Run], questions: Sequence[Question]) -> dict[str, dict[str, float]]:
+    return {system: macro_mean(of, questions) for system, of in measure(runs, questions).items()}
+
+
 def questions_of(rows: Sequence[Row]) -> list[Question]:
     """The rows as judged questions: one relevant document each."""
     return [Question(str(row.number), row.question, row.path.split("/")[0], {row.path: 1}) for row in rows]
@@ -147,28 +188,6 @@ def cut(documents: Mapping[str, Document]) -> tuple[dict[str, Document], float]:
     began = time.process_time()
     found = list(in_passages(documents.values(), cutter))
     return {each.doc_id: each for each in found if isinstance(each, Document)}, time.process_time() - began
-
-
-def rankings(
-    bench: Bench, whole: Side, passages: Side, questions: Sequence[Question]
-) -> tuple[dict[str, Run], dict[str, float]]:
-    """Ranked documents by system and question, and the seconds a question of each system that reranks."""
-    runs: dict[str, Run] = {
-        "documents": {q: whole.by_document(found.doc_ids) for q, found in whole.found.items()},
-        "passages, first": {q: passages.by_document(found.doc_ids) for q, found in passages.found.items()},
-    }
-    seconds: dict[str, float] = {}
-    arms: list[tuple[str, Side, Long]] = [
-        ("cut", whole, "first"),
-        ("windows", whole, "windows"),
-        ("passages", passages, "first"),
-    ]
-    for name, side, long in arms:
-        ranked = dict(bench.rerank(side, questions, long))
-        runs[name] = {q: side.by_document(of["alone"]) for q, of in ranked.items()}
-        runs[name + SUMMED] = {q: side.by_document(of["summed"]) for q, of in ranked.items()}
-        seconds[name] = float(np.mean([of["seconds"] for of in ranked.values()]))
-    return runs, seconds
 
 
 def mining_seconds(corpus: Path) -> float:
@@ -267,30 +286,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--debs", type=Path, default=CACHE, help="where the packages are kept")
     parser.add_argument("--out", type=Path, default=OUT, help="where what was computed is kept")
-    parser.add_argument("--languages", nargs="+", help="only these; writes no results")
+    parser.add_argument("--languages", nargs="+", choices=LANGUAGES.values(), help="only these; writes no results")
     chosen = parser.parse_args()
     found_commit, debs, count = commit(), download(list(PACKAGES), chosen.debs), token_count()
-    folder = corpus_folder(debs, chosen.out, count)
-    documents = read_corpus(folder)
-    rows = checked_rows(documents, count)
-    share = cutting_share({i: d for i, d in documents.items() if d.language == MINED}, folder / MINED)
-    corpus = facts(rows, documents, debs)
-    kept = chosen.languages or list(corpus["languages"])
-    documents = {i: d for i, d in documents.items() if d.language in kept}
-    questions = [q for q in questions_of(rows) if q.language in kept]
+    folder, languages = corpus_folder(debs, chosen.out, count), chosen.languages or list(LANGUAGES.values())
+    documents = read_corpus(folder, languages)
+    rows = checked_rows(documents, count, languages)
+    corpus, questions = facts(rows, documents, debs), questions_of(rows)
     passages, seconds = cut(documents)
     announce(documents, passages, len(questions))
     bench = Bench(chosen.out)
-    whole, parts = bench.search(documents, questions), bench.search(passages, questions)
-    runs, times = rankings(bench, whole, parts, questions)
+    runs, times = bench.rankings(documents, passages, questions)
     values = measure(runs, questions)
     compared = comparisons(values, questions)
+    share = cutting_share({i: d for i, d in documents.items() if d.language == MINED}, folder / MINED)
     figures = {
         "corpus": corpus,
         "passages": len(passages),
         "cutting_seconds": seconds,
         "cutting_share": share,
-        "ndcg10": {system: macro_mean(of, questions) for system, of in values.items()},
+        "ndcg10": _means(runs, questions),
         "over_the_cut": compared,
         "seconds": times,
     }
