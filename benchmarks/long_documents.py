@@ -308,9 +308,9 @@ def main() -> None:
     rows = checked_rows(documents, count, languages)
     corpus, questions = facts(rows, documents, debs), questions_of(rows)
     mined = {i: d for i, d in documents.items() if d.language == MINED}
-    figures = {"corpus": corpus, **measured(documents, questions, chosen.out)}
+    figures: dict[str, Any] = {"corpus": corpus, **measured(documents, questions, chosen.out)}
     figures["cutting_share"] = cutting_share(mined, folder / MINED)
-    content = {
+    content: dict[str, Any] = {
         "benchmark": "long_documents",
         "commit": found_commit,
         "machine": machine(),
