@@ -26,6 +26,7 @@ from tamis.artifacts import ItemStore, item_key
 from tamis.evaluation.judged import draw_questions, read_questions
 from tamis.evaluation.systems import RERANKED, Pool, pairs_to_score, runs_of, student_runs
 from tamis.formats.documents import read_documents
+from tamis.formulas.arrays import VectorArray
 from tamis.formulas.significance import holm, paired_randomisation
 from tamis.models.checkpoint import find_checkpoint, load_warm, read_facts
 from tamis.models.encoder import Encoder
@@ -38,7 +39,7 @@ from tamis.records import Document, Query
 from tamis.retrievers.embedding import embed_missing
 from tamis.retrievers.index import FIRST_STAGES, build_indexes
 from tamis.retrievers.search import search_indexes
-from tamis.retrievers.vectors import Floats, Vectors
+from tamis.retrievers.vectors import Vectors
 from tamis.stages.corpus.clean import clean
 from tamis.stages.student.scores import digest
 from tamis.stages.student.start import start_student
@@ -173,7 +174,7 @@ class Bench:
         queries: Mapping[str, str],
         documents: Mapping[str, str],
         label: str,
-    ) -> dict[str, Floats]:
+    ) -> dict[str, VectorArray]:
         """Logits of the documents of each question, [documents]."""
         prepared = self.prepared[student]
         pairs = [(q, d) for q, own in doc_ids.items() for d in own]

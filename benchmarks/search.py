@@ -20,19 +20,20 @@ import numpy as np
 import torch
 
 from machine import DOCS, commit, machine, print_targets, show_in_readme, targets_table, write_results
+from tamis.formulas.arrays import VectorArray
 from tamis.process_memory import peak_memory
 from tamis.retrievers.dense import DOCUMENTS, QUERIES, search_dense
 from tamis.retrievers.index import FUSED
-from tamis.retrievers.vectors import Floats, Rows, VectorFile
+from tamis.retrievers.vectors import Rows, VectorFile
 
 SIZES = [10_000, 100_000, 1_000_000]
 WIDTH = 384
 SEED = 0
 
 
-def unit(rng: np.random.Generator, rows: int) -> Floats:
+def unit(rng: np.random.Generator, rows: int) -> VectorArray:
     """Random vectors of norm 1: float32 [rows, WIDTH]."""
-    vectors: Floats = rng.standard_normal((rows, WIDTH), np.float32)
+    vectors: VectorArray = rng.standard_normal((rows, WIDTH), np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     return vectors
 

@@ -9,9 +9,8 @@ from collections import Counter
 
 import pytest
 
-from tamis.evaluation.report import write_evaluation_report
-from tamis.report.page import write_report
-from tests.evaluation.test_report import made_results, made_samples
+from tamis.report.page import ReportData, write_report
+from tests.evaluation.test_report import made_changed, made_results
 from tests.report.test_report import made_data
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -90,7 +89,8 @@ def shown(tmp_path_factory):
     """What the browser printed, and what each page found of itself, by page, width and colour scheme."""
     folder = tmp_path_factory.mktemp("pages")
     write_report(made_data(), folder / "run.html")
-    write_evaluation_report(made_results((0.2, -0.1)), made_samples(("set0", "set1")), folder / "evaluation.html")
+    measured = ReportData("Two sets", made_results((0.2, -0.1)), made_changed(("set0", "set1")))
+    write_report(measured, folder / "evaluation.html")
     frames = []
     for name in ("run", "evaluation"):
         page = (folder / f"{name}.html").read_text(encoding="utf-8").replace("<head>", f"<head>{PROBE}", 1)

@@ -70,7 +70,7 @@ class ProcessGroup:
         return whole
 
     def add_up(self, parameters: Sequence[Tensor]) -> None:
-        """Add up the gradients of all processes, in place; those of tensors in parts came added up."""
+        """Add up the gradients of all processes, [as parameters], in place; those of tensors in parts came added up."""
         if self.size > 1:
             for parameter in parameters:
                 if parameter.grad is None:
@@ -85,7 +85,7 @@ def in_parts(tensor: Tensor) -> bool:
 
 
 def whole(tensor: Tensor) -> Tensor:
-    """A tensor in parts as one, on the processor; any other as it is. All processes have to ask for it at once."""
+    """A tensor in parts as one [its whole shape], on the processor; any other as it is. All processes ask at once."""
     if not in_parts(tensor):
         return tensor
     joined: Tensor = tensor.full_tensor().cpu()  # type: ignore[attr-defined]

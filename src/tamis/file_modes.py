@@ -22,7 +22,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str,
 
     Args:
         path: The file; its folder must be there.
-        tensors: By name; each in one piece and with memory of its own.
+        tensors: By name, [any]; each in one piece and with memory of its own.
         facts: For the header.
 
     Raises:

@@ -244,7 +244,7 @@ class Writer(OwnPart):
 
 
 def numbers(given: ArrayLike) -> np.ndarray | None:
-    """What a function gave as float64 of any shape; None where it holds something else than numbers."""
+    """What a function gave as float64 of any shape, [...]; None where it holds something else than numbers."""
     try:
         return np.asarray(given, np.float64)
     except (TypeError, ValueError):

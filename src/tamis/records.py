@@ -29,6 +29,15 @@ Way = Literal["as served", "alone", "with scores"]
 WAYS: Final[Mapping[str, Way]] = {SERVED: "as served", ALONE: "alone", SCORED: "with scores"}
 """By sign, in the order of tables."""
 
+GROUPS: Final[Mapping[str, str]] = {SERVED: "as served", ALONE: "model", SCORED: "model + first stage"}
+"""Group of the systems of each way, likewise."""
+
+MODELS: Final = tuple(GROUPS.values())
+"""Groups of systems that a model has a part in."""
+
+CLIENTS: Final = (GROUPS[SERVED], GROUPS[SCORED])
+"""Those among them that a client of the model's server gets."""
+
 
 @dataclass(frozen=True, slots=True)
 class Document:

@@ -22,9 +22,9 @@ from tamis.evaluation.sets import JudgedSet
 from tamis.formats.documents import Corpus
 from tamis.formats.trec import contradicted, read_run
 from tamis.formats.written_queries import read_written_queries
+from tamis.formulas.arrays import FloatArray
 from tamis.formulas.ranking import tie_key
 from tamis.formulas.significance import paired_randomisation
-from tamis.formulas.weights import FloatArray
 from tamis.languages import UNKNOWN_LANGUAGE
 from tamis.models.checkpoint import ORDER, OTHER, find_checkpoint, read_facts
 from tamis.models.first_stage import finite_scores

@@ -10,14 +10,14 @@ from rich.console import Console
 
 from tamis.evaluation.figures import ComparedPair, Measured, PairedTests, model_facts, results_of, set_figures
 from tamis.evaluation.judged import Question
-from tamis.evaluation.report import heats, write_evaluation_report
-from tamis.evaluation.samples import Samples
 from tamis.evaluation.sets import JudgedSet
 from tamis.evaluation.systems import System
 from tamis.evaluation.tables import print_evaluation
 from tamis.records import Document
-from tamis.report.examples import Case, Top
+from tamis.report.examples import Case, ChangedQuestions, Top
 from tamis.report.highlight import Fragment
+from tamis.report.page import ReportData, write_report
+from tamis.report.sets import heats
 from tests.report.test_report import HOSTILE, Page
 
 LANGUAGES = ("ar", "de", "ja")
@@ -88,15 +88,15 @@ def made_results(gains=(0.2,), seen=True, notes=(), served=None):
     }
 
 
-def made_samples(names=("set0",), question="Where is the key?"):
+def made_changed(names=("set0",), question="Where is the key?"):
     top = Top([Fragment("The ", False), Fragment("key", True), Fragment(" is here.", False)], "de", True)
     helped = [Case(question, "de", 0.1, 0.9, 8, 1, replace(top, relevant=False), top)]
     hurt = [Case("Wo?", "de", 1.0, 0.0, 1, None, top, None)]
-    return [Samples(name, "mine+bm25", "bm25", helped, hurt) for name in names]
+    return [ChangedQuestions(name, "mine+bm25", "bm25", helped, hurt) for name in names]
 
 
-def page_of(results, folder, samples=()):
-    write_evaluation_report(results, samples, folder / "report.html")
+def page_of(results, folder, changed=()):
+    write_report(ReportData("Evaluation on some sets", results, changed), folder / "report.html")
     return Page((folder / "report.html").read_text(encoding="utf-8"))
 
 
@@ -151,7 +151,7 @@ def test_the_verdict_is_on_what_a_client_gets_though_the_model_alone_ranks_best(
     assert f"{said} {opening}" in told.getvalue()
     figures = (results["means"][name]["nDCG@10"] for name in ("mine~bm25", "bm25"))
     served, before = (f"{100 * value:.1f}" for value in figures)
-    against = f"As served, without the scores, it has {served} against bm25’s {before}."
+    against = f"As served, without the scores, it has {served} against bm25’s {before}"
     assert (against in text) == (WITH_SCORES in said)
 
 
@@ -171,7 +171,7 @@ def test_of_several_models_the_answer_names_the_best(tmp_path):
     results = made_results()
     results["models"]["theirs"] = results["models"]["mine"]
     results["sets"]["set0"]["adapted_to_corpus"]["theirs"] = False
-    assert "sent along, mine, which ranks best of the models, raises nDCG@10 by" in page_of(results, tmp_path).text
+    assert "sent along, mine, which ranks best of the models, raises mean nDCG@10 by" in page_of(results, tmp_path).text
 
 
 @pytest.mark.parametrize(
@@ -201,14 +201,14 @@ def test_the_matrix_of_languages_is_a_heat_map(tmp_path):
 
 
 def test_questions_that_changed_most_are_shown_with_their_matches(tmp_path):
-    page = page_of(made_results(), tmp_path, made_samples())
+    page = page_of(made_results(), tmp_path, made_changed())
     text = " ".join(page.text.split())
-    assert "set0: bm25 → mine+bm25" in text
+    assert "bm25 → mine with scores" in text
     assert "Where is the key? nDCG@10 10.0 → 90.0 ▲" in text
     assert "Relevant document: rank 8 → rank 1" in text
     assert "Relevant document: rank 1 → not in the first ten" in text
     assert "<mark>key</mark>" in (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert "where they hurt" not in page_of(made_results(), tmp_path).text
+    assert "where it hurt" not in page_of(made_results(), tmp_path).text
 
 
 def test_questions_are_grouped_by_domain_where_a_set_names_some(tmp_path):
@@ -225,7 +225,7 @@ def test_questions_are_grouped_by_domain_where_a_set_names_some(tmp_path):
 
 
 def test_hostile_text_stays_text_and_nothing_comes_from_outside(tmp_path):
-    page = page_of(made_results(notes=(HOSTILE,)), tmp_path, made_samples(question=HOSTILE))
+    page = page_of(made_results(notes=(HOSTILE,)), tmp_path, made_changed(question=HOSTILE))
     assert page.tags.count("script") == 1
     assert HOSTILE in page.text
     source = (tmp_path / "report.html").read_text(encoding="utf-8")

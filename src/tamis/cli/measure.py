@@ -5,57 +5,61 @@ from typing import Annotated
 
 import typer
 
-from tamis.cli.options import AsJson, Precision, print_json, quiet_libraries
+from tamis.cli.options import AsJson, PrecisionOption, print_json, quiet_libraries
 from tamis.extras import require
-from tamis.named_paths import check_models, check_rankings, check_runs, check_sets
+
+Models = Annotated[list[str] | None, typer.Argument(help="Rerankers: folders, hub names, tamis-base, or NAME=FOLDER")]
+Sets = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--on", metavar="SET", help="Judged set: BEIR folder (FOLDER:SPLIT), irds:NAME or mteb:TASK; repeatable"
+    ),
+]
+FirstStagesOption = Annotated[
+    list[str] | None,
+    typer.Option(help="First stage: bm25, dense, hybrid, or NAME=FILE with the candidates of a TREC run; repeatable"),
+]
+OtherRuns = Annotated[
+    list[str] | None,
+    typer.Option("--run", help="TREC run of another system, as NAME=FILE, for a row of its own; repeatable"),
+]
+Measures = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--measure", help="Measure, as ir-measures names it: nDCG@10, MRR@10; the first one is tested; repeatable"
+    ),
+]
+Searched = Annotated[
+    str,
+    typer.Option(help="Languages of the documents that a question searches: any, same (its own) or cross (all others)"),
+]
+Prefixes = Annotated[
+    tuple[str, str], typer.Option(help="Texts that the bi-encoder wants before a query and before a document")
+]
+EvaluationFolder = Annotated[
+    Path, typer.Option("--out", help="Folder for results, runs and scores; what it holds is not scored again")
+]
 
 
 def evaluate(
-    models: Annotated[
-        list[str] | None, typer.Argument(help="Rerankers: folders, hub names, tamis-base, or NAME=FOLDER")
-    ] = None,
-    on: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--on", metavar="SET", help="Judged set: BEIR folder (FOLDER:SPLIT), irds:NAME or mteb:TASK; repeatable"
-        ),
-    ] = None,
-    first: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="First stage: bm25, dense, hybrid, or NAME=FILE with the candidates of a TREC run; repeatable"
-        ),
-    ] = None,
-    runs: Annotated[
-        list[str] | None,
-        typer.Option("--run", help="TREC run of another system, as NAME=FILE, for a row of its own; repeatable"),
-    ] = None,
-    measures: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--measure", help="Measure, as ir-measures names it: nDCG@10, MRR@10; the first one is tested; repeatable"
-        ),
-    ] = None,
+    models: Models = None,
+    on: Sets = None,
+    first: FirstStagesOption = None,
+    runs: OtherRuns = None,
+    measures: Measures = None,
     depth: Annotated[int, typer.Option(help="Number of candidates of each first stage that are reranked")] = 100,
     full: Annotated[bool, typer.Option("--full", help="Also score every document of a small corpus")] = False,
-    languages: Annotated[
-        str,
-        typer.Option(
-            help="Languages of the documents that a question searches: any, same (its own) or cross (all others)"
-        ),
-    ] = "any",
+    languages: Searched = "any",
     encoder: Annotated[str | None, typer.Option(help="Bi-encoder of the first stages dense and hybrid")] = None,
-    prefixes: Annotated[
-        tuple[str, str], typer.Option(help="Texts that the bi-encoder wants before a query and before a document")
-    ] = ("query: ", "passage: "),
-    precision: Precision = "float32",
-    out: Annotated[
-        Path, typer.Option("--out", help="Folder for results, runs and scores; what it holds is not scored again")
-    ] = Path("runs/evaluation"),
+    prefixes: Prefixes = ("query: ", "passage: "),
+    precision: PrecisionOption = "float32",
+    out: EvaluationFolder = Path("runs/evaluation"),
     as_json: AsJson = False,
 ) -> None:
     """Measure models on judged sets; for the stage of a recipe: tamis run RECIPE --until evaluate."""
     require("tamis evaluate", "evaluate")
+    from tamis.named_paths import check_models, check_runs, check_sets
+
     check_models([*(models or ()), *([encoder] if encoder else ())])
     check_sets(on or ())
     check_runs("--first", first or ())
@@ -94,6 +98,8 @@ def compare(
 ) -> None:
     """Show what changed between two runs, for which queries, with the documents side by side."""
     require("tamis compare", "evaluate")
+    from tamis.named_paths import check_rankings
+
     check_rankings(a, b)
     from tamis.evaluation.comparing import compare as compare_runs
     from tamis.evaluation.tables import print_comparisons

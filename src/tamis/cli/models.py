@@ -5,55 +5,59 @@ from typing import Annotated
 
 import typer
 
-from tamis.cli.options import AsJson, Corpus, fields_of, print_json, quiet_libraries
+from tamis.cli.options import AsJson, CorpusArgument, fields_of, print_json, quiet_libraries
 from tamis.extras import require
-from tamis.named_paths import check_documents, check_models
+
+ModelToWeigh = Annotated[
+    str,
+    typer.Argument(help="Reranker that gets the weights: a folder, or tamis-base with --out, which writes a copy"),
+]
+WrittenQueries = Annotated[
+    Path,
+    typer.Option(help="Queries: a file of document-id and query, or a run folder, whose held-out queries are taken"),
+]
+EngineRuns = Annotated[
+    list[str] | None,
+    typer.Option("--run", help="TREC run of your engine for the queries, as NAME=FILE; repeatable"),
+]
+Searches = Annotated[
+    list[str] | None,
+    typer.Option(help="First stage that searches here, where you have no run: bm25, dense or hybrid; repeatable"),
+]
+SearchEncoder = Annotated[
+    str | None, typer.Option(help="Bi-encoder of dense and hybrid, and of the search for repeated documents")
+]
+KeepOrder = Annotated[
+    bool,
+    typer.Option("--order", help="Also keep a weight for the order of the documents, which a server then uses unasked"),
+]
+WeighedCopy = Annotated[
+    Path | None,
+    typer.Option("--out", help="New folder for a copy of the model with the weights; default: the model's own folder"),
+]
+QueriesFile = Annotated[
+    Path | None,
+    typer.Option(help="File for the queries, id and text by tabs, for your engine to answer; nothing else is done"),
+]
 
 
 def weigh(
-    model: Annotated[
-        str,
-        typer.Argument(help="Reranker that gets the weights: a folder, or tamis-base with --out, which writes a copy"),
-    ],
-    corpus: Corpus,
-    queries: Annotated[
-        Path,
-        typer.Option(
-            help="Queries: a file of document-id and query, or a run folder, whose held-out queries are taken"
-        ),
-    ],
-    runs: Annotated[
-        list[str] | None,
-        typer.Option("--run", help="TREC run of your engine for the queries, as NAME=FILE; repeatable"),
-    ] = None,
-    first: Annotated[
-        list[str] | None,
-        typer.Option(help="First stage that searches here, where you have no run: bm25, dense or hybrid; repeatable"),
-    ] = None,
-    encoder: Annotated[
-        str | None, typer.Option(help="Bi-encoder of dense and hybrid, and of the search for repeated documents")
-    ] = None,
+    model: ModelToWeigh,
+    corpus: CorpusArgument,
+    queries: WrittenQueries,
+    runs: EngineRuns = None,
+    first: Searches = None,
+    encoder: SearchEncoder = None,
     depth: Annotated[int, typer.Option(help="Number of candidates of a query that are scored")] = 20,
-    order: Annotated[
-        bool,
-        typer.Option(
-            "--order", help="Also keep a weight for the order of the documents, which a server then uses unasked"
-        ),
-    ] = False,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out", help="New folder for a copy of the model with the weights; default: the model's own folder"
-        ),
-    ] = None,
-    queries_out: Annotated[
-        Path | None,
-        typer.Option(help="File for the queries, id and text by tabs, for your engine to answer; nothing else is done"),
-    ] = None,
+    order: KeepOrder = False,
+    out: WeighedCopy = None,
+    queries_out: QueriesFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Choose how much your own engine's scores count beside a model, by written queries, and keep it in the model."""
     require("tamis weigh", "train")
+    from tamis.named_paths import check_documents, check_models
+
     check_models([model])
     check_documents(corpus)
     from tamis.cli.printing import print_weighed
@@ -101,6 +105,8 @@ def merge(
     as_json: AsJson = False,
 ) -> None:
     """Merge models into one, whatever trained them; for the stage of a recipe: tamis run RECIPE --until merge."""
+    from tamis.named_paths import check_models
+
     check_models(map(str, [*models, *([base] if base else ())]))
     from tamis.cli.model_tables import print_merge
     from tamis.merging.merge import merge_checkpoints

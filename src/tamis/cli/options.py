@@ -20,7 +20,7 @@ ModelLink = Annotated[Path | None, typer.Option("--model", help="Path to which t
 EstimateOnly = Annotated[
     bool, typer.Option("--estimate", help="Only read the corpus, say what is left to do and what it costs, and stop")
 ]
-EngineName = Annotated[
+EngineOption = Annotated[
     str,
     typer.Option(
         "--engine", help="Place where mining runs: local, or ray (RAY_ADDRESS, else a cluster on this machine)"
@@ -38,10 +38,10 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before what t
 AsJson = Annotated[
     bool, typer.Option("--json", help="Result as one JSON object on standard output, in place of tables")
 ]
-Corpus = Annotated[
+CorpusArgument = Annotated[
     Path, typer.Argument(help="Documents: BEIR folder, file of rows (.jsonl, .csv, .parquet), or folder of texts")
 ]
-Precision = Annotated[str, typer.Option(help="Number format of the models: float32, bfloat16 or auto")]
+PrecisionOption = Annotated[str, typer.Option(help="Number format of the models: float32, bfloat16 or auto")]
 
 
 def quiet_libraries() -> None:

@@ -9,8 +9,8 @@ import typer
 from tamis.cli.options import (
     AsJson,
     Changes,
-    Corpus,
-    EngineName,
+    CorpusArgument,
+    EngineOption,
     EstimateOnly,
     ModelLink,
     OutPath,
@@ -23,7 +23,6 @@ from tamis.cli.options import (
 )
 from tamis.errors import SettingsError
 from tamis.extras import require
-from tamis.named_paths import check_corpus, check_models, check_recipe
 
 if TYPE_CHECKING:
     from tamis.costs.work import Estimate
@@ -44,11 +43,13 @@ def run(
     link: ModelLink = None,
     yes: Yes = False,
     estimate: EstimateOnly = False,
-    engine: EngineName = "local",
+    engine: EngineOption = "local",
     as_json: AsJson = False,
 ) -> None:
     """Run a recipe from documents to report; finished stages are reused."""
     require("tamis run", "train")
+    from tamis.named_paths import check_recipe
+
     check_recipe(recipe, change or ())
     from tamis.cli.printing import write_results
     from tamis.pipeline.reading import read_recipe
@@ -64,7 +65,7 @@ def run(
 
 def adapt(
     model: Annotated[str, typer.Argument(help="Reranker to adapt: tamis-base, or a folder")],
-    corpus: Corpus,
+    corpus: CorpusArgument,
     out: Annotated[Path, typer.Option("--out", help="Run folder")],
     keep: Annotated[
         list[Path] | None, typer.Option(help="Folder of an earlier run whose domains must not suffer; repeatable")
@@ -81,11 +82,13 @@ def adapt(
     link: ModelLink = None,
     yes: Yes = False,
     estimate: EstimateOnly = False,
-    engine: EngineName = "local",
+    engine: EngineOption = "local",
     as_json: AsJson = False,
 ) -> None:
     """Adapt a model to one more corpus and merge what it learnt into it, if no domain loses by it."""
     require("tamis adapt", "train")
+    from tamis.named_paths import check_corpus, check_models
+
     check_models([model])
     check_corpus(corpus)
     from tamis.adaptation import adapting_recipe, outcome_of
@@ -122,6 +125,8 @@ def queries(
             "queries needs --batch-out FILE or --batch-in FILE; to write queries use tamis run RECIPE --until queries"
         )
     require("tamis queries", "train")
+    from tamis.named_paths import check_recipe
+
     check_recipe(recipe, change or ())
     from tamis.cli.printing import Announcer, print_exchanged
     from tamis.pipeline.reading import read_recipe

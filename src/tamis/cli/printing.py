@@ -15,6 +15,7 @@ from tamis.adaptation import Adapted
 from tamis.artifacts import read_json, write_json, writing
 from tamis.costs.work import Estimate, Work
 from tamis.errors import RunError
+from tamis.evaluation.tables import print_answer
 from tamis.formats.kinds import NO_FORM
 from tamis.inspection import History, StageFacts, read_line
 from tamis.models.checkpoint import ORDER
@@ -23,16 +24,7 @@ from tamis.progress import lasting
 from tamis.records import WAYS, Query, Tokens
 from tamis.remote.budget import cost
 from tamis.remote.spending import Spending
-from tamis.report.answer import (
-    adaptation_changes,
-    adaptation_sentence,
-    answered_way,
-    headline_changes,
-    sentence,
-    set_of_run,
-    split_comparisons,
-    verdict_of,
-)
+from tamis.report.changes import set_of_run, split_comparisons
 from tamis.stages.queries.batches import AnswerFile, PromptFile
 from tamis.stages.queries.settings import EndpointSettings
 from tamis.stages.queries.writers.endpoint import cut_warning
@@ -270,10 +262,7 @@ def print_results(folders: Mapping[str, Path]) -> None:
     console = Console(highlight=False, width=max(Console().width, 118))
     console.print(_table(results))
     console.print(_ways_table(results))
-    changes, adapted = headline_changes(results), adaptation_changes(results)
-    said = [*sentence(changes), *adaptation_sentence(adapted)]
-    console.print(f"[bold]{escape(verdict_of(answered_way(changes, adapted), adapted).text)}[/]", soft_wrap=True)
-    console.print(escape("".join(part.text for part in said)), soft_wrap=True)
+    print_answer(results, console)
     for target in results["run"]["targets"]:
         verdict = "[green]met   [/]" if target["met"] else "[red]MISSED[/]"
         console.print(f"{verdict} {target['name']}: {target['value']:.4g} (target {target['bound']})")

@@ -5,9 +5,8 @@ from typing import Annotated
 
 import typer
 
-from tamis.cli.options import AsJson, Precision, ScoringEngineOption, print_json, quiet_libraries
+from tamis.cli.options import AsJson, PrecisionOption, ScoringEngineOption, print_json, quiet_libraries
 from tamis.extras import require
-from tamis.named_paths import check_models
 
 
 def rerank(
@@ -35,6 +34,8 @@ def rerank(
     else:
         lines, scores = read_scored_lines(file, first_stage)
         said = first_stage, scores
+    from tamis.named_paths import check_models
+
     check_models([model])
     from tamis.models.reranker import Reranker  # takes seconds
 
@@ -55,7 +56,7 @@ def serve(
     ],
     host: Annotated[str, typer.Option(help="Address to listen on")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0: any that is free")] = 8000,
-    precision: Precision = "float32",
+    precision: PrecisionOption = "float32",
     keys: Annotated[
         Path | None,
         typer.Option(help="File of API keys, one a line; the environment variable TAMIS_API_KEYS adds more"),
@@ -85,6 +86,8 @@ def serve(
 ) -> None:
     """Serve rerankers over HTTP, as Cohere, Jina, TEI and vLLM do; Ctrl-C or SIGTERM answers what is under way."""
     require("tamis serve", "serve")
+    from tamis.named_paths import check_models
+
     check_models(models)
     from tamis.serving.app import Limits
     from tamis.serving.serve import Settings
@@ -106,6 +109,8 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """Write a reranker for another engine, load it there and compare the scores."""
+    from tamis.named_paths import check_models
+
     check_models([model])
     from tamis.cli.model_tables import print_parity
     from tamis.exporting.export import export as export_model

@@ -12,12 +12,12 @@ from tamis.artifacts import ItemStore, item_key
 from tamis.errors import InputError, SettingsError
 from tamis.evaluation.sets import JudgedSet, alike
 from tamis.formats.trec import read_run
+from tamis.formulas.arrays import VectorArray
 from tamis.progress import track
 from tamis.records import Candidates, Query
 from tamis.retrievers.index import FIRST_STAGES, Languages, Searching, build_indexes
 from tamis.retrievers.own_ids import without
 from tamis.retrievers.search import rank_candidates, search_indexes
-from tamis.retrievers.vectors import Floats
 from tamis.text import quoted
 
 VERSION = 2
@@ -32,7 +32,7 @@ MOST_TOKENS = 512
 MOST_FULL = 20_000
 """Documents of a corpus that is ranked whole."""
 
-Found = Mapping[str, Candidates]
+CandidatesByQuestion = Mapping[str, Candidates]
 """Candidates by question id."""
 
 
@@ -70,14 +70,14 @@ class Wanted:
     encoder: BiEncoder | None
 
 
-def find(judged: JudgedSet, wanted: Wanted, items: ItemStore) -> dict[str, Found]:
+def find(judged: JudgedSet, wanted: Wanted, items: ItemStore) -> dict[str, CandidatesByQuestion]:
     """Candidates of every question by first stage; a first stage without a file for this set is left out.
 
     Raises:
         InputError: a run that does not fit the set, or a corpus that is too large to be ranked whole.
         SettingsError: dense search without an encoder.
     """
-    found: dict[str, Found] = {}
+    found: dict[str, CandidatesByQuestion] = {}
     own = [name for name in wanted.names if name in FIRST_STAGES]
     if own:
         found |= _searched(judged, own, wanted, items)
@@ -136,7 +136,7 @@ def _allowed(judged: JudgedSet, found: Candidates, depth: int | None = None) -> 
     return without(found, found.query_id if found.query_id in judged.own else None, depth)
 
 
-def _everything(judged: JudgedSet, languages: Languages) -> Found:
+def _everything(judged: JudgedSet, languages: Languages) -> CandidatesByQuestion:
     if len(judged.documents) > MOST_FULL:
         raise InputError(
             f"--full: {judged.name} has {len(judged.documents):,} documents, and every question would be scored with "
@@ -154,7 +154,9 @@ def _everything(judged: JudgedSet, languages: Languages) -> Found:
     return found
 
 
-def _searched(judged: JudgedSet, names: Sequence[str], wanted: Wanted, items: ItemStore) -> dict[str, Found]:
+def _searched(
+    judged: JudgedSet, names: Sequence[str], wanted: Wanted, items: ItemStore
+) -> dict[str, CandidatesByQuestion]:
     """What BM25, dense and hybrid find; looked up first, so that a second call indexes nothing."""
     if wanted.encoder is None and names != ["bm25"]:
         raise SettingsError(
@@ -190,8 +192,8 @@ def _search(
     """What each question finds by first stage; nothing where there is no document that it searches."""
     texts = {query_id: judged.questions[query_id].text for query_id in query_ids}
     documents = judged.documents
-    vectors: Mapping[str, Floats] | None = None
-    query_vectors: Mapping[str, Floats] = dict.fromkeys(texts, np.zeros(0, np.float32))
+    vectors: Mapping[str, VectorArray] | None = None
+    query_vectors: Mapping[str, VectorArray] = dict.fromkeys(texts, np.zeros(0, np.float32))
     if wanted.encoder and names != ["bm25"]:
         vectors, query_vectors = embeddings(
             wanted.encoder, {doc_id: document.text for doc_id, document in documents.items()}, texts, items
@@ -209,15 +211,15 @@ def _search(
 
 def embeddings(
     encoder: BiEncoder, documents: Mapping[str, str], queries: Mapping[str, str], items: ItemStore
-) -> tuple[Mapping[str, Floats], Mapping[str, Floats]]:
-    """Vectors of documents and queries; the bi-encoder is loaded when something new has to be embedded."""
+) -> tuple[Mapping[str, VectorArray], Mapping[str, VectorArray]]:
+    """Vectors of documents and queries by id, [size]; the bi-encoder is loaded when something is new."""
     from tamis.models.embedder import Embedder
     from tamis.models.precision import fastest_device
     from tamis.retrievers.embedding import embed_missing
 
     loaded = cache(lambda: Embedder(encoder.path, device=fastest_device()))
 
-    def embed(texts: Mapping[str, str], prefix: str, label: str) -> Mapping[str, Floats]:
+    def embed(texts: Mapping[str, str], prefix: str, label: str) -> Mapping[str, VectorArray]:
         identity = item_key(_encoder_key(encoder), prefix)
         return embed_missing(texts, identity, lambda some: loaded().embed(some, prefix, MOST_TOKENS), items, label)
 

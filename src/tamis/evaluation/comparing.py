@@ -2,7 +2,7 @@
 
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from tamis.artifacts import read_json
 from tamis.errors import InputError, SettingsError, TamisError
 from tamis.evaluation.reading import read_set
+from tamis.evaluation.sets import JudgedSet
 from tamis.formats.qrels import grades_of, read_qrels
 from tamis.formats.trec import read_run
 from tamis.formulas.measures import measure_rankings, parse_measures
@@ -41,9 +42,19 @@ class SetTexts:
     documents: Mapping[str, str] = field(default_factory=dict)
     own: frozenset[str] = frozenset()
 
+    @classmethod
+    def of(cls, judged: JudgedSet) -> "SetTexts":
+        """All that a set says."""
+        return cls(
+            judged.grades,
+            {query_id: question.text for query_id, question in judged.questions.items()},
+            {doc_id: document.text for doc_id, document in judged.documents.items()},
+            judged.own,
+        )
+
 
 @dataclass(frozen=True)
-class Place:
+class RankedPlace:
     """A document in one of the rankings.
 
     Attributes:
@@ -75,7 +86,7 @@ class QuestionChange:
     text: str
     before: float
     after: float
-    rankings: tuple[Sequence[Place], Sequence[Place]]
+    rankings: tuple[Sequence[RankedPlace], Sequence[RankedPlace]]
 
 
 @dataclass(frozen=True)
@@ -134,7 +145,7 @@ def compare(
     if a.is_dir() != b.is_dir():
         raise InputError(f"{a} and {b}: one is a folder, one a file; compare two runs, or two evaluations")
     if not a.is_dir():
-        texts = _given_texts(on) if on else _own_texts(a)
+        texts = SetTexts.of(read_set(on)[0]) if on else _own_texts(a)
         yield _compared(f"{a.stem} → {b.stem}", (read_run(a), read_run(b)), texts, measures, queries, top)
         return
     for name, title, files, folder in _common(a, b, on, system):
@@ -162,16 +173,6 @@ def _common(a: Path, b: Path, on: str | None, system: str | None) -> Iterator[tu
         yield path.parts[1], f"{path.parts[1]}: {path.stem}", (found[0][path], found[1][path]), a
 
 
-def _given_texts(on: str) -> SetTexts:
-    judged = read_set(on)[0]
-    return SetTexts(
-        judged.grades,
-        {query_id: question.text for query_id, question in judged.questions.items()},
-        {doc_id: document.text for doc_id, document in judged.documents.items()},
-        judged.own,
-    )
-
-
 def _own_texts(run: Path) -> SetTexts:
     """What the folder of an evaluation knows of one of its runs; nothing where the run lies elsewhere.
 
@@ -187,12 +188,7 @@ def _own_texts(run: Path) -> SetTexts:
         known = {judged.name: judged for judged in read_set(source)}[folder.name]
     except (TamisError, OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError):
         return SetTexts(grades)
-    return SetTexts(
-        grades,
-        {query_id: question.text for query_id, question in known.questions.items()},
-        {doc_id: document.text for doc_id, document in known.documents.items()},
-        known.own,
-    )
+    return replace(SetTexts.of(known), grades=grades)
 
 
 Runs = tuple[Mapping[str, Candidates], Mapping[str, Candidates]]
@@ -242,14 +238,16 @@ def _allowed(run: Mapping[str, Candidates], texts: SetTexts) -> Mapping[str, Can
     return {q: without(found, q) if q in texts.own else found for q, found in run.items()}
 
 
-def _side_by_side(query_id: str, runs: Runs, texts: SetTexts, top: int) -> tuple[Sequence[Place], Sequence[Place]]:
+def _side_by_side(
+    query_id: str, runs: Runs, texts: SetTexts, top: int
+) -> tuple[Sequence[RankedPlace], Sequence[RankedPlace]]:
     ranked = [run[query_id].doc_ids if query_id in run else () for run in runs]
     ranks = [{doc_id: rank for rank, doc_id in enumerate(doc_ids, 1)} for doc_ids in ranked]
     grades = texts.grades.get(query_id, {})
 
-    def places(own: int) -> list[Place]:
+    def places(own: int) -> list[RankedPlace]:
         return [
-            Place(doc_id, ranks[1 - own].get(doc_id), grades.get(doc_id), texts.documents.get(doc_id, ""))
+            RankedPlace(doc_id, ranks[1 - own].get(doc_id), grades.get(doc_id), texts.documents.get(doc_id, ""))
             for doc_id in ranked[own][:top]
         ]
 

@@ -13,20 +13,22 @@ import numpy as np
 
 from tamis.artifacts import ItemStore, RunFolder, versions, write_json, writing
 from tamis.errors import SettingsError
-from tamis.evaluation.candidates import FULL, Found, Wanted, checked_run, find, run_file
+from tamis.evaluation.candidates import FULL, CandidatesByQuestion, Wanted, checked_run, find, run_file
 from tamis.evaluation.config import Evaluation, command_of, measures_of
 from tamis.evaluation.figures import Measured, PairedTests, baselines_and_first, model_facts, results_of, set_figures
 from tamis.evaluation.reading import read_sets
-from tamis.evaluation.report import write_evaluation_report
-from tamis.evaluation.samples import Samples, sample_questions
+from tamis.evaluation.samples import sample_questions
 from tamis.evaluation.scores import Model, cost_of, model_of, read_logits, saw_documents, score_missing
 from tamis.evaluation.sets import TASK, JudgedSet
-from tamis.evaluation.systems import GROUPS, System, rerank_head
+from tamis.evaluation.systems import System, rerank_head
 from tamis.evaluation.writing import PerQuery, ReadRankings, TiedRanking, measure_set
 from tamis.formats.trec import named_run
 from tamis.formulas.ranking import rank_order, tie_key, tied_at_top
 from tamis.models.checkpoint import ORDER
-from tamis.records import ALONE, SCORED, SERVED
+from tamis.records import ALONE, GROUPS, SCORED, SERVED
+from tamis.report.examples import ChangedQuestions
+from tamis.report.page import ReportData, write_report
+from tamis.report.verdict import listed
 from tamis.retrievers.index import FIRST_STAGES
 
 OWNER: Final = "tamis evaluate"
@@ -56,7 +58,7 @@ def evaluate(asked: Evaluation, out: Path) -> dict[str, Any]:
     models = [model_of(given, asked.precision) for given in asked.models]
     wanted, runs = _wanted(asked, models)
     sets: dict[str, dict[str, Any]] = {}
-    samples: list[Samples] = []
+    changed: list[ChangedQuestions] = []
     main = next(iter(measures))
     folder = RunFolder(out, OWNER)
     with folder.held(), writing(out), closing(ItemStore(out / "items.sqlite")) as items:
@@ -72,7 +74,7 @@ def evaluate(asked: Evaluation, out: Path) -> dict[str, Any]:
                 saw = {model.name: saw_documents(model, judged) for model in models}
                 sets[judged.name] = set_figures(judged, measured, main, tests, saw)
                 if shown := sample_questions(judged, measured, main, own / "runs"):
-                    samples.append(shown)
+                    changed.append(shown)
         facts = {model.name: _facts(model, items) for model in models}
         results = {
             **results_of(sets, list(measures), asked.depth, asked.languages, facts),
@@ -81,7 +83,7 @@ def evaluate(asked: Evaluation, out: Path) -> dict[str, Any]:
             "versions": versions(),
         }
         write_json(part / "results.json", results)
-        write_evaluation_report(results, samples, part / "report.html")
+        write_report(ReportData(f"Evaluation on {listed(list(sets))}", results, changed), part / "report.html")
         _replace(out, part)
     return results
 
@@ -137,7 +139,7 @@ def _measured(
 def _systems(
     judged: JudgedSet,
     models: Sequence[Model],
-    stages: Mapping[str, Found],
+    stages: Mapping[str, CandidatesByQuestion],
     runs: Mapping[str, Path],
     items: ItemStore,
 ) -> Iterator[tuple[System, ReadRankings]]:
@@ -175,12 +177,12 @@ def _ways(model: Model, first_stage: str) -> list[str]:
     return [SERVED, ALONE, *([SCORED] if weighed else [])]
 
 
-def _as_found(found: Found) -> Iterator[TiedRanking]:
+def _as_found(found: CandidatesByQuestion) -> Iterator[TiedRanking]:
     for query_id, candidates in found.items():
         yield query_id, candidates.doc_ids, tied_at_top(np.array(candidates.scores))
 
 
-def _by_grade(judged: JudgedSet, found: Found) -> Iterator[TiedRanking]:
+def _by_grade(judged: JudgedSet, found: CandidatesByQuestion) -> Iterator[TiedRanking]:
     """The best order of the candidates: what no reranker can pass. What the first stage missed stays missing."""
     for query_id, candidates in found.items():
         grades = np.array([judged.questions[query_id].relevant.get(d, 0) for d in candidates.doc_ids], np.float64)
@@ -189,7 +191,7 @@ def _by_grade(judged: JudgedSet, found: Found) -> Iterator[TiedRanking]:
 
 
 def _reranked(
-    model: Model, judged: JudgedSet, first_stage: str, found: Found, sign: str, items: ItemStore
+    model: Model, judged: JudgedSet, first_stage: str, found: CandidatesByQuestion, sign: str, items: ItemStore
 ) -> Iterator[TiedRanking]:
     for query_id, logits in read_logits(model, judged, found, items):
         if found[query_id].doc_ids:

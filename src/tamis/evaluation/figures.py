@@ -9,16 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tamis.evaluation.sets import JudgedSet
-from tamis.evaluation.systems import GROUPS, System
+from tamis.evaluation.systems import System
+from tamis.formulas.arrays import FloatArray
 from tamis.formulas.measures import Ranking, blocks, measure_block
 from tamis.formulas.ranking import tie_key
 from tamis.formulas.significance import holm, paired_comparison
 from tamis.progress import track
-from tamis.records import SCORED, SERVED
-from tamis.report.answer import parts_of
+from tamis.records import MODELS
+from tamis.report.changes import parts_of
+from tamis.report.wording import GROUPINGS
 from tamis.text import words
 
-Floats = NDArray[np.float64]
 Masks = Mapping[str, NDArray[np.bool_]]
 """Questions of each group, [questions]."""
 
@@ -26,16 +27,8 @@ QUERY_WORDS = (4, 8, 16)
 DOCUMENT_WORDS = (50, 100, 200, 400)
 """Upper ends of the bands; the last band has none."""
 
-GROUPINGS = ("language", "domain", "query_length", "document_length")
-
 NO_DOMAIN = "not said"
 """Questions without a domain, where others of their set have one."""
-
-MODELS = tuple(GROUPS.values())
-"""Groups of systems that a model has a part in."""
-
-CLIENTS = (GROUPS[SERVED], GROUPS[SCORED])
-"""Those among them that a client of the model's server gets."""
 
 SCHEMA: Final = 2
 """Version of results.json; raised when a key changes its meaning."""
@@ -86,9 +79,9 @@ class Measured:
     """
 
     system: System
-    values: Mapping[str, Floats]
+    values: Mapping[str, FloatArray]
     tie_rate: float | None
-    across: Mapping[str, Floats]
+    across: Mapping[str, FloatArray]
 
 
 def measure_system(
@@ -141,14 +134,14 @@ def document_languages(judged: JudgedSet) -> dict[str, dict[str, dict[str, int]]
     }
 
 
-def _relevant(judged: JudgedSet, grades: Mapping[str, object]) -> Floats:
+def _relevant(judged: JudgedSet, grades: Mapping[str, object]) -> FloatArray:
     return np.array([0.0 if query_id in grades else np.nan for query_id in judged.questions])
 
 
 def groupings(judged: JudgedSet) -> dict[str, Masks]:
     """Questions by language, domain, length of the question and median length of its relevant documents, in words.
 
-    There are no domains where no question says its own.
+    Each group is a mask, [questions]. There are no domains where no question says its own.
     """
     questions = judged.questions.values()
     by_document = []
@@ -225,7 +218,7 @@ def set_figures(
     }
 
 
-def _mean(values: Floats, chosen: NDArray[np.bool_], parts: Masks) -> float:
+def _mean(values: FloatArray, chosen: NDArray[np.bool_], parts: Masks) -> float:
     """Mean over the parts of the means of their chosen questions; parts without any are left out."""
     own = [values[chosen & part] for part in parts.values()]
     return float(np.mean([some.mean() for some in own if some.size]))
@@ -247,7 +240,9 @@ def _matrix(languages: Masks, measured: Sequence[Measured]) -> dict[str, Any]:
     }
 
 
-def compare(values: Mapping[str, Floats], tests: PairedTests, parts: Masks, languages: Masks) -> list[dict[str, Any]]:
+def compare(
+    values: Mapping[str, FloatArray], tests: PairedTests, parts: Masks, languages: Masks
+) -> list[dict[str, Any]]:
     """Compare systems with others, question by question.
 
     Args:

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
-from tamis.evaluation.figures import CLIENTS, Measured
+from tamis.evaluation.figures import Measured
 from tamis.evaluation.sets import JudgedSet
 from tamis.formats.lines import filled_lines
-from tamis.report.examples import Case, QuestionRun, QuestionTexts, changed_questions, most_changed
+from tamis.records import CLIENTS
+from tamis.report.examples import ChangedQuestions, QuestionRun, QuestionTexts, changed_questions, most_changed
 
 SHOWN: Final = 5
 """Questions that rose and questions that fell."""
@@ -15,25 +16,7 @@ SHOWN: Final = 5
 _TOP: Final = 10
 
 
-class Samples(NamedTuple):
-    """The sample questions that are shown of a set.
-
-    Attributes:
-        set: Its name.
-        system: The best one that a client of a model gets.
-        baseline: Its first stage.
-        helped: Questions that rose most.
-        hurt: Questions that fell most.
-    """
-
-    set: str
-    system: str
-    baseline: str
-    helped: list[Case]
-    hurt: list[Case]
-
-
-def sample_questions(judged: JudgedSet, measured: Sequence[Measured], main: str, runs: Path) -> Samples | None:
+def sample_questions(judged: JudgedSet, measured: Sequence[Measured], main: str, runs: Path) -> ChangedQuestions | None:
     """The questions that the best model with a first stage changed most; None where there is none.
 
     Args:
@@ -64,7 +47,7 @@ def sample_questions(judged: JudgedSet, measured: Sequence[Measured], main: str,
         for name, own in figures.items()
     }
     cases = changed_questions(asked, ranked[before.system.name], ranked[after.system.name], SHOWN)
-    return Samples(judged.name, after.system.name, before.system.name, *cases)
+    return ChangedQuestions(judged.name, after.system.name, before.system.name, *cases)
 
 
 def _tops(file: Path, query_ids: Set[str]) -> Mapping[str, Sequence[str]]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from tamis.artifacts import ItemStore, item_key
 from tamis.errors import ModelError
-from tamis.evaluation.candidates import Found
+from tamis.evaluation.candidates import CandidatesByQuestion
 from tamis.evaluation.costs import REQUEST, REQUESTS, Cost, Meter, time_requests
 from tamis.evaluation.sets import JudgedSet
 from tamis.formulas.overlap import content_hash
@@ -87,7 +87,9 @@ def saw_documents(model: Model, judged: JudgedSet) -> bool | None:
     return any(content_hash(document.text) in sample for document in judged.documents.values())
 
 
-def score_missing(model: Model, judged: JudgedSet, stages: Mapping[str, Found], items: ItemStore) -> None:
+def score_missing(
+    model: Model, judged: JudgedSet, stages: Mapping[str, CandidatesByQuestion], items: ItemStore
+) -> None:
     """Score every pair that no call before has scored; a kill loses one window of them.
 
     Pairs are scored in the order of their texts, so that the order of questions and documents changes no bit; the
@@ -128,7 +130,9 @@ def cost_of(model: Model, items: ItemStore) -> Cost | None:
     return Meter(items, item_key("cost", model.identity)).known()
 
 
-def read_logits(model: Model, judged: JudgedSet, found: Found, items: ItemStore) -> Iterator[tuple[str, np.ndarray]]:
+def read_logits(
+    model: Model, judged: JudgedSet, found: CandidatesByQuestion, items: ItemStore
+) -> Iterator[tuple[str, np.ndarray]]:
     """The question's id and float32 logits [candidates] of each question; all must have been scored."""
     for block in _blocks(judged, found):
         keys = {query_id: [_key(model, *pair) for pair in pairs] for query_id, pairs in block.items()}
@@ -138,7 +142,7 @@ def read_logits(model: Model, judged: JudgedSet, found: Found, items: ItemStore)
 
 
 def _missing(
-    model: Model, judged: JudgedSet, stages: Mapping[str, Found], items: ItemStore
+    model: Model, judged: JudgedSet, stages: Mapping[str, CandidatesByQuestion], items: ItemStore
 ) -> Iterator[list[TextPair]]:
     for found in stages.values():
         for block in _blocks(judged, found):
@@ -147,7 +151,7 @@ def _missing(
             yield [pair for key, pair in keys.items() if key not in known]
 
 
-def _blocks(judged: JudgedSet, found: Found) -> Iterator[dict[str, list[TextPair]]]:
+def _blocks(judged: JudgedSet, found: CandidatesByQuestion) -> Iterator[dict[str, list[TextPair]]]:
     """Texts of the pairs of some questions at a time, by question id."""
     stream = iter(found.items())
     while block := dict(islice(stream, QUERIES)):
@@ -159,7 +163,7 @@ def _pairs(judged: JudgedSet, query_id: str, doc_ids: Sequence[str]) -> list[Tex
     return [(text, judged.documents[doc_id].text) for doc_id in doc_ids]
 
 
-def _requests(judged: JudgedSet, stages: Mapping[str, Found]) -> list[list[TextPair]]:
+def _requests(judged: JudgedSet, stages: Mapping[str, CandidatesByQuestion]) -> list[list[TextPair]]:
     """Candidates of a few questions, chosen by hash."""
     found = next(found for found in stages.values() if any(each.doc_ids for each in found.values()))
     answered = [query_id for query_id, each in found.items() if each.doc_ids]

@@ -9,7 +9,7 @@ from tamis.evaluation.judged import Question
 from tamis.formulas.ranking import tie_key, tied_at_top
 from tamis.models.checkpoint import Deployment
 from tamis.models.first_stage import FirstStage, default_of, first_stage_of, ranked_beside, weight_of
-from tamis.records import ALONE, SCORED, SERVED, WAYS, Candidates
+from tamis.records import GROUPS, SCORED, SERVED, WAYS, Candidates
 
 Run = dict[str, list[str]]
 """Ranked document ids by question, best first."""
@@ -17,10 +17,6 @@ Run = dict[str, list[str]]
 
 RERANKED = ("bm25", "hybrid")
 """First stages of our own whose candidates the students rerank; those of the user's own engines are reranked too."""
-
-
-GROUPS = {SERVED: "as served", ALONE: "model", SCORED: "model + first stage"}
-"""Group of the systems of each way to use a model, in the order of the tables."""
 
 
 STUDENTS = {"untrained": "untrained student", "specialists": "specialists", "merged": "merged student"}

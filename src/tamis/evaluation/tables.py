@@ -9,15 +9,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from tamis.evaluation.answer import answer_of
-from tamis.evaluation.comparing import Comparison, Place, QuestionChange
-from tamis.evaluation.figures import GROUPINGS
-from tamis.evaluation.systems import GROUPS
+from tamis.evaluation.comparing import Comparison, QuestionChange, RankedPlace
 from tamis.formulas.significance import holm
-from tamis.records import SERVED
+from tamis.records import GROUPS, SERVED
+from tamis.report.answer import answer_of
+from tamis.report.changes import Results
+from tamis.report.wording import GROUPINGS
 from tamis.text import clip
-
-Results = Mapping[str, Any]
 
 
 class Titled:
@@ -41,14 +39,6 @@ class Titled:
             console.print(f"[dim]{escape(self._caption)}[/]", soft_wrap=True)
 
 
-TITLES = {
-    "language": "by language of the question",
-    "domain": "by domain of the question",
-    "query_length": "by length of the question, words",
-    "document_length": "by median length of the relevant documents, words",
-}
-
-
 def print_evaluation(results: Results, console: Console | None = None) -> None:
     """Print a table for each set, the means over the sets, what each model costs, and the answer that opens the page.
 
@@ -66,7 +56,12 @@ def print_evaluation(results: Results, console: Console | None = None) -> None:
         _means_table(results).show(console)
     if results["models"]:
         _cost_table(results["models"]).show(console)
-        answer = answer_of(results)
+        print_answer(results, console)
+
+
+def print_answer(results: Results, console: Console) -> None:
+    """Print the verdict and the sentence that open the page, see `answer_of`; nothing where nothing was measured."""
+    if answer := answer_of(results):
         said = "".join(part.text for part in answer.sentence)
         console.print(f"\n[bold]{escape(answer.verdict.text)}[/] {escape(said)}", soft_wrap=True)
 
@@ -76,9 +71,9 @@ def _set_tables(name: str, found: Mapping[str, Any], results: Results) -> Iterat
     yield _set_table(name, found, results)
     if found["comparisons"]:
         yield _tests_table(found["comparisons"], main)
-    for grouping in GROUPINGS:
+    for grouping, caption in GROUPINGS.items():
         if len(found["groups"][grouping]) > 1:
-            yield _group_table(TITLES[grouping], found["groups"][grouping], main)
+            yield _group_table(caption, found["groups"][grouping], main)
     if any(asked != told for asked, row in found["matrix"].items() for told in row):
         ranking = (system["name"] for system in found["systems"] if system["group"] != "oracle")
         yield from (_matrix_table(system, found["matrix"], main) for system in ranking)
@@ -218,7 +213,7 @@ def _print_change(console: Console, one: Comparison, change: QuestionChange) -> 
     console.print(table)
 
 
-def _place(place: Place) -> str:
+def _place(place: RankedPlace) -> str:
     grade = "" if place.grade is None else f"[bold green]✓ {place.grade}[/] " if place.grade > 0 else "0 "
     where = "new" if place.elsewhere is None else f"other: {place.elsewhere}"
     text = escape(clip(place.text, 140))

@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
+from tamis.formulas.arrays import VectorArray
 
 
-def directions(vectors: Floats, groups: Sequence[str], means: Mapping[str, Floats]) -> Floats:
+def directions(vectors: VectorArray, groups: Sequence[str], means: Mapping[str, VectorArray]) -> VectorArray:
     """Directions of vectors once what their group has in common is taken off.
 
     Texts of one language share a direction in the vectors of multilingual bi-encoders. With the mean of each language
@@ -25,11 +25,11 @@ def directions(vectors: Floats, groups: Sequence[str], means: Mapping[str, Float
     """
     found = np.stack([v - means.get(group, v) for v, group in zip(vectors, groups, strict=True)]).astype(np.float32)
     norms = np.linalg.norm(found, axis=1, keepdims=True)
-    unit: Floats = np.divide(found, norms, out=np.zeros_like(found), where=norms > 1e-6)
+    unit: VectorArray = np.divide(found, norms, out=np.zeros_like(found), where=norms > 1e-6)
     return unit
 
 
-def clusters(vectors: Floats, similarity: float) -> NDArray[np.int64]:
+def clusters(vectors: VectorArray, similarity: float) -> NDArray[np.int64]:
     """Group vectors in one pass: each joins the cluster with the nearest mean direction, or begins one.
 
     Leader clustering (Hartigan 1975) with the mean of a cluster as its leader: no chain of neighbours can tie all

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tamis.formulas.ranking import FloatArray, z_scores
+from tamis.formulas.arrays import FloatArray
+from tamis.formulas.ranking import z_scores
 
 
 def scores_of_order(documents: int) -> FloatArray:

@@ -17,7 +17,7 @@ def linear(tensors: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
     """The weighted mean, sum_i w_i x_i / sum_i w_i.
 
     Args:
-        tensors: At least one, all of one shape, floating point.
+        tensors: At least one, all of one shape, [...], floating point.
         weights: One for each; only their proportions count. Their sum must not be 0.
 
     Returns:
@@ -134,7 +134,7 @@ def magnitude_threshold(blocks: Callable[[], Iterable[Tensor]], elements: int, d
     tensor need not fit into memory; the result is exact.
 
     Args:
-        blocks: Gives the tensor's parts, each of any shape, all float32 or all float64; called once a pass.
+        blocks: Gives the tensor's parts, each of any shape, [...], all float32 or all float64; called once a pass.
         elements: Number of elements of all parts together.
         density: In (0, 1].
 
@@ -185,7 +185,7 @@ def agreeing_mean(differences: Sequence[Tensor], weights: Sequence[float]) -> Te
 
 
 def weighted_sum(tensors: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
-    """sum_i w_i x_i; all of one shape and dtype, which are those of the result."""
+    """sum_i w_i x_i; all of one shape, [...], and dtype, which are those of the result."""
     total = torch.zeros_like(tensors[0])
     for x, weight in zip(tensors, weights, strict=True):
         total.add_(x, alpha=weight)
@@ -193,7 +193,7 @@ def weighted_sum(tensors: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
 
 
 def work_dtype(tensors: Iterable[Tensor]) -> torch.dtype:
-    """float64 where any tensor is, otherwise float32."""
+    """float64 where any tensor, [...], is, otherwise float32."""
     return torch.float64 if any(x.dtype == torch.float64 for x in tensors) else torch.float32
 
 

@@ -9,10 +9,8 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float64]
-IndexArray = NDArray[np.int64]
+from tamis.formulas.arrays import FloatArray, IndexArray
 
 
 def z_scores(x: FloatArray) -> FloatArray:

@@ -3,13 +3,11 @@
 from typing import Literal, assert_never
 
 import numpy as np
-from numpy.typing import NDArray
+
+from tamis.formulas.arrays import FloatArray, IndexArray
 
 Anchors = Literal["equal-width", "quantile"]
 Rescaling = Literal["none", "min-max", "rank", "quantile"]
-
-FloatArray = NDArray[np.float64]
-IndexArray = NDArray[np.int64]
 
 
 def bin_edges(scores: FloatArray, bins: int, anchors: Anchors) -> FloatArray:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float64]
+from tamis.formulas.arrays import FloatArray
 
 BLOCK_NUMBERS = 1 << 20  # random numbers held at once (8 MiB as float64), however many queries and rounds
 
@@ -111,7 +111,7 @@ def effect_size(differences: FloatArray) -> float:
 def effect_interval(
     differences: FloatArray, rng: np.random.Generator, level: float = 0.95, rounds: int = 10_000
 ) -> tuple[float, float]:
-    """Percentile bootstrap interval of `effect_size`; arguments and errors as for `bootstrap_interval`."""
+    """Percentile bootstrap interval of `effect_size` of [queries]; arguments and errors as for `bootstrap_interval`."""
     effects = _resampled(differences, rng, level, rounds, _effects)
     # Without interpolation: between two infinite values there is no number.
     lower, upper = np.quantile(effects, [(1 - level) / 2, (1 + level) / 2], method="inverted_cdf")

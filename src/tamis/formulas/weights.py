@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float64]
+from tamis.formulas.arrays import FloatArray
 
 SURE = 30
 """Fewest queries whose standard error says anything."""

@@ -42,7 +42,7 @@ class TamisCrossEncoder:
         self.mteb_model_meta = ModelMeta.create_empty(overwrites=facts)
 
     def predict(self, inputs1: Iterable[Any], inputs2: Iterable[Any], **kwargs: Any) -> np.ndarray:
-        """float32 logits of pairs; batch by batch in, windows of pairs through the model.
+        """float32 logits, [pairs]; batch by batch in, windows of pairs through the model.
 
         Args:
             inputs1: Batches with `text`, the queries, and perhaps `instruction`.

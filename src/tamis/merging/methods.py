@@ -115,12 +115,12 @@ class Sources:
         return self.models if self.base is None else (*self.models, self.base)
 
     def stored(self, *checkpoints: Checkpoint) -> Iterator[list[Tensor]]:
-        """The stretches of some of the checkpoints side by side, flat, in the dtypes that they are stored in."""
+        """The stretches of some of the checkpoints side by side, [elements], in the dtypes that they are stored in."""
         for start in range(0, self.elements, STRETCH):
             yield [checkpoint.read(self.name, start, start + STRETCH) for checkpoint in checkpoints]
 
     def stretches(self) -> Iterator[list[Tensor]]:
-        """The stretches of `everyone`, in the dtype of the work.
+        """The stretches of `everyone`, each [elements], in the dtype of the work.
 
         Raises:
             ModelError: a value is not finite; names the folder and the tensor.
@@ -135,7 +135,7 @@ class Sources:
             yield [x.to(work_dtype(stretch)) for x in stretch]
 
     def differences(self, number: int) -> Iterator[Tensor]:
-        """The stretches of one model's difference from the base."""
+        """The stretches of one model's difference from the base, each [elements]."""
         assert self.base is not None, "Method.check sees to it"
         for model, base in self.stored(self.models[number], self.base):
             work = work_dtype([model, base])

@@ -39,7 +39,7 @@ def adapted_layers(model: nn.Module) -> dict[str, Any]:
 
 @torch.no_grad()
 def merged_weights(model: nn.Module) -> dict[str, Tensor]:
-    """Weight and adapter of each adapted layer in one, by the name of the weight; empty without adapters."""
+    """Weight and adapter of each adapted layer in one, [out, in], by the name of the weight; empty without adapters."""
     return {
         name: layer.base_layer.weight + layer.get_delta_weight(layer.active_adapters[0])
         for name, layer in adapted_layers(model).items()

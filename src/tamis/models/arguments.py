@@ -120,12 +120,12 @@ def activated(logits: np.ndarray, activation: Activation) -> np.ndarray:
             raise InputError(
                 f"activation_fn gave {scores.numel()} scores for {len(logits)} pairs, expected one of each"
             )
-        values: np.ndarray = scores.reshape(-1).float().cpu().numpy()
+        values: np.ndarray = scores.reshape(-1).float().cpu().numpy()  # [pairs]
     return values
 
 
 def formed(scores: np.ndarray, single: bool, as_tensor: bool, as_array: bool) -> Any:
-    """Scores as sentence-transformers' `predict` gives them: a tensor, an array, a list of tensors; or one of them."""
+    """Scores, [pairs], as sentence-transformers' `predict` gives them: tensor, array, list of tensors; or one."""
     if as_array and not as_tensor:
         return scores[0] if single else scores
     tensor = torch.from_numpy(scores)

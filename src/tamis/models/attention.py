@@ -54,7 +54,7 @@ def attend(
     for group in bias.groups:
         queries, keys, values = (group.pad(one.transpose(1, 2)[0]).transpose(1, 2) for one in (query, key, value))
         found.append(group.unpad(_attended(queries, keys, values, group.bias, scaling)))
-    return torch.cat(found)[None], None
+    return torch.cat(found)[None], None  # [1, tokens, heads, width]
 
 
 def _attended(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, scaling: float) -> Tensor:
@@ -77,15 +77,15 @@ def _two_products_are_faster(query: Tensor, bias: Tensor | None) -> bool:
 def _two_products(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Tensor:
     batch, heads, tokens, width = query.shape
     rows = batch * heads
-    queries, keys = query.reshape(rows, tokens, width), key.reshape(rows, tokens, width)
+    queries, keys = query.reshape(rows, tokens, width), key.reshape(rows, tokens, width)  # [rows, tokens, width]
     if bias is None:
-        weights = torch.bmm(queries, keys.mT)
+        weights = torch.bmm(queries, keys.mT)  # [rows, tokens, tokens]
     elif bias.shape[2] == 1:
         weights = (torch.bmm(queries, keys.mT).view(batch, heads, tokens, tokens) + bias).view(rows, tokens, tokens)
     else:
         of_rows = bias.to(query.dtype).expand(batch, heads, tokens, tokens).reshape(rows, tokens, tokens)
         weights = torch.baddbmm(of_rows, queries, keys.mT)
-    attended = torch.bmm(torch.softmax(weights, dim=-1), value.reshape(rows, tokens, width))
+    attended = torch.bmm(torch.softmax(weights, dim=-1), value.reshape(rows, tokens, width))  # [rows, tokens, width]
     return attended.view(batch, heads, tokens, width)
 
 
@@ -99,7 +99,7 @@ def padding_bias(real: Tensor, precision: Precision) -> Tensor | None:
 
 def plain_packing(lengths: Sequence[int], precision: Precision) -> Packing:
     """A packing of rows each of which sees all of itself."""
-    own = torch.tensor(lengths)[:, None]
+    own = torch.tensor(lengths)[:, None]  # [rows, 1]
     return Packing(lengths, lambda rows, longest: padding_bias(torch.arange(longest) < own[rows], precision))
 
 

@@ -123,8 +123,8 @@ class Encoder:
         lengths = [len(row) for row in rows]
         if self.packs and pays(lengths):
             packing = plain_packing(lengths, self.precision)
-            hidden = self.run_layers(packed_embeddings(self.body, rows), packing, 0, layers)
-            return list(torch.split(hidden[0], lengths))
+            hidden = self.run_layers(packed_embeddings(self.body, rows), packing, 0, layers)  # [1, tokens, hidden]
+            return list(torch.split(hidden[0], lengths))  # [tokens, hidden] each
         ids, real = right_padded(rows, self.tokenizer.pad_token_id, self.device)
         hidden = self.run_layers(self.body.embeddings(ids), padding_bias(real, self.precision), 0, layers)
         return [states[:length] for states, length in zip(hidden, lengths, strict=True)]
@@ -161,7 +161,7 @@ class Encoder:
         states = self.states(self.tokenise(texts, prefix, max_tokens), self.layers, progress)
         if not states:
             return np.zeros((0, self.body.config.hidden_size), np.float32)
-        means = torch.stack([state.float().mean(0) for state in states])
+        means = torch.stack([state.float().mean(0) for state in states])  # [texts, hidden]
         vectors: np.ndarray = torch.nn.functional.normalize(means, dim=-1).cpu().numpy()
         return vectors
 
@@ -185,7 +185,7 @@ def right_padded(rows: Sequence[Sequence[int]], padding: int, device: torch.devi
 
 def mean_state(states: Tensor, mask: Tensor) -> Tensor:
     """Mean over the tokens of a mask: float32 [rows, tokens, hidden] to [rows, hidden]."""
-    weights = mask.float()[:, :, None]
+    weights = mask.float()[:, :, None]  # [rows, tokens, 1]
     return (states * weights).sum(1) / weights.sum(1)
 
 
@@ -210,7 +210,7 @@ def packed_embeddings(
             real = (own != padding).long()
             place = real.cumsum(0) * real + padding
         positions.append(place)
-    given = (torch.cat(parts)[None] for parts in (ids, types, positions))
+    given = (torch.cat(parts)[None] for parts in (ids, types, positions))  # [1, tokens] each
     embedded: Tensor = body.embeddings(**dict(zip(("input_ids", "token_type_ids", "position_ids"), given, strict=True)))
     return embedded
 

@@ -36,7 +36,7 @@ class ExpertLoad:
 
     def _count(self, name: str, router: Any, output: Any) -> None:
         chosen = output[-1]  # (logits, weights, indices of the chosen experts)
-        found = torch.bincount(chosen.detach().flatten(), minlength=router.num_experts).cpu()
+        found = torch.bincount(chosen.detach().flatten(), minlength=router.num_experts).cpu()  # [experts]
         self.counts[name] = self.counts.get(name, torch.zeros_like(found)) + found
 
     def read(self) -> Mapping[str, float]:

@@ -304,7 +304,7 @@ def tensor_files(path: str | Path) -> dict[str, str]:
 
 
 def read_tensors(path: str | Path, names: tuple[str, ...]) -> dict[str, Tensor]:
-    """Single tensors of a checkpoint.
+    """Single tensors of a checkpoint, each [its shape there].
 
     Raises:
         ModelError: one of them is missing.

@@ -11,8 +11,9 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from tamis.errors import InputError
+from tamis.formulas.arrays import FloatArray, IndexArray
 from tamis.formulas.first_stage import scores_of_order, with_first_stage
-from tamis.formulas.ranking import FloatArray, IndexArray, rank_order, z_scores
+from tamis.formulas.ranking import rank_order, z_scores
 from tamis.languages import language_identifier
 from tamis.models.checkpoint import ORDER, OTHER, Deployment
 

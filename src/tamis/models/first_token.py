@@ -46,20 +46,20 @@ def first_token(
         return projected.view(batch, tokens, attention.num_attention_heads, -1).transpose(1, 2)
 
     def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
-        mask = None if mask is None else mask[:, :, :1]
+        mask = None if mask is None else mask[:, :, :1]  # [batch, 1, 1, tokens]
         return nn.functional.scaled_dot_product_attention(
             heads(query), heads(key), heads(value), attn_mask=mask, scale=attention.scaling
         )
 
     if isinstance(attention_mask, Packing):
-        first = hidden[0, attention_mask.starts][:, None]
+        first = hidden[0, attention_mask.starts][:, None]  # [rows, 1, hidden]
         query = attention.query(first)
         attended = torch.cat(
             [attend(query[g.rows], g.pad(keys[0]), g.pad(values[0]), g.bias) for g in attention_mask.groups]
         )
     else:
-        first = hidden[:, :1]
-        attended = attend(attention.query(first), keys, values, attention_mask)
+        first = hidden[:, :1]  # [batch, 1, hidden]
+        attended = attend(attention.query(first), keys, values, attention_mask)  # [batch, heads, 1, width]
     seen = layer.attention.output(attended.transpose(1, 2).reshape(first.shape), first)
     state: Tensor = layer.output(layer.intermediate(seen), seen)
     return state

@@ -50,14 +50,14 @@ class RowGroup:
 
     def pad(self, packed: Tensor) -> Tensor:
         """[all tokens, ...] to [rows, longest, ...] of this group."""
-        own = packed[self.tokens]
+        own = packed[self.tokens]  # [tokens, ...]
         if self.places is not None:
-            own = own.index_select(0, self.places)
+            own = own.index_select(0, self.places)  # [rows × longest, ...]
         return own.reshape(-1, self.longest, *own.shape[1:])
 
     def unpad(self, rows: Tensor) -> Tensor:
         """[rows, longest, ...] to [tokens of this group, ...]."""
-        flat = rows.flatten(0, 1)
+        flat = rows.flatten(0, 1)  # [rows × longest, ...]
         return flat if self.real is None else flat.index_select(0, self.real)
 
 
@@ -77,7 +77,7 @@ class Packing:
             bias: Attention bias of the rows of a group.
         """
         of_rows = torch.tensor(lengths)
-        self.starts = of_rows.cumsum(0) - of_rows
+        self.starts = of_rows.cumsum(0) - of_rows  # [rows]
         self.groups: list[RowGroup] = []
         first = start = 0
         for end in group_ends(lengths):
@@ -105,8 +105,8 @@ def _places(lengths: Sequence[int]) -> tuple[Tensor | None, Tensor | None]:
     longest = max(lengths)
     if min(lengths) == longest:
         return None, None
-    own = torch.tensor(lengths)[:, None]
+    own = torch.tensor(lengths)[:, None]  # [rows, 1]
     start = own.cumsum(0) - own
-    place = torch.arange(longest)
-    real = (place < own).flatten().nonzero()[:, 0]
-    return (start + place.minimum(own - 1)).flatten(), real
+    place = torch.arange(longest)  # [longest]
+    real = (place < own).flatten().nonzero()[:, 0]  # [tokens]
+    return (start + place.minimum(own - 1)).flatten(), real  # [rows × longest], [tokens]

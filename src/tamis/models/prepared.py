@@ -75,7 +75,7 @@ class Prepared:
         file = self._file(kind, texts)
         if not file.exists():
             found = prepare(texts, progress)
-            ends = torch.tensor([len(values) for values in found]).cumsum(0)
+            ends = torch.tensor([len(values) for values in found]).cumsum(0)  # [texts]
             unfinished = file.with_suffix(".part")
             file.parent.mkdir(parents=True, exist_ok=True)
             write_tensors(unfinished, {"values": torch.cat(found).cpu(), "ends": ends})

@@ -26,7 +26,7 @@ class CachedStates:
         self._states: OrderedDict[TokenIds, Tensor] = OrderedDict()
 
     def known(self, texts: Iterable[TokenIds]) -> dict[TokenIds, Tensor]:
-        """States of those texts that are kept; they count as used now."""
+        """States of those texts that are kept, each [tokens, hidden]; they count as used now."""
         found = {}
         for ids in texts:
             if (states := self._states.get(ids)) is not None:
@@ -35,7 +35,7 @@ class CachedStates:
         return found
 
     def keep(self, states: Mapping[TokenIds, Tensor]) -> None:
-        """Keep states of texts that are not known yet; what does not fit goes, the longest unused first."""
+        """Keep states, [tokens, hidden], of texts that are new; what does not fit goes, the longest unused first."""
         for ids, one in states.items():
             self._states[ids] = one
             self.size += one.nbytes

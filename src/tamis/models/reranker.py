@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 from tamis.errors import InputError, ModelError
-from tamis.formulas.ranking import IndexArray, logistic, tie_key
+from tamis.formulas.arrays import IndexArray
+from tamis.formulas.ranking import logistic, tie_key
 from tamis.models.arguments import Activation, activated, count, formed, listed, pairs_of, renamed
 from tamis.models.checkpoint import find_checkpoint, load_warm, model_identity, read_facts
 from tamis.models.encoder import loading

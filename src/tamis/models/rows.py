@@ -91,7 +91,10 @@ class JoinedRows:
         return [ids for ids, _ in self._ids(documents, self.serializer.document_prefix)]
 
     def join(self, query: np.ndarray, document: np.ndarray) -> TokenRow:
-        """The row of one pair: that of `rows`, but for one token where neither text would fit alone."""
+        """The row of one pair from the ids of each text, [tokens].
+
+        It is that of `rows`, but for one token where neither text would fit alone.
+        """
         return self._row((query, len(query)), (document, len(document)), empty=False)
 
     def _ids(self, texts: Sequence[str], prefix: str) -> list[tuple[np.ndarray, int]]:
@@ -198,7 +201,10 @@ class TemplateRows:
         return found
 
     def join(self, query: np.ndarray, document: np.ndarray) -> TokenRow:
-        """The row of one pair: that of `rows`, where the tokenizer splits before a space and the query was not cut."""
+        """The row of one pair from the ids of each text, [tokens].
+
+        It is that of `rows`, where the tokenizer splits before a space and the query was not cut.
+        """
         room = max(self._room - len(query), 0)
         ids = np.concatenate([query, document[:room]])
         return self._row(ids, cut=room < len(document), emptied=room == 0)

@@ -44,7 +44,7 @@ class WarmModule(InputModule):  # type: ignore[misc]  # sentence-transformers is
         lower = encoder.layers - self.student.joint_layers
         queries = encoder.states([[t for t in row if t >= 0] for row in features["query_ids"].tolist()], lower)
         documents = encoder.states([[t for t in row if t >= 0] for row in features["document_ids"].tolist()], lower)
-        features["scores"] = self.student(queries, documents)[:, None]
+        features["scores"] = self.student(queries, documents)[:, None]  # [pairs, 1]
         return features
 
     def save(self, output_path: str, *args: Any, **kwargs: Any) -> None:

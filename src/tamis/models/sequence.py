@@ -50,9 +50,9 @@ class LastTokenModel(nn.Module):
         Returns:
             float32 [rows].
         """
-        states = self.body(input_ids=ids, use_cache=False).last_hidden_state
-        places = (lengths - 1)[:, None, None].expand(-1, 1, states.shape[-1])
-        last: Tensor = states.gather(1, places)[:, 0].float()
+        states = self.body(input_ids=ids, use_cache=False).last_hidden_state  # [rows, tokens, hidden]
+        places = (lengths - 1)[:, None, None].expand(-1, 1, states.shape[-1])  # [rows, 1, hidden]
+        last: Tensor = states.gather(1, places)[:, 0].float()  # [rows, hidden]
         return last @ self.weight + self.bias
 
 
@@ -101,12 +101,12 @@ class ClassifierModel(nn.Module):
             float32 [rows].
         """
         place = torch.arange(ids.shape[1], device=ids.device)
-        real = place < lengths[:, None]
+        real = place < lengths[:, None]  # [rows, tokens]
         mask = padding_bias(real, self.precision) if self.own_attention else real.long()
         features = {"input_ids": ids, "attention_mask": mask}
         if self.uses_types:
             features["token_type_ids"] = ((place >= second[:, None]) & real).long()
-        logits: Tensor = self.classifier(**features).logits
+        logits: Tensor = self.classifier(**features).logits  # [rows, 1]
         return logits[:, 0].to(torch.float32, copy=True)  # FSDP warns of views
 
     def packed(self, rows: Sequence[TokenRow]) -> Tensor:

@@ -211,7 +211,7 @@ class SequenceStudent(nn.Module):
         return 0 if padding is None else int(padding)
 
     def trained(self) -> dict[str, Tensor]:
-        """Copies of the tensors that training changes; of adapted layers the whole weights, adapters merged in.
+        """Copies of the tensors that training changes, [as in the model]; of adapted layers with adapters merged in.
 
         Of a sharded student they are in parts: `tamis.distributed.whole` puts them together.
         """
@@ -219,7 +219,7 @@ class SequenceStudent(nn.Module):
         return {name: merged[name] if name in merged else p.detach().clone() for name, p in self._own().items()}
 
     def load_trained(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take over what `trained` gave, or a merge of such; adapters start anew."""
+        """Take over what `trained` gave, [as in the model], or a merge of such; adapters start anew."""
         take_over(self._own(), tensors)
         reset_adapters(self.model)
 

@@ -37,7 +37,7 @@ def shard(model: nn.Module, layers: Iterable[nn.Module], device: torch.device) -
 
 
 def as_parts_of(own: Tensor, given: Tensor) -> Tensor:
-    """A tensor on the device of `own`, and this process' part of it where `own` is in parts."""
+    """A tensor, [same shape], on the device of `own`, and this process' part of it where `own` is in parts."""
     if in_parts(given) or not in_parts(own):
         return given.to(own.device)
     from torch.distributed.tensor import DTensor, distribute_tensor

@@ -24,13 +24,13 @@ def score_prepared(
 
     Args:
         student: The model: logits of prepared queries and documents.
-        queries: The prepared query of each pair.
-        documents: The prepared document of each pair.
+        queries: The prepared query of each pair, [tokens, hidden] or [tokens].
+        documents: The prepared document of each pair, likewise.
         token_budget: Most tokens per forward pass, padding included.
         most: Most pairs per forward pass; None for as many as the budget holds.
 
     Yields:
-        Indices of the pairs of a batch and their logits, float32.
+        Indices of the pairs of a batch and their logits, [pairs of the batch], float32.
     """
     lengths = [len(query) + len(document) for query, document in zip(queries, documents, strict=True)]
     for batch in token_batches(lengths, token_budget, most=most):

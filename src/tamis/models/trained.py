@@ -11,7 +11,7 @@ from tamis.models.sharding import as_parts_of
 
 @torch.no_grad()
 def take_over(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> None:
-    """Copy the values of `given` into the tensors of `own`, in place; whole ones also where `own` is in parts.
+    """Copy values of `given`, [as in own], into those of `own`, in place; whole ones also where `own` is in parts.
 
     Raises:
         ModelError: other names, or a tensor of another shape; nothing was copied then.

@@ -32,7 +32,7 @@ class UniversalSentenceEncoder:
         for start in range(0, len(texts), BLOCK):
             part = list(texts[start : start + BLOCK])
             vectors = np.asarray(self._model.encode(part), np.float32)
-            norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+            norms = np.linalg.norm(vectors, axis=1, keepdims=True)  # [block, 1]
             blocks.append(vectors / np.maximum(norms, 1e-12))
             if progress:
                 progress(len(part))

@@ -137,7 +137,7 @@ class WarmCrossEncoder(nn.Module):
         """
         hidden, in_query, in_document = self._read_jointly(queries, documents)
         cosine = torch.cosine_similarity(mean_state(hidden, in_query), mean_state(hidden, in_document))
-        logits: Tensor = cosine * self.scale + self.bias
+        logits: Tensor = cosine * self.scale + self.bias  # [pairs]
         return logits + _best_matches(hidden, in_query, in_document) * self.match if self.match else logits
 
     def _read_jointly(self, queries: Sequence[Tensor], documents: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
@@ -160,8 +160,8 @@ class WarmCrossEncoder(nn.Module):
         def bias(rows: slice, longest: int) -> Tensor:
             return self._bias(in_query[rows, :longest], in_document[rows, :longest], hidden.dtype)
 
-        states = self._run_joint(hidden, Packing(lengths, bias))[0]
-        rows = nn.utils.rnn.pad_sequence(list(torch.split(states, lengths)), batch_first=True)
+        states = self._run_joint(hidden, Packing(lengths, bias))[0]  # [all, hidden]
+        rows = nn.utils.rnn.pad_sequence(list(torch.split(states, lengths)), batch_first=True)  # [pairs, tokens, h]
         return rows, in_query, in_document
 
     def _run_joint(self, hidden: Tensor, bias: Tensor | Packing) -> Tensor:
@@ -177,38 +177,38 @@ class WarmCrossEncoder(nn.Module):
         """As `_pad`, after the layers below that learn; a text that stands in several pairs is read once."""
         query_states, query_start = self._read_once(queries, device)
         document_states, document_start = self._read_once(documents, device)
-        states = torch.cat([query_states, document_states])
+        states = torch.cat([query_states, document_states])  # [places, hidden]
         in_query, in_document = _masks(queries, documents, device)
-        query_end, end = in_query.sum(1, keepdim=True), (in_query | in_document).sum(1, keepdim=True)
+        query_end, end = in_query.sum(1, keepdim=True), (in_query | in_document).sum(1, keepdim=True)  # [pairs, 1]
         # Padding repeats the document's last token: it is hidden, and no state stands in more places than it must.
-        place = torch.arange(in_query.shape[1], device=device).minimum(end - 1)
-        in_documents = len(query_states) + document_start[:, None] + place - query_end
+        place = torch.arange(in_query.shape[1], device=device).minimum(end - 1)  # [pairs, tokens]
+        in_documents = len(query_states) + document_start[:, None] + place - query_end  # [pairs, tokens]
         return states[torch.where(in_query, query_start[:, None] + place, in_documents)], in_query, in_document
 
     def _read_once(self, texts: Sequence[Tensor], device: torch.device) -> tuple[Tensor, Tensor]:
         """States of all different texts below the joint layers, padding between them, and where each text begins."""
         different = {id(text): text for text in texts}
         rows = list(different.values())
-        hidden = nn.utils.rnn.pad_sequence(rows, batch_first=True).to(device)
-        lengths = torch.tensor([len(row) for row in rows])[:, None]
-        real = (torch.arange(hidden.shape[1]) < lengths).to(device)
+        hidden = nn.utils.rnn.pad_sequence(rows, batch_first=True).to(device)  # [texts, longest, hidden]
+        lengths = torch.tensor([len(row) for row in rows])[:, None]  # [texts, 1]
+        real = (torch.arange(hidden.shape[1]) < lengths).to(device)  # [texts, longest]
         hidden = self.encoder.run_layers(hidden, padding_bias(real, self.precision), self._frozen, self._lower)
         row_of = {key: number for number, key in enumerate(different)}
-        start = torch.tensor([row_of[id(text)] for text in texts]).to(device) * hidden.shape[1]
-        return hidden.flatten(0, 1), start
+        start = torch.tensor([row_of[id(text)] for text in texts]).to(device) * hidden.shape[1]  # [pairs]
+        return hidden.flatten(0, 1), start  # [texts × longest, hidden], [pairs]
 
     def _bias(self, in_query: Tensor, in_document: Tensor, dtype: torch.dtype) -> Tensor:
         """Additive attention bias [pairs, 1, tokens, tokens]: padding hidden, the other text dimmed."""
-        other = in_query[:, :, None] != in_query[:, None, :]
+        other = in_query[:, :, None] != in_query[:, None, :]  # [pairs, tokens, tokens]
         bias = torch.zeros(other.shape, dtype=dtype, device=other.device).masked_fill_(other, self.cross_bias)
         return bias.masked_fill_(~(in_query | in_document)[:, None, :], -1e9)[:, None]
 
     def trained(self) -> dict[str, Tensor]:
-        """The tensors that training changes, by the names they have in the saved body, and those of the head."""
+        """The tensors that training changes, [as in the model], by their names in the saved body and of the head."""
         return {name: tensor.detach().clone() for name, tensor in self._own().items()}
 
     def load_trained(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take over what `trained` gave, or a merge of such."""
+        """Take over what `trained` gave, [as in the model], or a merge of such."""
         take_over(self._own(), tensors)
 
     def _own(self) -> dict[str, Tensor]:
@@ -229,16 +229,16 @@ class WarmCrossEncoder(nn.Module):
 
 def _pad(queries: Sequence[Tensor], documents: Sequence[Tensor], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     """Query then document then padding, per row: states [pairs, tokens, hidden] and two masks [pairs, tokens]."""
-    rows = [torch.cat(pair) for pair in zip(queries, documents, strict=True)]
-    hidden = nn.utils.rnn.pad_sequence(rows, batch_first=True).to(device)
+    rows = [torch.cat(pair) for pair in zip(queries, documents, strict=True)]  # [tokens, hidden] each
+    hidden = nn.utils.rnn.pad_sequence(rows, batch_first=True).to(device)  # [pairs, tokens, hidden]
     return hidden, *_masks(queries, documents, device)
 
 
 def _masks(queries: Sequence[Tensor], documents: Sequence[Tensor], device: torch.device) -> tuple[Tensor, Tensor]:
     """Which places of each row are the query's, which the document's: [pairs, tokens] each."""
-    query_end = torch.tensor([len(query) for query in queries])[:, None]
-    end = query_end + torch.tensor([len(document) for document in documents])[:, None]
-    place = torch.arange(int(end.max()))
+    query_end = torch.tensor([len(query) for query in queries])[:, None]  # [pairs, 1]
+    end = query_end + torch.tensor([len(document) for document in documents])[:, None]  # [pairs, 1]
+    place = torch.arange(int(end.max()))  # [tokens]
     in_query = place < query_end
     return in_query.to(device), ((place < end) & ~in_query).to(device)
 
@@ -247,7 +247,7 @@ def _best_matches(hidden: Tensor, in_query: Tensor, in_document: Tensor) -> Tens
     """Mean over the query's states of the cosine with the document's nearest state: [pairs]."""
     unit = nn.functional.normalize(hidden, dim=-1)
     longest = int(in_query.sum(1).max())  # queries come first
-    cosines = unit[:, :longest] @ unit.transpose(1, 2)
-    best = cosines.masked_fill(~in_document[:, None], -1.0).amax(2)
+    cosines = unit[:, :longest] @ unit.transpose(1, 2)  # [pairs, longest query, tokens]
+    best = cosines.masked_fill(~in_document[:, None], -1.0).amax(2)  # [pairs, longest query]
     asked = in_query[:, :longest].float()
-    return (best * asked).sum(1) / asked.sum(1)
+    return (best * asked).sum(1) / asked.sum(1)  # [pairs]

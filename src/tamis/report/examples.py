@@ -59,6 +59,25 @@ class Case:
     top_after: Top | None
 
 
+@dataclass(frozen=True)
+class ChangedQuestions:
+    """The questions of a set that a system changed most.
+
+    Attributes:
+        set: Name of the set.
+        system: What ranks now.
+        baseline: What it is compared with.
+        helped: Questions that rose most.
+        hurt: Questions that fell most.
+    """
+
+    set: str
+    system: str
+    baseline: str
+    helped: list[Case]
+    hurt: list[Case]
+
+
 def sample_queries(queries: Iterable[Query], documents: Mapping[str, Document]) -> dict[str, list[QuerySample]]:
     """Three written queries per language, spread evenly over their ids; given queries are left out."""
     common = common_words(documents.values())

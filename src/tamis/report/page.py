@@ -1,32 +1,28 @@
-"""The page: what stands in which section, and the one file that comes of it."""
+"""The page of a run and of an evaluation: what stands in which section, and the one file that comes of it."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from markupsafe import Markup
 
+from tamis.records import WAYS
 from tamis.report import plots, wording
-from tamis.report.answer import (
-    adaptation_changes,
-    adaptation_sentence,
-    answered_way,
-    headline_changes,
-    reservations,
-    sentence,
-    set_of_run,
-    split_comparisons,
-    verdict_of,
-)
+from tamis.report.answer import adaptation_changes, answer_of, headline_changes
+from tamis.report.changes import Change, Results, of_a_run, parts_of, set_of_run, split_comparisons
 from tamis.report.data import ReportData
-from tamis.report.examples import Case, QuestionRun, QuestionTexts, changed_questions, sample_queries
+from tamis.report.examples import ChangedQuestions, sample_queries
 from tamis.report.rendering import render
+from tamis.report.sets import lineage, set_views
 from tamis.report.tables import agreement_rows, flows, package_versions, result_tables, stage_costs, students, yields
 
 __all__ = ["ReportData", "write_report"]
 
 _SECTIONS: Final = {
     "results": "Results",
+    "means": "All sets together",
+    "sets": "Set by set",
     "languages": "Language by language",
     "labels": "What the teacher gave",
     "training": "How the students learnt",
@@ -35,11 +31,16 @@ _SECTIONS: Final = {
     "flow": "What was kept and what was dropped",
     "samples": "Queries it wrote",
     "questions": "Where it helped and where it hurt",
-    "cost": "What each stage cost",
-    "lineage": "Where the students come from",
+    "stages": "What each stage cost",
+    "models": "What each model costs",
+    "lineage": "Where the models come from",
     "again": "Run it again",
-    "details": "Versions, seed and settings",
+    "details": "Versions and settings",
 }
+"""Each section's template, in the order of the page, and its heading."""
+
+_FOLDERS: Final = re.compile(r"""(^|[\s='"])/(?:[^\s='"]*/)""")
+"""The folders of an absolute path: a page is handed on, and where things lie on a machine is nobody's business."""
 
 
 def write_report(data: ReportData, path: Path) -> None:
@@ -59,69 +60,129 @@ def write_report(data: ReportData, path: Path) -> None:
 
 def _render(data: ReportData) -> str:
     views = _views(data)
-    shown = {name: title for name, title in _SECTIONS.items() if views[name]}
-    return render("run.html.j2", title=data.title, data=data, sections=shown, **views)
+    answer = answer_of(data.results)
+    return render(
+        "page.html.j2",
+        title=data.title,
+        over=_over(data.results),
+        sections={name: title for name, title in _SECTIONS.items() if _holds(views[name])},
+        views=views,
+        data=data,
+        results=data.results,
+        of_run=of_a_run(data.results),
+        answer=answer,
+        reservations=[*(answer.reservations if answer else ()), *_warnings(data.manifests)],
+        cards=_cards(data.results),
+    )
+
+
+def _over(results: Results) -> str:
+    """What stands above the title."""
+    if of_a_run(results):
+        return f"tamis report · recipe {results['run']['recipe']} · seed {results['run']['seed']}"
+    if not results:
+        return "tamis report"
+    sets = len(results["sets"])
+    return f"tamis evaluate · first {results['depth']} candidates · {sets} {'set' if sets == 1 else 'sets'}"
+
+
+def _holds(view: Any) -> bool:
+    """Whether a section has something to show."""
+    return any(view.values()) if isinstance(view, dict) else bool(view)
 
 
 def _views(data: ReportData) -> dict[str, Any]:
-    """What each section shows, by its name; empty where there is nothing to show."""
-    measured = set_of_run(data.results)
-    changes = headline_changes(data.results)
-    adapted = adaptation_changes(data.results)
-    told = answered_way(changes, adapted) if changes else None
-    helped, hurt = _changed(data, told.system, told.baseline) if told else ([], [])
+    """What each section shows, by its name."""
+    return {**_measured_views(data), **_made_views(data), **_origin_views(data)}
+
+
+def _measured_views(data: ReportData) -> dict[str, Any]:
+    """What was measured: of a run system by system and language, of an evaluation set by set."""
+    results = data.results
+    sets, models = results.get("sets", {}), results.get("models", {})
     return {
-        "verdict": verdict_of(told, adapted) if told else None,
-        "answer": [*sentence(changes), *adaptation_sentence(adapted)] if changes else [],
-        "reservations": [*(reservations(data.results, told) if told else ()), *_warnings(data.manifests)],
-        "told": told,
-        "weight_of_order": _weight_of_order(data.merge_path),
-        "changes": changes,
-        "adapted": adapted,
-        "results": data.results,
-        "tables": result_tables(data.results),
-        "seen": any(measured.get("adapted_to_corpus", {}).values()),
-        "compared": split_comparisons(measured),
-        "titles": {system["name"]: system["title"] for system in measured.get("systems", [])},
+        "results": _results_view(data) if of_a_run(results) else {},
+        "means": results["means"] if len(sets) > 1 else {},
+        "sets": [] if of_a_run(results) else set_views(results),
         "languages": [
-            (change, Markup(plots.language_changes(change, f"change-{number}")))
-            for number, change in enumerate(changes)
+            (_arrow(results, one), Markup(plots.language_changes(one, f"change-{number}", results["main_measure"])))
+            for number, one in enumerate(headline_changes(results))
         ],
+        "questions": [(_arrow(results, one), one) for one in data.changed if one.helped or one.hurt],
+        "models": {name: model["cost"] for name, model in models.items() if model["cost"]},
+    }
+
+
+def _made_views(data: ReportData) -> dict[str, Any]:
+    """How the students of a run were made."""
+    return {
         "labels": _label_plots(data),
         "training": {
             name: Markup(plots.training_curve(curve, f"curve-{number}"))
             for number, (name, curve) in enumerate(data.curves.items())
         },
-        "merging": agreement_rows(data.merge_path),
-        "merge_curves": _merge_plots(data.merge_path),
+        "merging": {"agreements": agreement_rows(data.merge_path), "plots": _merge_plots(data.merge_path)},
         "weights": _weight_plot(data.merge_path),
-        "flow": flows(data.manifests),
-        "yields": yields(data.manifests),
+        "flow": {"stages": flows(data.manifests), "writers": yields(data.manifests)},
         "samples": sample_queries(data.queries.values(), data.documents),
-        "questions": {"helped": helped, "hurt": hurt} if helped or hurt else {},
-        "cost": stage_costs(data.manifests),
-        "lineage": data.origin,
-        "students": students(data.results, data.merge_path, data.origin),
-        "again": data.recipe,
-        "model_key": next((m["key"] for m in data.manifests if m["stage"] == "merge" and "key" in m), "KEY"),
-        "details": data.manifests,
-        "versions": package_versions(data.manifests),
+        "stages": stage_costs(data.manifests),
     }
+
+
+def _origin_views(data: ReportData) -> dict[str, Any]:
+    """Where models and figures come from, and how to have them again."""
+    results = data.results
+    models = {} if of_a_run(results) else results.get("models", {})
+    merged = next((one["key"] for one in data.manifests if one["stage"] == "merge" and "key" in one), "KEY")
+    command = _FOLDERS.sub(r"\1…/", results.get("command", ""))
+    return {
+        "lineage": {
+            "origin": data.origin,
+            "students": students(results, data.merge_path, data.origin),
+            "stages": data.manifests if any("key" in manifest for manifest in data.manifests) else [],
+            "checkpoints": {name: lineage(model) for name, model in models.items()},
+        },
+        "again": {"recipe": data.recipe, "merged": merged, "command": command} if data.recipe or command else {},
+        "details": {"versions": package_versions([results, *data.manifests]), "stages": data.manifests},
+    }
+
+
+def _results_view(data: ReportData) -> dict[str, Any]:
+    """The tables of a run: systems side by side, language by language."""
+    measured = set_of_run(data.results)
+    own, others = split_comparisons(measured)
+    return {
+        "tables": result_tables(data.results),
+        "with_first_stages": own,
+        "with_untrained": others,
+        "titles": {system["name"]: system["title"] for system in measured["systems"]},
+        "seen": any(measured["adapted_to_corpus"].values()),
+        "weight_of_order": _weight_of_order(data.merge_path),
+    }
+
+
+def _cards(results: Results) -> list[tuple[str, Change]]:
+    """The changes to see at a glance, each with its title."""
+    added = [one for one in adaptation_changes(results) if one.way != "alone"]
+    return [
+        *((_arrow(results, one), one) for one in headline_changes(results)),
+        *((f"What adaptation itself added, {one.way} on {one.place}", one) for one in added),
+    ]
+
+
+def _arrow(results: Results, change: Change | ChangedQuestions) -> str:
+    """From a first stage to a model, as a title; with the set, where there are several."""
+    model, sign, _ = parts_of(change.system)
+    titles = {one["name"]: one["title"] for one in results["sets"][change.set]["systems"]}
+    where = f"{change.set}: " if len(results["sets"]) > 1 else ""
+    who = f"{model} student" if of_a_run(results) else model
+    return f"{where}{titles[change.baseline]} → {who} {WAYS[sign]}"
 
 
 def _warnings(manifests: Sequence[Mapping[str, Any]]) -> list[str]:
     """What the stages warned of, as sentences."""
     told = [warning for manifest in manifests for warning in manifest.get("warnings", ())]
     return [f"{warning[:1].upper()}{warning[1:]}." for warning in told]
-
-
-def _changed(data: ReportData, system: str, baseline: str) -> tuple[list[Case], list[Case]]:
-    """The test questions that changed most; none where a system was not evaluated."""
-    if not {system, baseline} <= data.per_query.keys() & data.runs.keys():
-        return [], []
-    asked = QuestionTexts(data.questions, data.question_languages, data.relevant, data.documents)
-    before, after = (QuestionRun(data.per_query[name], data.runs[name]) for name in (baseline, system))
-    return changed_questions(asked, before, after)
 
 
 def _label_plots(data: ReportData) -> dict[str, Markup]:

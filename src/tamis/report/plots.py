@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from tamis.records import TrainingList
-from tamis.report.answer import Change, LanguageChange
+from tamis.report.changes import Change, LanguageChange
 from tamis.report.wording import signed
 
 # matplotlib knows no style sheets: it draws in these colours, which then become the page's variables of light and dark.

@@ -7,7 +7,7 @@ from statistics import fmean
 from typing import Any, Final, NamedTuple
 
 from tamis.records import WAYS, Way
-from tamis.report.answer import parts_of, set_of_run, split_comparisons
+from tamis.report.changes import parts_of, set_of_run, split_comparisons
 from tamis.report.wording import LEVEL
 
 _TITLES: Final[Mapping[Way, tuple[str, str]]] = {
@@ -87,10 +87,8 @@ def result_tables(results: Mapping[str, Any]) -> list[ResultTable]:
     """One table per way to use the students; the first stages and the teacher stand in each.
 
     Args:
-        results: See `ReportData.results`; empty gives no table.
+        results: Of a run, see `ReportData.results`.
     """
-    if not results:
-        return []
     found, measure, domains = set_of_run(results), results["main_measure"], results["run"]["domains"]
     systems = found["systems"]
     fixed = [one for one in systems if not of_student(one)]
@@ -280,7 +278,9 @@ class StudentRow(NamedTuple):
 
 
 def students(results: Mapping[str, Any], merge_path: Mapping[str, Any], origin: Mapping[str, str]) -> list[StudentRow]:
-    """One row per student of the results; none where the origin is not known."""
+    """One row per student of a run's results; none where the origin is not known."""
+    if not origin:
+        return []
     measured = set_of_run(results)
     titles = {one["name"]: one["title"] for one in measured.get("systems", [])}
     found: dict[str, dict[str, None]] = {}
@@ -301,7 +301,6 @@ def students(results: Mapping[str, Any], merge_path: Mapping[str, Any], origin: 
             bool(measured["adapted_to_corpus"].get(name)),
         )
         for name, first_stages in found.items()
-        if origin
     ]
 
 

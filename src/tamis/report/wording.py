@@ -1,5 +1,6 @@
 """Figures as words: points, signs, p-values, durations and sizes, each rounded in one place only."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Literal
 
@@ -7,6 +8,14 @@ LEVEL: Final = 0.05
 """A corrected p-value below this counts as more than chance."""
 
 Direction = Literal["gain", "loss", "same"]
+
+GROUPINGS: Final[Mapping[str, str]] = {
+    "language": "by language of the question",
+    "domain": "by domain of the question",
+    "query_length": "by length of the question, words",
+    "document_length": "by median length of the relevant documents, words",
+}
+"""The ways to group questions, as results.json names them, and as tables say them."""
 
 
 def points(value: float) -> str:

@@ -7,8 +7,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from tamis.formulas.arrays import VectorArray
 from tamis.formulas.ranking import rank_order
-from tamis.retrievers.vectors import Floats, Matrix, Places
+from tamis.retrievers.vectors import Matrix, Places
 
 ExactScores = NDArray[np.float64]
 
@@ -34,7 +35,7 @@ class TopK(NamedTuple):
 
 
 def search_dense(
-    queries: Floats, documents: Matrix, depth: int, keys: Sequence[TieKeys], document_block: int = DOCUMENTS
+    queries: VectorArray, documents: Matrix, depth: int, keys: Sequence[TieKeys], document_block: int = DOCUMENTS
 ) -> list[TopK]:
     """Find the documents with the largest inner products, exactly.
 
@@ -63,7 +64,7 @@ def search_dense(
 
 
 def exact_scores(
-    queries: Floats, documents: Matrix, places: Sequence[Places], document_block: int = DOCUMENTS
+    queries: VectorArray, documents: Matrix, places: Sequence[Places], document_block: int = DOCUMENTS
 ) -> list[ExactScores]:
     """Inner products of queries with chosen documents, each summed by itself in float64.
 
@@ -111,7 +112,7 @@ def best_of(scores: NDArray[np.floating], depth: int, keys: TieKeys) -> Places:
     return np.concatenate([above, tied])
 
 
-def _blocks(documents: Matrix, size: int) -> Iterator[tuple[int, Floats]]:
+def _blocks(documents: Matrix, size: int) -> Iterator[tuple[int, VectorArray]]:
     for start in range(0, len(documents), size):
         yield start, np.ascontiguousarray(documents[start : start + size], np.float32)
 
@@ -119,7 +120,7 @@ def _blocks(documents: Matrix, size: int) -> Iterator[tuple[int, Floats]]:
 class _Race:
     """The documents that may still be among the best of one query, while the blocks go by."""
 
-    def __init__(self, query: Floats, documents: Matrix, depth: int, keys: TieKeys) -> None:
+    def __init__(self, query: VectorArray, documents: Matrix, depth: int, keys: TieKeys) -> None:
         self._query, self._documents, self._depth, self._keys = query, documents, depth, keys
         # A float32 inner product of n terms of unit vectors is off by n eps / 2 at most, so two of them by n eps
         # against each other; twice that, as the border is a float32 number too.
@@ -128,7 +129,7 @@ class _Race:
         self._products = np.zeros(0, np.float32)
         self._places: Places = np.zeros(0, np.int64)
 
-    def enter(self, first: int, products: Floats) -> None:
+    def enter(self, first: int, products: VectorArray) -> None:
         """Let in whoever may be among the best; `products` [block] belong to the documents from `first` on."""
         let_in = np.flatnonzero(products >= self._border)
         if not len(let_in):

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from tamis.extras import missing_package
+from tamis.formulas.arrays import VectorArray
 from tamis.retrievers.dense import DOCUMENTS, TieKeys, TopK, exact_scores, settle
-from tamis.retrievers.vectors import Floats, Matrix
+from tamis.retrievers.vectors import Matrix
 
 LINKS = 32
 """Neighbours that each document is linked to."""
@@ -41,8 +42,8 @@ class Hnsw:
         finally:
             faiss.omp_set_num_threads(threads)
 
-    def search(self, queries: Floats, documents: Matrix, depth: int, keys: Sequence[TieKeys]) -> list[TopK]:
-        """As `search_dense`, for the documents that the graph was built of; approximate, and may find fewer."""
+    def search(self, queries: VectorArray, documents: Matrix, depth: int, keys: Sequence[TieKeys]) -> list[TopK]:
+        """As `search_dense`, [queries, size] among [documents, size] that the graph was built of; it may find fewer."""
         self._graph.hnsw.efSearch = max(LOOKED_AT, 2 * depth)
         _, rows = self._graph.search(queries, min(depth, len(documents)))
         found = [np.unique(row[row >= 0]) for row in rows]

@@ -8,12 +8,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from tamis.formulas.arrays import VectorArray
 from tamis.formulas.ranking import fuse, reciprocal_rank_fusion, tie_key
 from tamis.records import Candidates, Document
 from tamis.retrievers.bm25 import Bm25
 from tamis.retrievers.dense import QUERIES, TieKeys, TopK, exact_scores, search_dense, settle
 from tamis.retrievers.hnsw import Hnsw
-from tamis.retrievers.vectors import Floats, Matrix, Places, matrix_of, part_of
+from tamis.retrievers.vectors import Matrix, Places, matrix_of, part_of
 
 FIRST_STAGES = ("bm25", "dense", "hybrid")
 """BM25, dense retrieval, and the fusion of both."""
@@ -169,7 +170,7 @@ class Index:
     def _fuse(
         self,
         texts: Sequence[str],
-        vectors: Floats,
+        vectors: VectorArray,
         bm25: Sequence[TopK],
         dense: Sequence[TopK],
         depth: int,
@@ -189,7 +190,9 @@ class Index:
             scores = [fuse(parts, self.how.weights) for parts in zip(lexical, cosines, strict=True)]
         return [settle(some, fused, depth, key) for some, fused, key in zip(places, scores, keys, strict=True)]
 
-    def _cosines(self, vectors: Floats, dense: Sequence[TopK], places: Sequence[Places]) -> list[NDArray[np.float64]]:
+    def _cosines(
+        self, vectors: VectorArray, dense: Sequence[TopK], places: Sequence[Places]
+    ) -> list[NDArray[np.float64]]:
         """Exact dense scores; places ascend and hold those of the head, whose scores are exact already."""
         scores = [_whole(head, some) for head, some in zip(dense, places, strict=True)]
         unknown = [np.isneginf(known) for known in scores]
@@ -252,7 +255,7 @@ class IndexSet:
 
 
 def build_indexes(
-    documents: Iterable[Document], vectors: Mapping[str, Floats] | None, how: Searching = Searching()
+    documents: Iterable[Document], vectors: Mapping[str, VectorArray] | None, how: Searching = Searching()
 ) -> IndexSet:
     """Sort documents onto indexes.
 
@@ -291,7 +294,7 @@ def stages_below(wanted: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in ("bm25", "dense") if name in wanted or "hybrid" in wanted)
 
 
-def _whole_vectors(asked: QueryBatch) -> Floats:
+def _whole_vectors(asked: QueryBatch) -> VectorArray:
     return np.ascontiguousarray(asked.vectors[:], np.float32)
 
 

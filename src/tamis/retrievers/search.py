@@ -5,23 +5,24 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 
 from tamis.executors.local import LOCAL, Executor
+from tamis.formulas.arrays import VectorArray
 from tamis.formulas.ranking import rank_order, tie_key
 from tamis.records import Candidates, Query
 from tamis.retrievers.index import IndexSet, QueryBatch
 from tamis.retrievers.sharded import search_groups
-from tamis.retrievers.vectors import Floats, Matrix, matrix_of
+from tamis.retrievers.vectors import Matrix, matrix_of
 
-Progress = Callable[[int], object]
+Advance = Callable[[int], object]
 """Told how many queries were searched."""
 
 
 def search_indexes(
     queries: Sequence[Query],
-    query_vectors: Mapping[str, Floats],
+    query_vectors: Mapping[str, VectorArray],
     indexes: IndexSet,
     depth: int,
     wanted: Sequence[str],
-    progress: Progress | None = None,
+    progress: Advance | None = None,
     engine: Executor = LOCAL,
 ) -> Iterator[tuple[Query, dict[str, Candidates]]]:
     """Search index by index, so that each is gone through for all its queries together.
@@ -58,11 +59,11 @@ def search_indexes(
             progress(1)
 
 
-def _matrix(vectors: Mapping[str, Floats], queries: Sequence[Query]) -> Matrix:
+def _matrix(vectors: Mapping[str, VectorArray], queries: Sequence[Query]) -> Matrix:
     return matrix_of(vectors, [query.query_id for query in queries])
 
 
 def rank_candidates(query_id: str, doc_ids: tuple[str, ...], scores: np.ndarray, depth: int) -> Candidates:
-    """The `depth` best documents, ties broken by hash and never by input order."""
+    """The `depth` best documents by their scores, [documents], ties broken by hash and never by input order."""
     order = rank_order(scores, [tie_key(query_id, doc_id) for doc_id in doc_ids])[:depth]
     return Candidates(query_id, tuple(doc_ids[i] for i in order), tuple(float(scores[i]) for i in order))

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tamis.errors import RunError
+from tamis.formulas.arrays import VectorArray
 
-Floats = NDArray[np.float32]
 Places = NDArray[np.int64]
 
 
@@ -27,7 +27,7 @@ class VectorFile:
     path: Path
     width: int
 
-    def write(self, row: int, block: Floats) -> None:
+    def write(self, row: int, block: VectorArray) -> None:
         """Put `block` [rows, width] at `row`, over whatever lies there and behind it, and wait for the disk.
 
         Raises:
@@ -44,7 +44,7 @@ class VectorFile:
             # Whoever notes down that the rows are there must not outlive them.
             os.fsync(file.fileno())
 
-    def read(self, rows: Places) -> Floats:
+    def read(self, rows: Places) -> VectorArray:
         """These rows, in this order: float32 [rows, width].
 
         Neighbours are copied in one go. Scattered rows come from a map of the file, whose pages the system takes back
@@ -59,7 +59,7 @@ class VectorFile:
         if last >= self._rows:
             raise self._damaged(f"ends before row {last}")
         if len(rows) > 1 and (np.diff(rows) != 1).any():
-            found: Floats = np.asarray(self._map[rows])
+            found: VectorArray = np.asarray(self._map[rows])
         else:
             start = int(rows[0]) * self.width
             found = np.fromfile(self.path, "<f4", len(rows) * self.width, offset=start * 4).reshape(-1, self.width)
@@ -73,7 +73,7 @@ class VectorFile:
             raise self._damaged("is gone") from None
 
     @cached_property
-    def _map(self) -> Floats:
+    def _map(self) -> VectorArray:
         return np.memmap(self.path, "<f4", "r", shape=(self._rows, self.width))
 
     def _damaged(self, what: str) -> RunError:
@@ -97,15 +97,15 @@ class Rows:
     def __len__(self) -> int:
         return len(self.numbers)
 
-    def __getitem__(self, wanted: slice | Places) -> Floats:
+    def __getitem__(self, wanted: slice | Places) -> VectorArray:
         return self.file.read(self.numbers[wanted])
 
 
-Matrix = Floats | Rows
+Matrix = VectorArray | Rows
 """What the dense search reads: an array [rows, hidden], or rows of a file. Rows of norm 1 at most."""
 
 
-class Vectors(Mapping[str, Floats]):
+class Vectors(Mapping[str, VectorArray]):
     """Vectors of texts by id: float32 [hidden] each, of norm 1, read when they are asked for.
 
     Attributes:
@@ -124,23 +124,23 @@ class Vectors(Mapping[str, Floats]):
     def __iter__(self) -> Iterator[str]:
         return iter(self.rows)
 
-    def __getitem__(self, text_id: str) -> Floats:
-        found: Floats = self.file.read(np.array([self.rows[text_id]], np.int64))[0]
+    def __getitem__(self, text_id: str) -> VectorArray:
+        found: VectorArray = self.file.read(np.array([self.rows[text_id]], np.int64))[0]
         return found
 
 
-def matrix_of(vectors: Mapping[str, Floats], ids: Sequence[str]) -> Matrix:
-    """The vectors of these ids, in their order; those of a file stay there until a part of them is asked for.
+def matrix_of(vectors: Mapping[str, VectorArray], ids: Sequence[str]) -> Matrix:
+    """The vectors of these ids, [ids, size], in their order; those of a file stay there until a part is asked for.
 
     Raises:
         KeyError: an id without a vector.
     """
     if isinstance(vectors, Vectors):
         return Rows(vectors.file, np.array([vectors.rows[text_id] for text_id in ids], np.int64))
-    stacked: Floats = np.stack([vectors[text_id] for text_id in ids])
+    stacked: VectorArray = np.stack([vectors[text_id] for text_id in ids])
     return stacked
 
 
 def part_of(matrix: Matrix, places: Places) -> Matrix:
-    """Some rows of a matrix as one; those of a file stay there."""
+    """Some rows, [places], of a matrix as one, [places, size]; those of a file stay there."""
     return Rows(matrix.file, matrix.numbers[places]) if isinstance(matrix, Rows) else matrix[places]

@@ -48,7 +48,7 @@ class CompiledScorer:
         mask = row_mask(texts)
         features = {"input_ids": pad_rows(texts, self._padding), "attention_mask": mask}
         if self._uses_types:
-            second = np.array([row.second for row in rows])[:, None]
+            second = np.array([row.second for row in rows])[:, None]  # [rows, 1]
             features["token_type_ids"] = (np.arange(mask.shape[1]) >= second) * mask
         return features
 
@@ -86,7 +86,7 @@ class CompiledWarm:
     def __call__(self, queries: Sequence[Tensor], documents: Sequence[Tensor]) -> Tensor:
         """Logits of pairs of read texts, as `WarmCrossEncoder.forward`: float32 [pairs]."""
         logits = self._joint(dict(_sides(queries, documents)))
-        return torch.tensor(logits[:, 0])
+        return torch.tensor(logits[:, 0])  # [pairs]
 
 
 def _sides(queries: Sequence[Tensor], documents: Sequence[Tensor]) -> Iterator[tuple[str, np.ndarray]]:

@@ -65,7 +65,7 @@ class SequenceModule(nn.Module):
                 given["token_type_ids"] = token_type_ids
             logits: Tensor = self.model.classifier(**given).logits
             return logits
-        scores: Tensor = self.model(input_ids, attention_mask.sum(1), attention_mask)
+        scores: Tensor = self.model(input_ids, attention_mask.sum(1), attention_mask)  # [pairs]
         return scores[:, None]
 
 
@@ -83,7 +83,7 @@ class StatesModule(nn.Module):
         hidden: Tensor = self.embeddings(input_ids=input_ids)
         bias = torch.zeros_like(attention_mask, dtype=hidden.dtype).masked_fill(attention_mask == 0, HIDDEN)
         for layer in self.layers:
-            hidden = run_layer(layer, hidden, bias[:, None, None, :])
+            hidden = run_layer(layer, hidden, bias[:, None, None, :])  # [texts, tokens, hidden]
         return hidden
 
 
@@ -100,22 +100,22 @@ class JointModule(nn.Module):
         self, query_states: Tensor, query_mask: Tensor, document_states: Tensor, document_mask: Tensor
     ) -> Tensor:
         """Logits [pairs, 1]."""
-        hidden = torch.cat([query_states, document_states], 1)
+        hidden = torch.cat([query_states, document_states], 1)  # [pairs, both texts' tokens, hidden]
         of_query = query_states.shape[1]
         bias = self._bias(query_mask, document_mask, hidden.dtype)
         for layer in self.layers:
             hidden = run_layer(layer, hidden, bias)
         query, document = hidden[:, :of_query], hidden[:, of_query:]
         cosine = torch.cosine_similarity(mean_state(query, query_mask), mean_state(document, document_mask))
-        logits = cosine * self.scale + self.bias
+        logits = cosine * self.scale + self.bias  # [pairs]
         if self.matches:
             logits = logits + _matched(query, query_mask, document, document_mask) * self.match
         return logits[:, None]
 
     def _bias(self, query_mask: Tensor, document_mask: Tensor, dtype: torch.dtype) -> Tensor:
         """As `WarmCrossEncoder._bias`: [pairs, 1, tokens, tokens]."""
-        real = torch.cat([query_mask, document_mask], 1) != 0
-        in_query = torch.cat([torch.ones_like(query_mask), torch.zeros_like(document_mask)], 1)
+        real = torch.cat([query_mask, document_mask], 1) != 0  # [pairs, tokens]
+        in_query = torch.cat([torch.ones_like(query_mask), torch.zeros_like(document_mask)], 1)  # [pairs, tokens]
         other = (in_query[:, :, None] != in_query[:, None, :]).to(dtype) * self.cross_bias
         return other.masked_fill(~real[:, None, :], HIDDEN)[:, None]
 

@@ -5,11 +5,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import numpy as np
 
 from tamis.executors.local import LOCAL, Executor
+from tamis.formulas.arrays import VectorArray
 from tamis.records import GIVEN, Candidates, Dropped, Query
 from tamis.retrievers.index import IndexSet
 from tamis.retrievers.own_ids import apart, without
-from tamis.retrievers.search import Progress, rank_candidates, search_indexes
-from tamis.retrievers.vectors import Floats
+from tamis.retrievers.search import Advance, rank_candidates, search_indexes
 from tamis.stages.queries.given import given_id
 
 _TOO_FEW = {
@@ -24,11 +24,11 @@ _TOO_FEW_GIVEN = "fewer than two documents in the given run"
 
 def find_candidates(
     queries: Sequence[Query],
-    query_vectors: Mapping[str, Floats],
+    query_vectors: Mapping[str, VectorArray],
     indexes: IndexSet,
     depth: int,
     given: Mapping[str, Mapping[str, float]] | None = None,
-    progress: Progress | None = None,
+    progress: Advance | None = None,
     engine: Executor = LOCAL,
 ) -> Iterator[Candidates | Dropped]:
     """Search for every query.

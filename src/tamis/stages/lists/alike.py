@@ -7,11 +7,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from tamis.formulas.arrays import VectorArray
 from tamis.formulas.clusters import clusters, directions
 from tamis.formulas.overlap import jaccard, near_duplicates, shingles
 from tamis.formulas.ranking import tie_key
 from tamis.records import Document
-from tamis.retrievers.vectors import Floats, matrix_of
+from tamis.retrievers.vectors import matrix_of
 from tamis.stages.corpus.overlaps import DOCUMENT_SHINGLE, NEAR_COPY
 from tamis.stages.lists.draw import Alike
 
@@ -27,7 +28,7 @@ SAMPLE: Final = 10_000
 """Documents of a language, at most, whose mean is taken for that of all."""
 
 
-def alike_documents(own: Sequence[str], documents: Mapping[str, Document], vectors: Mapping[str, Floats]) -> Alike:
+def alike_documents(own: Sequence[str], documents: Mapping[str, Document], vectors: Mapping[str, VectorArray]) -> Alike:
     """What `draw_lists` needs to know of the documents that queries were written from.
 
     Clusters are made of those whose queries are held out by cluster: none of a target that is asked about whole. The
@@ -36,7 +37,7 @@ def alike_documents(own: Sequence[str], documents: Mapping[str, Document], vecto
     Args:
         own: Their ids, each once; their order does not count.
         documents: All documents by id.
-        vectors: Vectors of all documents, of norm 1.
+        vectors: Vectors of all documents, each [size], of norm 1.
     """
     if not own:
         return Alike()
@@ -45,7 +46,7 @@ def alike_documents(own: Sequence[str], documents: Mapping[str, Document], vecto
     target = {doc_id for doc_id, document in documents.items() if document.origin == "target"}
     covered = len(target.intersection(ids)) / max(len(target), 1)
 
-    def near(doc_ids: Sequence[str]) -> Floats:
+    def near(doc_ids: Sequence[str]) -> VectorArray:
         raw = np.asarray(matrix_of(vectors, doc_ids)[:])
         return directions(raw, [documents[doc_id].language for doc_id in doc_ids], means)
 
@@ -82,7 +83,9 @@ def _of_one_document(seed: str, doc_ids: Sequence[str], documents: Mapping[str, 
     return np.array([bool(of) and documents[doc_id].document == of for doc_id in doc_ids], dtype=bool)
 
 
-def _means(ids: Sequence[str], documents: Mapping[str, Document], vectors: Mapping[str, Floats]) -> dict[str, Floats]:
+def _means(
+    ids: Sequence[str], documents: Mapping[str, Document], vectors: Mapping[str, VectorArray]
+) -> dict[str, VectorArray]:
     """Mean vector of each language, of the first documents in it."""
     by_language: dict[str, list[str]] = {}
     for doc_id in ids:
@@ -92,7 +95,7 @@ def _means(ids: Sequence[str], documents: Mapping[str, Document], vectors: Mappi
     }
 
 
-def _clusters(ids: Sequence[str], near: Floats) -> dict[str, str]:
+def _clusters(ids: Sequence[str], near: VectorArray) -> dict[str, str]:
     """By document, the one that began its cluster."""
     labels = clusters(near, NEIGHBOURS).tolist()
     first = {label: doc_id for label, doc_id in reversed(list(zip(labels, ids, strict=True)))}

@@ -18,7 +18,7 @@ SPREAD_OVER = 10_000
 
 
 def nothing_repeats(own: str, doc_ids: Sequence[str]) -> NDArray[np.bool_]:
-    """No document repeats another."""
+    """No document repeats another: all false, [documents]."""
     return np.zeros(len(doc_ids), dtype=bool)
 
 
@@ -67,7 +67,7 @@ def draw_lists(
         settings: Bins, list length, filters, split, domains.
         seed_bonus: In standard deviations of the teacher's scores over the candidates.
         seed: Seed of the draws; each query draws from its own generator, so order and number of queries do not matter.
-        over: The scores over whose spread labels are rescaled, see `scores_of_many`; none: those of each query.
+        over: Scores, [scores], over whose spread labels are rescaled, see `scores_of_many`; none: those of each query.
         alike: Which documents say the same.
         solved: Ids of queries that the student answers already: a share of them is learnt from, see the settings.
     """

@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
 
+from tamis.formulas.arrays import FloatArray
 from tamis.formulas.first_stage import scores_of_order
 from tamis.formulas.ranking import agreement, tie_key, z_scores
-from tamis.formulas.weights import SURE, FloatArray, better_weight, mean_and_error, steady_weight
+from tamis.formulas.weights import SURE, better_weight, mean_and_error, steady_weight
 from tamis.languages import UNKNOWN_LANGUAGE
 from tamis.models.checkpoint import ORDER, OTHER
 
@@ -47,7 +48,7 @@ class RerankedHead(NamedTuple):
     own: np.ndarray
 
     def ndcg(self, scores: FloatArray) -> float:
-        """NDCG@10 of some scores of the candidates; 0 where no document of the query's own is among them."""
+        """NDCG@10 of some scores, [candidates]; 0 where no document of the query's own is among them."""
         return agreement(scores, self.own) if self.own.any() else 0.0
 
 

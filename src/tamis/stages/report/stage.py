@@ -1,6 +1,6 @@
 """The stage report: everything on one page."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -9,7 +9,10 @@ from tamis.artifacts import folder_bytes, read_json, stream_columns
 from tamis.context import RunContext
 from tamis.formats.qrels import grades_of, read_qrels
 from tamis.formats.trec import read_run
-from tamis.records import Facts, TrainingList
+from tamis.records import Document, Facts, TrainingList
+from tamis.report.answer import answer_of
+from tamis.report.changes import Results
+from tamis.report.examples import ChangedQuestions, QuestionRun, QuestionTexts, changed_questions
 from tamis.report.page import ReportData, write_report
 
 
@@ -32,7 +35,7 @@ class ReportStage:
     context: RunContext
     name: ClassVar = "report"
     reads: ClassVar = ("corpus", "queries", "lists", "train", "merge", "evaluate")
-    version: ClassVar = 6
+    version: ClassVar = 7
 
     def key(self) -> object:
         """The recipe."""
@@ -43,12 +46,11 @@ class ReportStage:
         folders = self.context.folders
         evaluated = folders.get("evaluate")
         results = read_json(evaluated / "results.json") if evaluated else {}
-        questions, per_query = _questions(evaluated / "per_query.parquet") if evaluated else ({}, {})
-        (judged,) = (evaluated / "sets").iterdir() if evaluated else (None,)
         manifests = [read_json(path / "manifest.json") for path in folders.values()]
         data = ReportData(
             title=self.title,
             results=results,
+            changed=_changed(results, evaluated, self.context.documents) if evaluated else [],
             merge_path=read_json(folders["merge"] / "path.json"),
             curves=read_json(folders["train"] / "curves.json"),
             manifests=manifests,
@@ -56,11 +58,6 @@ class ReportStage:
             documents=self.context.documents,
             queries=self.context.queries,
             lists=self.context.read("lists", TrainingList),
-            questions={query_id: text for query_id, (text, _) in questions.items()},
-            question_languages={query_id: language for query_id, (_, language) in questions.items()},
-            relevant=_relevant(judged / "qrels.trec") if judged else {},
-            per_query=per_query,
-            runs={name: _read_run(judged / "runs" / f"{name}.trec") for name in per_query} if judged else {},
             origin=self.origin,
             recipe=self.recipe,
             model_bytes=folder_bytes(folders["merge"] / "model"),
@@ -69,14 +66,35 @@ class ReportStage:
         return {"counts": {"in": len(manifests), "kept": len(manifests), "dropped": {}}}
 
 
-def _questions(file: Path) -> tuple[dict[str, tuple[str, str]], dict[str, dict[str, float]]]:
-    """Text and language of each judged question by id, and its nDCG@10 by system."""
+def _changed(results: Results, evaluated: Path, documents: Mapping[str, Document]) -> list[ChangedQuestions]:
+    """The judged questions that changed most with what the verdict is about."""
+    answer = answer_of(results)
+    if not answer or not answer.told:
+        return []
+    (told,) = answer.told
+    questions, per_query = _questions(evaluated / "per_query.parquet", (told.baseline, told.system))
+    judged = evaluated / "sets" / told.set
+    asked = QuestionTexts(
+        {query_id: text for query_id, (text, _) in questions.items()},
+        {query_id: language for query_id, (_, language) in questions.items()},
+        _relevant(judged / "qrels.trec"),
+        documents,
+    )
+    before, after = (
+        QuestionRun(figures, _read_run(judged / "runs" / f"{name}.trec")) for name, figures in per_query.items()
+    )
+    return [ChangedQuestions(told.set, told.system, told.baseline, *changed_questions(asked, before, after))]
+
+
+def _questions(file: Path, systems: Sequence[str]) -> tuple[dict[str, tuple[str, str]], dict[str, dict[str, float]]]:
+    """Text and language of each judged question by id, and its nDCG@10 by these systems."""
     names = ("query_id", "text", "language", "system", "nDCG@10")
     questions: dict[str, tuple[str, str]] = {}
-    per_query: dict[str, dict[str, float]] = {}
+    per_query: dict[str, dict[str, float]] = {system: {} for system in systems}
     for query_id, text, language, system, figure in stream_columns(file, *names):
         questions[query_id] = (text, language)
-        per_query.setdefault(system, {})[query_id] = figure
+        if system in per_query:
+            per_query[system][query_id] = figure
     return questions, per_query
 
 

@@ -59,7 +59,7 @@ def score_pairs(
 
 
 def digest(tensors: Mapping[str, Tensor]) -> str:
-    """Hash of named tensors."""
+    """Hash of named tensors, each [any shape]."""
     return hashlib.sha256(save_tensors(dict(tensors))).hexdigest()
 
 

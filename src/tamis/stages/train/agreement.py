@@ -24,16 +24,18 @@ class TrainingTexts:
     documents: Mapping[str, str]
 
     def pairs(self, lists: Sequence[TrainingList]) -> tuple[list[Tensor], list[Tensor], Tensor]:
-        """Prepared queries and documents of every pair of the lists, and the list each pair belongs to: int64."""
+        """Prepared queries and documents of every pair of the lists, and the list each belongs to, [pairs], int64."""
         query_ids = [one.query_id for one in lists for _ in one.doc_ids]
         doc_ids = [doc_id for one in lists for doc_id in one.doc_ids]
-        index = torch.tensor([number for number, one in enumerate(lists) for _ in one.doc_ids])
+        index = torch.tensor([number for number, one in enumerate(lists) for _ in one.doc_ids])  # [pairs]
         queries = self.prepared.queries(query_ids, self.queries)
         return queries, self.prepared.documents(doc_ids, self.documents), index
 
 
 def grades_of(labels: Sequence[float], settings: TrainSettings) -> np.ndarray:
     """What a loss asks of the order of a list: the labels, for `listwise` their shares of its target, up to a factor.
+
+    Labels and what comes of them are [documents of the list].
 
     Where one document takes nearly all of that distribution, the order of the others says little about what is learnt:
     by their labels a student that had found the right documents was ranked below the one it came from (docs/log.md).
@@ -52,7 +54,7 @@ def mean_agreement(
     if not lists:
         return 0.0
     queries, documents, index = texts.pairs(lists)
-    logits = np.empty(len(queries))
+    logits = np.empty(len(queries))  # [pairs]
     for batch, values in score_prepared(student, queries, documents, token_budget):
         logits[batch] = values
     if not np.isfinite(logits).all():
@@ -61,7 +63,7 @@ def mean_agreement(
             "the weights are broken, lower train.learning_rate"
         )
     ends = np.cumsum([len(one.doc_ids) for one in lists])[:-1]
-    parts = np.split(logits, ends)
+    parts = np.split(logits, ends)  # [documents] of each list
     return float(
         np.mean([agreement(part, grades_of(one.labels, settings)) for part, one in zip(parts, lists, strict=True)])
     )

@@ -20,7 +20,7 @@ class StateFile:
         self.path = path
 
     def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """The saved tensors and facts, None where there are none."""
+        """The saved tensors, [as in the model], and facts; None where there are none."""
         if not self.path.exists():
             return None
         with safe_open(self.path, framework="pt") as file:

@@ -75,11 +75,11 @@ class Keeper(Protocol):
     """Keeps the state of an unfinished training, so that a killed run goes on where it was."""
 
     def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """The last saved tensors and facts, None where there are none."""
+        """The last saved tensors, [as in the model], and facts; None where there are none."""
         ...
 
     def save(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-        """Keep tensors and JSON-like facts, whole or not at all."""
+        """Keep tensors, [as in the model], and JSON-like facts, whole or not at all."""
         ...
 
     def failed(self, facts: Mapping[str, Any]) -> str:
@@ -302,7 +302,7 @@ class _Run:
         # One context for all parts: within it each weight is turned into bfloat16 once.
         one_cast = nullcontext() if self.student.sharded else autocast(self.student.device, self.student.precision)
         with torch.set_grad_enabled(not recompute), one_cast:
-            found = [logits_of(part) for part in run]
+            found = [logits_of(part) for part in run]  # [pairs of the part] each
         logits = self.machine.team.gather(own_order(parts), torch.cat(found).detach()[: len(own)], len(lengths))
         logits.requires_grad_()
         loss = share * LOSSES[self.settings.loss](

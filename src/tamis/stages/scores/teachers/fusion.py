@@ -4,10 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from tamis.formulas.arrays import VectorArray
 from tamis.formulas.ranking import fuse
 from tamis.records import Query
 from tamis.retrievers.index import IndexSet
-from tamis.retrievers.vectors import Floats, matrix_of
+from tamis.retrievers.vectors import matrix_of
 
 ScorePairs = Callable[[Sequence[tuple[Query, Sequence[str]]]], list[np.ndarray]]
 """Scores of documents, by their ids, for queries: float [documents] for each, not a number where there is none."""
@@ -24,7 +25,7 @@ class FusionTeacher:
         self,
         indexes: IndexSet,
         bm25_weight: float,
-        embeddings: Sequence[tuple[float, Mapping[str, Floats], Mapping[str, Floats]]],
+        embeddings: Sequence[tuple[float, Mapping[str, VectorArray], Mapping[str, VectorArray]]],
         rerankers: Sequence[tuple[float, ScorePairs]] = (),
     ) -> None:
         """Set up the parts.
