@@ -102,6 +102,16 @@ def test_the_citation_names_what_the_package_names() -> None:
     assert citation["repository-code"] == REPOSITORY
 
 
+def test_everybody_who_is_cited_has_a_name_as_the_citation_file_format_wants_it() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert (citation["cff-version"], citation["type"]) == ("1.2.0", "software")
+    cited = [citation, *citation["references"]]
+    assert all(one["authors"] and one["title"] for one in cited)
+    for author in (author for one in cited for author in one["authors"]):
+        # An entity has a name, a person has none.
+        assert author.keys() in ({"name"}, {"family-names"}, {"family-names", "given-names"}), author
+
+
 def test_every_page_names_the_same_repository() -> None:
     pages = [*ROOT.glob("*.md"), *ROOT.glob("*.cff"), *(ROOT / ".github").rglob("*.yml")]
     named = re.findall(r"https://github\.com/[\w-]+/tamis\b", "\n".join(p.read_text(encoding="utf-8") for p in pages))
