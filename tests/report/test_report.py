@@ -372,7 +372,7 @@ def test_the_verdict_stands_first_with_what_speaks_against_it(page, tmp_path):
     set_mean(results, "dense", 0.6)
     set_mean(results, "untrained+hybrid", 0.55)
     against = Page(written(replace(in_words(), results=results), tmp_path)).text
-    assert "Without a model, Dense has 60.0." in against
+    assert "Without this model, Dense has 60.0." in against
     assert "The untrained student has 55.0 in the same place, and needs no adaptation." in against
     assert "1 of 2 targets are missed." in text
     assert "Transductive: it learnt from the documents that it ranks here" in text

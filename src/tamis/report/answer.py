@@ -262,7 +262,7 @@ def _without_model(results: Results, told: Sequence[Change]) -> list[str]:
     kinds, means = _systems(results), _means(results)
     known = {told[0].baseline} if len(told) == 1 else set()
     return [
-        f"Without a model, {kinds[name]['title']} has {points(mean)}."
+        f"Without this model, {kinds[name]['title']} has {points(mean)}."
         for name, mean in means.items()
         if mean >= means[told[0].system] and kinds[name]["group"] not in (*MODELS, "teacher") and name not in known
     ]
