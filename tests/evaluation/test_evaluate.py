@@ -3,6 +3,7 @@
 import html
 import json
 import random
+import re
 import shutil
 from pathlib import Path
 
@@ -244,7 +245,9 @@ def test_the_page_shows_the_questions_that_the_best_model_changed_most(base, out
     found = results["sets"]["set"]
     own = [one for one in found["systems"] if one["group"] in ("as served", "model + first stage")]
     best = max(own, key=lambda one: found["figures"][one["name"]]["nDCG@10"])
-    assert f"set: {best['baseline']} → {best['name']}" in page
+    way = {"as served": "as served", "model + first stage": "with scores"}[best["group"]]
+    model, first_stage = re.split("[~+]", best["name"])
+    assert f"{first_stage} → {model} {way}" in page
     table = pq.read_table(base / "out" / "per_query.parquet").to_pandas()
     rows = table[table.system == best["name"]].sort_values("difference")
     shown = page.split('<h2 id="questions">')[1].split("<h2")[0]
