@@ -40,6 +40,7 @@ from machine import DOCS, commit, machine, print_targets, show_in_readme, target
 from tamis.artifacts import ItemStore, item_key
 from tamis.evaluation.judged import Question
 from tamis.evaluation.systems import Run
+from tamis.formulas.arrays import VectorArray
 from tamis.models.checkpoint import find_checkpoint, model_identity
 from tamis.models.encoder import Encoder
 from tamis.models.precision import fastest_precision
@@ -52,7 +53,6 @@ from tamis.records import Candidates, Document, Query
 from tamis.retrievers.embedding import embed_missing
 from tamis.retrievers.index import build_indexes
 from tamis.retrievers.search import search_indexes
-from tamis.retrievers.vectors import Floats
 from tamis.stages.corpus.passages import Cutter, in_passages
 from tamis.stages.corpus.settings import PassageSettings
 
@@ -115,7 +115,7 @@ class Bench:
         searched = search_indexes(queries, asked, build_indexes(documents.values(), vectors), DEPTH, ["hybrid"])
         return Side(documents, {query.query_id: found["hybrid"] for query, found in searched})
 
-    def embed(self, prefix: str, texts: Mapping[str, str]) -> Mapping[str, Floats]:
+    def embed(self, prefix: str, texts: Mapping[str, str]) -> Mapping[str, VectorArray]:
         """Embeddings by id, those of before from the store."""
         embed: Callable[[Sequence[str]], np.ndarray] = lambda some: self.encoder.embed(some, prefix, MAX_LENGTH)  # noqa: E731
         return embed_missing(texts, item_key("e5-small", prefix, MAX_LENGTH, self.precision), embed, self.items, prefix)

@@ -12,7 +12,7 @@ from tamis.retrievers.index import IndexSet, QueryBatch
 from tamis.retrievers.sharded import search_groups
 from tamis.retrievers.vectors import Matrix, matrix_of
 
-Advance = Callable[[int], object]
+SearchProgress = Callable[[int], object]
 """Told how many queries were searched."""
 
 
@@ -22,7 +22,7 @@ def search_indexes(
     indexes: IndexSet,
     depth: int,
     wanted: Sequence[str],
-    progress: Advance | None = None,
+    progress: SearchProgress | None = None,
     engine: Executor = LOCAL,
 ) -> Iterator[tuple[Query, dict[str, Candidates]]]:
     """Search index by index, so that each is gone through for all its queries together.

@@ -9,7 +9,7 @@ from tamis.formulas.arrays import VectorArray
 from tamis.records import GIVEN, Candidates, Dropped, Query
 from tamis.retrievers.index import IndexSet
 from tamis.retrievers.own_ids import apart, without
-from tamis.retrievers.search import Advance, rank_candidates, search_indexes
+from tamis.retrievers.search import SearchProgress, rank_candidates, search_indexes
 from tamis.stages.queries.given import given_id
 
 _TOO_FEW = {
@@ -28,7 +28,7 @@ def find_candidates(
     indexes: IndexSet,
     depth: int,
     given: Mapping[str, Mapping[str, float]] | None = None,
-    progress: Advance | None = None,
+    progress: SearchProgress | None = None,
     engine: Executor = LOCAL,
 ) -> Iterator[Candidates | Dropped]:
     """Search for every query.
