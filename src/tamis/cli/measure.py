@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from tamis.cli.options import AsJson, PrecisionOption, print_json, quiet_libraries
+from tamis.cli.options import AsJson, LongOption, PrecisionOption, print_json, quiet_libraries
 from tamis.extras import require
 
 Models = Annotated[list[str] | None, typer.Argument(help="Rerankers: folders, hub names, tamis-base, or NAME=FOLDER")]
@@ -53,6 +53,13 @@ def evaluate(
     encoder: Annotated[str | None, typer.Option(help="Bi-encoder of the first stages dense and hybrid")] = None,
     prefixes: Prefixes = ("query: ", "passage: "),
     precision: PrecisionOption = "float32",
+    long: LongOption = "first",
+    passages: Annotated[
+        bool,
+        typer.Option(
+            "--passages", help="Also judge sets in passages (DOC#1 ...) by passages, beside the documents they are of"
+        ),
+    ] = False,
     out: EvaluationFolder = Path("runs/evaluation"),
     as_json: AsJson = False,
 ) -> None:
@@ -69,7 +76,9 @@ def evaluate(
     from tamis.evaluation.tables import print_evaluation
 
     quiet_libraries()
-    asked = asked_of(models, on, first, runs, measures, depth, full, languages, encoder, prefixes, precision)
+    asked = asked_of(
+        models, on, first, runs, measures, depth, full, languages, encoder, prefixes, precision, long, passages
+    )
     results = evaluate(asked, out)
     if as_json:
         print_json(results)

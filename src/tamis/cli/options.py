@@ -34,6 +34,14 @@ ScoringEngineOption = Annotated[  # `--engine` says where mining runs
         "cache; auto: OpenVINO where it is faster here",
     ),
 ]
+LongOption = Annotated[
+    str,
+    typer.Option(
+        metavar="first|windows",
+        help="Documents longer than the model reads: first, their beginning is read; windows, they are read part by "
+        "part, and the best one counts",
+    ),
+]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before what takes long or costs money")]
 AsJson = Annotated[
     bool, typer.Option("--json", help="Result as one JSON object on standard output, in place of tables")

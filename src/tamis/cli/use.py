@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from tamis.cli.options import AsJson, PrecisionOption, ScoringEngineOption, print_json, quiet_libraries
+from tamis.cli.options import AsJson, LongOption, PrecisionOption, ScoringEngineOption, print_json, quiet_libraries
 from tamis.extras import require
 
 
@@ -22,6 +22,7 @@ def rerank(
             "name of what found them (bm25, other ...), each line then being SCORE<TAB>TEXT",
         ),
     ] = "none",
+    long: LongOption = "first",
     scoring_engine: ScoringEngineOption = "torch",
     as_json: AsJson = False,
 ) -> None:
@@ -38,10 +39,12 @@ def rerank(
 
     check_models([model])
     from tamis.models.reranker import Reranker  # takes seconds
+    from tamis.models.windows import check_long
 
+    read = check_long("--long", long)
     quiet_libraries()
     reranker = Reranker(model, engine=scoring_engine)  # type: ignore[arg-type]  # which refuses others
-    best = reranker.rank(query, lines, top_k=top, return_documents=True, first_stage=said)
+    best = reranker.rank(query, lines, top_k=top, return_documents=True, first_stage=said, long=read)
     if as_json:
         print_json({"query": query, "ranked": best})
         return
@@ -82,6 +85,7 @@ def serve(
             help="First stage of requests that name none: order or none; default: as the model says",
         ),
     ] = None,
+    long: LongOption = "first",
     scoring_engine: ScoringEngineOption = "torch",
 ) -> None:
     """Serve rerankers over HTTP, as Cohere, Jina, TEI and vLLM do; Ctrl-C or SIGTERM answers what is under way."""
@@ -95,7 +99,7 @@ def serve(
 
     quiet_libraries()
     limits = Limits(body, documents, characters, deadline)
-    settings = Settings(host, port, precision, queue, limits, keys, cors or (), on, first_stage, scoring_engine)
+    settings = Settings(host, port, precision, queue, limits, keys, cors or (), on, first_stage, scoring_engine, long)
     serve_models(models, settings)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from tamis.artifacts import ItemStore, item_key
 from tamis.errors import InputError, SettingsError
+from tamis.evaluation.passages import of_whole_documents
 from tamis.evaluation.sets import JudgedSet, alike
 from tamis.formats.trec import read_run
 from tamis.formulas.arrays import VectorArray
@@ -103,6 +104,8 @@ def run_file(path: Path, set_name: str) -> Path | None:
 def checked_run(file: Path, judged: JudgedSet) -> dict[str, Candidates]:
     """A TREC run of a set, of its judged questions only and without their own ids; ties are broken by hash.
 
+    Passages of a document that the set holds whole are that document.
+
     Raises:
         InputError: a document that is not in the corpus, or not one question that is judged.
     """
@@ -110,10 +113,11 @@ def checked_run(file: Path, judged: JudgedSet) -> dict[str, Candidates]:
     for query_id, found in read_run(file).items():
         if query_id not in judged.questions:
             continue
+        found = of_whole_documents(found, judged.documents, judged.searched)
         for doc_id in found.doc_ids:
-            if doc_id not in judged.documents:
-                hint = alike(doc_id, judged.documents)
-                like = f"; did you mean {hint!r}?" if hint else f"; it has ids like {next(iter(judged.documents))!r}"
+            if doc_id not in judged.documents and doc_id not in judged.searched:
+                hint = alike(doc_id, judged.searched)
+                like = f"; did you mean {hint!r}?" if hint else f"; it has ids like {next(iter(judged.searched))!r}"
                 raise InputError(
                     f"{file}: document {quoted(doc_id)} of query {query_id!r} is not in the corpus of "
                     f"{judged.name}{like}"
@@ -137,16 +141,16 @@ def _allowed(judged: JudgedSet, found: Candidates, depth: int | None = None) -> 
 
 
 def _everything(judged: JudgedSet, languages: Languages) -> CandidatesByQuestion:
-    if len(judged.documents) > MOST_FULL:
+    if len(judged.searched) > MOST_FULL:
         raise InputError(
-            f"--full: {judged.name} has {len(judged.documents):,} documents, and every question would be scored with "
+            f"--full: {judged.name} has {len(judged.searched):,} documents, and every question would be scored with "
             f"each; at most {MOST_FULL:,} are ranked whole, leave out --full"
         )
     found = {}
     for query_id, question in judged.questions.items():
         doc_ids = tuple(
             doc_id
-            for doc_id, document in judged.documents.items()
+            for doc_id, document in judged.searched.items()
             if (languages == "any" or (document.language == question.language) == (languages == "same"))
             and not (doc_id == query_id and query_id in judged.own)
         )
@@ -191,7 +195,7 @@ def _search(
 ) -> Iterator[tuple[str, dict[str, Candidates]]]:
     """What each question finds by first stage; nothing where there is no document that it searches."""
     texts = {query_id: judged.questions[query_id].text for query_id in query_ids}
-    documents = judged.documents
+    documents = judged.searched
     vectors: Mapping[str, VectorArray] | None = None
     query_vectors: Mapping[str, VectorArray] = dict.fromkeys(texts, np.zeros(0, np.float32))
     if wanted.encoder and names != ["bm25"]:

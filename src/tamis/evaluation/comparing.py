@@ -10,6 +10,7 @@ import numpy as np
 
 from tamis.artifacts import read_json
 from tamis.errors import InputError, SettingsError, TamisError
+from tamis.evaluation.passages import of_whole_documents
 from tamis.evaluation.reading import read_set
 from tamis.evaluation.sets import JudgedSet
 from tamis.formats.qrels import grades_of, read_qrels
@@ -185,7 +186,7 @@ def _own_texts(run: Path) -> SetTexts:
     grades = grades_of(read_qrels(qrels), qrels)
     try:
         source = read_json(results)["sets"][folder.name]["source"]
-        known = {judged.name: judged for judged in read_set(source)}[folder.name]
+        known = {judged.name: judged for judged in read_set(source, passages=True)}[folder.name]
     except (TamisError, OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError):
         return SetTexts(grades)
     return replace(SetTexts.of(known), grades=grades)
@@ -234,8 +235,9 @@ def _compared(
 
 
 def _allowed(run: Mapping[str, Candidates], texts: SetTexts) -> Mapping[str, Candidates]:
-    """A run whose queries do not find themselves."""
-    return {q: without(found, q) if q in texts.own else found for q, found in run.items()}
+    """A run of documents, not of their passages, whose queries do not find themselves."""
+    documents = {q: of_whole_documents(found, texts.documents, texts.documents) for q, found in run.items()}
+    return {q: without(found, q) if q in texts.own else found for q, found in documents.items()}
 
 
 def _side_by_side(

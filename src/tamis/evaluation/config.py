@@ -9,6 +9,7 @@ from typing import Any, Final, cast, get_args
 from tamis.errors import SettingsError
 from tamis.evaluation.candidates import BiEncoder
 from tamis.formulas.measures import parse_measures
+from tamis.models.windows import Long, check_long
 from tamis.retrievers.index import Languages
 
 MEASURES: Final = ("nDCG@10", "RR@10", "AP", "R@100", "Success@1")
@@ -32,6 +33,8 @@ class Evaluation:
         encoder: Bi-encoder of dense and hybrid.
         precision: `float32`, or `auto`.
         rounds: Sign flips of the randomisation tests.
+        long: What models read of documents that are longer than they read: `first` or `windows`, see `Reranker.rank`.
+        passages: Whether sets in passages are judged by passages, too, beside the documents that these are of.
     """
 
     models: Sequence[str]
@@ -45,6 +48,8 @@ class Evaluation:
     encoder: BiEncoder | None = None
     precision: str = "float32"
     rounds: int = 10_000
+    long: Long = "first"
+    passages: bool = False
 
 
 def asked_of(
@@ -59,6 +64,8 @@ def asked_of(
     encoder: str | None,
     prefixes: tuple[str, str],
     precision: str,
+    long: str = "first",
+    passages: bool = False,
 ) -> Evaluation:
     """What the command line asks for; see `Evaluation`.
 
@@ -86,6 +93,8 @@ def asked_of(
         cast(Languages, languages),
         BiEncoder(encoder, *prefixes) if encoder else None,
         precision,
+        long=check_long("--long", long),
+        passages=passages,
     )
 
 
@@ -115,6 +124,8 @@ def command_of(asked: Evaluation, out: Path) -> str:
         ("--depth", asked.depth, 100),
         ("--languages", asked.languages, "any"),
         ("--precision", asked.precision, "float32"),
+        ("--long", asked.long, "first"),
     )
+    flags = [*(["--full"] * asked.full), *(["--passages"] * asked.passages)]
     words += [word for option, value, default in single if value != default for word in (option, str(value))]
-    return shlex.join([*words, *(["--full"] * asked.full), "--out", str(out)])
+    return shlex.join([*words, *flags, "--out", str(out)])

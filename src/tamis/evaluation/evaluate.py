@@ -55,7 +55,7 @@ def evaluate(asked: Evaluation, out: Path) -> dict[str, Any]:
     """
     started = time.monotonic()
     measures = measures_of(asked.measures)
-    models = [model_of(given, asked.precision) for given in asked.models]
+    models = [model_of(given, asked.precision, asked.long) for given in asked.models]
     wanted, runs = _wanted(asked, models)
     sets: dict[str, dict[str, Any]] = {}
     changed: list[ChangedQuestions] = []
@@ -66,7 +66,7 @@ def evaluate(asked: Evaluation, out: Path) -> dict[str, Any]:
         shutil.rmtree(part, ignore_errors=True)
         (part / "sets").mkdir(parents=True)
         with PerQuery(part / "per_query.parquet", list(measures)) as table:
-            for judged in read_sets(asked.sets, asked.languages):
+            for judged in read_sets(asked.sets, asked.languages, asked.passages):
                 own = part / "sets" / judged.name
                 measured = list(_measured(judged, models, wanted, runs, measures, items, own))
                 table.add(judged, measured)
@@ -185,7 +185,8 @@ def _as_found(found: CandidatesByQuestion) -> Iterator[TiedRanking]:
 def _by_grade(judged: JudgedSet, found: CandidatesByQuestion) -> Iterator[TiedRanking]:
     """The best order of the candidates: what no reranker can pass. What the first stage missed stays missing."""
     for query_id, candidates in found.items():
-        grades = np.array([judged.questions[query_id].relevant.get(d, 0) for d in candidates.doc_ids], np.float64)
+        relevant = judged.questions[query_id].relevant
+        grades = np.array([relevant.get(judged.whole.get(d, d), 0) for d in candidates.doc_ids], np.float64)
         order = rank_order(grades, [tie_key(query_id, doc_id) for doc_id in candidates.doc_ids])
         yield query_id, [candidates.doc_ids[i] for i in order], False
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from tamis.errors import InputError
-from tamis.evaluation.sets import JudgedSet, SetQueries, join_set, of_languages
+from tamis.evaluation.sets import JudgedSet, SetQueries, as_passages, join_set, of_languages
 from tamis.formats.beir import beir_file, folder_and_split
 from tamis.formats.documents import read_documents
 from tamis.formats.fields import (
@@ -26,13 +26,14 @@ IR_DATASETS: Final = "irds:"
 MTEB: Final = "mteb:"
 
 
-def read_set(given: str, languages: Languages = "any") -> list[JudgedSet]:
+def read_set(given: str, languages: Languages = "any", passages: bool = False) -> list[JudgedSet]:
     """Read what `--on` names.
 
     Args:
         given: A BEIR folder, with `:SPLIT` behind it where it has several files of judgements (`my/set:dev`);
             `irds:NAME` for a set of ir_datasets; `mteb:TASK` for a retrieval or reranking task of mteb.
         languages: Which documents a question searches; judgements of others do not count.
+        passages: Whether a set whose documents are there in passages is given a second time, judged by passages.
 
     Returns:
         One set; of an mteb task one for each of its subsets and splits.
@@ -51,22 +52,31 @@ def read_set(given: str, languages: Languages = "any") -> list[JudgedSet]:
         found = read_mteb_task(given, given.removeprefix(MTEB))
     else:
         found = [_read_folder(given)]
+    if passages:
+        found = [each for one in found for each in ([one, as_passages(one)] if one.passages else [one])]
     return [of_languages(one, languages) for one in found]
 
 
-def read_sets(given: Iterable[str], languages: Languages = "any") -> Iterator[JudgedSet]:
+def read_sets(given: Iterable[str], languages: Languages = "any", passages: bool = False) -> Iterator[JudgedSet]:
     """Read several sets, one at a time.
 
     Raises:
-        InputError: two of one name, or see `read_set`.
+        InputError: two of one name, passages are to be judged and no set has any, or see `read_set`.
     """
     sources: dict[str, str] = {}
+    in_passages = False
     for one in given:
-        for found in read_set(one, languages):
+        for found in read_set(one, languages, passages):
+            in_passages = in_passages or bool(found.passages)
             if found.name in sources:
                 raise InputError(f"--on {one}: its name, {found.name}, is that of {sources[found.name]} too; rename it")
             sources[found.name] = one
             yield found
+    if passages and not in_passages:
+        raise InputError(
+            f"--passages: no document of {', '.join(sources)} is there in passages, DOC#1 and so on, with a judgement "
+            "of DOC; leave the option out"
+        )
 
 
 def _read_folder(given: str) -> JudgedSet:

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from tamis.formulas.ranking import tie_key
 from tamis.models.checkpoint import Deployment, find_checkpoint, model_identity, read_facts
 from tamis.models.precision import Precision, fastest_precision
 from tamis.models.reranker import Reranker
+from tamis.models.windows import Long
 from tamis.progress import track
 
 QUERIES = 500
@@ -36,16 +37,19 @@ class Model:
         name: Its name in tables and files.
         path: Folder or hub name.
         precision: Number format of its body.
+        long: What becomes of documents that are longer than it reads, see `Reranker.rank`.
     """
 
     name: str
     path: str
     precision: Precision
+    long: Long = "first"
 
     @cached_property
     def identity(self) -> str:
         """Hash of everything that decides its scores."""
-        return item_key("evaluation", model_identity(Path(self.path)), self.precision)
+        facts = ("evaluation", model_identity(Path(self.path)), self.precision)
+        return item_key(*facts) if self.long == "first" else item_key(*facts, self.long)
 
     @cached_property
     def reranker(self) -> Reranker:
@@ -67,13 +71,13 @@ class Model:
         self.__dict__.pop("reranker", None)
 
 
-def model_of(given: str, precision: str) -> Model:
+def model_of(given: str, precision: str, long: Long = "first") -> Model:
     """A model as the command line names it: NAME=FOLDER, or a folder or hub name, whose last part is the name."""
     name, _, path = given.partition("=")
     if not path or Path(given).exists():
         name, path = Path(given).name or Path(given).resolve().name, given
     chosen: Precision = fastest_precision() if precision == "auto" else precision  # type: ignore[assignment]
-    return Model(name, path, chosen)
+    return Model(name, path, chosen, long)
 
 
 def saw_documents(model: Model, judged: JudgedSet) -> bool | None:
@@ -84,7 +88,7 @@ def saw_documents(model: Model, judged: JudgedSet) -> bool | None:
     if target is None:
         return False
     sample = {*target["sample"]}
-    return any(content_hash(document.text) in sample for document in judged.documents.values())
+    return any(content_hash(document.text) in sample for document in judged.searched.values())
 
 
 def score_missing(
@@ -107,12 +111,12 @@ def score_missing(
     meter = Meter(items, item_key("cost", model.identity))
     reranker = model.reranker
     reranker.remember(0)  # a client's texts are new
-    request = time_requests(reranker.score_pairs, _requests(judged, stages))
+    request = time_requests(partial(reranker.score_pairs, long=model.long), _requests(judged, stages))
     reranker.remember()
     started = time.perf_counter()
     with track(f"{judged.name}: scoring with {model.name}", len(missing)) as advance:
         done = 0
-        for scored in reranker.score_windows(iter(missing)):
+        for scored in reranker.score_windows(iter(missing), long=model.long):
             window = missing[done : done + len(scored.logits)]
             if not np.isfinite(scored.logits).all():
                 query, document = window[int(np.argmin(np.isfinite(scored.logits)))]
@@ -160,7 +164,7 @@ def _blocks(judged: JudgedSet, found: CandidatesByQuestion) -> Iterator[dict[str
 
 def _pairs(judged: JudgedSet, query_id: str, doc_ids: Sequence[str]) -> list[TextPair]:
     text = judged.questions[query_id].text
-    return [(text, judged.documents[doc_id].text) for doc_id in doc_ids]
+    return [(text, judged.text_of(doc_id)) for doc_id in doc_ids]
 
 
 def _requests(judged: JudgedSet, stages: Mapping[str, CandidatesByQuestion]) -> list[list[TextPair]]:

@@ -4,11 +4,21 @@ import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
 from tamis.errors import InputError
 from tamis.evaluation.judged import Question
+from tamis.evaluation.passages import (
+    Grades,
+    best_of_each,
+    grades_of_documents,
+    grades_of_passages,
+    parts_of,
+    passages_in,
+    whole_documents,
+)
 from tamis.formats.qrels import Judgement, grades_of
 from tamis.languages import UNKNOWN_LANGUAGE
 from tamis.records import Candidates, Document
@@ -18,6 +28,9 @@ from tamis.text import quoted
 
 TASK = "task"
 """First stage of the candidates that a reranking task brings."""
+
+PASSAGES = "-passages"
+"""Behind the name of a set whose passages are judged as such."""
 
 
 class SetQueries(NamedTuple):
@@ -35,11 +48,14 @@ class JudgedSet:
     Attributes:
         name: Names its folder and its column.
         source: What was given on the command line.
-        documents: By id.
+        documents: What is judged, by id.
         questions: Those that are judged, by id, in the order of the judgements.
         given: First stages that come with the set, by name.
         notes: What a reader of the figures should know, a line each.
         own: Ids of the questions that are documents themselves; such a document is no candidate of its own question.
+        passages: What is searched and scored, by id, where that are passages of the documents; a document then counts
+            with its best passage. Empty where the documents are searched themselves.
+        passage_grades: Grade of each judged passage by query id, where there are passages.
     """
 
     name: str
@@ -49,6 +65,29 @@ class JudgedSet:
     given: Mapping[str, Mapping[str, Candidates]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     own: frozenset[str] = frozenset()
+    passages: Mapping[str, Document] = field(default_factory=dict)
+    passage_grades: Mapping[str, Grades] = field(default_factory=dict)
+
+    @property
+    def searched(self) -> Mapping[str, Document]:
+        """What is searched and scored, by id: the passages, or the documents."""
+        return self.passages or self.documents
+
+    @cached_property
+    def whole(self) -> Mapping[str, str]:
+        """The document of each passage, by the passage's id."""
+        return {doc_id: passage.document for doc_id, passage in self.passages.items() if passage.document}
+
+    def text_of(self, doc_id: str) -> str:
+        """The text of a passage or document."""
+        return (self.passages.get(doc_id) or self.documents[doc_id]).text
+
+    def judged_ranking(self, query_id: str, doc_ids: Sequence[str]) -> Sequence[str]:
+        """A ranking, best first, as it is judged: of passages, that of their documents."""
+        if not self.passages:
+            return doc_ids
+        ranked = best_of_each(doc_ids, self.whole)
+        return [doc_id for doc_id in ranked if doc_id != query_id or query_id not in self.own]
 
     @property
     def grades(self) -> dict[str, Mapping[str, int]]:
@@ -56,10 +95,10 @@ class JudgedSet:
         return {query_id: question.relevant for query_id, question in self.questions.items()}
 
     def fingerprint(self) -> str:
-        """Hash of the documents with their ids and languages, in any order; hex."""
+        """Hash of what is searched, with ids and languages, in any order; hex."""
         digest = hashlib.sha256()
-        for doc_id in sorted(self.documents):
-            document = self.documents[doc_id]
+        for doc_id in sorted(self.searched):
+            document = self.searched[doc_id]
             for part in (doc_id, document.language, document.text):
                 raw = part.encode()
                 digest.update(len(raw).to_bytes(8, "big") + raw)
@@ -104,13 +143,21 @@ def join_set(
     grades = grades_of(read, file)
     if not grades:
         raise InputError(f"{file}: no judgements in it; expected query-id, corpus-id and score, by tabs")
-    notes = _lacking(read, documents, file, others[0])
+    passages = passages_in(documents, {each.doc_id for each in read})
+    documents = whole_documents(passages) if passages else documents
+    notes = _lacking(read, {**passages, **documents}, file, others[0])
     below = [each for each in read if each.grade < 0]
     if below:
         notes.append(
             f"{len(below):,} judgements below 0 count as 0; the first stands on line {below[0].line} of {file}"
         )
         grades = {q: {d: max(grade, 0) for d, grade in judged.items()} for q, judged in grades.items()}
+    parts = parts_of(passages)
+    of_passages = {q: grades_of_passages(judged, parts) for q, judged in grades.items()} if passages else {}
+    if passages:
+        grades = {q: grades_of_documents(judged, passages) for q, judged in grades.items()}
+        cut = sum(map(len, parts.values()))
+        notes.append(f"{len(parts):,} documents are there in {cut:,} passages; each counts with its best passage")
     questions = {
         q: Question(q, queries[q].text, queries[q].language, judged, queries[q].domain) for q, judged in grades.items()
     }
@@ -121,7 +168,31 @@ def join_set(
         own_ids(grades, documents) if own is None else OwnIds(frozenset(q for q in grades if own and q in documents))
     )
     notes += _told(found)
-    return JudgedSet(name, source, documents, questions, notes=tuple(notes), own=found.ids)
+    return JudgedSet(
+        name,
+        source,
+        documents,
+        questions,
+        notes=tuple(notes),
+        own=found.ids,
+        passages=passages,
+        passage_grades=of_passages,
+    )
+
+
+def as_passages(found: JudgedSet) -> JudgedSet:
+    """A set of passages judged as such: each has its own grade, or that of its document."""
+    questions = {q: replace(question, relevant=found.passage_grades[q]) for q, question in found.questions.items()}
+    note = "passages are judged as such: one that has no grade of its own has that of its document"
+    return replace(
+        found,
+        name=f"{found.name}{PASSAGES}",
+        documents=found.passages,
+        questions=questions,
+        notes=(*found.notes, note),
+        passages={},
+        passage_grades={},
+    )
 
 
 def _lacking(read: Sequence[Judgement], documents: Mapping[str, Document], file: Path, corpus: Path) -> list[str]:

@@ -43,6 +43,8 @@ def measure_set(
 ) -> Iterator[Measured]:
     """Measure every system of a set; its run is written as it is measured, and the judgements beside the runs.
 
+    Passages are ranked as the documents that are judged.
+
     Args:
         judged: The set.
         systems: What ranks, one after the other.
@@ -52,7 +54,8 @@ def measure_set(
     (folder / "runs").mkdir(parents=True)
     write_qrels(folder / "qrels.trec", judged.grades)
     for system, rankings, ties in systems:
-        written = _written(rankings, folder / "runs" / f"{system.name}.trec", system.name)
+        ranked = ((query_id, judged.judged_ranking(query_id, doc_ids)) for query_id, doc_ids in rankings)
+        written = _written(ranked, folder / "runs" / f"{system.name}.trec", system.name)
         yield measure_system(judged, system, written, measures, ties)
 
 

@@ -2,10 +2,9 @@
 
 import logging
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping, Sized
 from pathlib import Path
-from typing import Any, Literal, TypedDict, get_args
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 import torch
@@ -31,9 +30,9 @@ from tamis.models.precision import Precision, fastest_device, fastest_precision,
 from tamis.models.remembered import REMEMBERED, CachedStates
 from tamis.models.rows import Pair
 from tamis.models.serializer import DocumentText, Serializer, document_text
-from tamis.models.stream import WINDOW, Scored, Scorer, score_stream
+from tamis.models.stream import WINDOW, WINDOW_OF_LONG, Scored, Scorer, score_stream
 from tamis.models.warm_scorer import WarmScorer
-from tamis.models.windows import room_for_document, windows_of
+from tamis.models.windows import Long, Windows, check_long
 from tamis.progress import track
 
 logger = logging.getLogger(__name__)
@@ -45,10 +44,6 @@ NO_PAIR = (str, Mapping, set, frozenset)
 """What can be read one by one and is no pair all the same."""
 
 DocumentPair = tuple[str, DocumentText]
-
-
-Long = Literal["first", "windows"]
-"""What is read of a document that is longer than a model reads: its beginning, or all of it in windows."""
 
 
 class Ranked(TypedDict, total=False):
@@ -198,6 +193,7 @@ class Reranker:
         activation_fn: Activation | None = None,
         convert_to_numpy: bool = True,
         convert_to_tensor: bool = False,
+        long: Long = "first",
         **others: Any,
     ) -> Any:
         """Score pairs, as sentence-transformers' `CrossEncoder.predict`.
@@ -212,6 +208,7 @@ class Reranker:
                 the logits that rank.
             convert_to_numpy: Return an array; otherwise a list of tensors.
             convert_to_tensor: Return one tensor, whatever `convert_to_numpy` says.
+            long: What becomes of documents that are longer than the model reads, see `rank`.
             others: What else sentence-transformers takes: older names, what has no effect on one label in one process
                 (`num_workers`, `chunk_size`, `apply_softmax`), and `device` where the model lies there.
 
@@ -223,7 +220,7 @@ class Reranker:
         """
         more = renamed("predict", others, self.device)
         pairs, single = pairs_of(more.get("inputs", inputs))
-        logits = self._score_all(pairs, prompt, batch_size, show_progress_bar).logits
+        logits = self._score_told(pairs, long, prompt, batch_size, show_progress_bar).logits
         chosen = more.get("activation_fn", activation_fn)
         scores = bounded(logits, self.activation) if chosen is None else activated(logits, chosen)
         return formed(scores, single, convert_to_tensor, convert_to_numpy)
@@ -278,7 +275,8 @@ class Reranker:
         if not given:
             return []
         first = first_stage_of(first_stage, len(given))
-        scored = self._score_documents(query, given, long, prompt, batch_size, show_progress_bar)
+        pairs = [(query, document) for document in given]
+        scored = self._score_told(pairs, long, prompt, batch_size, show_progress_bar)
         if scored.emptied:
             logger.warning("%d of %d documents are empty or did not fit", scored.emptied, len(given))
         texts = [document_text(document, self.serializer.title) for document in given]
@@ -297,34 +295,21 @@ class Reranker:
             ranked.append(entry)
         return ranked
 
-    def _score_documents(
-        self,
-        query: str,
-        documents: Sequence[DocumentText],
-        long: Long,
-        prompt: str | None,
-        batch_size: int | None,
-        show: bool | None,
+    def _score_told(
+        self, pairs: list[DocumentPair], long: Long, prompt: str | None, batch_size: int | None, show: bool | None
     ) -> Scored:
-        """Logits of documents, those of long ones as `long` says."""
-        if long not in get_args(Long):
-            raise InputError(f"long is {long!r}, expected {' or '.join(get_args(Long))}")
-        if long == "first":
-            scored = self._score_all([(query, one) for one in documents], prompt, batch_size, show)
-            if scored.cut and "long" not in self._doubted:
-                self._doubted.add("long")
-                logger.warning(
-                    "%d of %d documents are longer than the model reads, the rest is not ranked: see long='windows'",
-                    scored.cut,
-                    len(documents),
-                )
-            return scored
-        room = room_for_document(self.serializer, self.tokenizer, query)
-        parts = [windows_of(one, self.tokenizer, room) for one in documents]
-        pairs = [(query, part) for of_document in parts for part in of_document]
-        scored = self._score_all(pairs, prompt, batch_size, show)
-        first = np.cumsum([0, *map(len, parts[:-1])])
-        return replace(scored, logits=np.maximum.reduceat(scored.logits, first))
+        """As `_score_all`; how many documents were not read whole is logged once, and once again for queries."""
+        scored = self._score_all(pairs, prompt, batch_size, show, long)
+        if scored.cut and f"long {long}" not in self._doubted:
+            self._doubted.add(f"long {long}")
+            what = {
+                "first": "%d of %d documents are longer than the model reads, the rest is not ranked: "
+                "see long='windows'",
+                "windows": "%d of %d documents were read beside a query that is longer than the model reads: its rest "
+                "was left out",
+            }
+            logger.warning(what[long], scored.cut, len(pairs))
+        return scored
 
     def _shown(self, ranking: SummedRanking, activation: Activation | None) -> tuple[np.ndarray, IndexArray]:
         """The bounded scores of a ranking's documents, and their order by them."""
@@ -341,12 +326,15 @@ class Reranker:
             logger.warning(doubtful)
         return weight_of(self.deployment, first, query)
 
-    def score_pairs(self, pairs: Iterable[DocumentPair], instruction: str | None = None) -> Scored:
+    def score_pairs(
+        self, pairs: Iterable[DocumentPair], instruction: str | None = None, long: Long = "first"
+    ) -> Scored:
         """Score pairs, and say what did not fit.
 
         Args:
             pairs: (query, document), any iterable; it is read a window at a time.
             instruction: For models that take one.
+            long: What becomes of documents that are longer than the model reads, see `rank`.
 
         Returns:
             The logits in input order, the number of pairs that were cut and of documents of which nothing was left.
@@ -354,7 +342,7 @@ class Reranker:
         Raises:
             InputError: names the first pair that cannot be scored.
         """
-        return self._score_all(pairs, instruction)
+        return self._score_all(pairs, instruction, long=long)
 
     def _score_all(
         self,
@@ -362,12 +350,13 @@ class Reranker:
         instruction: str | None,
         batch_size: int | None = None,
         show: bool | None = False,
+        long: Long = "first",
     ) -> Scored:
         """As `score_pairs`; to be shown, the pairs must be a list."""
         most = None if batch_size is None else count("batch_size", batch_size)
         windows: list[Scored] = []
         with track("scoring", len(pairs) if show and isinstance(pairs, Sized) else 0) as advance:
-            for window in self.score_windows(pairs, instruction, most=most):
+            for window in self.score_windows(pairs, instruction, most=most, long=long):
                 windows.append(window)
                 advance(len(window.logits))
         logits = np.concatenate([window.logits for window in windows]) if windows else np.empty(0, np.float32)
@@ -377,19 +366,25 @@ class Reranker:
         self,
         pairs: Iterable[DocumentPair],
         instruction: str | None = None,
-        window: int = WINDOW,
+        window: int | None = None,
         most: int | None = None,
+        long: Long = "first",
     ) -> Iterator[Scored]:
         """As `score_pairs`, one result per window of pairs, in order: memory stays flat however many there are.
 
         Args:
             pairs: (query, document), any iterable.
             instruction: For models that take one.
-            window: Pairs held at once.
+            window: Pairs held at once; None for `WINDOW`, or for fewer where documents are read in windows.
             most: Most pairs per forward pass; None for as many as the token budget holds.
+            long: What becomes of documents that are longer than the model reads, see `rank`.
         """
-        checked = check_pairs(listed("pairs", pairs, "pairs (query, document)"), self.serializer.title)
-        return score_stream(self.scorer, checked, instruction, window, most)
+        given, title = listed("pairs", pairs, "pairs (query, document)"), self.serializer.title
+        if check_long("long", long) == "first":
+            return score_stream(self.scorer, check_pairs(given, title), instruction, window or WINDOW, most)
+        read = Windows(self.serializer, self.tokenizer, instruction)
+        whole = check_documents(given, title)
+        return score_stream(self.scorer, whole, instruction, window or WINDOW_OF_LONG, most, read)
 
     def score(
         self, query: str, documents: Iterable[DocumentText], instruction: str | None = None, window: int = WINDOW
@@ -430,7 +425,12 @@ def bounded(logits: np.ndarray, activation: str) -> np.ndarray:
 
 
 def check_pairs(pairs: Iterable[DocumentPair], title: str) -> Iterator[Pair]:
-    """Pairs of plain texts.
+    """Pairs of plain texts, see `check_documents`."""
+    return ((query, document_text(document, title)) for query, document in check_documents(pairs, title))
+
+
+def check_documents(pairs: Iterable[DocumentPair], title: str) -> Iterator[DocumentPair]:
+    """Pairs of a query and a document, a plain text or one with its title, as they come.
 
     Raises:
         InputError: names the first pair that is none, and why.
@@ -440,10 +440,10 @@ def check_pairs(pairs: Iterable[DocumentPair], title: str) -> Iterator[Pair]:
         if len(parts) != 2 or not isinstance(parts[0], str) or not _is_document(parts[1]):
             kinds = " and ".join(type(part).__name__ for part in parts) or "nothing"
             raise InputError(f"pair {number}: expected two strings, got {kinds}")
-        query, document = parts[0], document_text(parts[1], title)
+        query, document = parts
         if not query.strip():
             raise InputError(f"pair {number}: the query is empty")
-        for name, text in (("query", query), ("document", document)):
+        for name, text in (("query", query), ("document", document_text(document, title))):
             _check_unicode(number, name, text)
         yield query, document
 

@@ -1,8 +1,9 @@
 """From pairs of texts to rows of token ids. What does not fit is taken from the document, and counted."""
 
+import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 
@@ -68,6 +69,20 @@ class JoinedRows:
         if self._room < 2:
             raise ModelError(f"max_tokens is {serializer.max_tokens}: the special tokens leave no room")
         self._closing = self._closing[self._closing != unread] if unread is not None else self._closing
+
+    def within(self, longest: int | None) -> Self:
+        """The same for rows of at most so many tokens, special ones included; None for what the model reads.
+
+        Raises:
+            InputError: too few for a token of each text.
+        """
+        fewer = fewer_tokens(self.serializer.max_tokens, longest, self._room)
+        if not fewer:
+            return self
+        shorter = copy.copy(self)
+        shorter._room = self._room - fewer
+        shorter.serializer = replace(self.serializer, max_tokens=self.serializer.max_tokens - fewer)
+        return shorter
 
     def rows(self, pairs: Sequence[Pair], instruction: str | None = None) -> list[TokenRow]:
         """Rows of pairs, in their order.
@@ -155,6 +170,16 @@ class TemplateRows:
 
     def _fixed(self, text: str) -> np.ndarray:
         return np.array(self._backend.encode(text, add_special_tokens=False).ids, np.int32)
+
+    def within(self, longest: int | None) -> Self:
+        """See `JoinedRows.within`."""
+        fewer = fewer_tokens(self.serializer.max_tokens, longest, self._room)
+        if not fewer:
+            return self
+        shorter = copy.copy(self)
+        shorter._room = self._room - fewer
+        shorter.serializer = replace(self.serializer, max_tokens=self.serializer.max_tokens - fewer)
+        return shorter
 
     def rows(self, pairs: Sequence[Pair], instruction: str | None = None) -> list[TokenRow]:
         """Rows of pairs, in their order.
@@ -246,6 +271,23 @@ class TemplateRows:
             ids = encoded.ids
         emptied = len(ids) - of_document >= self._room or not document.strip()
         return self._row(ids[: self._room], cut=True, emptied=emptied)
+
+
+def fewer_tokens(most: int, longest: int | None, room: int) -> int:
+    """How many tokens less a row may have than the model reads.
+
+    Args:
+        most: What the model reads.
+        longest: What is asked for; None for all of it.
+        room: What the model reads of both texts.
+
+    Raises:
+        InputError: no room for a token of each text would be left.
+    """
+    fewer = max(0, most - (most if longest is None else longest))
+    if room - fewer < 2:
+        raise InputError(f"{longest} tokens of a pair are too few, expected at least {most - room + 2}")
+    return fewer
 
 
 def plain_backend(tokenizer: Any) -> Any:

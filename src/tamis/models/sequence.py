@@ -167,9 +167,11 @@ class SequenceScorer:
         """Whether the body tells segments apart."""
         return isinstance(self.model, ClassifierModel) and self.model.uses_types
 
-    def encode(self, pairs: Sequence[Pair], instruction: str | None = None) -> list[TokenRow]:
+    def encode(
+        self, pairs: Sequence[Pair], instruction: str | None = None, longest: int | None = None
+    ) -> list[TokenRow]:
         """Rows of pairs; needs no model, so it can run beside it."""
-        return self.rows.rows(pairs, instruction)
+        return self.rows.within(longest).rows(pairs, instruction)
 
     def logits(self, rows: Sequence[TokenRow], most: int | None = None) -> np.ndarray:
         """float32 [rows], in their order; `most` rows per forward pass, None for as many as the budget holds."""

@@ -31,6 +31,11 @@ class Apart:
         """Most tokens that are read of a text, whether query or document."""
         return max(self.query_tokens, self.document_tokens)
 
+    @property
+    def pair_tokens(self) -> int:
+        """Most tokens that are read of a query and a document together."""
+        return self.query_tokens + self.document_tokens
+
 
 @dataclass(frozen=True, slots=True)
 class Joined:
@@ -47,6 +52,11 @@ class Joined:
     document_prefix: str = ""
     max_tokens: int = 512
     title: str = "{title}\n{text}"
+
+    @property
+    def pair_tokens(self) -> int:
+        """Most tokens that are read of a query and a document together."""
+        return self.max_tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +78,11 @@ class PairTemplate:
     instruction: str = ""
     max_tokens: int = 4096
     title: str = "{title}\n{text}"
+
+    @property
+    def pair_tokens(self) -> int:
+        """Most tokens that are read of a query and a document together."""
+        return self.max_tokens
 
     def __post_init__(self) -> None:
         """Refuse a template that would lose a text.

@@ -14,7 +14,7 @@ from torch import Tensor
 from tamis.errors import InputError
 from tamis.models.engines.compiled import CompiledWarm
 from tamis.models.remembered import CachedStates, TokenIds
-from tamis.models.rows import Pair
+from tamis.models.rows import Pair, keep
 from tamis.models.student import score_prepared
 from tamis.models.warm import WarmCrossEncoder
 
@@ -50,21 +50,41 @@ class WarmScorer:
         self.memory: CachedStates | None = None
         self.alone = False
 
-    def encode(self, pairs: Sequence[Pair], instruction: str | None = None) -> list[ApartRow]:
+    def encode(
+        self, pairs: Sequence[Pair], instruction: str | None = None, longest: int | None = None
+    ) -> list[ApartRow]:
         """Token ids of both texts of each pair.
 
         Raises:
-            InputError: an instruction, of which a warm student knows nothing.
+            InputError: an instruction, of which a warm student knows nothing, or too few tokens for both texts.
         """
         if instruction:
             raise InputError("this model takes no instruction; its serializer has no place for one")
         serializer = self.student.serializer
         queries = self._ids({query for query, _ in pairs}, serializer.query_prefix, serializer.query_tokens)
         documents = self._ids({d for _, d in pairs}, serializer.document_prefix, serializer.document_tokens)
-        return [
+        rows = [
             ApartRow(queries[q][0], documents[d][0], cut=queries[q][1] or documents[d][1], emptied=not d.strip())
             for q, d in pairs
         ]
+        if longest is None:
+            return rows
+        special = len(self.student.encodings([""], "", serializer.max_tokens)[0].ids)
+        if longest < 2 * special + 2:
+            raise InputError(f"{longest} tokens of a pair are too few, expected at least {2 * special + 2}")
+        return [
+            self._within(row, pair, longest, special) if row.length > longest else row
+            for row, pair in zip(rows, pairs, strict=True)
+        ]
+
+    def _within(self, row: ApartRow, pair: Pair, longest: int, special: int) -> ApartRow:
+        """A row cut to so many tokens of both texts, by the rule of `keep`; each keeps its `special` ones."""
+        serializer = self.student.serializer
+        lengths = keep(len(row.query) - special, len(row.document) - special, longest - 2 * special)
+        limits = [length + special for length in lengths]
+        query = self._ids({pair[0]}, serializer.query_prefix, limits[0])[pair[0]][0]
+        document = self._ids({pair[1]}, serializer.document_prefix, limits[1])[pair[1]][0]
+        return ApartRow(query, document, cut=True, emptied=row.emptied)
 
     def _ids(self, texts: set[str], prefix: str, limit: int) -> dict[str, tuple[TokenIds, bool]]:
         ordered = sorted(texts)

@@ -1,8 +1,19 @@
 """Windows of long documents: parts that a model reads whole, so that nothing of a document stays unread."""
 
-from typing import Any, Final
+from functools import lru_cache, partial
+from typing import Any, Final, Literal
 
-from tamis.models.serializer import Apart, DocumentText, Joined, PairTemplate, Serializer
+from tamis.errors import InputError
+from tamis.models.rows import Pair
+from tamis.models.serializer import Apart, DocumentText, Joined, PairTemplate, Serializer, document_text
+
+Long = Literal["first", "windows"]
+"""What is read of a document that is longer than a model reads: its beginning, or all of it in windows."""
+
+LONG: Final[tuple[Long, ...]] = ("first", "windows")
+
+QUERIES: Final = 1024
+"""Queries whose room is remembered."""
 
 _SPARE: Final = 2
 """Tokens left free: a part of a text may have a token or two more than it had within the text."""
@@ -14,13 +25,53 @@ _BACK: Final = 0.25
 """Share of a window that is given up at most, to end it between two words."""
 
 
-def room_for_document(serializer: Serializer, tokenizer: Any, query: str) -> int:
+def check_long(name: str, given: str) -> Long:
+    """What was said about long documents.
+
+    Args:
+        name: Of the argument or option, for the message.
+        given: Anything.
+
+    Raises:
+        InputError: neither `first` nor `windows`.
+    """
+    known = {long: long for long in LONG}
+    if given not in known:
+        raise InputError(f"{name} is {given!r}, expected {' or '.join(LONG)}")
+    return known[given]
+
+
+class Windows:
+    """Pairs of a long document, one for each window of it.
+
+    Not for several threads at once: the tokenizer has a state.
+    """
+
+    def __init__(self, serializer: Serializer, tokenizer: Any, instruction: str | None = None) -> None:
+        """Take over how a model reads.
+
+        Args:
+            serializer: How texts become tokens.
+            tokenizer: The checkpoint's own, a fast one.
+            instruction: The caller's own; None for the serializer's.
+        """
+        self._title, self._tokenizer = serializer.title, tokenizer
+        self._room = lru_cache(QUERIES)(partial(room_for_document, serializer, tokenizer, instruction=instruction))
+
+    def __call__(self, query: str, document: DocumentText) -> list[Pair]:
+        """A pair of plain texts for each window of a document, at least one; see `windows_of`."""
+        parts = windows_of(document, self._tokenizer, self._room(query))
+        return [(query, document_text(part, self._title)) for part in parts]
+
+
+def room_for_document(serializer: Serializer, tokenizer: Any, query: str, instruction: str | None = None) -> int:
     """Tokens of a document that a model reads beside a query, special tokens and prefixes taken off.
 
     Args:
         serializer: How texts become tokens.
         tokenizer: The checkpoint's own.
         query: What is asked; the longer it is, the less room some models have.
+        instruction: For models that take one; None for the serializer's own.
     """
 
     def count(text: str) -> int:
@@ -33,8 +84,9 @@ def room_for_document(serializer: Serializer, tokenizer: Any, query: str) -> int
         room = serializer.max_tokens - count(serializer.query_prefix + query) - count(serializer.document_prefix)
         return room - int(tokenizer.num_special_tokens_to_add(pair=True)) - _SPARE
     assert isinstance(serializer, PairTemplate), "there are three serializers"
-    around = serializer.prefix + serializer.template.replace("{document}", query) + serializer.suffix
-    return serializer.max_tokens - count(around) - count(serializer.instruction) - _SPARE
+    told = instruction or serializer.instruction
+    around = serializer.template.format(instruction=told, query=query, document="")
+    return serializer.max_tokens - sum(map(count, (serializer.prefix, around, serializer.suffix))) - _SPARE
 
 
 def windows_of(document: DocumentText, tokenizer: Any, room: int) -> list[DocumentText]:
@@ -69,7 +121,7 @@ def _parts(text: str, tokenizer: Any, room: int) -> list[str]:
             end = _between_words(text, offsets, end, end - int(room * _BACK))
         parts.append(text[offsets[start][0] : offsets[end - 1][1]])
         start = end
-    return parts
+    return [part for part in parts if part.strip()] or [text]  # tokens of white space alone say nothing
 
 
 def _between_words(text: str, offsets: list[tuple[int, int]], end: int, least: int) -> int:

@@ -33,7 +33,7 @@ BODIES = 16
 """Bodies of full size that may be read and answered at a time; smaller ones are as many more."""
 
 FIGURES = ("x-truncated-docs", "x-compute-tokens", "x-queue-time", "x-total-time")
-"""Headers of an answer with scores: documents that were cut, tokens, milliseconds waited and in all."""
+"""Headers of an answer with scores: documents not read whole, tokens read, milliseconds waited and in all."""
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -200,6 +200,7 @@ class Service:
                 "family": engine.reranker.family,
                 "activation": engine.reranker.activation,
                 "first_stage": engine.first_stage,
+                "long": engine.long,
                 "first_stage_weights": dict(engine.reranker.deployment.first_stage_weights),
             }
             for name, engine in self.engines.items()

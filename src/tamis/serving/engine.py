@@ -11,28 +11,27 @@ import math
 import threading
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from itertools import chain
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 
 from tamis.errors import InputError
 from tamis.formulas.ranking import rank_correlation, tie_key
 from tamis.models.first_stage import FirstStage, default_of, doubt, first_stage_of, ranked_beside, weight_of
-from tamis.models.reranker import Reranker, bounded, check_pairs
-from tamis.models.rows import SLICE, Pair, plain_backend
+from tamis.models.reranker import Reranker, bounded
+from tamis.models.rows import plain_backend
+from tamis.models.stream import best_of_each
+from tamis.models.windows import Long
 from tamis.process_memory import release_memory
 from tamis.serving.queue import FairQueue, Waiting
+from tamis.serving.reading import Reading
 from tamis.serving.request import RefusedError, RerankRequest
 
 logger = logging.getLogger(__name__)
-
-CHARACTERS = 400_000
-"""Documents tokenised at once, some tenths of a second's work: the small requests behind wait for it."""
 
 LONGEST_WAIT = 60
 """Seconds: no client is told to wait longer before its next try."""
@@ -60,8 +59,8 @@ class ScoredRequest:
     Attributes:
         values: What ranks, of each document: on the scale of the logits, or bounded.
         order: Indices, best first, as of `Reranker.rank`.
-        tokens: Number of tokens of all pairs.
-        cut: Indices of documents of which something did not fit.
+        tokens: Number of tokens that were read of all pairs; a window's query counts with it.
+        cut: Indices of documents of which something was not read.
         waited: Seconds before the first of its batches was begun.
         leading: Whether the model alone puts the first given document among the best `HEAD`.
         correlation: Rank correlation of the model's logits with the given order, see `rank_correlation`.
@@ -93,24 +92,6 @@ class Batch:
     tokens: int
     seconds: float
     failed: bool
-
-
-class _Begun(NamedTuple):
-    """What is made of a request's texts before it is queued.
-
-    Attributes:
-        pairs: Plain texts, cut to the limits asked for.
-        shortened: Which of them were.
-        parts: Each pair once, as they are tokenised.
-        rows: Rows of the first part.
-        weight: Weight of the first stage.
-    """
-
-    pairs: list[Pair]
-    shortened: list[bool]
-    parts: list[list[Pair]]
-    rows: list[Any]
-    weight: float
 
 
 class _Job(Waiting):
@@ -150,6 +131,7 @@ class Engine:
         pairs: How many do.
         seconds: Within which a request that is taken should be scored.
         first_stage: What is done with requests that say nothing of theirs: `order` or `none`.
+        long: What becomes of long documents where a request does not say it.
     """
 
     def __init__(
@@ -159,6 +141,7 @@ class Engine:
         seconds: float = 60.0,
         watch: Callable[[Batch], None] = lambda batch: None,
         first_stage: str | None = None,
+        long: Long = "first",
     ) -> None:
         """Start the threads.
 
@@ -169,8 +152,10 @@ class Engine:
                 itself need at most `TAKEN` of that at the present rate.
             watch: Told of each batch, on the thread that scores.
             first_stage: What is done with requests that say nothing of theirs; None for what the model says.
+            long: What becomes of long documents where a request does not say it, see `Reranker.rank`.
         """
         self.reranker = reranker
+        self.long: Long = long
         self.most_pairs = most_pairs
         self.seconds = seconds
         self.pairs = 0
@@ -212,27 +197,28 @@ class Engine:
         """
         count = len(asked.documents)
         pairs, tokens, _ = self._recent
-        with self._changed:
-            if self.pairs + count > self.most_pairs:
-                wait = self._queue.work / self.rate
-                raise _overloaded(f"{self.pairs} pairs wait already, at most {self.most_pairs} may", wait)
-            self._check_time(count * tokens / max(pairs, 1))  # a guess: whoever is refused is not tokenised
-        self.pairs += count
-        try:
-            return await self._score(asked)
-        except InputError as error:
-            raise RefusedError("malformed", str(error)) from None
-        finally:
-            self.pairs -= count
+        with self._admitted(count):
+            with self._changed:
+                self._check_time(count * tokens / max(pairs, 1))  # a guess: whoever is refused is not tokenised
+            try:
+                return await self._score(asked)
+            except InputError as error:
+                raise RefusedError("malformed", str(error)) from None
 
     async def _score(self, asked: RerankRequest) -> ScoredRequest:
         first = first_stage_of(asked.first_stage or self.first_stage, len(asked.documents))
-        pairs, shortened, parts, rows, weight = await self._tokenise(self._begin, asked, first)
-        for part in parts[1:]:  # others are tokenised in between, and a cancelled one stops
-            rows += await self._tokenise(self.reranker.scorer.encode, part, asked.instruction)
-        row_of = {pair: place for place, pair in enumerate(chain.from_iterable(parts))}
-        places = [row_of[pair] for pair in pairs]
-        cut = [index for index, place in enumerate(places) if shortened[index] or rows[place].cut]
+        reading, weight = await self._read(asked, first)
+        with self._admitted(max(0, len(reading.rows) - len(asked.documents))):
+            return await self._score_read(asked, first, reading, weight)
+
+    async def _score_read(
+        self, asked: RerankRequest, first: FirstStage | None, reading: Reading, weight: float
+    ) -> ScoredRequest:
+        different = sorted(reading.rows)
+        row_of = {pair: place for place, pair in enumerate(different)}
+        rows = [reading.rows[pair] for pair in different]
+        places = [[row_of[pair] for pair in pairs] for pairs in reading.windows]
+        cut = [n for n, of in enumerate(places) if reading.left_out[n] or any(rows[place].cut for place in of)]
         if cut and not asked.cut:
             raise RefusedError("malformed", f"document {cut[0]} is too long, and truncation was not allowed")
         job = _Job(rows, [row.length for row in rows], self.seconds, asyncio.get_running_loop())
@@ -245,19 +231,35 @@ class Engine:
         finally:
             with self._changed:
                 self._queue.remove(job)
-        logits = job.logits[places]
-        ranking = ranked_beside(logits, first, weight, [tie_key(*pair) for pair in pairs])
+        logits = best_of_each(job.logits, places)
+        ranking = ranked_beside(logits, first, weight, [tie_key(*pair) for pair in reading.texts])
         values = ranking.values if asked.raw else bounded(ranking.values, self.reranker.activation)
         return ScoredRequest(
             values=values.tolist(),
             order=ranking.order.tolist(),
-            tokens=sum(job.lengths[place] for place in places),
+            tokens=sum(job.lengths[place] for of in places for place in of),
             cut=cut,
             waited=job.begun - job.entered,
             leading=int((logits > logits[0]).sum()) < HEAD,
             correlation=rank_correlation(logits.astype(np.float64), -np.arange(len(logits), dtype=np.float64)),
             doubt=doubt(self.reranker.deployment, first.name) if first else None,
         )
+
+    @contextmanager
+    def _admitted(self, pairs: int) -> Iterator[None]:
+        """Count so many pairs as waiting.
+
+        Raises:
+            RefusedError: of kind `overloaded`: there is no room for them.
+        """
+        if self.pairs + pairs > self.most_pairs:
+            wait = self._queue.work / self.rate
+            raise _overloaded(f"{self.pairs} pairs wait already, at most {self.most_pairs} may", wait)
+        self.pairs += pairs
+        try:
+            yield
+        finally:
+            self.pairs -= pairs
 
     def _check_time(self, work: float) -> None:
         """Refuse a request of `work` tokens that would wait too long behind others; one that is alone may try.
@@ -273,24 +275,25 @@ class Engine:
     async def _tokenise(self, work: Callable[..., Any], *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._tokeniser, work, *arguments)
 
-    def _begin(self, asked: RerankRequest, first: FirstStage | None) -> _Begun:
-        pairs, shortened = [], []
-        queries = {query: self._shorten(query, asked.query_tokens) for query in set(asked.queries)}
-        for query, document in check_pairs(asked.pairs(), self.reranker.serializer.title):
-            shorter = queries[query], self._shorten(document, asked.document_tokens)
-            pairs.append(shorter)
-            shortened.append(shorter != (query, document))
-        parts = _parts(sorted(set(pairs)))
-        rows = self.reranker.scorer.encode(parts[0], asked.instruction)
-        weight = weight_of(self.reranker.deployment, first, asked.queries[0]) if first else 0.0
-        return _Begun(pairs, shortened, parts, rows, weight)
+    async def _read(self, asked: RerankRequest, first: FirstStage | None) -> tuple[Reading, float]:
+        """What is read of a request, and the weight of its first stage; others are read in between.
 
-    def _shorten(self, text: str, tokens: int | None) -> str:
-        # The model itself cuts where it reads no more: Cohere's clients send 4,096.
-        if tokens is None or tokens >= self.reranker.serializer.max_tokens:
-            return text
-        ends = [end for _, end in self._words.encode(text, add_special_tokens=False).offsets]
-        return text[: ends[tokens - 1]] if len(ends) > tokens else text
+        Raises:
+            RefusedError: more windows than may wait.
+        """
+        reading, weight = await self._tokenise(self._begin, asked, first)
+        while reading.unread and len(reading.rows) <= self.most_pairs:  # a cancelled one stops
+            await self._tokenise(reading.read_block)
+        if len(reading.rows) > self.most_pairs:
+            what = f"the documents are read in more than {self.most_pairs} windows, as many as may wait"
+            raise RefusedError("malformed", f"{what}; send fewer or shorter ones, or limit their windows")
+        return reading, weight
+
+    def _begin(self, asked: RerankRequest, first: FirstStage | None) -> tuple[Reading, float]:
+        reading = Reading(self.reranker, self._words, asked, self.long)
+        reading.read_block()
+        weight = weight_of(self.reranker.deployment, first, asked.queries[0]) if first else 0.0
+        return reading, weight
 
     def _work(self) -> None:
         while True:
@@ -348,19 +351,6 @@ class Engine:
 
 def _overloaded(why: str, wait: float) -> RefusedError:
     return RefusedError("overloaded", f"{why}; try again later", min(max(1, math.ceil(wait)), LONGEST_WAIT))
-
-
-def _parts(pairs: Sequence[Pair]) -> list[list[Pair]]:
-    """Pairs as they are tokenised at once: up to `SLICE` of them and `CHARACTERS` of their documents, or one."""
-    parts: list[list[Pair]] = [[]]
-    size = 0
-    for pair in pairs:
-        size += len(pair[1])
-        if parts[-1] and (len(parts[-1]) == SLICE or size > CHARACTERS):
-            parts.append([])
-            size = len(pair[1])
-        parts[-1].append(pair)
-    return parts
 
 
 def log_failure(error: Exception, what: str) -> None:

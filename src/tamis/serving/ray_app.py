@@ -34,6 +34,7 @@ class Arguments(BaseModel):
         queue: Pairs that may wait at each replica's model.
         keys: File of API keys on every machine; beside it, replicas read TAMIS_API_KEYS.
         first_stage: What is done with requests that say nothing of theirs; None for what each model says.
+        long: What becomes of documents that are longer than a model reads: `first` or `windows`.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -46,6 +47,7 @@ class Arguments(BaseModel):
     queue: int = Field(default=4096, ge=1000)
     keys: Path | None = None
     first_stage: Literal["order", "none"] | None = None
+    long: Literal["first", "windows"] = "first"
 
 
 def build(arguments: Arguments) -> serve.Application:
@@ -76,6 +78,7 @@ class Replica:
             queue_pairs=arguments.queue,
             keys=arguments.keys,
             first_stage=arguments.first_stage,
+            long=arguments.long,
         )
         metrics = Metrics()
         engines = load_engines(folders_of(arguments.model.split(",")), settings, metrics)

@@ -60,7 +60,10 @@ class RerankRequest:
         instruction: For models that take one.
         document_tokens: Most tokens of a document; None for what the model reads.
         query_tokens: Likewise of a query.
-        cut: Whether pairs that are too long may be cut; they are refused otherwise.
+        pair_tokens: Most tokens of a query and a document together, special ones included; None for what the model
+            reads.
+        windows: Most windows that are read of a document, of which the best counts; None for what the server does.
+        cut: Whether pairs of which not all is read are taken; they are refused otherwise.
         first_stage: What is said of the first stage; None for what the server does by default. Only with one query.
     """
 
@@ -73,6 +76,8 @@ class RerankRequest:
     instruction: str | None = None
     document_tokens: int | None = None
     query_tokens: int | None = None
+    pair_tokens: int | None = None
+    windows: int | None = None
     cut: bool = True
     first_stage: FirstStageArgument | None = None
 
@@ -92,8 +97,8 @@ class Answered:
         created: Unix time in seconds.
         values: What ranks, bounded or on the scale of the logits, of each document in the order of the request.
         order: Indices of all documents, best first.
-        tokens: Tokens of all pairs, special tokens included.
-        cut: Indices of documents of which, or of whose query, something did not fit.
+        tokens: Tokens that were read of all pairs, special tokens included.
+        cut: Indices of documents of which, or of whose query, something was not read.
         doubt: What the client should know about its first stage.
     """
 

@@ -19,6 +19,7 @@ from tamis.errors import InputError
 from tamis.models.checkpoint import ORDER
 from tamis.models.first_stage import NONE, order_counts
 from tamis.models.reranker import Reranker
+from tamis.models.windows import check_long
 from tamis.serving.app import Limits, Service, create_app
 from tamis.serving.connection import Connection
 from tamis.serving.engine import Engine
@@ -48,6 +49,7 @@ class Settings:
         first_stage: What is done with requests that say nothing of theirs: `order` or `none`; None for what each model
             says.
         scoring_engine: What computes the scores, as for `Reranker`.
+        long: What becomes of documents that are longer than a model reads: `first` or `windows`, see `Reranker.rank`.
     """
 
     host: str = "127.0.0.1"
@@ -60,6 +62,7 @@ class Settings:
     on: Path | None = None
     first_stage: str | None = None
     scoring_engine: str = "torch"
+    long: str = "first"
 
 
 def serve(models: Sequence[str], settings: Settings) -> None:
@@ -84,6 +87,7 @@ def serve(models: Sequence[str], settings: Settings) -> None:
         raise InputError(f"--precision {settings.precision!r}: expected float32, bfloat16 or auto")
     if settings.first_stage not in (None, ORDER, NONE):
         raise InputError(f"--first-stage {settings.first_stage!r}: expected {ORDER} or {NONE}")
+    check_long("--long", settings.long)
     check_origins(settings.origins)
     folders = folders_of(models)
     keys = read_keys(settings.keys, os.environ)
@@ -136,13 +140,13 @@ def load_engines(folders: Mapping[str, str], settings: Settings, metrics: Metric
                     "weigh --order, or leave the option out"
                 )
             watch = partial(metrics.batch, name)
-            engine = Engine(
-                reranker, settings.queue_pairs, settings.limits.seconds, watch, first_stage=settings.first_stage
-            )
+            long = check_long("--long", settings.long)
+            engine = Engine(reranker, settings.queue_pairs, settings.limits.seconds, watch, settings.first_stage, long)
             facts = {
                 "model": name,
                 "family": reranker.family,
                 "first_stage": engine.first_stage,
+                "long": engine.long,
                 "engine": reranker.engine,
             }
             logger.info("model", extra={"facts": facts})

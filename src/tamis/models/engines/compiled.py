@@ -32,9 +32,11 @@ class CompiledScorer:
         self._run, self._rows = run, scorer.rows
         self._padding, self._uses_types = scorer.padding, scorer.uses_types
 
-    def encode(self, pairs: Sequence[Pair], instruction: str | None = None) -> list[TokenRow]:
+    def encode(
+        self, pairs: Sequence[Pair], instruction: str | None = None, longest: int | None = None
+    ) -> list[TokenRow]:
         """Rows of pairs; needs no model."""
-        return self._rows.rows(pairs, instruction)
+        return self._rows.within(longest).rows(pairs, instruction)
 
     def logits(self, rows: Sequence[TokenRow], most: int | None = None) -> np.ndarray:
         """float32 [rows], in their order; `most` rows at once, None for as many as the budget holds."""

@@ -33,7 +33,10 @@ class V2(Beside):
 
 
 class V1(Beside):
-    """The first version: documents may be objects of any fields, of which `rank_fields` are read."""
+    """The first version: documents may be objects of any fields, of which `rank_fields` are read.
+
+    `max_chunks_per_doc` windows of a document are read, and the best one counts.
+    """
 
     model_config = ConfigDict(strict=True, extra="forbid")
 
@@ -132,6 +135,7 @@ def read_v1(body: V1) -> RerankRequest:
         raw=body.raw_scores,
         instruction=body.instruction,
         document_tokens=body.max_tokens_per_doc,
+        windows=body.max_chunks_per_doc,
         first_stage=first_stage_in(body, body.documents),
     )
 

@@ -16,6 +16,12 @@ from tamis.serving.request import STATUS, Answered, Kind, RefusedError, RerankRe
 FIRST_STAGE: Final = ("first_stage", "first_stage_scores")
 """The fields of `Beside`."""
 
+READING: Final = (
+    "max_chunks_per_doc", "max_tokens_per_doc", "max_tokens_per_query", "truncate", "truncate_prompt_tokens",
+    "truncation", "truncation_direction", "truncation_side",
+)  # fmt: skip
+"""Fields of any dialect that decide what is read: none is ignored where a dialect does not have it."""
+
 _ALIKE: Final = 0.87  # likeness of names from which one is the other misspelt; first_page is less like first_stage
 _LONGEST_NAME: Final = 40  # characters of a name that are compared
 _LOOKED_AT: Final = 100  # unknown names that are compared: a body may hold millions of them
@@ -52,6 +58,7 @@ class Dialect:
         _check_spelling(body, self.body)
         if self.body.model_config["extra"] == "forbid":
             _check_fields(body, self.body)  # pydantic would tell each of a million fields
+        _check_reading(body, self.body, self.name)
         try:
             return self.read(self.body.model_validate(body))
         except ValidationError as error:
@@ -157,6 +164,14 @@ def _check_fields(body: Mapping[str, Any], known: type[BaseModel]) -> None:
     for name in body:
         if name not in known.model_fields:
             raise RefusedError("malformed", f"unknown field: parameter '{name[:100]}' is not a valid field")
+
+
+def _check_reading(body: Mapping[str, Any], known: type[BaseModel], dialect: str) -> None:
+    """Refuse a field about what is read that would be ignored, since it is another dialect's."""
+    for name in READING:
+        if body.get(name) is not None and name not in known.model_fields:
+            own = ", ".join(one for one in READING if one in known.model_fields)
+            raise RefusedError("malformed", f"{name}: unknown field in a body of {dialect}; what is read, say {own}")
 
 
 def _check_spelling(body: Mapping[str, Any], known: type[BaseModel]) -> None:

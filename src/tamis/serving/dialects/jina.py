@@ -10,7 +10,10 @@ from tamis.serving.request import Answered, RefusedError, RerankRequest
 
 
 class JinaRerank(Beside):
-    """`top_k` is Voyage's word for `top_n`; `instruction`, `raw_scores` and the first stage are ours."""
+    """`top_k` and `truncation` are Voyage's; `instruction`, `raw_scores` and the first stage are ours.
+
+    Long texts are cut unless `truncation` is false.
+    """
 
     query: str
     documents: Given
@@ -19,6 +22,7 @@ class JinaRerank(Beside):
     top_k: Count | None = None
     return_documents: bool | None = True
     max_tokens_per_doc: Count | None = None
+    truncation: bool | None = None
     instruction: str | None = None
     raw_scores: bool = False
 
@@ -53,6 +57,7 @@ def read(body: JinaRerank) -> RerankRequest:
         raw=body.raw_scores,
         instruction=body.instruction,
         document_tokens=body.max_tokens_per_doc,
+        cut=body.truncation is not False,
         first_stage=first_stage_in(body, body.documents),
     )
 

@@ -1,7 +1,8 @@
 """vLLM: `/rerank` and `/score`, under any version."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+from pydantic import Field
 from typing_extensions import TypedDict
 
 from tamis.models.first_stage import NONE, FirstStageArgument
@@ -40,11 +41,12 @@ Side = Given | str | DialectText
 class Knobs(Beside):
     """What `/rerank` and `/score` share; `raw_scores` and the first stage are ours.
 
-    Unknown fields are ignored, as vLLM does.
+    Unknown fields are ignored, as vLLM does. `truncate_prompt_tokens` are those of a pair, special ones included; -1 is
+    what the model reads, and so is nothing, for which vLLM refuses long texts.
     """
 
     model: str | None = None
-    truncate_prompt_tokens: int | None = None
+    truncate_prompt_tokens: Annotated[int, Field(ge=-1, le=2**31)] | None = None
     truncation_side: Literal["left", "right"] | None = None
     use_activation: bool | None = None
     instruction: str | None = None
@@ -180,8 +182,9 @@ def _asked(
 ) -> RerankRequest:
     if body.truncation_side == "left":
         raise RefusedError("malformed", "truncation_side: texts are cut on the right only")
-    if body.truncate_prompt_tokens and body.truncate_prompt_tokens != -1:
-        raise RefusedError("malformed", "truncate_prompt_tokens: only -1 is known; max_tokens_per_doc cuts documents")
+    if body.truncate_prompt_tokens == 0:
+        raise RefusedError("malformed", "truncate_prompt_tokens: got 0, expected at least 1, or -1")
+    pair_tokens = body.truncate_prompt_tokens if body.truncate_prompt_tokens != -1 else None
     return RerankRequest(
         model=body.model,
         queries=queries,
@@ -192,6 +195,7 @@ def _asked(
         instruction=body.instruction,
         document_tokens=body.max_tokens_per_doc or None,
         query_tokens=body.max_tokens_per_query or None,
+        pair_tokens=pair_tokens,
         first_stage=said,
     )
 
