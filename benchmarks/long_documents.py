@@ -45,7 +45,8 @@ from tamis.models.checkpoint import find_checkpoint, model_identity
 from tamis.models.encoder import Encoder
 from tamis.models.precision import fastest_precision
 from tamis.models.read_part import Reading
-from tamis.models.reranker import Long, Reranker
+from tamis.models.reranker import Reranker
+from tamis.models.windows import Long
 from tamis.pipeline.reading import recipe_from
 from tamis.pipeline.run import run_recipe
 from tamis.progress import track

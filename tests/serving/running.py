@@ -12,6 +12,7 @@ from typing import Any
 import httpx2
 
 from tamis.models.reranker import Reranker
+from tamis.models.windows import Long
 from tamis.serving.app import Limits, Service
 from tamis.serving.engine import Engine
 from tamis.serving.keys import ApiKeys
@@ -54,12 +55,13 @@ def served(
     origins: tuple[str, ...] = (),
     on: Path | None = None,
     local: bool = True,
+    long: Long = "first",
 ) -> Iterator[Running]:
     metrics, limits = Metrics(), limits or Limits()
     engines = {}
     for name, model in models.items():
         reranker = model if isinstance(model, Reranker) else Reranker(model)
-        engines[name] = Engine(reranker, queue_pairs, limits.seconds, partial(metrics.batch, name))
+        engines[name] = Engine(reranker, queue_pairs, limits.seconds, partial(metrics.batch, name), long=long)
     collection = Collection(on) if on else None
     service = Service(engines, limits, ApiKeys(list(keys)), metrics, collection)
     server = DrainingServer(service, origins, local)

@@ -29,6 +29,8 @@ def evaluate(
     encoder: str | Path | None = None,
     prefixes: tuple[str, str] = ("query: ", "passage: "),
     out: str | Path = "runs/evaluation",
+    long: str = "first",
+    passages: bool = False,
 ) -> EvaluationResult:
     """Measure models on judged sets, each on the candidates of each first stage.
 
@@ -43,6 +45,8 @@ def evaluate(
         encoder: Bi-encoder of dense and hybrid.
         prefixes: Texts that the bi-encoder wants before a query and before a document.
         out: Folder for results, runs and scores; what it holds is not scored again.
+        long: What becomes of documents that are longer than a model reads: first or windows, see `Reranker.rank`.
+        passages: Whether sets in passages (DOC#1 ...) are judged by passages, too, beside the documents they are of.
 
     Raises:
         SettingsError: no set, or a word that is not understood.
@@ -71,6 +75,8 @@ def evaluate(
         str(encoder) if encoder else None,
         prefixes,
         "float32",
+        long,
+        passages,
     )
     return EvaluationResult(Path(out), measure(asked, Path(out)))
 

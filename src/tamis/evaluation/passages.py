@@ -87,6 +87,15 @@ def parts_of(passages: Mapping[str, Document]) -> dict[str, list[str]]:
     return parts
 
 
+def notes_of(passages: Mapping[str, Document]) -> tuple[str, ...]:
+    """What a reader of the figures should know of passages; nothing where there are none."""
+    parts = parts_of(passages)
+    if not parts:
+        return ()
+    cut = sum(map(len, parts.values()))
+    return (f"{len(parts):,} documents are there in {cut:,} passages; each counts with its best passage",)
+
+
 def best_of_each(doc_ids: Iterable[str], whole: Mapping[str, str]) -> list[str]:
     """A ranking of passages as one of documents: each stands where its best passage stood.
 

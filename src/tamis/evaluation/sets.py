@@ -15,6 +15,7 @@ from tamis.evaluation.passages import (
     best_of_each,
     grades_of_documents,
     grades_of_passages,
+    notes_of,
     parts_of,
     passages_in,
     whole_documents,
@@ -156,8 +157,7 @@ def join_set(
     of_passages = {q: grades_of_passages(judged, parts) for q, judged in grades.items()} if passages else {}
     if passages:
         grades = {q: grades_of_documents(judged, passages) for q, judged in grades.items()}
-        cut = sum(map(len, parts.values()))
-        notes.append(f"{len(parts):,} documents are there in {cut:,} passages; each counts with its best passage")
+        notes += notes_of(passages)
     questions = {
         q: Question(q, queries[q].text, queries[q].language, judged, queries[q].domain) for q, judged in grades.items()
     }
@@ -183,13 +183,14 @@ def join_set(
 def as_passages(found: JudgedSet) -> JudgedSet:
     """A set of passages judged as such: each has its own grade, or that of its document."""
     questions = {q: replace(question, relevant=found.passage_grades[q]) for q, question in found.questions.items()}
+    said = notes_of(found.passages)
     note = "passages are judged as such: one that has no grade of its own has that of its document"
     return replace(
         found,
         name=f"{found.name}{PASSAGES}",
         documents=found.passages,
         questions=questions,
-        notes=(*found.notes, note),
+        notes=(*(one for one in found.notes if one not in said), note),
         passages={},
         passage_grades={},
     )

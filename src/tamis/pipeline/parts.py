@@ -151,7 +151,10 @@ class Parts:
         logs = frozenset(log.path.name for log in recipe.queries.logs)
         weighing = HeadScorer(recipe.rerank_depth, recipe.corpus, self.first_stages, self.students)
         merge = MergeStage(recipe.merge, recipe.train, provenance_of(recipe), weighing, self.students, context)
-        evaluate = recipe.evaluate and EvaluateStage(recipe.evaluate, recipe.name, recipe.seed, self.systems, context)
+        cut = recipe.corpus.passages.by not in ("auto", "off")  # auto cuts nothing where questions are judged
+        evaluate = recipe.evaluate and EvaluateStage(
+            recipe.evaluate, recipe.name, recipe.seed, self.systems, context, cut
+        )
         return (
             self.corpus,
             self.queries,

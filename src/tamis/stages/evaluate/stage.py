@@ -11,6 +11,7 @@ from tamis.artifacts.inputs import input_hashes
 from tamis.context import RunContext, texts_of
 from tamis.evaluation.figures import ComparedPair, Measured, PairedTests, results_of, set_figures
 from tamis.evaluation.judged import draw_questions, read_questions
+from tamis.evaluation.passages import grades_of_documents, notes_of, whole_documents
 from tamis.evaluation.sets import JudgedSet
 from tamis.evaluation.systems import STUDENTS, TRAINED, systems_of
 from tamis.evaluation.writing import PerQuery, measure_set
@@ -37,6 +38,7 @@ class EvaluateStage:
         seed: Of the tests.
         systems: What is measured.
         context: The run.
+        passages: Whether the corpus is in passages, which are judged as the documents that they were cut from.
     """
 
     settings: EvaluateSettings
@@ -44,6 +46,7 @@ class EvaluateStage:
     seed: int
     systems: Systems
     context: RunContext
+    passages: bool = False
     name: ClassVar = "evaluate"
     reads: ClassVar = ("corpus", "train", "merge")
     version: ClassVar = 9
@@ -55,15 +58,14 @@ class EvaluateStage:
         runs = dict(zip(settings.runs, input_hashes(list(settings.runs.values()), self.name), strict=True))
         facts = [settings.model_dump(mode="json", exclude={"queries", "qrels", "runs"}), files, runs, self.seed]
         known = deployed_weights(self.systems.students.settings.start)  # the untrained student is served by them
-        return [*facts, known] if known else facts
+        told = ["passages as documents"] if self.passages else []
+        return [*facts, *([known] if known else []), *told]
 
     def run(self, folder: Path) -> Facts:
         """Fill the folder of the stage."""
         judged, asked, dropped = self._judged_set()
         pools = self.systems.find_pools(list(judged.questions.values()))
-        self.systems.students.prepare(
-            {q: each.text for q, each in judged.questions.items()}, texts_of(judged.documents)
-        )
+        self.systems.students.prepare({q: each.text for q, each in judged.questions.items()}, texts_of(judged.searched))
         runs, ties = self.systems.rank(pools)
         measures = parse_measures([MEASURE])
         ranked = ((s, runs[s.name].items(), partial(ties.get, s.name)) for s in systems_of(tuple(self.settings.runs)))
@@ -80,15 +82,24 @@ class EvaluateStage:
 
     def _judged_set(self) -> tuple[JudgedSet, int, dict[str, int]]:
         """The questions with the documents that they search; how many there are; and why some are left out."""
-        settings, target = self.settings, self.context.target
-        languages = {document.doc_id: document.language for document in target.values()}
+        settings, passages = self.settings, self.context.target if self.passages else {}
+        documents = whole_documents(passages) if passages else self.context.target
+        languages = {doc_id: document.language for doc_id, document in {**passages, **documents}.items()}
         judged, asked = read_questions(settings.queries, settings.qrels, languages, self._searched)
         drawn = draw_questions(judged, settings.questions)
-        questions = {q.query_id: replace(q, domain=self.systems.domain_for(q.language)) for q in drawn}
+        questions = {
+            q.query_id: replace(
+                q, domain=self.systems.domain_for(q.language), relevant=grades_of_documents(q.relevant, passages)
+            )
+            for q in drawn
+        }
         reasons = {"no relevant document in the corpus": asked - len(judged), "not drawn": len(judged) - len(drawn)}
         dropped = {reason: count for reason, count in reasons.items() if count}
         notes = tuple(f"{count:,} questions are left out: {reason}" for reason, count in dropped.items())
-        return JudgedSet(self.recipe, f"recipe {self.recipe}", target, questions, notes=notes), asked, dropped
+        notes += notes_of(passages)
+        source = f"recipe {self.recipe}"
+        found = JudgedSet(self.recipe, source, documents, questions, notes=notes, passages=passages)
+        return found, asked, dropped
 
     @property
     def _searched(self) -> Languages:

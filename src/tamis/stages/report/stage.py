@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from tamis.artifacts import folder_bytes, read_json, stream_columns
 from tamis.context import RunContext
+from tamis.evaluation.passages import whole_documents
 from tamis.formats.qrels import grades_of, read_qrels
 from tamis.formats.trec import read_run
 from tamis.records import Document, Facts, TrainingList
@@ -55,7 +56,7 @@ class ReportStage:
             curves=read_json(folders["train"] / "curves.json"),
             manifests=manifests,
             costs=costs(manifests),
-            documents=self.context.documents,
+            documents=with_whole(self.context.documents),
             queries=self.context.queries,
             lists=self.context.read("lists", TrainingList),
             origin=self.origin,
@@ -64,6 +65,13 @@ class ReportStage:
         )
         write_report(data, folder / "report.html")
         return {"counts": {"in": len(manifests), "kept": len(manifests), "dropped": {}}}
+
+
+def with_whole(documents: Mapping[str, Document]) -> Mapping[str, Document]:
+    """Documents and passages by id, with the documents that the passages were cut from: what is judged names them."""
+    if not any(document.document for document in documents.values()):
+        return documents
+    return {**whole_documents(documents), **documents}
 
 
 def _changed(results: Results, evaluated: Path, documents: Mapping[str, Document]) -> list[ChangedQuestions]:
