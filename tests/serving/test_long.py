@@ -136,7 +136,7 @@ def test_what_a_model_does_with_long_documents_is_told(cutting: Running, reading
 
 
 def test_windows_count_in_the_queue(reading: Running):
-    answer = reading.post("/v2/rerank", asked("stock", documents=[f"{n} {LONG}" for n in range(20)]))
+    answer = reading.post("/v2/rerank", asked("stock", documents=[f"{n} {LONG}" for n in range(60)]))
     assert answer.status_code == 422
     assert answer.json()["message"] == (
         "the documents are read in more than 100 windows, as many as may wait; send fewer or shorter ones, or limit "
@@ -171,7 +171,7 @@ def test_no_more_of_the_prompt_than_was_said_is_read_where_texts_are_read_apart(
         (0, "truncate_prompt_tokens: got 0, expected at least 1, or -1"),
         (-2, "truncate_prompt_tokens: expected greater than or equal to -1"),
         (65, "truncate_prompt_tokens: got 65, expected at most 64, which is all that the model reads, or -1 for that"),
-        (3, "3 tokens of a pair are too few, expected at least 5"),
+        (3, "3 tokens of a pair are too few, expected at least 6"),
     ],
 )
 def test_prompts_of_a_length_that_cannot_be(cutting: Running, tokens: int, message: str):

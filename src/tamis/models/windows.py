@@ -75,7 +75,7 @@ def room_for_document(serializer: Serializer, tokenizer: Any, query: str, instru
     """
 
     def count(text: str) -> int:
-        return len(tokenizer(text, add_special_tokens=False)["input_ids"]) if text else 0
+        return _tokens(text, tokenizer)
 
     if isinstance(serializer, Apart):
         room = serializer.document_tokens - count(serializer.document_prefix)
@@ -103,11 +103,15 @@ def windows_of(document: DocumentText, tokenizer: Any, room: int) -> list[Docume
     """
     title, text = ("", document) if isinstance(document, str) else (document.get("title") or "", document["text"])
     if title:
-        room -= len(tokenizer(title, add_special_tokens=False)["input_ids"]) + 1
+        room -= _tokens(title, tokenizer) + 1
     parts = _parts(text, tokenizer, max(room, _LEAST))
     if isinstance(document, str):
         return list(parts)
     return [{**document, "text": part} for part in parts]
+
+
+def _tokens(text: str, tokenizer: Any) -> int:
+    return len(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]) if text else 0
 
 
 def _parts(text: str, tokenizer: Any, room: int) -> list[str]:

@@ -253,7 +253,8 @@ class Engine:
             RefusedError: of kind `overloaded`: there is no room for them.
         """
         if self.pairs + pairs > self.most_pairs:
-            wait = self._queue.work / self.rate
+            with self._changed:
+                wait = self._queue.work / self.rate
             raise _overloaded(f"{self.pairs} pairs wait already, at most {self.most_pairs} may", wait)
         self.pairs += pairs
         try:
