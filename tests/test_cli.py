@@ -12,7 +12,7 @@ import pytest
 from tamis import Reranker
 from tamis.pipeline.run import NAMES
 from tests.commands import Outcome, manifests, tamis, write_recipe
-from tests.conftest import tiny_recipe, write_beir
+from tests.conftest import TOPICS, tiny_recipe, write_beir
 from tests.merging.siblings import sibling
 from tests.schemas import complaints
 
@@ -220,6 +220,19 @@ def test_a_line_without_the_score_of_the_first_stage_is_named(stock_folder: Path
     found = tamis("rerank", stock_folder, tmp_path / "lines.txt", "-q", "users", "--first-stage", "bm25")
     assert found.status == 2
     assert f"lines.txt, line 3: got {line!r}, expected SCORE<TAB>TEXT, as --first-stage bm25 needs" in found.complaint
+
+
+def test_rerank_reads_long_lines_as_it_is_told(warm_folder: Path, tmp_path: Path) -> None:
+    answers = [answer for _, answer in TOPICS["en"]]
+    lines = [" ".join([*answers[1:], *answers[1:], answers[0]]), answers[3]]
+    (tmp_path / "lines.txt").write_text("\n".join(lines), encoding="utf-8")
+    asked = ("rerank", warm_folder, tmp_path / "lines.txt", "-q", TOPICS["en"][0][0], "--json")
+    for long, more in (("first", ()), ("windows", ("--long", "windows"))):
+        found = {hit["corpus_id"]: hit["logit"] for hit in json.loads(tamis(*asked, *more).out)["ranked"]}
+        logits = Reranker(warm_folder).score_pairs([(TOPICS["en"][0][0], line) for line in lines], long=long).logits
+        assert [found[0], found[1]] == pytest.approx(logits, abs=1e-4)
+    for command in (asked, ("serve", warm_folder, "--port", 0)):
+        assert tamis(*command, "--long", "all").complaint == "--long is 'all', expected first or windows"
 
 
 def test_an_empty_query_and_a_folder_without_a_model_are_named(model: Path, tmp_path: Path) -> None:
