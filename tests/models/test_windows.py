@@ -154,7 +154,7 @@ def reading(folder):
     return reranker.scorer, reranker.tokenizer
 
 
-@given(query=st.integers(1, 40), document=st.integers(0, 40), longest=st.integers(6, 60))
+@given(query=st.integers(1, 40), document=st.integers(0, 40), longest=st.integers(6, 40))
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_a_pair_is_cut_as_the_tokenizers_library_cuts_it(stock_folder, query, document, longest):
     scorer, words = reading(stock_folder)

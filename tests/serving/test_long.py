@@ -136,7 +136,7 @@ def test_what_a_model_does_with_long_documents_is_told(cutting: Running, reading
 
 
 def test_windows_count_in_the_queue(reading: Running):
-    answer = reading.post("/v2/rerank", asked("stock", documents=[f"{n} {LONG}" for n in range(60)]))
+    answer = reading.post("/v2/rerank", asked("stock", documents=[f" {n} ".join(LONG.split()) for n in range(30)]))
     assert answer.status_code == 422
     assert answer.json()["message"] == (
         "the documents are read in more than 100 windows, as many as may wait; send fewer or shorter ones, or limit "

@@ -440,7 +440,7 @@ def check_documents(pairs: Iterable[DocumentPair], title: str) -> Iterator[Docum
         if len(parts) != 2 or not isinstance(parts[0], str) or not _is_document(parts[1]):
             kinds = " and ".join(type(part).__name__ for part in parts) or "nothing"
             raise InputError(f"pair {number}: expected two strings, got {kinds}")
-        query, document = parts
+        query, document = str(parts[0]), parts[1]
         if not query.strip():
             raise InputError(f"pair {number}: the query is empty")
         for name, text in (("query", query), ("document", document_text(document, title))):
