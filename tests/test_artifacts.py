@@ -54,7 +54,7 @@ from tamis.records import (
 from tamis.remote.spending import Ledger, Spending, spent_in
 from tamis.stages.queries.settings import EndpointSettings
 from tamis.stages.queries.write import Generate, WritingPlan, write_queries
-from tamis.stages.queries.writers.cached import CachedWriter
+from tamis.stages.queries.writers.cached import CachedWriter, kept_answers
 from tests.commands import fork_server
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
@@ -423,7 +423,8 @@ def remember(
 ) -> list[Query | Dropped]:
     """What a run writes; its cache is a file of its own only where a test says so."""
     documents = [Document(f"d{number}", f"text {number}", "en") for number in range(5)]
-    remembered = CachedWriter(generator, identity, Ledger(items, "fake"), cache or items, lambda: None)
+    kept = kept_answers(identity, Ledger(items, "fake"), cache or items)
+    remembered = CachedWriter(generator, kept, lambda: None)
     return list(write_queries(documents, remembered, plan))
 
 

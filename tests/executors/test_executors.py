@@ -28,8 +28,7 @@ from tamis.retrievers import index as index
 from tamis.retrievers.index import FIRST_STAGES, QueryBatch, Searching, build_indexes
 from tamis.retrievers.sharded import search_groups
 from tamis.stages.queries.writers import causal
-from tamis.stages.scores.teachers.cached import CachedScores
-from tamis.stages.scores.teachers.group import Group, GroupScores
+from tamis.stages.scores.teachers.cached import CachedScores, Group, GroupScores
 from tests.commands import results_by_hash, tamis, write_recipe
 from tests.executors import pieces
 from tests.families import lively, qwen3_config, tokenizer

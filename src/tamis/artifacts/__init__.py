@@ -12,6 +12,7 @@ reads. Old results stay beside new ones; delete the folder to be rid of them.
 
 from tamis.artifacts.disk import read_json, write_json, writing
 from tamis.artifacts.item_store import ItemStore, open_cache, stored_items
+from tamis.artifacts.kept import Kept, kept_in
 from tamis.artifacts.keys import file_hash, item_key, stage_key
 from tamis.artifacts.record_files import (
     Record,
@@ -30,6 +31,7 @@ from tamis.artifacts.run_folder import RunFolder, folder_bytes, newest_results, 
 
 __all__ = [
     "ItemStore",
+    "Kept",
     "Record",
     "RecordWriter",
     "RunFolder",
@@ -38,6 +40,7 @@ __all__ = [
     "find_records",
     "folder_bytes",
     "item_key",
+    "kept_in",
     "newest_results",
     "open_cache",
     "read_column",

@@ -46,7 +46,6 @@ COLUMNS = (
 )
 """System and heading of each column; the last six, what clients get who send an order alone, in two groups of three."""
 
-
 MOST_ENDINGS = 5
 """Endings of files that are named where they share a reason."""
 

@@ -20,15 +20,9 @@ def counted(stage: str, section: str, server: ServerSettings, costs: Iterable[To
 def expected(
     stage: str, section: str, server: ServerSettings, requests: int, parts: int, like: Sequence[Tokens]
 ) -> Work:
-    """Requests to a server that are expected but not written yet.
+    """Requests that are expected but not written yet.
 
-    Args:
-        stage: The stage that sends them.
-        section: Where the recipe names the server.
-        server: Its settings.
-        requests: How many.
-        parts: Texts or pairs in all of them together.
-        like: What a request with one such part can cost; the mean is taken.
+    In all of them together are so many parts, texts or pairs; a request with one such part costs the mean of `like`.
     """
     share = parts / max(len(like), 1)
     total = sum(like, Tokens())

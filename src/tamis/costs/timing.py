@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, TypeVar
 
 QUERY_CHARACTERS: Final = 60
@@ -19,6 +19,11 @@ def a_few(texts: Sequence[str]) -> list[str]:
     """A few texts for all: evenly spaced in the order of their lengths."""
     ordered = sorted(texts, key=len)
     return [ordered[i * len(ordered) // _PROBED] for i in range(_PROBED)] if len(ordered) > _PROBED else ordered
+
+
+def beginnings(documents: Iterable[str]) -> list[str]:
+    """Texts like the queries that are not written yet: how a few documents begin."""
+    return [text[:QUERY_CHARACTERS] for text in a_few(list(documents))]
 
 
 def timed(do: Callable[[], Timed]) -> tuple[Timed, float]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tamis.artifacts import ItemStore, item_key
+from tamis.artifacts import ItemStore, item_key, kept_in
 from tamis.errors import InputError, SettingsError
 from tamis.evaluation.passages import of_whole_documents
 from tamis.evaluation.sets import JudgedSet, alike
@@ -32,6 +32,8 @@ MOST_TOKENS = 512
 
 MOST_FULL = 20_000
 """Documents of a corpus that is ranked whole."""
+
+Ranked = tuple[Sequence[str], Sequence[float]]
 
 CandidatesByQuestion = Mapping[str, Candidates]
 """Candidates by question id."""
@@ -169,25 +171,20 @@ def _searched(
         )
     how = [VERSION, wanted.depth, wanted.languages, judged.fingerprint(), *(["without own ids"] if judged.own else [])]
     dense = _encoder_key(wanted.encoder) if wanted.encoder else ""
-    keys = {
-        (name, query_id): item_key(
-            "candidates", name, *how, "" if name == "bm25" else dense, q.language, query_id, q.text
-        )
-        for name in names
-        for query_id, q in judged.questions.items()
-    }
-    known = items.get(list(keys.values()))
-    found: dict[str, dict[str, Candidates]] = {name: {} for name in names}
-    for (name, query_id), key in keys.items():
-        if key in known:
-            doc_ids, scores = json.loads(known[key])
-            found[name][query_id] = Candidates(query_id, tuple(doc_ids), tuple(scores))
-    missing = [q for q in judged.questions if any(q not in found[name] for name in names)]
-    for query_id, each in _search(judged, missing, names, wanted, items) if missing else ():
-        for name, candidates in each.items():
-            found[name][query_id] = candidates
-        items.put((keys[name, query_id], json.dumps([c.doc_ids, c.scores]).encode()) for name, c in each.items())
-    return {name: {query_id: found[name][query_id] for query_id in judged.questions} for name in names}
+
+    def key(search: tuple[str, str]) -> str:
+        name, q = search[0], judged.questions[search[1]]
+        return item_key("candidates", name, *how, "" if name == "bm25" else dense, q.language, q.query_id, q.text)
+
+    def searched(missing: Iterator[list[tuple[str, str]]]) -> Iterator[list[tuple[tuple[str, str], Ranked]]]:
+        new = list(dict.fromkeys(query_id for group in missing for _, query_id in group))
+        for query_id, each in _search(judged, new, names, wanted, items) if new else ():
+            yield [((name, query_id), (one.doc_ids, one.scores)) for name, one in each.items()]
+
+    kept = kept_in(items, key, lambda ranked: json.dumps(ranked).encode(), json.loads)
+    every = [(name, query_id) for name in names for query_id in judged.questions]
+    ranked = dict(zip(every, kept.values(every, searched), strict=True))
+    return {name: {q: Candidates(q, *map(tuple, ranked[name, q])) for q in judged.questions} for name in names}
 
 
 def _search(

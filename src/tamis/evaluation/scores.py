@@ -4,13 +4,13 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tamis.artifacts import ItemStore, item_key
+from tamis.artifacts import ItemStore, Kept, item_key, kept_in
 from tamis.errors import ModelError
 from tamis.evaluation.candidates import CandidatesByQuestion
 from tamis.evaluation.costs import REQUEST, REQUESTS, Cost, Meter, time_requests
@@ -102,31 +102,33 @@ def score_missing(
     Raises:
         ModelError: the checkpoint cannot be scored with, or a score that is not finite.
     """
-    missing = sorted(
-        {pair for pairs in _missing(model, judged, stages, items) for pair in pairs},
-        key=lambda pair: (pair[1], pair[0]),
-    )
-    if not missing:
-        return
-    meter = Meter(items, item_key("cost", model.identity))
-    reranker = model.reranker
-    reranker.remember(0)  # a client's texts are new
-    request = time_requests(partial(reranker.score_pairs, long=model.long), _requests(judged, stages))
-    reranker.remember()
-    started = time.perf_counter()
-    with track(f"{judged.name}: scoring with {model.name}", len(missing)) as advance:
-        done = 0
-        for scored in reranker.score_windows(iter(missing), long=model.long):
-            window = missing[done : done + len(scored.logits)]
-            if not np.isfinite(scored.logits).all():
-                query, document = window[int(np.argmin(np.isfinite(scored.logits)))]
-                raise ModelError(f"{model.path}: the score of {query[:40]!r} and {document[:40]!r} is not finite")
-            keys = [_key(model, query, document) for query, document in window]
-            items.put((key, logit.tobytes()) for key, logit in zip(keys, scored.logits, strict=True))
-            done += len(window)
-            advance(len(window))
-    seconds = time.perf_counter() - started
-    meter.keep(reranker, model.precision, len(missing), seconds, request)
+
+    def scored_windows(groups: Iterator[list[TextPair]]) -> Iterator[list[tuple[TextPair, np.float32]]]:
+        missing = sorted({pair for pairs in groups for pair in pairs}, key=lambda pair: (pair[1], pair[0]))
+        if not missing:
+            return
+        meter = Meter(items, item_key("cost", model.identity))
+        reranker = model.reranker
+        reranker.remember(0)  # a client's texts are new
+        request = time_requests(partial(reranker.score_pairs, long=model.long), _requests(judged, stages))
+        reranker.remember()
+        started = time.perf_counter()
+        with track(f"{judged.name}: scoring with {model.name}", len(missing)) as advance:
+            done = 0
+            for scored in reranker.score_windows(iter(missing), long=model.long):
+                window = missing[done : done + len(scored.logits)]
+                if not np.isfinite(scored.logits).all():
+                    query, document = window[int(np.argmin(np.isfinite(scored.logits)))]
+                    raise ModelError(f"{model.path}: the score of {query[:40]!r} and {document[:40]!r} is not finite")
+                yield list(zip(window, scored.logits, strict=True))
+                done += len(window)
+                advance(len(window))
+        seconds = time.perf_counter() - started
+        meter.keep(reranker, model.precision, len(missing), seconds, request)
+
+    pairs_of = ([*chain(*block.values())] for found in stages.values() for block in _blocks(judged, found))
+    for _ in _kept(model, items).complete(pairs_of, scored_windows):
+        pass
 
 
 def cost_of(model: Model, items: ItemStore) -> Cost | None:
@@ -138,21 +140,11 @@ def read_logits(
     model: Model, judged: JudgedSet, found: CandidatesByQuestion, items: ItemStore
 ) -> Iterator[tuple[str, np.ndarray]]:
     """The question's id and float32 logits [candidates] of each question; all must have been scored."""
+    kept = _kept(model, items)
     for block in _blocks(judged, found):
-        keys = {query_id: [_key(model, *pair) for pair in pairs] for query_id, pairs in block.items()}
-        known = items.get([key for some in keys.values() for key in some])
-        for query_id, some in keys.items():
-            yield query_id, np.frombuffer(b"".join(known[key] for key in some), np.float32)
-
-
-def _missing(
-    model: Model, judged: JudgedSet, stages: Mapping[str, CandidatesByQuestion], items: ItemStore
-) -> Iterator[list[TextPair]]:
-    for found in stages.values():
-        for block in _blocks(judged, found):
-            keys = {_key(model, *pair): pair for pairs in block.values() for pair in pairs}
-            known = items.get(list(keys))
-            yield [pair for key, pair in keys.items() if key not in known]
+        logits = iter(kept.find([*chain(*block.values())]))
+        for query_id, pairs in block.items():
+            yield query_id, np.array([next(logits) for _ in pairs], np.float32)
 
 
 def _blocks(judged: JudgedSet, found: CandidatesByQuestion) -> Iterator[dict[str, list[TextPair]]]:
@@ -175,5 +167,10 @@ def _requests(judged: JudgedSet, stages: Mapping[str, CandidatesByQuestion]) -> 
     return [_pairs(judged, query_id, found[query_id].doc_ids[:REQUEST]) for query_id in chosen]
 
 
-def _key(model: Model, query: str, document: str) -> str:
-    return item_key("logit", model.identity, query, document)
+def _kept(model: Model, items: ItemStore) -> Kept[TextPair, np.float32]:
+    return kept_in(
+        items,
+        lambda pair: item_key("logit", model.identity, *pair),
+        lambda logit: logit.tobytes(),
+        lambda found: np.frombuffer(found, np.float32)[0],
+    )

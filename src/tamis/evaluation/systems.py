@@ -14,7 +14,6 @@ from tamis.records import GROUPS, SCORED, SERVED, WAYS, Candidates
 Run = dict[str, list[str]]
 """Ranked document ids by question, best first."""
 
-
 RERANKED = ("bm25", "hybrid")
 """First stages of our own whose candidates the students rerank; those of the user's own engines are reranked too."""
 

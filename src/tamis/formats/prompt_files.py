@@ -1,5 +1,6 @@
 """What users may put into prompts: YAML with words, checked against a model of its fields, and queries as examples."""
 
+import string
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -18,6 +19,18 @@ FEWEST_STYLE_LINES: Final = 8
 MOST_STYLE_LINES: Final = 50
 LONGEST_STYLE_QUERY: Final = 200
 """Characters; what is written like a longer one would be left out as too long."""
+
+
+def placeholders(text: str) -> set[str]:
+    """The names between braces in a text.
+
+    Raises:
+        ValueError: A brace that belongs to none.
+    """
+    try:
+        return {field for _, field, _, _ in string.Formatter().parse(text) if field is not None}
+    except ValueError as error:
+        raise ValueError(f"{error}; write a brace that is no placeholder twice") from None
 
 
 def read_prompt(path: Path, kind: type[Fields], what: str, loader: type[Any] = yaml.SafeLoader) -> Fields:

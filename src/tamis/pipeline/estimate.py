@@ -14,13 +14,11 @@ from tamis.pipeline.parts import Parts
 from tamis.records import Tokens
 from tamis.remote.budget import limit_exceeded
 from tamis.remote.settings import ServerSettings
-from tamis.stages.candidates.cost import searching_cost
+from tamis.stages.candidates.cost import embedding_cost, searching_cost
 from tamis.stages.evaluate.cost import count_questions, reranking_cost
 from tamis.stages.lists.cost import drawing_cost, expected_lists
 from tamis.stages.merge.cost import judged_pairs, merging_cost
-from tamis.stages.queries.cost import expected_queries, writing_cost
-from tamis.stages.scores.cost import embedding_cost, teaching_cost
-from tamis.stages.scores.teachers.servers import OnServer
+from tamis.stages.queries.cost import expected_queries
 from tamis.stages.train.cost import pace_of, solving_cost, training_cost
 
 _ORDER = ("queries", "candidates", "scores", "lists", "train", "merge", "evaluate")
@@ -41,13 +39,13 @@ def estimate(parts: Parts, unfinished: Collection[str]) -> Estimate:
     plan = Plan(frozenset(unfinished), expected_queries(parts.queries), questions)
     works: list[Work] = []
     if "queries" in plan.unfinished:
-        works += writing_cost(parts.writers)
-    if {"candidates", "scores", "merge", "evaluate"} & plan.unfinished:
-        works += embedding_cost(parts.teachers, context, plan)
+        works += parts.writers.cost()
+    embeddings = parts.embeddings
+    searching = ("candidates", *(("scores",) if recipe.scores.dense else ()), "merge", "evaluate")
+    works += embedding_cost(embeddings.dense, searching, embeddings, plan)
     if "candidates" in plan.unfinished:
         works.append(searching_cost(parts.first_stages, plan.queries, context))
-    if {"scores", "evaluate"} & plan.unfinished:
-        works += teaching_cost(parts.teachers, recipe.candidates, context, plan)
+    works += parts.teachers.cost(plan)
     if "lists" in plan.unfinished:
         works.append(drawing_cost(context, plan.queries))
     if _solving(parts, plan) or {"train", "merge", "evaluate"} & plan.unfinished:
@@ -95,9 +93,8 @@ def _notes(parts: Parts, works: Sequence[Work], free: int) -> Iterator[str]:
 
 def _servers(parts: Parts) -> Iterator[tuple[str, ServerSettings, Tokens]]:
     """Each server of the recipe: the section that names it, its settings, and what it has cost the run folder."""
-    endpoint, servers = parts.recipe.queries.endpoint, parts.teachers.servers
-    if endpoint:
-        yield "queries.endpoint", endpoint, parts.writers.ledger(endpoint.model).spent
-    for teacher in parts.recipe.scores.teachers:
-        if isinstance(teacher, OnServer):
-            yield servers.section(teacher), teacher, servers.ledger(teacher).spent
+    writers = parts.writers
+    for kind, writer in writers.members.items():
+        if writer.server:
+            yield f"queries.{kind}", writer.server, writers.ledger(kind).spent
+    yield from ((server.section, server.teacher, server.ledger.spent) for server in parts.teachers.servers)

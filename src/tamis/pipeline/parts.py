@@ -16,7 +16,7 @@ from tamis.pipeline.provenance import origin_of, provenance_of, recipe_text, sho
 from tamis.pipeline.recipe import Recipe
 from tamis.records import Facts
 from tamis.stages.candidates.embeddings import Embeddings
-from tamis.stages.candidates.encoders import DENSE, Encoders
+from tamis.stages.candidates.encoders import Encoders
 from tamis.stages.candidates.first_stages import FirstStages
 from tamis.stages.candidates.stage import CandidatesStage
 from tamis.stages.corpus.read_parts import ReadParts
@@ -27,12 +27,10 @@ from tamis.stages.lists.stage import ListsStage
 from tamis.stages.merge.stage import MergeStage
 from tamis.stages.merge.weigh import HeadScorer
 from tamis.stages.queries.stage import QueriesStage
-from tamis.stages.queries.writers.models import WritingModels
 from tamis.stages.queries.writers.writers import QueryWriters
 from tamis.stages.report.stage import ReportStage
 from tamis.stages.scores.stage import ScoresStage
-from tamis.stages.scores.teachers.servers import Servers
-from tamis.stages.scores.teachers.teacher import TeacherPool, remote_encoders, teaching_encoders
+from tamis.stages.scores.teachers.teacher import TeacherPool
 from tamis.stages.student.factory import StudentFactory
 from tamis.stages.train.stage import TrainStage, extracts_as_answers
 
@@ -72,21 +70,12 @@ class Parts:
     @cached_property
     def encoders(self) -> Encoders:
         """The bi-encoders."""
-        settings = {DENSE: self.recipe.candidates.dense, **teaching_encoders(self.recipe.scores.teachers)}
-        return Encoders(settings, self.context.machine)
-
-    @cached_property
-    def servers(self) -> Servers:
-        """The teachers behind servers; closed with the run."""
-        servers = Servers(self.recipe.scores.teachers, self.recipe.machine.requests, self.context.items)
-        self.context.open.callback(servers.close)
-        return servers
+        return Encoders(self.recipe.candidates.dense, self.context.machine)
 
     @cached_property
     def embeddings(self) -> Embeddings:
         """Vectors of the run's texts."""
-        remote = remote_encoders(self.recipe.scores.teachers, self.servers, self.context)
-        return Embeddings(self.encoders, self.context, remote)
+        return Embeddings(self.encoders, self.context)
 
     @cached_property
     def first_stages(self) -> FirstStages:
@@ -96,7 +85,7 @@ class Parts:
     @cached_property
     def teachers(self) -> TeacherPool:
         """What scores candidates."""
-        return TeacherPool(self.recipe.scores, self.first_stages, self.embeddings, self.servers, self.context)
+        return TeacherPool(self.recipe.scores, self.first_stages, self.recipe.machine.requests, self.context)
 
     @cached_property
     def students(self) -> StudentFactory:
@@ -108,8 +97,7 @@ class Parts:
         """Who writes queries."""
         recipe = self.recipe
         parts = ReadParts(self.students.reading, self.context) if recipe.corpus.target else None
-        models = WritingModels(recipe.queries, self.context.machine)
-        return QueryWriters(recipe.queries, recipe.seed, parts, recipe.machine.requests, models, self.context)
+        return QueryWriters(recipe.queries, recipe.seed, parts, recipe.machine.requests, self.context)
 
     @cached_property
     def systems(self) -> Systems:

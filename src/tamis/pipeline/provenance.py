@@ -9,7 +9,6 @@ import yaml
 from tamis.pipeline.recipe import Recipe
 from tamis.report.wording import shown_path
 from tamis.stages.merge.model_card import Provenance
-from tamis.stages.scores.teachers.identity import teacher_of
 
 
 def origin_of(recipe: Recipe) -> dict[str, str]:
@@ -19,7 +18,7 @@ def origin_of(recipe: Recipe) -> dict[str, str]:
     logs = [shown_path(log.path) for log in recipe.queries.logs]
     return {
         "Initialiser": shown_path(recipe.student.start or recipe.candidates.dense.path),
-        "Teacher": teacher_of(recipe.scores),
+        "Teacher": recipe.scores.in_words,
         "Bi-encoder": shown_path(recipe.candidates.dense.path),
         "Adapted to": shown_path(recipe.corpus.target) if recipe.corpus.target else "no corpus of its own",
         "Learnt before that from": ", ".join(corpora) or "nothing",
@@ -36,7 +35,7 @@ def provenance_of(recipe: Recipe) -> Provenance:
         seed=recipe.seed,
         start=recipe.student.start or recipe.candidates.dense.path,
         encoder=recipe.candidates.dense.path,
-        teacher=teacher_of(recipe.scores),
+        teacher=recipe.scores.in_words,
         loss=recipe.train.loss,
         target=recipe.corpus.target,
         general=tuple(general.path for general in recipe.corpus.general),

@@ -1,5 +1,6 @@
 """A recipe: one frozen section per stage, the evaluation and the machine among them."""
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -98,11 +99,7 @@ class Recipe(Section):
                 raise ValueError(
                     f"queries.logs: {log.path} searches corpus.{log.origin}, which is not there; set origin"
                 )
-            if self.evaluate and log.path.resolve() == self.evaluate.queries.resolve():
-                raise ValueError(
-                    f"queries.logs: {log.path} holds the judged questions of evaluate.queries, which no stage before "
-                    "may read; give queries of other people"
-                )
+            self._refuse_judged("queries.logs", log.path, "queries of other people")
         return self
 
     @model_validator(mode="after")
@@ -111,11 +108,7 @@ class Recipe(Section):
         named = [("queries.written", path) for path in queries.written]
         named += [("queries.prompt.like", queries.prompt.like)] if queries.prompt.like else []
         for setting, path in named:
-            if self.evaluate and path.resolve() == self.evaluate.queries.resolve():
-                raise ValueError(
-                    f"{setting}: {path} holds the judged questions of evaluate.queries, which no stage before may "
-                    "read; give other queries"
-                )
+            self._refuse_judged(setting, path, "other queries")
         if queries.written and not self.corpus.target:
             raise ValueError(
                 f"queries.written: {queries.written[0]} holds queries about documents of corpus.target, which is not "
@@ -125,13 +118,18 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _what_weighs_is_not_what_measures(self) -> "Recipe":
-        folder = self.merge.weigh_on
-        if folder and self.evaluate and (folder / "queries.jsonl").resolve() == self.evaluate.queries.resolve():
-            raise ValueError(
-                f"merge.weigh_on: {folder} holds the judged questions of evaluate.queries, which no stage before may "
-                "read; give judged questions on other documents"
+        if self.merge.weigh_on:
+            self._refuse_judged(
+                "merge.weigh_on", self.merge.weigh_on, "judged questions on other documents", "queries.jsonl"
             )
         return self
+
+    def _refuse_judged(self, setting: str, path: Path, instead: str, file: str = "") -> None:
+        if self.evaluate and (path / file).resolve() == self.evaluate.queries.resolve():
+            raise ValueError(
+                f"{setting}: {path} holds the judged questions of evaluate.queries, which no stage before may read; "
+                f"give {instead}"
+            )
 
     @model_validator(mode="after")
     def _old_domains_need_their_model(self) -> "Recipe":

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from tamis.errors import ModelError, TamisError
 from tamis.records import Tokens
@@ -46,25 +46,42 @@ class Answer(Generic[Request, Value]):
 
 
 @dataclass(frozen=True, slots=True)
+class RequestCodec(Generic[Request, Value]):
+    """What a request looks like, and what is read in its answer.
+
+    Attributes:
+        route: Behind the server's address.
+        answer: What a whole answer is: a JSON object or an array.
+        body: Fields of a request, made anew each time.
+        most: What sending it once can cost.
+        value: What was asked for, None where the answer does not hold it. A ModelError stops the run.
+        written: Tokens that a value is taken to have cost where the server does not say.
+        wanted: What is asked for, in a word.
+    """
+
+    route: str
+    answer: type[dict[str, Any]] | type[list[Any]]
+    body: Callable[[Request], dict[str, Any]]
+    most: Callable[[Request], Tokens]
+    value: Callable[[Request, Json], Value | None]
+    written: Callable[[Value | None], int]
+    wanted: str
+
+
+@dataclass(frozen=True, slots=True)
 class Server(Generic[Request, Value]):
     """How to ask one server, as its protocol wants it.
 
     Attributes:
         url: For messages.
+        codec: What a request can cost, and what is read in its answer.
         send: Sends a request once.
-        most: What sending it once can cost.
-        value: What was asked for, in the answer to a request; None where it is not there. A ModelError stops the run.
-        written: Tokens that a value is taken to have cost where the server does not say.
-        wanted: What an answer lacks that has no value, for instance `query`.
         refused: What to tell the user when the server refuses a request.
     """
 
     url: str
+    codec: RequestCodec[Request, Value]
     send: Callable[[Request], "Future[Outcome]"]
-    most: Callable[[Request], Tokens]
-    value: Callable[[Request, Json], Value | None]
-    written: Callable[[Value | None], int]
-    wanted: str
     refused: Callable[[Refusal], ModelError]
 
 
@@ -162,7 +179,7 @@ class Attempts(Generic[Request, Value]):
             self._waiting.remove(due)
             return due
         request = next(self._todo, None) if room else None
-        return None if request is None else _Asked(request, self._server.most(request))
+        return None if request is None else _Asked(request, self._server.codec.most(request))
 
     def _finished(self) -> Iterable["Future[Outcome]"]:
         """Wait until a request under way is finished or another one may be sent; those that are finished."""
@@ -187,14 +204,14 @@ class Attempts(Generic[Request, Value]):
             return self._failed(asked, outcome, final=False)
         used = usage(outcome)
         try:
-            value = self._server.value(asked.request, outcome)
+            value = self._server.codec.value(asked.request, outcome)
         except ModelError as error:
             self._pay(asked, used or asked.most)
             self.stopped = self.stopped or error
             return _given_up(asked, "not understood")
-        self._pay(asked, used or Tokens(asked.most.prompt, self._server.written(value), 1))
+        self._pay(asked, used or Tokens(asked.most.prompt, self._server.codec.written(value), 1))
         if value is None:
-            wanted = self._server.wanted
+            wanted = self._server.codec.wanted
             failure = Failure(nothing_in_the_answer(wanted), f"no {wanted} in {piece(repr(outcome))}")
             return self._failed(asked, failure, final=used is not None)
         self._in_a_row = 0

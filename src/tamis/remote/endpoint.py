@@ -2,43 +2,19 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass
 from typing import Any, Final, Generic
 
 from tamis.errors import ModelError, SettingsError
 from tamis.records import Tokens
-from tamis.remote.attempts import Answer, Attempts, Request, Server, Value
+from tamis.remote.attempts import Answer, Attempts, Request, RequestCodec, Server, Value
 from tamis.remote.budget import Budget, Wording
-from tamis.remote.client import Client, Json, Outcome, Refusal
+from tamis.remote.client import Client, Outcome, Refusal
 from tamis.remote.settings import RequestsSettings, ServerSettings
 
 CHAT_TOKENS: Final = 16
 """What a chat template adds to a message, at most."""
-
-
-@dataclass(frozen=True, slots=True)
-class RequestCodec(Generic[Request, Value]):
-    """What a request looks like, and what is read in its answer.
-
-    Attributes:
-        route: Behind the server's address.
-        answer: What a whole answer is: a JSON object or an array.
-        body: Fields of a request, made anew each time.
-        most: What sending it once can cost.
-        value: What was asked for, None where the answer does not hold it. A ModelError stops the run.
-        written: Tokens that a value is taken to have cost where the server does not say.
-        wanted: What is asked for, in a word.
-    """
-
-    route: str
-    answer: type[dict[str, Any]] | type[list[Any]]
-    body: Callable[[Request], dict[str, Any]]
-    most: Callable[[Request], Tokens]
-    value: Callable[[Request, Json], Value | None]
-    written: Callable[[Value | None], int]
-    wanted: str
 
 
 class Endpoint(Generic[Request, Value]):
@@ -88,10 +64,7 @@ class Endpoint(Generic[Request, Value]):
             ModelError: The server refuses a request, or fails all the time.
             RunError: The next request could exceed the budget.
         """
-        protocol = self._protocol
-        server = Server(
-            self._url, self._send, protocol.most, protocol.value, protocol.written, protocol.wanted, self._refused
-        )
+        server = Server(self._url, self._protocol, self._send, self._refused)
         attempts = Attempts(server, self._requests, self.budget, self.failures, requests)
         yield from attempts.answers()
         if attempts.stopped:

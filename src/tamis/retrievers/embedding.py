@@ -1,10 +1,10 @@
 """Embeddings in a file beside the item store: what is not known is embedded in blocks, each kept at once."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from tamis.artifacts import ItemStore, item_key
+from tamis.artifacts import ItemStore, Kept, item_key
 from tamis.executors.local import Mapped, run_here
 from tamis.process_memory import release_memory
 from tamis.progress import track
@@ -35,30 +35,32 @@ def embed_missing(
     """
     path = items.path.with_name("vectors") / f"{item_key(identity)}.f32"
     head = item_key("vectors", identity)
-    width, count = _numbers(items.get([head]).get(head), 2)
-    unique = _in_order(texts.values())
-    rows = _known_rows(unique, identity, items)
-    missing = [text for text in unique if text not in rows]
-    with track(label, len(missing)) as advance:
-        todo = blocks(missing)
-        for block, vectors in zip(todo, mapped(embed, todo), strict=True):
-            width = vectors.shape[1]
-            VectorFile(path, width).write(count, vectors)
-            fresh = dict(zip(block, range(count, count + len(block)), strict=True))
-            count += len(block)
-            keys = [(item_key("row", identity, text), _bytes(row)) for text, row in fresh.items()]
-            items.put([*keys, (head, _bytes(width, count))])
-            rows |= fresh
-            release_memory()
-            advance(len(block))
+    found = items.get([head])
+    width, count = np.frombuffer(found[head], "<i8").tolist() if found else (0, 0)
+    rows: dict[str, int] = {}
+
+    def vectors_of(missing: Iterator[list[str]]) -> Iterator[list[tuple[str, int]]]:
+        """Put vectors behind those in the file; yields the row of each text."""
+        nonlocal width, count
+        todo = blocks([text for group in missing for text in group])
+        with track(label, sum(map(len, todo))) as advance:
+            for block, vectors in zip(todo, mapped(embed, todo), strict=True):
+                width, start = vectors.shape[1], count
+                VectorFile(path, width).write(start, vectors)
+                count += len(block)
+                yield list(zip(block, range(start, count), strict=True))
+                release_memory()
+                advance(len(block))
+
+    kept = _known_rows(identity, items, lambda: (head, _bytes(width, count)))
+    for fresh in kept.complete(_looked_up(texts.values()), vectors_of, rows.update):
+        rows.update((text, row) for text, row in fresh if row is not None)
     return Vectors(VectorFile(path, width), {text_id: rows[text] for text_id, text in texts.items()})
 
 
 def unembedded(texts: Iterable[str], identity: str, items: ItemStore) -> list[str]:
     """The texts that `embed_missing` would embed, each once, in its order."""
-    unique = _in_order(texts)
-    rows = _known_rows(unique, identity, items)
-    return [text for text in unique if text not in rows]
+    return [text for group in _known_rows(identity, items).missing(_looked_up(texts)) for text in group]
 
 
 def blocks(texts: Sequence[str]) -> list[Sequence[str]]:
@@ -66,24 +68,22 @@ def blocks(texts: Sequence[str]) -> list[Sequence[str]]:
     return [texts[start : start + BLOCK] for start in range(0, len(texts), BLOCK)]
 
 
-def _in_order(texts: Iterable[str]) -> list[str]:
-    """Each text once, those of one length beside each other."""
-    return sorted(set(texts), key=lambda text: (len(text), text))
+def _looked_up(texts: Iterable[str]) -> Iterator[list[str]]:
+    """Each text once, those of one length beside each other, as many at a time as are looked up."""
+    unique = sorted(set(texts), key=lambda text: (len(text), text))
+    return (unique[start : start + LOOKED_UP] for start in range(0, len(unique), LOOKED_UP))
 
 
-def _known_rows(texts: Sequence[str], identity: str, items: ItemStore) -> dict[str, int]:
-    """Row of each text that was embedded before."""
-    rows: dict[str, int] = {}
-    for start in range(0, len(texts), LOOKED_UP):
-        keys = {item_key("row", identity, text): text for text in texts[start : start + LOOKED_UP]}
-        rows.update((keys[key], _numbers(value, 1)[0]) for key, value in items.get(list(keys)).items())
-    return rows
+def _known_rows(identity: str, items: ItemStore, head: Callable[[], tuple[str, bytes]] | None = None) -> Kept[str, int]:
+    """Row of each text that was embedded before; `head` says what is kept in one piece with further ones."""
+
+    def put(rows: Sequence[tuple[str, int]]) -> None:
+        items.put([*((key, _bytes(row)) for key, row in rows), *([head()] if head else [])])
+
+    return Kept(
+        lambda text: item_key("row", identity, text), items.get, lambda row: int(np.frombuffer(row, "<i8")[0]), put
+    )
 
 
 def _bytes(*numbers: int) -> bytes:
     return np.array(numbers, "<i8").tobytes()
-
-
-def _numbers(value: bytes | None, many: int) -> list[int]:
-    """The vectors that `_bytes` turned into bytes; zeros where there are none."""
-    return np.frombuffer(value, "<i8").tolist() if value else [0] * many

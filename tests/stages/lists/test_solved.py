@@ -118,7 +118,7 @@ def test_they_are_dropped_with_the_reason_and_counted(found):
     left_out = {one.record_id for one in dropped if one.reason == "the student answers it already"}
     own = {parts.context.queries[query_id].document_id for query_id in read_column(
         folders["scores"] / "scores.parquet", "query_id")}  # fmt: skip
-    alike = alike_documents(sorted(own - {""}), parts.context.documents, parts.embeddings.of_documents("dense"))
+    alike = alike_documents(sorted(own - {""}), parts.context.documents, parts.embeddings.of_documents())
     solved = solved_queries(parts.students, parts.recipe.lists.held_out, alike)
     assert left_out
     assert left_out <= solved

@@ -87,5 +87,5 @@ def test_a_missing_runtime_says_what_to_install(monkeypatch, model):
 
 
 def test_a_missing_model_file_is_named(tmp_path):
-    with pytest.raises(MissingPartError, match=r"none\.gguf: no such file; expected a language model in GGUF form"):
+    with pytest.raises(MissingPartError, match=r"none\.gguf not found; name a GGUF file"):
         LlamaGenerator(tmp_path / "none.gguf", threads=1)

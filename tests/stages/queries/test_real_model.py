@@ -20,7 +20,7 @@ from tamis.stages.queries.write import WritingPlan, write_queries
 from tamis.stages.queries.writers.endpoint import EndpointGenerator
 from tamis.stages.queries.writers.llama import LlamaGenerator
 from tamis.stages.scores.settings import JudgeTeacher
-from tamis.stages.scores.teachers.group import Group
+from tamis.stages.scores.teachers.cached import Group
 from tamis.stages.scores.teachers.judge import LLMJudge, load_judge_prompt
 from tests.conftest import TOPICS
 

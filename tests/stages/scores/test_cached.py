@@ -10,16 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tamis.artifacts import read_json, read_records
+from tamis.artifacts import ItemStore, read_json, read_records
 from tamis.errors import RunError
 from tamis.formulas.ranking import fuse, z_scores
 from tamis.models.reranker import Reranker
+from tamis.pipeline.parts import open_parts
 from tamis.pipeline.reading import recipe_from
 from tamis.pipeline.run import run_recipe
 from tamis.records import Document, Dropped, Query, ScoredCandidates, Tokens
 from tamis.remote.spending import spent_in
-from tamis.stages.scores.settings import JudgeTeacher
-from tamis.stages.scores.teachers.identity import teacher_facts
 from tests.commands import kill_when, start, tamis, write_recipe
 from tests.keys import settings_of
 from tests.remote.scripted_server import Reply, Seen, scripted
@@ -144,11 +143,14 @@ def test_another_folder_asks_nothing_again_until_the_cache_is_emptied(recipe: di
         assert asked("emptied") == first
 
 
-def known_as(**settings: Any) -> str:
-    return json.dumps(teacher_facts(JudgeTeacher(**judge("http://here/v1") | settings)))
+def test_a_score_is_known_by_model_revision_prompt_and_what_else_is_asked_for(
+    recipe: dict[str, Any], tmp_path: Path
+) -> None:
+    def known_as(**settings: Any) -> str:
+        content = taught_by(recipe, judge("http://here/v1") | settings)
+        with open_parts(recipe_from(content, "tiny"), ItemStore(tmp_path / "items.sqlite")) as parts:
+            return parts.teachers.members[0].identity()
 
-
-def test_a_score_is_known_by_model_revision_prompt_and_what_else_is_asked_for(tmp_path: Path) -> None:
     (tmp_path / "own.yaml").write_text("prompt: 'Query {query} {document}'\nyes: [Yes]\nno: [No]\n", encoding="utf-8")
     different: list[dict[str, Any]] = [
         {},

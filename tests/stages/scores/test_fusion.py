@@ -6,7 +6,7 @@ from scipy.stats import zscore
 
 from tamis.records import Document, Query
 from tamis.retrievers.index import build_indexes
-from tamis.stages.scores.teachers.fusion import FusionTeacher
+from tamis.stages.scores.teachers.fusion import FusionTeacher, bm25_scores, cosines
 
 TEXTS = ["install a package", "remove the package", "print a document", "the clock", "package package", "print"]
 DOCUMENTS = [Document(f"d{number}", text, "en") for number, text in enumerate(TEXTS)]
@@ -30,7 +30,8 @@ BM25 = dict(zip(ENGLISH.doc_ids, ENGLISH.bm25.scores(QUERY.text), strict=True))
 
 def teacher(bm25=0.5, dense=1.0, use=0.25, rerankers=()):
     """Scores of documents for one query."""
-    return of_one(FusionTeacher(SHELVES, bm25, [(dense, *DENSE), (use, *USE)], rerankers))
+    parts = [(bm25, bm25_scores(SHELVES)), (dense, cosines(*DENSE)), (use, cosines(*USE)), *rerankers]
+    return of_one(FusionTeacher(parts))
 
 
 def of_one(teach):
@@ -58,12 +59,12 @@ def test_the_order_of_the_candidates_only_reorders_the_scores(order):
 
 
 def test_a_weight_of_0_leaves_a_scorer_out():
-    only = of_one(FusionTeacher(SHELVES, 0.5, [(1.0, *DENSE)]))
+    only = of_one(FusionTeacher([(0.5, bm25_scores(SHELVES)), (1.0, cosines(*DENSE))]))
     np.testing.assert_allclose(teacher(use=0.0)(QUERY, IDS), only(QUERY, IDS), atol=1e-12)
 
 
 def test_bm25_alone_ranks_as_bm25():
-    scores = of_one(FusionTeacher(SHELVES, 1.0, []))(QUERY, IDS)
+    scores = of_one(FusionTeacher([(1.0, bm25_scores(SHELVES))]))(QUERY, IDS)
     assert np.argsort(-scores, kind="stable").tolist() == np.argsort([-BM25[i] for i in IDS], kind="stable").tolist()
 
 
@@ -84,7 +85,7 @@ def test_a_reranker_is_asked_about_all_queries_at_once_and_joins_by_its_z_scores
         return [np.array([float(len(query.text) * place**2) for place in range(len(ids))]) for query, ids in block]
 
     other = Query("q", "clock", "en", "target", "d0", "test")
-    fused = FusionTeacher(SHELVES, 0.0, [], [(2.0, rerank)])([(QUERY, IDS), (other, IDS[:3])])
+    fused = FusionTeacher([(0.0, bm25_scores(SHELVES)), (2.0, rerank)])([(QUERY, IDS), (other, IDS[:3])])
     assert asked == [["q", "q"]]
     for scores, count in zip(fused, (len(IDS), 3), strict=True):
         np.testing.assert_allclose(scores, 2 * zscore([place**2 for place in range(count)]), atol=1e-9)
@@ -94,6 +95,6 @@ def test_a_query_with_a_missing_score_has_none():
     def rerank(block):
         return [np.array([1.0, np.nan, 2.0]), np.array([1.0, 2.0])]
 
-    missing, whole = FusionTeacher(SHELVES, 1.0, [], [(1.0, rerank)])([(QUERY, IDS[:3]), (QUERY, IDS[:2])])
+    missing, whole = FusionTeacher([(1.0, bm25_scores(SHELVES)), (1.0, rerank)])([(QUERY, IDS[:3]), (QUERY, IDS[:2])])
     assert np.isnan(missing).all()
     assert np.isfinite(whole).all()

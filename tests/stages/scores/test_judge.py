@@ -16,7 +16,7 @@ from tamis.remote.budget import Wording
 from tamis.remote.endpoint import Endpoint
 from tamis.remote.settings import RequestsSettings
 from tamis.stages.scores.settings import JudgeTeacher
-from tamis.stages.scores.teachers.group import Group, GroupScores
+from tamis.stages.scores.teachers.cached import Group, GroupScores
 from tamis.stages.scores.teachers.judge import LLMJudge, load_judge_prompt, log_odds
 from tests.remote.scripted_server import Reply, Script, ScriptedServer, Seen, scripted
 

@@ -13,7 +13,7 @@ from tamis.remote.budget import Wording
 from tamis.remote.endpoint import Endpoint
 from tamis.remote.settings import RequestsSettings
 from tamis.stages.scores.settings import RemoteEncoderTeacher, RemoteRerankerTeacher
-from tamis.stages.scores.teachers.group import Group
+from tamis.stages.scores.teachers.cached import Group
 from tamis.stages.scores.teachers.remote_encoder import encoder_protocol
 from tamis.stages.scores.teachers.remote_reranker import reranker_protocol
 from tests.remote.scripted_server import Reply, Script, ScriptedServer, Seen, scripted

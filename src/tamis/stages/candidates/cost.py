@@ -1,14 +1,15 @@
 """What searching will cost."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-from tamis.context import RunContext
-from tamis.costs.plan import ExpectedQueries, Spoken
+from tamis.context import RunContext, texts_of
+from tamis.costs.plan import ExpectedQueries, Plan, Spoken
+from tamis.costs.timing import a_few, beginnings, timed
 from tamis.costs.work import Work
 from tamis.models.precision import product_rate
-from tamis.stages.candidates.encoders import DENSE
+from tamis.stages.candidates.embeddings import Embeddings, NamedEncoder
 from tamis.stages.candidates.first_stages import FirstStages
 from tamis.stages.candidates.settings import CandidatesSettings
 
@@ -16,12 +17,45 @@ _PAIR_BYTES: Final = 20  # of a candidate, its first-stage score and its teacher
 _SEARCH_SECONDS: Final = 0.005  # of a query beside the products: words, ties, fusion, lists
 
 
+def embedding_cost(encoder: NamedEncoder, stages: Sequence[str], embeddings: Embeddings, plan: Plan) -> Iterator[Work]:
+    """Documents and queries that a bi-encoder has to read, at the first of these stages that will run."""
+    stage = next((stage for stage in stages if stage in plan.unfinished), None)
+    if stage is None:
+        return
+    documents, queries = texts_of(embeddings.context.documents), plan.queries
+    what = f"to embed ({encoder.name})"
+    left = embeddings.missing("document", encoder, documents)
+    yield _texts(stage, f"documents {what}", encoder, "document", left)
+    # Queries and questions that are not there yet are like the beginnings of documents.
+    like = beginnings(documents.values())
+    if queries.records is not None:
+        left = embeddings.missing("query", encoder, texts_of(queries.records))
+        yield _texts(stage, f"queries {what}", encoder, "query", left)
+    elif stage in ("candidates", "scores"):
+        yield _texts(stage, f"queries {what}", encoder, "query", like, queries.total)
+    if "evaluate" in plan.unfinished:
+        yield _texts("evaluate", f"questions {what}", encoder, "query", like, plan.questions)
+
+
+def _texts(
+    stage: str, what: str, encoder: NamedEncoder, kind: str, texts: Sequence[str], count: int | None = None
+) -> Work:
+    """Texts to embed; with a count of texts that are not there yet, those given are like them."""
+    many = len(texts) if count is None else count
+    if not many or not texts:
+        return Work(stage, what, 0)
+    some = a_few(texts)
+    encoder.embed(kind, some[:1])  # loads the model
+    vectors, seconds = timed(lambda: encoder.embed(kind, some))
+    return Work(stage, what, many, count is not None, many * seconds / len(some), disk=many * vectors.shape[1] * 4)
+
+
 def searching_cost(first_stages: FirstStages, queries: ExpectedQueries, context: RunContext) -> Work:
     """The search of all queries, from the rate of matrix products: documents are gone through twice."""
     settings = first_stages.settings
     held = documents_searched(settings, context)
     products = sum(count * held(key) for key, count in queries.counts.items())
-    width = first_stages.embeddings.missing("query", DENSE, {})[1](["any"]).shape[1]
+    width = first_stages.embeddings.dense.embed("query", ["any"]).shape[1]
     rate = product_rate(context.machine.device, "float32")
     seconds = 2 * 2 * products * width / rate + queries.total * _SEARCH_SECONDS
     disk = candidates_of(settings, queries, context) * _PAIR_BYTES

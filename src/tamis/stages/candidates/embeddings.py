@@ -1,92 +1,97 @@
 """Embeddings of a run's texts, from its item store where they are known."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
 
 import numpy as np
 
 from tamis.artifacts import item_key
 from tamis.context import RunContext, texts_of
-from tamis.executors.local import run_here
-from tamis.retrievers.embedding import Embed, blocks, embed_missing, unembedded
+from tamis.executors.local import LOCAL
+from tamis.retrievers.embedding import embed_missing, unembedded
 from tamis.retrievers.vectors import Vectors
-from tamis.stages.candidates.encoders import USE, Encoders, prefix_of
+from tamis.stages.candidates.encoders import DENSE, Encoders, prefix_of
+from tamis.stages.candidates.settings import EncoderSettings
 
 
-class RemoteVectors(Protocol):
-    """An encoder behind a server, whose vectors are kept."""
+@dataclass(frozen=True)
+class NamedEncoder:
+    """A bi-encoder, on this machine or behind a server; it reads a `query` otherwise than a `document`.
 
-    def identity(self, kind: str) -> str:
-        """Names everything but the text that a vector of a `query` or a `document` depends on."""
+    Attributes:
+        name: Its name within the run.
+        identity: Names everything but the text that a vector of a query or a document depends on.
+        embed: Makes vectors of queries or documents: float32 [texts, hidden], rows of norm 1.
+        here: Whether it is asked from this process whatever the executor, since it only waits for a server.
+    """
 
-    def missing(self, kind: str, texts: Sequence[str]) -> list[tuple[str, ...]]:
-        """What is sent for these texts, request by request."""
-
-    def embed(self, kind: str, texts: Sequence[str]) -> np.ndarray:
-        """float32 [texts, dimensions], rows of norm 1."""
+    name: str
+    identity: Callable[[str], str]
+    embed: Callable[[str, Sequence[str]], np.ndarray]
+    here: bool = False
 
 
 class Embeddings:
-    """Vectors by the bi-encoders of this machine and by those behind servers.
+    """Vectors of a run's texts by the bi-encoders that it asks.
 
     Attributes:
         encoders: Those of this machine.
-        remote: Those behind servers, by name, each opened when it is first asked.
+        context: The run.
     """
 
-    def __init__(
-        self, encoders: Encoders, context: RunContext, remote: Mapping[str, Callable[[], RemoteVectors]]
-    ) -> None:
+    def __init__(self, encoders: Encoders, context: RunContext) -> None:
         """Embed nothing yet."""
-        self.encoders, self.remote, self._context = encoders, remote, context
-        self._known: dict[str, Vectors] = {}
+        self.encoders, self.context = encoders, context
+        self._known: dict[tuple[str, str], Vectors] = {}
 
-    def vectors(self, kind: str, by: str, texts: Mapping[str, str]) -> Vectors:
-        """Embeddings of texts by id.
+    @cached_property
+    def dense(self) -> NamedEncoder:
+        """The first stage's bi-encoder."""
+        return self.by(DENSE, self.encoders.dense)
+
+    @cached_property
+    def use(self) -> NamedEncoder:
+        """The Universal Sentence Encoder."""
+        return NamedEncoder("use", lambda kind: "use-multilingual-3", self.encoders.embed_use)
+
+    def by(self, name: str, wanted: EncoderSettings) -> NamedEncoder:
+        """A bi-encoder of this machine, loaded when it is first asked."""
+        context, own = self.context, () if wanted.pooling is None else (wanted.pooling,)
+
+        def identity(kind: str) -> str:
+            model, precision = context.identity_of(wanted.path), context.machine.precision
+            return item_key(model, prefix_of(wanted, kind), wanted.max_length, precision, *own)
+
+        return NamedEncoder(name, identity, partial(self.encoders.embed, wanted))
+
+    def vectors(self, kind: str, texts: Mapping[str, str], encoder: NamedEncoder | None = None) -> Vectors:
+        """Embeddings of texts by id, those of earlier calls among them.
 
         Args:
             kind: `query` or `document`.
-            by: Name of a bi-encoder, `use`, or one of `remote`.
             texts: Texts by id.
+            encoder: What embeds; None for the first stage's bi-encoder.
         """
-        identity, embed = self._embedder(kind, by)
-        known = self._known.get(f"{by}/{kind}")
+        encoder = encoder or self.dense
+        known = self._known.get((encoder.name, kind))
         rows = known.rows if known is not None else {}
         new = {text_id: text for text_id, text in texts.items() if text_id not in rows}
         if known is None or new:
-            mapped = run_here if by in self.remote else self._context.engine.mapped
-            label = f"embedding {kind} texts ({by})"
-            fresh = embed_missing(new, identity, embed, self._context.items, label, mapped)
-            known = self._known[f"{by}/{kind}"] = Vectors(fresh.file, {**rows, **fresh.rows})
+            engine = LOCAL if encoder.here else self.context.engine
+            label, embed = f"embedding {kind} texts ({encoder.name})", partial(encoder.embed, kind)
+            fresh = embed_missing(new, encoder.identity(kind), embed, self.context.items, label, engine.mapped)
+            known = self._known[encoder.name, kind] = Vectors(fresh.file, {**rows, **fresh.rows})
         return known
 
-    def of_documents(self, by: str) -> Vectors:
+    def of_documents(self, encoder: NamedEncoder | None = None) -> Vectors:
         """Embeddings of all documents of the run."""
-        return self.vectors("document", by, texts_of(self._context.documents))
+        return self.vectors("document", texts_of(self.context.documents), encoder)
 
-    def missing(self, kind: str, by: str, texts: Mapping[str, str]) -> tuple[list[str], Embed]:
-        """The texts that `vectors` would embed, each once, and what would do it."""
-        identity, embed = self._embedder(kind, by)
-        return unembedded(texts.values(), identity, self._context.items), embed
+    def both(self, encoder: NamedEncoder, queries: Mapping[str, str]) -> tuple[Vectors, Vectors]:
+        """Embeddings of these queries, texts by id, and of all documents."""
+        return self.vectors("query", queries, encoder), self.of_documents(encoder)
 
-    def unsent(self, kind: str, by: str, texts: Mapping[str, str]) -> Iterator[tuple[str, ...]]:
-        """The requests with which `vectors` would ask an encoder behind a server."""
-        remote = self.remote[by]()
-        missing = unembedded(texts.values(), remote.identity(kind), self._context.items)
-        return (request for block in blocks(missing) for request in remote.missing(kind, block))
-
-    def _embedder(self, kind: str, by: str) -> tuple[str, Embed]:
-        if by in self.remote:
-            remote = self.remote[by]()
-            return remote.identity(kind), partial(remote.embed, kind)
-        return self._identity(kind, by), partial(self.encoders.embed, kind, by)
-
-    def _identity(self, kind: str, by: str) -> str:
-        """Names everything but the text that an embedding by a model of this machine depends on."""
-        if by == USE:
-            return "use-multilingual-3"
-        wanted = self.encoders.settings[by]
-        own = () if wanted.pooling is None else (wanted.pooling,)
-        model, precision = self._context.identity_of(wanted.path), self._context.machine.precision
-        return item_key(model, prefix_of(wanted, kind), wanted.max_length, precision, *own)
+    def missing(self, kind: str, encoder: NamedEncoder, texts: Mapping[str, str]) -> list[str]:
+        """The texts that `vectors` would embed, each once."""
+        return unembedded(texts.values(), encoder.identity(kind), self.context.items)

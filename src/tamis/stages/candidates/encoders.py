@@ -1,6 +1,6 @@
 """The bi-encoders of a run, each loaded when it is first needed; what an executor sends to other processes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Final
@@ -17,29 +17,26 @@ from tamis.stages.candidates.settings import EncoderSettings
 DENSE: Final = "dense"
 """Name of the first stage's bi-encoder."""
 
-USE: Final = "use"
-"""Name of the Universal Sentence Encoder, which has no settings."""
-
 
 class Encoders:
-    """Bi-encoders by name. A copy in another process has none yet and loads what it is asked for.
+    """Bi-encoders by their settings. A copy in another process has none yet and loads what it is asked for.
 
     Attributes:
-        settings: Of each by name; `dense` is the first stage's.
+        dense: Settings of the first stage's.
     """
 
-    def __init__(self, settings: Mapping[str, EncoderSettings], machine: Machine) -> None:
+    def __init__(self, dense: EncoderSettings, machine: Machine) -> None:
         """Load nothing yet."""
-        self.settings, self._machine = settings, machine
-        self._embedders: dict[str, Encoder | Embedder] = {}
+        self.dense, self._machine = dense, machine
+        self._embedders: dict[EncoderSettings, Encoder | Embedder] = {}
 
     def __reduce__(self) -> tuple[object, ...]:
-        return Encoders, (self.settings, self._machine)
+        return Encoders, (self.dense, self._machine)
 
     @cached_property
     def encoder(self) -> Encoder:
         """The first stage's bi-encoder, which is the student's start, too."""
-        return self.load(self.settings[DENSE].path)
+        return self.load(self.dense.path)
 
     def load(self, path: Path) -> Encoder:
         """An encoder, on the device."""
@@ -47,28 +44,29 @@ class Encoders:
         encoder.body.to(self._machine.device)
         return encoder
 
-    def embed(self, kind: str, by: str, texts: Sequence[str]) -> np.ndarray:
+    def embed(self, wanted: EncoderSettings, kind: str, texts: Sequence[str]) -> np.ndarray:
         """Embeddings of texts: float32 [texts, hidden], rows of norm 1; last bits depend on all texts of the call.
 
         Args:
+            wanted: The bi-encoder.
             kind: `query` or `document`.
-            by: `use`, or one of `settings`.
             texts: The texts.
         """
-        if by == USE:
-            return self._use.embed(texts)
-        wanted = self.settings[by]
-        return self._embedder(by).embed(texts, prefix_of(wanted, kind), wanted.max_length)
+        return self._embedder(wanted).embed(texts, prefix_of(wanted, kind), wanted.max_length)
+
+    def embed_use(self, kind: str, texts: Sequence[str]) -> np.ndarray:
+        """The same by the Universal Sentence Encoder, which has no settings."""
+        return self._use.embed(texts)
 
     @cached_property
     def _use(self) -> UniversalSentenceEncoder:
         return UniversalSentenceEncoder(self._machine.settings.threads)
 
-    def _embedder(self, by: str) -> Encoder | Embedder:
+    def _embedder(self, wanted: EncoderSettings) -> Encoder | Embedder:
         """A bi-encoder; the first stage's shares its body with the student where it can."""
-        if by not in self._embedders:
-            self._embedders[by] = self._load(self.settings[by], shared=by == DENSE)
-        return self._embedders[by]
+        if wanted not in self._embedders:
+            self._embedders[wanted] = self._load(wanted, shared=wanted == self.dense)
+        return self._embedders[wanted]
 
     def _load(self, wanted: EncoderSettings, shared: bool) -> Encoder | Embedder:
         plain = (wanted.pooling or pooling_of(wanted.path) or "mean") == "mean" and not wanted.trust_remote_code

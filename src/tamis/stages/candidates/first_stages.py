@@ -8,7 +8,6 @@ from tamis.records import Document
 from tamis.retrievers.index import IndexSet, Searching, build_indexes
 from tamis.retrievers.vectors import Vectors
 from tamis.stages.candidates.embeddings import Embeddings
-from tamis.stages.candidates.encoders import DENSE
 from tamis.stages.candidates.settings import CandidatesSettings, FusionWeights
 
 
@@ -27,7 +26,7 @@ class FirstStages:
     @cached_property
     def indexes(self) -> IndexSet:
         """All documents of the run."""
-        return self.over(self._context.documents.values(), self.embeddings.of_documents(DENSE))
+        return self.over(self._context.documents.values(), self.embeddings.of_documents())
 
     def over(self, documents: Iterable[Document], vectors: Vectors) -> IndexSet:
         """Other documents, with vectors of the first stage's bi-encoder."""

@@ -13,7 +13,6 @@ from tamis.own_parts import Retriever
 from tamis.progress import track
 from tamis.records import Candidates, Facts
 from tamis.retrievers.given_run import read_run
-from tamis.stages.candidates.encoders import DENSE
 from tamis.stages.candidates.first_stages import FirstStages
 from tamis.stages.candidates.search import find_candidates, own_documents
 from tamis.stages.queries.given import given_id, logged_id
@@ -53,7 +52,7 @@ class CandidatesStage:
     def run(self, folder: Path) -> Facts:
         """Fill the folder of the stage."""
         first_stages, context = self.first_stages, self.context
-        vectors = first_stages.embeddings.vectors("query", DENSE, texts_of(context.queries))
+        vectors = first_stages.embeddings.vectors("query", texts_of(context.queries))
         depth = first_stages.settings.depth
         given, unknown = self._external_runs()
         if retriever := first_stages.settings.retriever:

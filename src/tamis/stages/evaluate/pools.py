@@ -20,7 +20,6 @@ from tamis.retrievers.given_run import GivenRun, read_run
 from tamis.retrievers.index import FIRST_STAGES
 from tamis.retrievers.own_ids import OwnIds, own_ids, without
 from tamis.retrievers.search import rank_candidates, search_indexes
-from tamis.stages.candidates.encoders import DENSE
 from tamis.stages.candidates.first_stages import FirstStages
 from tamis.stages.lists.settings import GENERAL
 from tamis.stages.scores.teachers.teacher import TeacherPool
@@ -61,8 +60,8 @@ class Systems:
     def find_pools(self, questions: Sequence[Question]) -> list[Pool]:
         """What every first stage and the teacher find for every question."""
         texts = {question.query_id: question.text for question in questions}
-        vectors = self.first_stages.embeddings.vectors("query", DENSE, texts)
-        teach = self.teachers.ready_for(texts)
+        vectors = self.first_stages.embeddings.vectors("query", texts)
+        teach = self.teachers.open(texts)
         depth, engine = self.first_stages.settings.depth, self.context.engine
         queries = [Query(q.query_id, q.text, q.language, "target", "", "question") for q in questions]
         indexes = self.first_stages.indexes
@@ -84,7 +83,7 @@ class Systems:
                 asked = [(query, of["hybrid"].doc_ids) for query, of in ranked[start : start + QUESTIONS_AT_ONCE]]
                 taught += teach(asked)
                 advance(len(asked))
-        self.teachers.rerankers.release()
+        self.teachers.release()
         found: dict[str, dict[str, Candidates]] = {}
         for (query, of), scores in zip(ranked, taught, strict=True):
             if not np.isfinite(scores).all():

@@ -23,7 +23,6 @@ translations 95 % are nearer than that, of its other pairs one in 1,700 (docs/lo
 TWINS: Final = 0.75
 """Cosine from which a document of the same language repeats another; of another language, `NEIGHBOURS` does."""
 
-
 SAMPLE: Final = 10_000
 """Documents of a language, at most, whose mean is taken for that of all."""
 

@@ -12,10 +12,8 @@ from tamis.section import NAME, Section
 GENERAL = "general"
 """Domain of lists in languages that no specialist speaks; they serve the general step only."""
 
-
 OTHERS = "*"
 """Stands for all languages that no other domain names."""
-
 
 RESERVED = (GENERAL, "untrained", "start", "merged")
 """Students beside the specialists: no specialist may have such a name."""

@@ -12,7 +12,6 @@ from tamis.context import RunContext
 from tamis.errors import InputError, SettingsError
 from tamis.records import Facts, Query, ScoredCandidates, TrainingList
 from tamis.stages.candidates.embeddings import Embeddings
-from tamis.stages.candidates.encoders import DENSE
 from tamis.stages.lists.alike import alike_documents
 from tamis.stages.lists.draw import by_hash, draw_lists, scores_of_many, split_by_document
 from tamis.stages.lists.held_out import domains_among
@@ -70,7 +69,7 @@ class ListsStage:
         context, settings, queries = self.context, self.settings, self.context.queries
         known = read_column(context.folders["scores"] / "scores.parquet", "query_id")
         own = {queries[query_id].document_id for query_id in known}
-        alike = alike_documents(sorted(own - {""}), context.documents, self.embeddings.of_documents(DENSE))
+        alike = alike_documents(sorted(own - {""}), context.documents, self.embeddings.of_documents())
         over = None
         if settings.rescale_over == "all":
             scored = context.stream("scores", ScoredCandidates)

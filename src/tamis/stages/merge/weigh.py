@@ -20,7 +20,6 @@ from tamis.retrievers.index import IndexSet
 from tamis.retrievers.own_ids import own_ids, without
 from tamis.retrievers.search import search_indexes
 from tamis.retrievers.vectors import Vectors
-from tamis.stages.candidates.encoders import DENSE
 from tamis.stages.candidates.first_stages import FirstStages
 from tamis.stages.candidates.search import own_documents
 from tamis.stages.corpus.clean import clean, identify_languages
@@ -62,7 +61,7 @@ class HeadScorer:
         """
         if not queries:
             return {first_stage: [] for first_stage in RERANKED}
-        vectors = self.first_stages.embeddings.vectors("query", DENSE, texts_of(self.students.context.queries))
+        vectors = self.first_stages.embeddings.vectors("query", texts_of(self.students.context.queries))
         own = {query.query_id: {query.document_id} for query in queries}
         indexes = self.first_stages.indexes
         return self._heads(student, queries, own, vectors, indexes, own_documents(queries, indexes))
@@ -91,10 +90,10 @@ class HeadScorer:
         }
         texts, embeddings = texts_of({q.query_id: q for q in queries}), self.first_stages.embeddings
         self.students.prepare(texts, texts_of(documents))
-        indexes = self.first_stages.over(documents.values(), embeddings.vectors("document", DENSE, texts_of(documents)))
+        indexes = self.first_stages.over(documents.values(), embeddings.vectors("document", texts_of(documents)))
         known = own_ids({question.query_id: question.relevant for question in judged}, languages).ids
         itself = {f"{_JUDGED}{query_id}": f"{_JUDGED}{query_id}" for query_id in known}
-        return self._heads(student, queries, own, embeddings.vectors("query", DENSE, texts), indexes, itself)
+        return self._heads(student, queries, own, embeddings.vectors("query", texts), indexes, itself)
 
     def _heads(
         self,

@@ -25,7 +25,6 @@ ORDER_ERRORS: Final = 1.0
 CHANCE: Final = 0.05
 """Probability with which chance alone may give some language a weight of its own: there are many to be wrong about."""
 
-
 FOLDS: Final = 5
 """Parts of the queries, of which each is measured with the weights that the others choose."""
 

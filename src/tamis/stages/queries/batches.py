@@ -8,7 +8,6 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any, Final
@@ -19,7 +18,6 @@ from tamis.formats.batch_answers import EXPECTED, answer_in, check_answers, obje
 from tamis.records import QueryAnswer, QueryRequest, Tokens
 from tamis.stages.queries.settings import EndpointSettings, QueriesSettings
 from tamis.stages.queries.writers.answers import CUT
-from tamis.stages.queries.writers.cached import keep_answers
 from tamis.stages.queries.writers.endpoint import answer_of, body_of, most_tokens, route_of
 from tamis.stages.queries.writers.writers import QueryWriters
 from tamis.text import clip, one_line
@@ -159,28 +157,17 @@ def exchange(
         check_answers(answers)
     if prompts:
         _spare_answers(prompts)
-    return partial(_exchange, answers, prompts, lambda found, path: tell(found, settings, path))
 
+    def exchanged(writers: QueryWriters) -> None:
+        if answers:
+            found = read_answers(writers, answers)
+            tell(found, settings, answers)
+            if found.complaint:
+                raise InputError(found.complaint)
+        if prompts:
+            tell(write_prompts(writers, prompts), settings, prompts)
 
-def _exchange(
-    answers: Path | None,
-    prompts: Path | None,
-    tell: Callable[[AnswerFile | PromptFile, Path], None],
-    writers: QueryWriters,
-) -> None:
-    if answers:
-        found = read_answers(writers, answers)
-        tell(found, answers)
-        if found.complaint:
-            raise InputError(found.complaint)
-    if prompts:
-        tell(write_prompts(writers, prompts), prompts)
-
-
-def _endpoint(writers: QueryWriters) -> EndpointSettings:
-    settings = writers.settings.endpoint
-    assert settings is not None, "endpoint_of has looked"
-    return settings
+    return exchanged
 
 
 def write_prompts(writers: QueryWriters, path: Path) -> PromptFile:
@@ -190,7 +177,7 @@ def write_prompts(writers: QueryWriters, path: Path) -> PromptFile:
         InputError: A file of answers lies there.
         RunError: It cannot be written.
     """
-    settings = _endpoint(writers)
+    settings = endpoint_of(writers.settings, "")
     _spare_answers(path)
     count, answered, tokens = 0, 0, Tokens()
     unfinished = path.with_name(f".{path.name}.part")
@@ -216,14 +203,14 @@ def read_answers(writers: QueryWriters, path: Path) -> AnswerFile:
         InputError: The file cannot be read, holds no answer, or none that the recipe asks for and that can be taken;
             then nothing is kept.
     """
-    settings, found = _endpoint(writers), AnswerFile()
-    ledger = writers.ledger(settings.model)
+    settings, found = endpoint_of(writers.settings, ""), AnswerFile()
+    kept = writers.answers(_KIND)
     check_answers(path)
     with opened(path) as stream:
         lines = _sorted(stream, path, found)
         answers = _matched(writers, settings, stream, lines, found, path)
         while block := list(islice(answers, _KEPT)):
-            keep_answers(block, ledger, writers.context.cache)
+            kept.put(block)
             for _, answer in block:
                 found.taken += 1
                 found.tokens += answer.tokens

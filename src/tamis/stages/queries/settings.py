@@ -2,7 +2,7 @@
 
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
@@ -13,7 +13,6 @@ from tamis.stages.corpus.settings import Similarity
 
 QueryKind = Literal["question", "keyword", "claim"]
 """Types of query that a language model can be asked for."""
-
 
 _TAKEN: Final = frozenset({"extractive", "given", "log"})
 
@@ -196,8 +195,9 @@ class QueriesSettings(Section):
         for generator, count in Counter(self.generator).items():
             if count > 1:
                 raise ValueError(f"generator {generator!r} stands {count} times; once is enough")
-        needs = {"llama": "model, a GGUF file", "endpoint": "url and model", "transformers": "path, a model folder"}
-        for name, need in needs.items():
-            if name in self.generator and getattr(self, name) is None:
-                raise ValueError(f"generator {name!r} needs the section queries.{name} with {need}")
+            field = type(self).model_fields.get(generator)
+            if field and getattr(self, generator) is None:
+                section = get_args(field.annotation)[0].model_fields
+                needed = " and ".join(name for name, setting in section.items() if setting.is_required())
+                raise ValueError(f"generator {generator!r} needs the section queries.{generator} with {needed}")
         return self

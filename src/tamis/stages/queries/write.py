@@ -5,7 +5,7 @@ write_queries | queries_of_file | given_queries | logged_queries ─ filter_quer
 
 import hashlib
 import random
-from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -17,27 +17,13 @@ from tamis.text import clip, letters, normalise, one_line, sentences, without_sp
 
 _EXTRACTIVE: Final = "extractive"
 
-
 _MIN_WORDS: Final = 2
-
-
 _MIN_SPACELESS_LETTERS: Final = 4
-
-
 _MAX_CHARACTERS: Final = 200
-
-
 _MAX_WORDS: Final = 40
-
-
 _MAX_COPIED: Final = 0.6  # of a normalised sentence, line or document
-
-
 _MAX_FROM_SHOTS: Final = 0.75  # of the words of a query
-
-
 _MIN_IDENTIFIED_LETTERS: Final = 20
-
 
 CLIPPED: Final = 200
 
@@ -294,17 +280,7 @@ def copy_of_shot(shots: Collection[str]) -> Filter:
     copy; a word that the document holds too is the document's.
     """
     whole = frozenset(map(normalise, shots))
-    known = frozenset(word for shot in shots for word in words(shot))
-
-    def judge(query: Query, document: Document) -> str | None:
-        asked = set(words(query.text))
-        if not _from_language_model(query) or not asked:
-            return None
-        borrowed = (asked & known) - set(words(document.text))
-        copied = normalise(query.text) in whole or len(borrowed) >= _MAX_FROM_SHOTS * len(asked)
-        return "copy of a shot" if copied else None
-
-    return judge
+    return _copy_of([(whole, frozenset(word for shot in shots for word in words(shot)))], "copy of a shot")
 
 
 def copy_of_style(style: Collection[str]) -> Filter:
@@ -313,17 +289,19 @@ def copy_of_style(style: Collection[str]) -> Filter:
     These are about what the documents are about: a query may well have its words from several of them. It is a copy
     where at least three in four of its words are those of one and not of the document.
     """
-    lines = [(normalise(line), frozenset(words(line))) for line in style]
+    lines = [(frozenset([normalise(line)]), frozenset(words(line))) for line in style]
+    return _copy_of(lines, "copy of an example of style")
+
+
+def _copy_of(sources: Sequence[tuple[frozenset[str], frozenset[str]]], reason: str) -> Filter:
+    """Refuse a language model's query that is one of a source's texts, or has most of its words from a source."""
 
     def judge(query: Query, document: Document) -> str | None:
         asked = set(words(query.text))
-        if not lines or not _from_language_model(query) or not asked:
+        if not sources or not _from_language_model(query) or not asked:
             return None
-        text, own = normalise(query.text), set(words(document.text))
-        copied = any(
-            text == line or len((asked & known) - own) >= _MAX_FROM_SHOTS * len(asked) for line, known in lines
-        )
-        return "copy of an example of style" if copied else None
+        text, new, most = normalise(query.text), asked - set(words(document.text)), _MAX_FROM_SHOTS * len(asked)
+        return reason if any(text in whole or len(new & known) >= most for whole, known in sources) else None
 
     return judge
 

@@ -1,7 +1,7 @@
 """Scores: the teacher's opinion of every candidate."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Final, Protocol
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Final
 
 import numpy as np
 
@@ -10,19 +10,16 @@ from tamis.records import Candidates, Dropped, Query, ScoredCandidates
 Unscored = tuple[Query, Sequence[str]]
 """A query and the ids of documents that are to be scored for it."""
 
+ScorePairs = Callable[[Sequence[Unscored]], list[np.ndarray]]
+"""A teacher. Scores of documents, by their ids, for queries, comparable within a query: float [documents] for each,
+higher is more relevant, not a number where there is none."""
+
 PAIRS_AT_ONCE: Final = 2048
 """Pairs that the teacher is asked about together, so that one behind a network has many requests under way."""
 
 
-class Teach(Protocol):
-    """A teacher: scores documents for queries, on a scale that is comparable within each query."""
-
-    def __call__(self, asked: Sequence[Unscored]) -> list[np.ndarray]:
-        """float64 [documents] for each query, higher is more relevant; not numbers where the teacher failed."""
-
-
 def score_candidates(
-    candidates: Iterable[Candidates], queries: Mapping[str, Query], teach: Teach
+    candidates: Iterable[Candidates], queries: Mapping[str, Query], teach: ScorePairs
 ) -> Iterator[ScoredCandidates | Dropped]:
     """Ask the teacher about every candidate of every query, in order; a query that it could not score is dropped."""
     for block in _blocks(candidates):

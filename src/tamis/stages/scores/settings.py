@@ -113,7 +113,10 @@ class RemoteEncoderTeacher(RemoteTeacher):
         return self
 
 
-Teacher = EncoderTeacher | RerankerTeacher | JudgeTeacher | RemoteRerankerTeacher | RemoteEncoderTeacher | OwnTeacher
+OnServer = JudgeTeacher | RemoteRerankerTeacher | RemoteEncoderTeacher
+
+Teacher = EncoderTeacher | RerankerTeacher | OnServer | OwnTeacher
+"""What `teachers` may hold; `teachers/kinds.py` says what each is made into."""
 
 
 class ScoresSettings(Section):
@@ -148,3 +151,10 @@ class ScoresSettings(Section):
         if not (self.dense or self.bm25 or self.use or self.teachers):
             raise ValueError("nobody teaches: give dense, bm25 or use a weight above 0, or name others in teachers")
         return self
+
+    @property
+    def in_words(self) -> str:
+        """The teacher's scorers with their weights: `1 bi-encoder + 0.5 BM25`."""
+        weights = {"bi-encoder": self.dense, "BM25": self.bm25, "USE": self.use}
+        weights |= {teacher.name: teacher.weight for teacher in self.teachers}
+        return " + ".join(f"{weight:g} {name}" for name, weight in weights.items() if weight)

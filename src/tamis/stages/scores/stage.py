@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -11,8 +12,8 @@ from tamis.context import RunContext, texts_of
 from tamis.progress import Advance, track
 from tamis.records import Candidates, Facts, ScoredCandidates
 from tamis.stages.scores.score import score_candidates
-from tamis.stages.scores.teachers.identity import SPEED, teacher_identity
 from tamis.stages.scores.teachers.teacher import TeacherPool
+from tamis.stages.scores.teachers.teaching import SPEED
 
 
 @dataclass(frozen=True)
@@ -35,26 +36,26 @@ class ScoresStage:
         settings = self.teachers.settings
         aside = {"path", "template", *SPEED} - {"weight"}
         facts = settings.model_dump(mode="json", exclude={"teachers": {"__all__": aside}})
-        return [facts, [teacher_identity(teacher) for teacher in settings.teachers]]
+        return [facts, [member.identity() for member in self.teachers.members]]
 
     def run(self, folder: Path) -> Facts:
         """Fill the folder of the stage."""
         context, teachers = self.context, self.teachers
         known = read_column(context.folders["candidates"] / "candidates.parquet", "query_id")
         queries = {query_id: context.queries[query_id] for query_id in known}
-        teachers.ask_ahead(lambda: ((queries[c.query_id], c.doc_ids) for c in context.stream("candidates", Candidates)))
+        every = partial(context.stream, "candidates", Candidates)
+        teach = teachers.open(texts_of(queries), lambda: ((queries[c.query_id], c.doc_ids) for c in every()))
         with track("asking the teacher", len(queries)) as advance:
-            candidates = context.stream("candidates", Candidates)
-            scored = score_candidates(candidates, queries, teachers.ready_for(texts_of(queries)))
+            scored = score_candidates(every(), queries, teach)
             facts = write_stream(folder, self.name, self._counted(scored, advance), ScoredCandidates)
-        teachers.rerankers.release()
-        spent = teachers.servers.spent()
+        teachers.release()
+        spent = {name: costs for server in teachers.servers for name, costs in server.spent().items()}
         return {**facts, "spent": spent} if spent else facts
 
     def _counted(self, records: Iterable[Record], advance: Advance) -> Iterator[Record]:
         """Records that are counted on the terminal as they come, beside what they have cost."""
         for record in records:
             yield record
-            if money := self.teachers.servers.money:
+            if money := sum(server.money for server in self.teachers.servers):
                 advance.note = f"{money:.4g} spent"
             advance(1)

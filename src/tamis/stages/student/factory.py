@@ -14,7 +14,7 @@ from tamis.models.read_part import Reading
 from tamis.models.sequence_student import SequenceStudent
 from tamis.models.student import Student
 from tamis.progress import track
-from tamis.stages.candidates.encoders import DENSE, Encoders
+from tamis.stages.candidates.encoders import Encoders
 from tamis.stages.student.settings import StudentSettings
 from tamis.stages.student.start import reading_of, start_student
 
@@ -32,7 +32,7 @@ class StudentFactory:
         """Load nothing yet."""
         self.settings, self.seed = settings, seed
         self._encoders, self.context = encoders, context
-        self._dense = encoders.settings[DENSE]
+        self._dense = encoders.dense
 
     @property
     def start(self) -> Path:

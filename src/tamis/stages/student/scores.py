@@ -1,17 +1,19 @@
 """Score pairs of prepared texts, keeping what was scored."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from tamis.artifacts import item_key
+from tamis.artifacts import item_key, kept_in
 from tamis.models.student import Student, score_prepared
 from tamis.progress import track
 from tamis.stages.student.factory import StudentFactory
+
+Block = Sequence[tuple[str, str]]
 
 SCORED_BLOCK = 512
 """Pairs scored between two writes: what a kill can lose."""
@@ -40,22 +42,24 @@ def score_pairs(
     identity = (digest(student.trained()), students.identity)
     query_hash = {query_id: _tensor_digest(tensor) for query_id, tensor in query_of.items()}
     document_hash = {doc_id: _tensor_digest(tensor) for doc_id, tensor in document_of.items()}
-    contents = [[f"{query_hash[q]} {document_hash[d]}" for q, d in block] for block in blocks]
-    keys = [item_key("logits", *identity, *content) for content in contents]
-    known = context.items.get(keys)
-    logits: dict[tuple[str, str], float] = {}
-    with track(label, sum(len(block) for block, key in zip(blocks, keys, strict=True) if key not in known)) as advance:
-        for block, key in zip(blocks, keys, strict=True):
-            if key not in known:
+
+    def key(block: Block) -> str:
+        return item_key("logits", *identity, *(f"{query_hash[q]} {document_hash[d]}" for q, d in block))
+
+    def scored(missing: Iterator[list[Block]]) -> Iterator[list[tuple[Block, np.ndarray]]]:
+        new = [block for group in missing for block in group]
+        with track(label, sum(map(len, new))) as advance:
+            for block in new:
                 values = np.empty(len(block), np.float32)
                 queries, documents = [query_of[q] for q, _ in block], [document_of[d] for _, d in block]
                 for batch, scores in score_prepared(student, queries, documents, context.machine.token_budget):
                     values[batch] = scores
                     advance(len(batch))
-                known[key] = values.tobytes()
-                context.items.put([(key, known[key])])
-            logits.update(zip(block, np.frombuffer(known[key], np.float32).tolist(), strict=True))
-    return logits
+                yield [(block, values)]
+
+    kept = kept_in(context.items, key, lambda values: values.tobytes(), lambda found: np.frombuffer(found, np.float32))
+    found = zip(blocks, kept.values(blocks, scored), strict=True)
+    return {pair: float(logit) for block, logits in found for pair, logit in zip(block, logits, strict=True)}
 
 
 def digest(tensors: Mapping[str, Tensor]) -> str:

@@ -31,14 +31,11 @@ from tamis.stages.train.settings import TrainSettings
 WARM_UP = 20
 """Steps over which the learning rate rises; afterwards it falls linearly to a tenth."""
 
-
 PARTS_IN_MEMORY = 4
 """Forward passes whose activations are kept for the way back, where the loss can be computed list by list."""
 
-
 EXPLODED = 100.0
 """A loss this many times the mean of the first steps is no noise."""
-
 
 SAVE_SECONDS = 60.0
 """Time between two saved states: the most that a kill can lose."""

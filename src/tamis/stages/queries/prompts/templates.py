@@ -6,7 +6,6 @@ otherwise: the instructions, a few passages with their queries, the passage, and
 
 import hashlib
 import random
-import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -17,7 +16,7 @@ import yaml
 from pydantic import Field, field_validator
 
 from tamis.errors import InputError
-from tamis.formats.prompt_files import read_prompt, read_style
+from tamis.formats.prompt_files import placeholders, read_prompt, read_style
 from tamis.records import Document, Prompt
 from tamis.section import Section
 from tamis.stages.queries.settings import PromptSettings, QueryKind
@@ -69,10 +68,7 @@ class Template(Section):
     @classmethod
     def _known_placeholders(cls, text: str, info: object) -> str:
         name = getattr(info, "field_name", "")
-        try:
-            found = {field for _, field, _, _ in string.Formatter().parse(text) if field is not None}
-        except ValueError as error:
-            raise ValueError(f"{error}; write a brace that is no placeholder twice") from None
+        found = placeholders(text)
         if strays := sorted(found - _PLACEHOLDERS[name]):
             known = ", ".join(f"{{{one}}}" for one in sorted(_PLACEHOLDERS[name]))
             raise ValueError(f"unknown placeholder {{{strays[0]}}}; known here: {known}")

@@ -3,10 +3,12 @@
 import json
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
+from dataclasses import replace
+from functools import partial
+from itertools import chain, islice
 from typing import Final
 
-from tamis.artifacts import ItemStore, item_key
+from tamis.artifacts import ItemStore, Kept, item_key
 from tamis.records import QueryAnswer, QueryRequest, Tokens
 from tamis.remote.spending import Ledger
 from tamis.stages.queries.write import Generate
@@ -20,70 +22,70 @@ def answer_key(identity: str, request: QueryRequest) -> str:
     return item_key("query", identity, request.prompt.text, request.seed, request.temperature)
 
 
-def stored_answers(keys: Sequence[str], items: ItemStore, cache: ItemStore) -> dict[str, bytes]:
-    """Finished answers by key, from this run folder where they are there, else from the cache of all."""
-    stored = items.get(keys)
-    return stored | cache.get([key for key in keys if key not in stored])
+def kept_answers(identity: str, ledger: Ledger, cache: ItemStore) -> Kept[QueryRequest, QueryAnswer]:
+    """What a language model wrote: from this run folder where it is there, else from the cache of all; kept in both.
 
+    What it cost is kept in one piece with it: a kill loses the requests under way, and a resumed run knows what it may
+    still spend. Answers whose request may be sent again, for nothing, are not kept.
 
-def keep_answers(answers: Sequence[tuple[str, QueryAnswer]], ledger: Ledger, cache: ItemStore) -> None:
-    """Keep what is final of some answers, by key, in the run folder and in the cache of all, and what they cost."""
-    items = [(key, json.dumps([one.text, one.reason]).encode()) for key, one in answers if one.final]
-    tokens = sum((one.tokens for _, one in answers), Tokens())
-    ledger.items.put([*items, *([ledger.entry(tokens)] if tokens != Tokens() else [])])
-    cache.put(items)
+    Args:
+        identity: Names everything but the request that a query depends on.
+        ledger: The model's, in the item store of the run folder.
+        cache: Of all runs.
+    """
+
+    def get(keys: Sequence[str]) -> dict[str, bytes]:
+        stored = ledger.items.get(keys)
+        return stored | cache.get([key for key in keys if key not in stored])
+
+    def put(answers: Sequence[tuple[str, QueryAnswer]]) -> None:
+        items = [(key, json.dumps([one.text, one.reason]).encode()) for key, one in answers if one.final]
+        tokens = sum((one.tokens for _, one in answers), Tokens())
+        ledger.items.put([*items, *([ledger.entry(tokens)] if tokens != Tokens() else [])])
+        cache.put(items)
+
+    return Kept(partial(answer_key, identity), get, lambda stored: QueryAnswer(0, *json.loads(stored)), put)
 
 
 class CachedWriter:
-    """A generator that keeps every finished query in the item store, and beside it what was spent.
-
-    Both are written in one piece: a kill loses the requests under way, and a resumed run knows what it may still spend.
-    Queries lie in the cache of all runs besides, so that another folder does not pay for them again.
-    """
+    """A generator that keeps every finished query, and is asked for those only that are not known."""
 
     def __init__(
-        self, generate: Generate, identity: str, ledger: Ledger, cache: ItemStore, one_more: Callable[[], None]
+        self, generate: Generate, kept: Kept[QueryRequest, QueryAnswer], one_more: Callable[[], None] = lambda: None
     ) -> None:
-        """Wrap a generator.
-
-        Args:
-            generate: What writes the queries that are not there.
-            identity: Names everything but the request that a query depends on.
-            ledger: The model's ledger, in the item store where finished queries are kept.
-            cache: Where they are kept for all runs.
-            one_more: Called after each answer.
-        """
+        """Wrap what writes the queries that are not kept; `one_more` is called after each answer."""
         self.name, self.model = generate.name, generate.model
-        self._generate, self._identity, self._one_more = generate, identity, one_more
-        self._ledger, self._items, self._cache = ledger, ledger.items, cache
+        self._generate, self._kept, self._one_more = generate, kept, one_more
 
     def write(self, requests: Iterable[QueryRequest]) -> Iterator[QueryAnswer]:
         """Answer from the store where it can, ask the generator about the rest."""
-        known: deque[QueryAnswer] = deque()
-        keys: dict[int, str] = {}
-        for answer in self._generate.write(self._unknown(iter(requests), known, keys)):
-            keep_answers([(keys.pop(answer.place), answer)], self._ledger, self._cache)
-            yield from self._counted(known)
-            yield from self._counted(deque([answer]))
-        yield from self._counted(known)
+        answers: deque[QueryAnswer] = deque()
 
-    def _unknown(
-        self, requests: Iterator[QueryRequest], known: deque[QueryAnswer], keys: dict[int, str]
-    ) -> Iterator[QueryRequest]:
-        """The requests that the store has no answer to; the answers to the others are put into `known`."""
-        while block := list(islice(requests, LOOKED_UP)):
-            new = {request.place: answer_key(self._identity, request) for request in block}
-            stored = stored_answers(list(new.values()), self._items, self._cache)
-            for request in block:
-                key = new[request.place]
-                if key in stored:
-                    text, reason = json.loads(stored[key])
-                    known.append(QueryAnswer(request.place, text, reason))
-                else:
-                    keys[request.place] = key
-                    yield request
+        def known(found: Sequence[tuple[QueryRequest, QueryAnswer]]) -> None:
+            answers.extend(replace(answer, place=request.place) for request, answer in found)
+
+        for asked in self._kept.complete(in_blocks(requests), self._ask, known):
+            answers.extend(answer for _, answer in asked if answer)
+            yield from self._counted(answers)
+        yield from self._counted(answers)
+
+    def _ask(self, missing: Iterator[list[QueryRequest]]) -> Iterator[list[tuple[QueryRequest, QueryAnswer]]]:
+        under_way: dict[int, QueryRequest] = {}
+
+        def new() -> Iterator[QueryRequest]:
+            for request in chain.from_iterable(missing):
+                under_way[request.place] = request
+                yield request
+
+        return ([(under_way.pop(answer.place), answer)] for answer in self._generate.write(new()))
 
     def _counted(self, answers: deque[QueryAnswer]) -> Iterator[QueryAnswer]:
         while answers:
             self._one_more()
             yield answers.popleft()
+
+
+def in_blocks(requests: Iterable[QueryRequest]) -> Iterator[list[QueryRequest]]:
+    """As many requests at a time as are looked up together."""
+    todo = iter(requests)
+    return iter(lambda: list(islice(todo, LOOKED_UP)), [])

@@ -7,6 +7,7 @@ float32 it practically never decides between two tokens, in bfloat16 now and the
 
 import random
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -14,20 +15,46 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
+from tamis.context import RunContext
 from tamis.errors import ModelError
+from tamis.machine import Machine
 from tamis.models.batching import token_batches
 from tamis.models.encoder import loading, refuse_missing
 from tamis.models.folders import check_folder, refuse_adapter
 from tamis.models.precision import Precision
-from tamis.records import QueryAnswer, QueryRequest
+from tamis.records import Facts, QueryAnswer, QueryRequest
+from tamis.remote.settings import RequestsSettings
 from tamis.stages.queries.prompts.templates import Mode
+from tamis.stages.queries.settings import TransformersSettings
 from tamis.stages.queries.writers.answers import query_of
+from tamis.stages.queries.writers.writer import LocalModel
 
 _QUERY_TOKENS: Final = 64
 BLOCK: Final = 64
 """Requests that are sorted by length at a time: what falls into one batch follows from the block."""
 
 _LEAST_PROBABLE: Final = 0.05  # of the most probable token's probability: less likely ones are never drawn
+
+
+def load_causal(settings: TransformersSettings, machine: Machine) -> "CausalGenerator":
+    """The model of `queries.transformers`."""
+    how = (machine.precision, machine.device, machine.token_budget)
+    return CausalGenerator(settings.path, settings.mode, *how)
+
+
+class CausalWriter(LocalModel):
+    """The generator `transformers`."""
+
+    def __init__(self, settings: TransformersSettings, requests: RequestsSettings, context: RunContext) -> None:
+        """Load nothing yet."""
+        load = partial(load_causal, settings, context.machine)
+        super().__init__(settings.mode, model_name(settings.path), load, BLOCK, context.engine)
+        self._settings, self._context = settings, context
+
+    def identity(self) -> Facts:
+        """Form of the prompt, hash of the model's files, number format."""
+        path, precision = self._context.identity_of(self._settings.path), self._context.machine.precision
+        return {"mode": self._settings.mode, "path": path, "precision": precision}
 
 
 class CausalGenerator:

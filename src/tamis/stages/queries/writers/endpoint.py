@@ -1,18 +1,24 @@
 """A query writer that asks a server which speaks OpenAI's protocol: vLLM, llama.cpp, TGI, DeepSeek, OpenAI itself."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from tamis.records import QueryAnswer, QueryRequest, Tokens
-from tamis.remote.attempts import nothing_in_the_answer
+from tamis.context import RunContext
+from tamis.costs.requests import counted
+from tamis.costs.work import Work
+from tamis.records import Document, Facts, QueryAnswer, QueryRequest, Tokens
+from tamis.remote.attempts import RequestCodec, nothing_in_the_answer
 from tamis.remote.budget import Budget, Wording, estimated_tokens, usage
 from tamis.remote.client import Json
-from tamis.remote.endpoint import CHAT_TOKENS, Endpoint, RequestCodec, request_body
-from tamis.remote.settings import RequestsSettings
+from tamis.remote.endpoint import CHAT_TOKENS, Endpoint, request_body
+from tamis.remote.settings import PLACE_AND_PRICE, RequestsSettings
+from tamis.remote.spending import Ledger
 from tamis.stages.queries.settings import EndpointSettings
+from tamis.stages.queries.write import Generate
 from tamis.stages.queries.writers.answers import CUT, query_of
+from tamis.stages.queries.writers.writer import QueryWriter
 
 _WANTED: Final = "query"
 NO_QUERY: Final = nothing_in_the_answer(_WANTED)
@@ -34,6 +40,49 @@ class Reply:
     reason: str = ""
 
 
+class EndpointWriter(QueryWriter):
+    """The generator `endpoint`."""
+
+    def __init__(self, settings: EndpointSettings, requests: RequestsSettings, context: RunContext) -> None:
+        """Connect nowhere yet."""
+        self.server: EndpointSettings = settings
+        self.mode, self.own_temperature = settings.mode, "temperature" in settings.extra
+        self._requests, self._context = requests, context
+        self._opened: EndpointGenerator | None = None
+
+    def identity(self) -> Facts:
+        """All settings but place and price; no revision is as if there were no such setting."""
+        facts = self.server.model_dump(mode="json", exclude=set(PLACE_AND_PRICE))
+        return {name: value for name, value in facts.items() if value or name != "revision"}
+
+    def open(self, documents: Sequence[Document]) -> "EndpointGenerator":
+        """Ask from this process, whatever the executor: requests only wait, and the key stays here."""
+        spent = Ledger(self._context.items, f"queries {self.server.model}", self.server).spent
+        self._opened = EndpointGenerator(self.server, self._requests, spent)
+        return self._opened
+
+    def cost(self, left: Iterator[QueryRequest], cached: Callable[[Generate], Generate]) -> Iterator[Work]:
+        """Requests; an estimate sends none."""
+        yield counted("queries", "queries.endpoint", self.server, (most_tokens(one, self.server) for one in left))
+
+    def money(self) -> float:
+        """What it has cost this run folder so far; 0 before it is opened."""
+        return self._opened.budget.money if self._opened else 0.0
+
+    def spent(self) -> Facts:
+        """What it has cost this run folder."""
+        if self._opened is None:
+            return {}
+        spent = self._opened.budget.spent
+        return {
+            "prompt_tokens": spent.prompt,
+            "completion_tokens": spent.completion,
+            "requests": spent.requests,
+            "money": round(self.money(), 6),
+            "failed_attempts": dict(self._opened.failures.most_common()),
+        }
+
+
 class EndpointGenerator:
     """Writes queries with several requests under way. Call `close` when done, or use it in a `with` block.
 
@@ -43,26 +92,19 @@ class EndpointGenerator:
     """
 
     def __init__(self, settings: EndpointSettings, requests: RequestsSettings, spent: Tokens) -> None:
-        """Read the key and start the client; nothing is sent yet.
-
-        Args:
-            settings: The server, and what may be spent.
-            requests: How it is asked.
-            spent: What earlier runs cost.
+        """Read the key and start the client; nothing is sent yet, and earlier runs have `spent` so much.
 
         Raises:
             SettingsError: The key cannot be sent in a header.
         """
-        self.name = settings.model.replace("/", "--")
-        self.model = settings.model
-        self._settings = settings
-        protocol = RequestCodec(
+        self.name, self.model = settings.model.replace("/", "--"), settings.model
+        protocol: RequestCodec[QueryRequest, Reply] = RequestCodec(
             route_of(settings),
             dict,
-            self._body,
-            self._most,
-            self._said,
-            self._written,
+            lambda request: body_of(request, settings),
+            lambda request: most_tokens(request, settings),
+            lambda request, answer: said_in(request, answer, settings),
+            lambda said: written_tokens(said, settings),
             _WANTED,
         )
         wording = Wording(
@@ -104,18 +146,6 @@ class EndpointGenerator:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
-
-    def _body(self, request: QueryRequest) -> dict[str, Any]:
-        return body_of(request, self._settings)
-
-    def _most(self, request: QueryRequest) -> Tokens:
-        return most_tokens(request, self._settings)
-
-    def _said(self, request: QueryRequest, answer: Json) -> Reply | None:
-        return said_in(request, answer, self._settings)
-
-    def _written(self, said: Reply | None) -> int:
-        return written_tokens(said, self._settings)
 
 
 def route_of(settings: EndpointSettings) -> str:

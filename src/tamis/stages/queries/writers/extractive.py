@@ -10,12 +10,20 @@ import random
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
+from tamis.context import RunContext
 from tamis.records import Document, QueryAnswer, QueryRequest
+from tamis.remote.settings import RequestsSettings
+from tamis.stages.queries.writers.writer import FarGenerator, Opened, QueryWriter
 from tamis.text import letters, sentences, without_spaces, words
+
+EXTRACTIVE_BLOCK: Final = 1024
+"""Requests that go to a generator elsewhere together."""
 
 # A function word is less than this fraction as telling as a word of one document: with 400 documents, one that
 # stands in more than every tenth of them.
@@ -31,28 +39,7 @@ _KEYWORD_LETTERS: Final = 3
 _SPACELESS_CHARACTERS: Final = (6, 20)
 
 _QUESTION_MARKS: Final = ("?", "？", "؟")
-_ENDS: Final = (
-    ".",
-    "!",
-    "…",
-    "。",
-    "！",
-    "｡",
-    "۔",
-    "।",
-    "॥",
-    "։",
-    "።",
-    "။",
-    "។",
-    ":",
-    "：",
-    ",",
-    "，",
-    "、",
-    ";",
-    "；",
-)
+_ENDS: Final = tuple(".!…。！｡۔।॥։።။។:：,，、;；")
 _CLAUSE_BORDER: Final = re.compile(
     r"[,;:](?=\s)|[()\[\]{}<>«»„“”\"|،؛；，、。！？：（）「」『』《》【】・…]+|\s[-–—]+\s"  # 1,5 and URLs stay whole
 )
@@ -121,6 +108,24 @@ class _Weights:
 
 _Parts = tuple[_Weights, dict[str, list[str]]]
 """How telling a document's words are, and what of it could be a query, by kind."""
+
+
+class ExtractiveWriter(QueryWriter):
+    """The generator `extractive`: costs nothing, and depends on the documents alone."""
+
+    def __init__(self, settings: None, requests: RequestsSettings, context: RunContext) -> None:
+        """Read nothing yet."""
+        self._engine = context.engine
+
+    def open(self, documents: Sequence[Document]) -> Opened:
+        """Weigh the words of the documents."""
+        extract, engine = ExtractiveGenerator(inverse_document_frequencies(documents)), self._engine
+        far = FarGenerator(extract.name, extract.model, partial(_extracts, extract), EXTRACTIVE_BLOCK, engine.mapped)
+        return nullcontext(far if engine.elsewhere else extract)
+
+
+def _extracts(extract: "ExtractiveGenerator", requests: Sequence[QueryRequest]) -> list[QueryAnswer]:
+    return list(extract.write(requests))
 
 
 class ExtractiveGenerator:

@@ -1,15 +1,38 @@
 """A query writer that runs a GGUF language model in this process with llama.cpp; it continues a text of examples."""
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from tamis.artifacts import file_hash
+from tamis.context import RunContext
 from tamis.errors import MissingPartError, ModelError
 from tamis.extras import missing_package
-from tamis.records import QueryAnswer, QueryRequest
+from tamis.records import Facts, QueryAnswer, QueryRequest
+from tamis.remote.settings import RequestsSettings
+from tamis.stages.queries.settings import LlamaSettings
+from tamis.stages.queries.writers.writer import LocalModel
+
+LLAMA_BLOCK: Final = 16
+"""Requests that go to a model elsewhere together."""
 
 _CONTEXT_TOKENS: Final = 4096  # three examples and 700 characters of the scripts that cost most tokens fit
 _QUERY_TOKENS: Final = 64
+
+
+class LlamaWriter(LocalModel):
+    """The generator `llama`: continues a text of examples."""
+
+    def __init__(self, settings: LlamaSettings, requests: RequestsSettings, context: RunContext) -> None:
+        """Load nothing yet."""
+        load = partial(LlamaGenerator, settings.model, context.machine.settings.threads)
+        super().__init__("completion", settings.model.stem, load, LLAMA_BLOCK, context.engine)
+        self._file = settings.model
+
+    def identity(self) -> Facts:
+        """Hash of the file."""
+        return {"model": file_hash(self._file) if self._file.is_file() else str(self._file)}
 
 
 class LlamaGenerator:
@@ -19,9 +42,6 @@ class LlamaGenerator:
         name: Stem of the model's file name.
         model: The same.
     """
-
-    name: str
-    model: str
 
     def __init__(self, model: Path, threads: int) -> None:
         """Load the model.
@@ -35,7 +55,9 @@ class LlamaGenerator:
             ModelError: The file cannot be loaded.
         """
         if not model.is_file():
-            raise MissingPartError(f"{model}: no such file; expected a language model in GGUF form")
+            raise MissingPartError(
+                f"queries.llama.model: {model} not found; name a GGUF file (make demo LLM=1 brings one)"
+            )
         try:
             import xllamacpp
         except ImportError as error:

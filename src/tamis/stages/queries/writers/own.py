@@ -2,9 +2,10 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Final
 
-from tamis.artifacts import ItemStore, item_key
+from tamis.artifacts import ItemStore, item_key, kept_in
 from tamis.executors.local import Executor
 from tamis.own_parts import Writer
 from tamis.progress import track
@@ -19,13 +20,7 @@ AT_ONCE: Final = 32
 def own_queries(
     writer: Writer, documents: Sequence[Document], engine: Executor, items: ItemStore
 ) -> Iterator[Query | Dropped]:
-    """Let a function write queries from documents.
-
-    Args:
-        writer: What writes.
-        documents: The documents.
-        engine: Where it runs.
-        items: Where what it wrote is kept, by its name and version.
+    """Let a function write queries from documents; they are kept by its name and version.
 
     Yields:
         Its queries with the ids `name/number/document`, in the order of the documents; for one without a query, the
@@ -34,11 +29,10 @@ def own_queries(
     Raises:
         InputError: it gave something else than queries.
     """
-    _write_missing(writer, documents, engine, items)
-    for document in documents:
-        key = _key(writer, document)
-        texts = [one_line(text) for text in json.loads(items.get([key])[key])]
-        for number, text in enumerate(texts or [""]):
+    kept = kept_in(items, partial(_key, writer), lambda texts: json.dumps(texts).encode(), json.loads)
+    written = kept.values(documents, partial(_write, writer, engine))
+    for document, texts in zip(documents, written, strict=True):
+        for number, text in enumerate(map(one_line, texts) if texts else [""]):
             query_id = f"{writer.name}/{number}/{document.doc_id}"
             if text:
                 yield Query(query_id, text, document.language, document.origin, document.doc_id, writer.name)
@@ -46,14 +40,15 @@ def own_queries(
                 yield Dropped(query_id, NO_TEXT, document.language)
 
 
-def _write_missing(writer: Writer, documents: Sequence[Document], engine: Executor, items: ItemStore) -> None:
-    missing = [document for document in documents if not items.get([_key(writer, document)])]
-    blocks = [missing[start : start + AT_ONCE] for start in range(0, len(missing), AT_ONCE)]
+def _write(
+    writer: Writer, engine: Executor, missing: Iterator[list[Document]]
+) -> Iterator[list[tuple[Document, list[str]]]]:
+    new = [document for group in missing for document in group]
+    blocks = [new[start : start + AT_ONCE] for start in range(0, len(new), AT_ONCE)]
     written = engine.mapped(writer.write, ([document.text for document in block] for block in blocks))
-    with track(f"writing queries ({writer.name})", len(missing)) as advance:
+    with track(f"writing queries ({writer.name})", len(new)) as advance:
         for block, answers in zip(blocks, written, strict=True):
-            keyed = ((_key(writer, document), answer) for document, answer in zip(block, answers, strict=True))
-            items.put((key, json.dumps(answer).encode()) for key, answer in keyed)
+            yield list(zip(block, answers, strict=True))
             advance(len(block))
 
 

@@ -5,23 +5,42 @@ scored once, whatever run, stage or folder asks again.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from itertools import tee
 
 import numpy as np
 
-from tamis.artifacts import ItemStore, item_key
-from tamis.errors import ModelError
-from tamis.records import Document, Tokens
+from tamis.artifacts import ItemStore, Kept, item_key, kept_in
+from tamis.context import RunContext
+from tamis.executors.local import Executor
+from tamis.progress import track
+from tamis.records import Candidates, Document
 from tamis.remote.attempts import Answer
-from tamis.remote.spending import Ledger
 from tamis.stages.scores.score import Unscored
-from tamis.stages.scores.settings import RemoteEncoderTeacher
-from tamis.stages.scores.teachers.group import Group, GroupScores
-from tamis.stages.scores.teachers.identity import teacher_facts
-from tamis.stages.scores.teachers.remote_encoder import TextBatch
+
+GroupScores = tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A query and documents that are scored for it in one request.
+
+    Attributes:
+        query: Its text.
+        documents: Their texts, at least one.
+    """
+
+    query: str
+    documents: tuple[str, ...]
+
 
 ScoreGroups = Callable[[Iterable[Group]], Iterator[Answer[Group, GroupScores]]]
 """Scores groups, in any order."""
+
+Pair = tuple[str, str]
+"""Texts of a query and of a document, as they are shown."""
+
+Scored = Sequence[tuple[Pair, np.float32 | None]]
 
 
 class CachedScores:
@@ -35,21 +54,18 @@ class CachedScores:
         cache: ItemStore,
         most: int | None = None,
         max_chars: int | None = None,
-        ledger: Ledger | None = None,
     ) -> None:
-        """Wrap what scores.
+        """Wrap what scores, in groups of at most `most` documents (None: all of a query), cut at `max_chars`.
 
-        Args:
-            score: Asked about what is not known.
-            identity: Names everything but the two texts that a score depends on.
-            documents: By id.
-            cache: Where scores are kept.
-            most: Documents of a group, None for all of a query.
-            max_chars: Characters of a document that are shown, None for all.
-            ledger: Where to write down what was paid.
+        Beside the two texts a score depends on what `identity` names.
         """
-        self._score, self._identity, self._documents = score, identity, documents
-        self._cache, self._most, self._max_chars, self._ledger = cache, most, max_chars, ledger
+        self._score, self._documents, self._most, self._max_chars = score, documents, most, max_chars
+        self._kept: Kept[Pair, np.float32] = kept_in(
+            cache,
+            lambda pair: item_key(identity, *pair),
+            lambda score: score.tobytes(),
+            lambda found: np.frombuffer(found, np.float32)[0],
+        )
 
     def __call__(self, asked: Sequence[Unscored]) -> list[np.ndarray]:
         """float32 [documents] for each query; not a number where no score came.
@@ -57,14 +73,13 @@ class CachedScores:
         Raises:
             TamisError: What `score` raises; what was finished before is kept.
         """
-        keys = [self._keys(query.text, self._shown(doc_ids)) for query, doc_ids in asked]
-        every = list({key for row in keys for key in row})
-        known = self._cache.get(every)
-        if len(known) < len(every):
+        every = {pair: None for one in asked for pair in self._pairs(one)}
+        found = self._kept.find(list(every))
+        if None in found:
             self.ask(asked)
-            known = self._cache.get(every)
-        nothing = np.float32(np.nan).tobytes()
-        return [np.frombuffer(b"".join(known.get(key, nothing) for key in row), np.float32) for row in keys]
+            found = self._kept.find(list(every))
+        score = dict(zip(every, found, strict=True))
+        return [np.array([score[pair] for pair in self._pairs(one)], np.float32) for one in asked]
 
     def ask(self, asked: Iterable[Unscored], advance: Callable[[int], object] = lambda count: None) -> None:
         """Have scored what the cache does not know.
@@ -76,125 +91,68 @@ class CachedScores:
         Raises:
             TamisError: What `score` raises; what was finished before is kept.
         """
-        under_way: set[str] = set()
+        under_way: set[Pair] = set()
 
-        def groups() -> Iterator[Group]:
+        def groups() -> Iterator[list[Pair]]:
             for one in asked:
-                left = self._left(one, under_way)
-                advance(len(one[1]) - sum(len(group.documents) for group in left))
-                for group in left:
-                    under_way.update(self._keys(group.query, group.documents))
-                    yield group
+                pairs = self._pairs(one)
+                new = [pair for pair in dict.fromkeys(pairs) if pair not in under_way]
+                under_way.update(new)
+                advance(len(pairs) - len(new))
+                yield new
 
-        for answer in self._score(groups()):
-            if self._ledger and answer.tokens != Tokens():
-                # Before the scores: a kill between the two must not let the budget forget what was paid.
-                self._ledger.items.put([self._ledger.entry(answer.tokens)])
-            if answer.value is not None:
-                keys = self._keys(answer.request.query, answer.request.documents)
-                self._cache.put((k, np.float32(v).tobytes()) for k, v in zip(keys, answer.value, strict=True))
-                under_way.difference_update(keys)  # what failed stays: it is not asked again in this pass
-            advance(len(answer.request.documents))
+        def tell(scored: Scored) -> None:
+            # What failed stays under way: it is not asked again in this pass.
+            under_way.difference_update(pair for pair, score in scored if score is not None)
+            advance(len(scored))
+
+        for scored in self._kept.complete(groups(), self._scored, tell):
+            tell(scored)
+
+    def ask_ahead(self, name: str, engine: Executor, ahead: Callable[[], Iterable[Unscored]]) -> "CachedScores":
+        """Have a model elsewhere score all that the cache lacks, so that it is started and loaded once for it.
+
+        In this process nothing is done: there it is asked when its scores are needed.
+        """
+        if engine.elsewhere:
+            with track(f"scoring with {name}", sum(len(doc_ids) for _, doc_ids in ahead())) as advance:
+                self.ask(ahead(), advance)
+        return self
+
+    def unscored(self, context: RunContext) -> Iterator[Group]:
+        """What is missing of the candidates that there are."""
+        found = context.stream("candidates", Candidates)
+        return self.missing((context.queries[one.query_id], one.doc_ids) for one in found)
 
     def missing(self, asked: Iterable[Unscored]) -> Iterator[Group]:
         """Groups of the documents that have no score for a query yet."""
-        return (group for one in asked for group in self._left(one, frozenset()))
+        return self._groups(self._kept.missing(list(dict.fromkeys(self._pairs(one))) for one in asked))
 
-    def _left(self, asked: Unscored, under_way: AbstractSet[str]) -> list[Group]:
-        """Groups of one query's documents that have neither a score nor a key that is under way."""
+    def _scored(self, missing: Iterable[Sequence[Pair]]) -> Iterator[Scored]:
+        """Scores of the pairs of each group, None where none came."""
+        for answer in self._score(self._groups(missing)):
+            pairs = [(answer.request.query, document) for document in answer.request.documents]
+            scores = map(np.float32, answer.value) if answer.value else [None] * len(pairs)
+            yield list(zip(pairs, scores, strict=True))
+
+    def _groups(self, missing: Iterable[Sequence[Pair]]) -> Iterator[Group]:
+        """The pairs of each query as they are scored together."""
+        for pairs in missing:
+            most = self._most or len(pairs)
+            for start in range(0, len(pairs), most):
+                yield Group(pairs[0][0], tuple(document for _, document in pairs[start : start + most]))
+
+    def _pairs(self, asked: Unscored) -> list[Pair]:
         query, doc_ids = asked
-        shown = self._shown(doc_ids)
-        keys = self._keys(query.text, shown)
-        known = self._cache.get(keys)
-        new = {k: text for k, text in zip(keys, shown, strict=True) if k not in known and k not in under_way}
-        left = tuple(new.values())
-        most = self._most or max(1, len(left))
-        return [Group(query.text, left[start : start + most]) for start in range(0, len(left), most)]
-
-    def _shown(self, doc_ids: Sequence[str]) -> list[str]:
-        return [self._documents[doc_id].text[: self._max_chars] for doc_id in doc_ids]
-
-    def _keys(self, query: str, documents: Sequence[str]) -> list[str]:
-        return [item_key(self._identity, query, document) for document in documents]
+        return [(query.text, self._documents[doc_id].text[: self._max_chars]) for doc_id in doc_ids]
 
 
-class CachedVectors:
-    """Vectors of an encoder behind a server, from the cache where they are known. Each answer is kept at once."""
+def on_engine(engine: Executor, score: Callable[[Group], GroupScores]) -> ScoreGroups:
+    """A function of one group, run for many where an executor runs."""
 
-    def __init__(
-        self,
-        teacher: RemoteEncoderTeacher,
-        ask: Callable[[Iterable[TextBatch]], Iterator[Answer[TextBatch, np.ndarray]]],
-        cache: ItemStore,
-        ledger: Ledger,
-    ) -> None:
-        """Wrap a server.
+    def scored(groups: Iterable[Group]) -> Iterator[Answer[Group, GroupScores]]:
+        asked, sent = tee(groups)
+        for scores, group in zip(engine.mapped(score, sent), asked, strict=True):
+            yield Answer(group, scores)
 
-        Args:
-            teacher: Its settings.
-            ask: Asks it.
-            cache: Where vectors are kept.
-            ledger: Where to write down what was paid.
-        """
-        self._teacher, self._ask, self._cache, self._ledger = teacher, ask, cache, ledger
-        facts = {name: value for name, value in teacher_facts(teacher).items() if not name.endswith("_prefix")}
-        self._identity = item_key("remote-encoder", facts)
-
-    def identity(self, kind: str) -> str:
-        """Names everything but the text that a vector of a `query` or a `document` depends on."""
-        return item_key(self._identity, self._prefix(kind), self._cut(kind))
-
-    def missing(self, kind: str, texts: Sequence[str]) -> list[TextBatch]:
-        """What is sent for these texts: those that the cache does not know, as many in a request as the recipe says."""
-        shown = dict.fromkeys(self._shown(kind, texts))
-        keys = {text: self._key(text) for text in shown}
-        known = self._cache.get(list(keys.values()))
-        new = [text for text, key in keys.items() if key not in known]
-        batch = self._teacher.batch
-        return [tuple(new[start : start + batch]) for start in range(0, len(new), batch)]
-
-    def embed(self, kind: str, texts: Sequence[str]) -> np.ndarray:
-        """float32 [texts, dimensions], rows of norm 1.
-
-        Args:
-            kind: `query` or `document`, which have prefixes of their own.
-            texts: What is embedded.
-
-        Raises:
-            ModelError: A text got no vector, or vectors have different lengths.
-        """
-        failed = ""
-        for answer in self._ask(self.missing(kind, texts)):
-            if answer.tokens != Tokens():
-                self._ledger.items.put([self._ledger.entry(answer.tokens)])
-            if answer.value is None:
-                failed = answer.reason
-                continue
-            rows = zip(answer.request, answer.value, strict=True)
-            self._cache.put((self._key(text), vector.astype("<f4").tobytes()) for text, vector in rows)
-        keys = [self._key(text) for text in self._shown(kind, texts)]
-        known = self._cache.get(keys)
-        if failed:
-            raise ModelError(
-                f"{self._ledger.name}: {sum(key not in known for key in keys)} texts got no vector ({failed}); those "
-                "that came are kept, mend the server and run the same command again"
-            )
-        found = [np.frombuffer(known[key], "<f4") for key in keys]
-        if len({len(vector) for vector in found}) > 1:
-            raise ModelError(
-                f"{self._ledger.name}: vectors of different lengths; set revision to a word of your own if the server "
-                "has another model under this name now"
-            )
-        return np.stack(found)
-
-    def _shown(self, kind: str, texts: Sequence[str]) -> list[str]:
-        return [self._prefix(kind) + text[: self._cut(kind)] for text in texts]
-
-    def _prefix(self, kind: str) -> str:
-        return self._teacher.query_prefix if kind == "query" else self._teacher.document_prefix
-
-    def _cut(self, kind: str) -> int | None:
-        return None if kind == "query" else self._teacher.max_chars
-
-    def _key(self, text: str) -> str:
-        return item_key(self._identity, text)
+    return scored

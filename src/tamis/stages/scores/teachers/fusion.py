@@ -1,17 +1,14 @@
 """The default teacher: several weak scorers, z-scored per query and summed, are stronger than each."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from tamis.formulas.arrays import VectorArray
 from tamis.formulas.ranking import fuse
-from tamis.records import Query
 from tamis.retrievers.index import IndexSet
 from tamis.retrievers.vectors import matrix_of
-
-ScorePairs = Callable[[Sequence[tuple[Query, Sequence[str]]]], list[np.ndarray]]
-"""Scores of documents, by their ids, for queries: float [documents] for each, not a number where there is none."""
+from tamis.stages.scores.score import ScorePairs, Unscored
 
 
 class FusionTeacher:
@@ -21,50 +18,38 @@ class FusionTeacher:
     hence the z-scores.
     """
 
-    def __init__(
-        self,
-        indexes: IndexSet,
-        bm25_weight: float,
-        embeddings: Sequence[tuple[float, Mapping[str, VectorArray], Mapping[str, VectorArray]]],
-        rerankers: Sequence[tuple[float, ScorePairs]] = (),
-    ) -> None:
-        """Set up the parts.
+    def __init__(self, parts: Sequence[tuple[float, ScorePairs]]) -> None:
+        """Take at least one scorer, each with its weight."""
+        self._weights, self._scorers = zip(*parts, strict=True)
 
-        Args:
-            indexes: Where BM25 of what a query searches lies.
-            bm25_weight: Weight of BM25.
-            embeddings: (weight, query vectors by query id, document vectors by document id), rows of norm 1.
-            rerankers: (weight, what scores).
-        """
-        self._shelves = indexes
-        self._bm25_weight = bm25_weight
-        self._embeddings = embeddings
-        self._rerankers = rerankers
-
-    def __call__(self, asked: Sequence[tuple[Query, Sequence[str]]]) -> list[np.ndarray]:
+    def __call__(self, asked: Sequence[Unscored]) -> list[np.ndarray]:
         """float64 [documents] for each query, mean 0; only differences within the query mean something.
 
-        Where a reranker gave no score to one of a query's documents, no number of that query is one.
+        Where a scorer gave no score to one of a query's documents, no number of that query is one.
         """
-        opinions = [(weight, rerank(asked)) for weight, rerank in self._rerankers]
-        return [
-            self._fused(query, doc_ids, [(weight, scores[place]) for weight, scores in opinions])
-            for place, (query, doc_ids) in enumerate(asked)
-        ]
+        opinions = [score(asked) for score in self._scorers]
+        return [self._fused(parts) for parts in zip(*opinions, strict=True)]
 
-    def _fused(self, query: Query, doc_ids: Sequence[str], reranked: Sequence[tuple[float, np.ndarray]]) -> np.ndarray:
-        index = self._shelves.whole(query.origin, query.language)
-        places = np.array([index.place[doc_id] for doc_id in doc_ids], np.int64)
-        parts = [index.bm25.scores_of(query.text, places)]
-        weights = [self._bm25_weight]
-        for weight, query_vectors, document_vectors in self._embeddings:
-            vectors = matrix_of(document_vectors, doc_ids)[:]
-            parts.append((vectors @ query_vectors[query.query_id]).astype(np.float64))
-            weights.append(weight)
-        for weight, scores in reranked:
-            if not np.isfinite(scores).all():
-                return np.full(len(doc_ids), np.nan)
-            parts.append(scores.astype(np.float64))
-            weights.append(weight)
-        fused: np.ndarray = fuse(parts, weights)
+    def _fused(self, parts: Sequence[np.ndarray]) -> np.ndarray:
+        if not all(np.isfinite(part).all() for part in parts):
+            return np.full(len(parts[0]), np.nan)
+        fused: np.ndarray = fuse(parts, self._weights)
         return fused
+
+
+def bm25_scores(indexes: IndexSet) -> ScorePairs:
+    """BM25 within all that a query searches."""
+
+    def score(asked: Sequence[Unscored]) -> list[np.ndarray]:
+        scores = []
+        for query, doc_ids in asked:
+            index = indexes.whole(query.origin, query.language)
+            scores.append(index.bm25.scores_of(query.text, np.array([index.place[d] for d in doc_ids], np.int64)))
+        return scores
+
+    return score
+
+
+def cosines(queries: Mapping[str, VectorArray], documents: Mapping[str, VectorArray]) -> ScorePairs:
+    """Cosines of vectors by id, [hidden] each, of norm 1."""
+    return lambda asked: [matrix_of(documents, doc_ids)[:] @ queries[query.query_id] for query, doc_ids in asked]

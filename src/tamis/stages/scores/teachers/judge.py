@@ -1,7 +1,6 @@
 """A language model as a judge: the log-odds of yes against no, from the probabilities of its answer's first token."""
 
 import math
-import string
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -10,14 +9,17 @@ import yaml
 from pydantic import Field, field_validator
 
 from tamis.errors import ModelError
-from tamis.formats.prompt_files import read_prompt
+from tamis.formats.prompt_files import placeholders, read_prompt
 from tamis.records import Tokens
+from tamis.remote.attempts import RequestCodec
 from tamis.remote.budget import estimated_tokens
 from tamis.remote.client import Json, piece
-from tamis.remote.endpoint import CHAT_TOKENS, RequestCodec, request_body
+from tamis.remote.endpoint import CHAT_TOKENS, request_body
 from tamis.section import Section
 from tamis.stages.scores.settings import JudgeTeacher
-from tamis.stages.scores.teachers.group import Group, GroupScores
+from tamis.stages.scores.teachers.cached import Group, GroupScores
+from tamis.stages.scores.teachers.pair_server import PairServer
+from tamis.stages.scores.teachers.teaching import Connection, Shared
 
 LISTED: Final = 20
 """Likeliest tokens that are asked for: the most that OpenAI and vLLM give."""
@@ -42,10 +44,7 @@ class JudgePrompt(Section):
     @field_validator("prompt")
     @classmethod
     def _both_texts_are_shown(cls, text: str) -> str:
-        try:
-            found = {field for _, field, _, _ in string.Formatter().parse(text) if field is not None}
-        except ValueError as error:
-            raise ValueError(f"{error}; write a brace that is no placeholder twice") from None
+        found = placeholders(text)
         if found != {"query", "document"}:
             named = ", ".join(f"{{{one}}}" for one in sorted(found)) or "none"
             raise ValueError(f"expected the placeholders {{query}} and {{document}}, got {named}")
@@ -99,6 +98,17 @@ def log_odds(listed: Mapping[str, float], yes: Collection[str], no: Collection[s
     bound = max(LEAST, min(*kept.values(), math.log(max(rest, math.exp(LEAST)))))
     said = [math.log(math.fsum(math.exp(logprob) for logprob in side)) if side else bound for side in sides]
     return said[0] - said[1]
+
+
+def judge_teacher(settings: JudgeTeacher, place: int, shared: Shared) -> PairServer:
+    """A judge, asked about one document at a time.
+
+    Raises:
+        InputError: Its template cannot be read.
+    """
+    prompt, wording = load_judge_prompt(settings.template), ("most end with /v1", "max_chars and extra")
+    server = Connection(settings, place, shared, LLMJudge(settings, prompt).protocol, wording)
+    return PairServer(server, shared, 1, {"prompt": prompt.model_dump(mode="json")})
 
 
 class LLMJudge:

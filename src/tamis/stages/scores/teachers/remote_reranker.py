@@ -4,11 +4,21 @@ import math
 from typing import Any
 
 from tamis.records import Tokens
+from tamis.remote.attempts import RequestCodec
 from tamis.remote.budget import estimated_tokens
 from tamis.remote.client import Json
-from tamis.remote.endpoint import RequestCodec, request_body
+from tamis.remote.endpoint import request_body
 from tamis.stages.scores.settings import RemoteRerankerTeacher
-from tamis.stages.scores.teachers.group import Group, GroupScores
+from tamis.stages.scores.teachers.cached import Group, GroupScores
+from tamis.stages.scores.teachers.pair_server import PairServer
+from tamis.stages.scores.teachers.teaching import Connection, Shared
+
+
+def remote_reranker(settings: RemoteRerankerTeacher, place: int, shared: Shared) -> PairServer:
+    """A reranker, asked about several documents at a time."""
+    wording = ("without /rerank", f"protocol ({settings.protocol}), batch, max_chars and extra")
+    server = Connection(settings, place, shared, reranker_protocol(settings), wording)
+    return PairServer(server, shared, settings.batch)
 
 
 def reranker_protocol(settings: RemoteRerankerTeacher) -> RequestCodec[Group, GroupScores]:

@@ -6,7 +6,7 @@ from typing import Final
 from tamis.machine import Machine
 from tamis.models.reranker import Reranker
 from tamis.stages.scores.settings import RerankerTeacher
-from tamis.stages.scores.teachers.group import Group, GroupScores
+from tamis.stages.scores.teachers.cached import Group, GroupScores
 
 TEACHERS_MEMORY: Final = 2**30
 """Bytes of states that a teacher may keep: eight thousand documents of 160 tokens for a body of 384 in bfloat16."""
