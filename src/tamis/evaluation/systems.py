@@ -17,7 +17,6 @@ Run = dict[str, list[str]]
 RERANKED = ("bm25", "hybrid")
 """First stages of our own whose candidates the students rerank; those of the user's own engines are reranked too."""
 
-
 STUDENTS = {"untrained": "untrained student", "specialists": "specialists", "merged": "merged student"}
 """Models of a run, and their titles: what it started from, one for each domain, and what was merged from these."""
 

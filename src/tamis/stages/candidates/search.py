@@ -17,8 +17,6 @@ _TOO_FEW = {
     "cross": "fewer than two documents in other languages",
     "any": "fewer than two documents",
 }
-
-
 _TOO_FEW_GIVEN = "fewer than two documents in the given run"
 
 
