@@ -31,7 +31,7 @@ from tamis.formulas.slerp import merge_state_dicts
 from tamis.pipeline.reading import read_recipe
 from tamis.pipeline.recipe import Recipe
 from tamis.pipeline.run import run_recipe
-from tamis.stages.merge.judge import judge_without_labels
+from tamis.stages.merge.judge import judge_students
 from tamis.stages.train.stage import training_texts
 
 ROOT = Path(__file__).resolve().parent
@@ -124,7 +124,7 @@ def measure_seed(folder: Path, seed: int) -> dict[str, Any]:
     with judged(recipe, root, folders) as run:
         students = run.parts.students
         how = (recipe.train, recipe.merge.held_out)
-        judge = judge_without_labels(students, students.untrained(), *training_texts(students), *how)
+        judge = judge_students(students, students.untrained(), *training_texts(students), *how)
         values = dict(run.first)
         for name, tensors in candidates_of(run.parts.context).items():
             agreement[name] = judge(tensors)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from tamis.adaptation import adapting_recipe, outcome_of, recipe_content
+from tamis.adaptation import adapting_recipe, graded_beside, outcome_of, recipe_content
 from tamis.artifacts import read_json
 from tamis.cli import app
 from tamis.errors import SettingsError
@@ -116,6 +116,48 @@ def test_the_same_command_goes_on_where_it_was_and_needs_no_judged_questions(bas
     stages = [line.split() for line in again.err.splitlines() if line.startswith("[")]
     assert [words[1] for words in stages if words[2] != "reused"] == ["report"]
     assert "not evaluated" in Path(again.out.splitlines()[-2].removeprefix("report: ")).read_text()
+
+
+def test_graded_questions_in_the_run_folder_say_at_the_end_whether_it_helped(base, adapted, tmp_path):
+    run = shutil.copytree(base / "adapted", tmp_path / "adapted")
+    judged = write_beir(run / "judged", "n-")
+    shutil.copy(judged / "qrels" / "test.tsv", judged / "qrels" / "model.tsv")
+    again = tamis(
+        "adapt", base / "model", base / "new", "--out", run, "--keep", base / "run", *options(*SMALL, "name=mine")
+    )
+    assert again.status == 0, again.err
+    last = again.out.splitlines()[-1]
+    assert last.startswith("Ask 10 more questions before you deploy the adapted model. ")
+    results = read_json(run / "graded" / "results.json")
+    (one,) = [
+        one
+        for one in results["sets"]["judged"]["grades"]["comparisons"]
+        if (one["system"], one["baseline"], one["measure"]) == ("adapted~bm25", "before~bm25", "nDCG@10")
+    ]
+    means = [results["sets"]["judged"]["figures"][f"{name}~bm25"]["nDCG@10"] for name in ("adapted", "before")]
+    assert one["alone"]["difference"] == pytest.approx(means[0] - means[1])
+
+
+def test_grades_that_cannot_be_read_cost_no_adaptation(base, adapted, tmp_path):
+    run = shutil.copytree(base / "adapted", tmp_path / "adapted")
+    judged = write_beir(run / "judged", "n-")
+    (judged / "corpus.jsonl").unlink()
+    again = tamis(
+        "adapt", base / "model", base / "new", "--out", run, "--keep", base / "run", *options(*SMALL, "name=mine")
+    )
+    assert again.status == 0, again.err
+    assert f"warning: {judged} says nothing of the result: {judged}: no corpus.jsonl in it" in again.err
+    assert again.out.splitlines()[-1].startswith("model: ")
+
+
+def test_grades_lie_beside_the_corpus_or_in_the_run_folder(tmp_path):
+    corpus, run = tmp_path / "my" / "docs", tmp_path / "run"
+    corpus.mkdir(parents=True)
+    assert graded_beside(corpus, run) is None
+    write_beir(run / "judged")
+    assert graded_beside(corpus, run) == run / "judged"
+    write_beir(tmp_path / "my" / "judged")
+    assert graded_beside(corpus, run) == tmp_path / "my" / "judged"
 
 
 def test_an_estimate_learns_nothing(base, tmp_path):

@@ -4,10 +4,13 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from tamis.artifacts import read_json
 from tamis.errors import SettingsError
+from tamis.evaluation.config import Evaluation
+from tamis.evaluation.evaluate import evaluate
+from tamis.formats.qrels import qrels_files
 from tamis.models.checkpoint import find_checkpoint, read_facts
 from tamis.models.serializer import Apart
 from tamis.pipeline.reading import apply_changes, recipe_from
@@ -16,6 +19,9 @@ from tamis.stages.lists.settings import RESERVED
 
 DOMAIN = "corpus"
 """Name of the new domain."""
+
+GRADED: Final = "judged"
+"""Folder of graded questions beside a corpus or in a run folder."""
 
 STEPS = 280
 """Most optimiser steps: some ten minutes of two cores."""
@@ -103,6 +109,32 @@ def outcome_of(folders: Mapping[str, Path]) -> Adapted:
         for domain in path["domains"]
     }
     return Adapted(agreement, path["order"])
+
+
+def graded_beside(corpus: Path, run: Path) -> Path | None:
+    """The folder of graded questions that lies beside a corpus, or in its run folder; None where there is none."""
+    places = (corpus.resolve().parent / GRADED, run / GRADED)
+    return next((folder for folder in places if (folder / "queries.jsonl").is_file() and qrels_files(folder)), None)
+
+
+def graded_gain(model: str, adapted: Path, judged: Path, run: Path) -> dict[str, Any]:
+    """Measure the adapted model and the one that it came from on graded questions.
+
+    Args:
+        model: Folder of the model as it came, or `tamis-base`.
+        adapted: Folder of the result.
+        judged: Folder of grades.
+        run: Run folder; figures and page lie in its folder `graded` afterwards.
+
+    Returns:
+        The content of results.json of `tamis evaluate`; what adaptation added is `adapted~bm25` against `before~bm25`.
+
+    Raises:
+        TamisError: the folder holds no judged set, see `evaluate`.
+    """
+    return evaluate(
+        Evaluation((f"before={model}", f"adapted={adapted}"), (str(judged),), first=("bm25",)), run / "graded"
+    )
 
 
 def _known_encoder(model: str, named: object) -> Path:

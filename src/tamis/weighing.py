@@ -1,8 +1,6 @@
 """`tamis weigh`: how much the user's own search engine counts beside a model, learnt from written queries alone."""
 
-import os
 import re
-import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tamis.artifacts import ItemStore, find_records, newest_results, read_stream, writing
-from tamis.errors import InputError, ModelError, RunError, SettingsError
+from tamis.errors import InputError, ModelError, SettingsError
 from tamis.evaluation.candidates import BiEncoder, Wanted, embeddings, find
 from tamis.evaluation.judged import Question
 from tamis.evaluation.sets import JudgedSet
@@ -28,6 +26,7 @@ from tamis.formulas.significance import paired_randomisation
 from tamis.languages import UNKNOWN_LANGUAGE
 from tamis.models.checkpoint import ORDER, OTHER, find_checkpoint, read_facts
 from tamis.models.first_stage import finite_scores
+from tamis.models.kept_settings import checked_model, keep_in
 from tamis.models.reranker import Reranker
 from tamis.models.saving import add_weights
 from tamis.models.serializer import Apart
@@ -49,9 +48,6 @@ from tamis.stages.merge.weights import (
     deal_folds,
     sample_of,
 )
-from tamis.user_cache import user_cache
-from tamis.weights.tamis_base import NAME as TAMIS_BASE
-from tamis.whole_folder import require_free, whole_folder
 
 FEW: Final = 100
 """Queries below which a weight may be luck."""
@@ -150,7 +146,7 @@ def weigh(asked: WeighingConfig) -> Weighed:
         TamisError: what was given does not fit together, see the messages; nothing is written then.
     """
     named = _named_runs(asked)
-    folder = _checked_model(asked)
+    folder = checked_model(asked.model, asked.out, "weights")
     notes: list[str] = []
     queries = {query.query_id: query for query in read_queries(asked.queries)}
     found = {name: _of_queries(file, queries, asked, notes) for name, file in named.items()}
@@ -250,35 +246,6 @@ def _named_runs(asked: WeighingConfig) -> dict[str, Path]:
             raise SettingsError(f"--run {given}: the name {name!r} stands for two first stages; call one otherwise")
         named[name] = Path(file)
     return named
-
-
-def _checked_model(asked: WeighingConfig) -> Path:
-    """The model's folder, if the weights can be written where they are to lie."""
-    if not asked.out and asked.model == TAMIS_BASE:
-        raise _shared(asked.model)
-    folder = Path(find_checkpoint(asked.model))
-    if not folder.is_dir():
-        raise ModelError(f"{asked.model}: no folder here; weights are written into the folder of a model")
-    read_facts(folder)
-    if asked.out:
-        require_free(asked.out)
-        if asked.out.resolve().is_relative_to(folder.resolve()):
-            raise SettingsError(
-                f"--out {asked.out} lies in the model that it is to be a copy of; name a folder elsewhere"
-            )
-    elif folder.resolve().is_relative_to(user_cache().resolve()):
-        raise _shared(asked.model)
-    elif (folder.resolve().parent / "manifest.json").exists():
-        raise SettingsError(
-            f"{folder} is a run's result, whose figures are about it as it is: give --out FOLDER for a copy"
-        )
-    elif not os.access(folder, os.W_OK):
-        raise RunError(f"{folder}: cannot be written; give --out FOLDER for a copy")
-    return folder
-
-
-def _shared(model: str) -> SettingsError:
-    return SettingsError(f"{model} is shared by all that use it here: give --out FOLDER for a copy of your own")
 
 
 def _of_queries(
@@ -572,13 +539,4 @@ def _row(
 def _write(folder: Path, out: Path | None, chosen: Mapping[str, WeightChoice]) -> None:
     weights = {name: choice.general for name, choice in chosen.items()}
     of_kept = {name: choice.by_language for name, choice in chosen.items()}
-    if out is None:
-        with writing(folder, "make room or name a copy with --out"):
-            add_weights(folder, weights, of_kept)
-        return
-    with whole_folder(out) as partial:
-        for file in sorted(path for path in folder.rglob("*") if path.is_file()):
-            copy = partial / file.relative_to(folder)
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(file, copy)  # contents alone: a copy of one's own has one's own modes
-        add_weights(partial, weights, of_kept)
+    keep_in(folder, out, lambda there: add_weights(there, weights, of_kept))

@@ -23,6 +23,7 @@ import torch
 from safetensors.numpy import load_file
 from scipy.special import expit
 from scipy.stats import zscore
+from sklearn.metrics import ndcg_score
 
 from tamis.artifacts import ItemStore, read_json, read_records
 from tamis.errors import ModelError, SettingsError, TamisError
@@ -178,6 +179,37 @@ def test_judged_questions_weigh_the_first_stages_as_the_evaluation_measures_them
     again = run_recipe(recipe_from(content, "tiny"), root, until="merge")
     assert again["train"].name == folders["train"].name
     assert read_json(again["merge"] / "path.json")["weight_curves"] != curves
+
+
+def test_graded_questions_decide_a_merge_by_what_the_model_makes_of_them(finished: Finished, tmp_path: Path) -> None:
+    root, judged = tmp_path / "run", tmp_path / "judged"
+    shutil.copytree(finished.root, root)
+    shutil.copytree(finished.content["corpus"]["target"], judged)
+    documents = [json.loads(line) for line in (judged / "corpus.jsonl").read_text("utf-8").splitlines()]
+    queries = [json.loads(line) for line in (judged / "queries.jsonl").read_text("utf-8").splitlines()]
+    rng = np.random.default_rng(0)
+    grades = {q["_id"]: dict(zip(rng.permutation(20)[:8].tolist(), [2, 1, *[0] * 6], strict=True)) for q in queries}
+    rows = (f"{q}\t{documents[d]['_id']}\t{grade}" for q, own in grades.items() for d, grade in own.items())
+    (judged / "qrels" / "test.tsv").write_text("\n".join(["query-id\tcorpus-id\tscore", *rows]) + "\n")
+    content = changed(finished.content, "merge.judged", str(judged))
+    folders = run_recipe(recipe_from(content, "tiny"), root, until="merge")
+    assert folders["train"].name == finished.folders["train"].name
+    path = read_json(folders["merge"] / "path.json")
+    assert path["gate"] == {"by": "grades", "questions": len(queries)}
+    assert path["domains"] == ["graded questions"]
+    reranker = Reranker(folders["merge"] / "model")
+    found = []
+    for query in queries:
+        own = grades[query["_id"]]
+        logits = reranker.score_pairs([(query["text"], documents[place]["text"]) for place in own]).logits
+        found.append(ndcg_score([list(own.values())], [logits], k=10))
+    assert path["agreement"]["merged"]["graded questions"] == pytest.approx(np.mean(found), abs=1e-3)
+    assert path["agreement"]["merged"] == max(path["agreement"].values(), key=lambda one: one["graded questions"])
+    card = (folders["merge"] / "model" / "README.md").read_text("utf-8")
+    assert "Graded questions of judged decided what was merged; figures on them flatter it." in card
+    (judged / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq/en/0\ten/1\t1\n", encoding="utf-8")
+    with pytest.raises(TamisError, match="no question has documents of different grades"):
+        run_recipe(recipe_from(content, "tiny"), root, until="merge")
 
 
 def test_a_reranker_that_teaches_alone_gives_its_logits_and_is_asked_once(

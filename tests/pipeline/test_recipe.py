@@ -300,13 +300,14 @@ def test_every_other_loss_takes_labels_of_any_range(loss: str, rescale: str) -> 
     assert recipe_from(content, "r.yaml").train.loss == loss
 
 
-def test_the_judged_questions_do_not_weigh_the_first_stages(tmp_path: Path) -> None:
+@pytest.mark.parametrize("setting", ["weigh_on", "judged"])
+def test_the_judged_questions_neither_weigh_the_first_stages_nor_decide_a_merge(tmp_path: Path, setting: str) -> None:
     judged = {"queries": str(tmp_path / "queries.jsonl"), "qrels": str(tmp_path / "qrels" / "test.tsv")}
     content = with_setting("evaluate", judged)
-    content["merge"] = {"weigh_on": str(tmp_path / "other" / "..")}
-    assert "merge.weigh_on: " in complaint(content)
-    content["merge"] = {"weigh_on": str(tmp_path / "other")}
-    assert recipe_from(content, "r.yaml").merge.weigh_on == tmp_path / "other"
+    content["merge"] = {setting: str(tmp_path / "other" / "..")}
+    assert f"merge.{setting}: " in complaint(content)
+    content["merge"] = {setting: str(tmp_path / "other")}
+    assert getattr(recipe_from(content, "r.yaml").merge, setting) == tmp_path / "other"
 
 
 @pytest.mark.parametrize("asked", [{"written": ["my/x.y.tsv.gz"]}, {"generator": "extractive"}, {"logs": ["x.txt"]}])

@@ -56,12 +56,14 @@ def served(
     on: Path | None = None,
     local: bool = True,
     long: Long = "first",
+    min_score: float | None = None,
 ) -> Iterator[Running]:
     metrics, limits = Metrics(), limits or Limits()
     engines = {}
     for name, model in models.items():
         reranker = model if isinstance(model, Reranker) else Reranker(model)
-        engines[name] = Engine(reranker, queue_pairs, limits.seconds, partial(metrics.batch, name), long=long)
+        watch = partial(metrics.batch, name)
+        engines[name] = Engine(reranker, queue_pairs, limits.seconds, watch, long=long, min_score=min_score)
     collection = Collection(on) if on else None
     service = Service(engines, limits, ApiKeys(list(keys)), metrics, collection)
     server = DrainingServer(service, origins, local)

@@ -19,7 +19,7 @@ GROUPS: Mapping[str, Mapping[str, Callable[..., None]]] = {
     },
     "Measure": {"evaluate": measure.evaluate, "compare": measure.compare, "inspect": measure.inspect},
     "Use": {"rerank": use.rerank, "serve": use.serve, "export": use.export},
-    "Models": {"weigh": models.weigh, "merge": models.merge, "fetch": models.fetch},
+    "Models": {"weigh": models.weigh, "threshold": models.threshold, "merge": models.merge, "fetch": models.fetch},
 }
 """Every command by its name, in the groups and the order in which the help shows them."""
 

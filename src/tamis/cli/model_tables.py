@@ -1,13 +1,18 @@
 """What exports and merges say on the terminal; nothing of the pipeline is imported for it."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from tamis.exporting.parity import Parity
 from tamis.merging.merge import MergeReport
+
+if TYPE_CHECKING:
+    from tamis.threshold import LevelRow, ThresholdResult
 
 
 def print_parity(found: Parity, out: Path) -> None:
@@ -47,3 +52,30 @@ def print_merge(found: MergeReport, out: Path) -> None:
     line = f"; {100 * found.linear_share:.1f} % of the others fell back to the straight line" if slerp else ""
     console.print(total + line, soft_wrap=True)
     console.print(f"merged: {out}", soft_wrap=True)
+
+
+def print_threshold(found: "ThresholdResult") -> None:
+    """Print precision and recall by score, what is doubtful, and which level was kept where."""
+    title = f"{found.questions:,} questions, {found.pairs:,} graded pairs, {found.relevant:,} relevant"
+    caption = "95 % intervals (Clopper and Pearson), pairs taken one by one; probability: Platt's calibration"
+    table = Table("lowest score", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title=title, caption=caption)
+    for heading in ("kept", "precision", "interval", "recall", "interval", "probability at it"):
+        table.add_column(heading, justify="right")
+    for row in found.rows:
+        table.add_row(*_level_cells(row))
+    if found.chosen:
+        table.add_section()
+        table.add_row(*_level_cells(found.chosen), style="bold")
+    console = Console(highlight=False)
+    console.print(table)
+    for note in found.notes:
+        console.print(f"- {escape(note)}", soft_wrap=True)
+    if found.chosen:
+        score = f"{found.chosen.level.score:.4f}"
+        console.print(f"level for {found.precision:.0%} precision: {score}, kept in {found.model}", soft_wrap=True)
+
+
+def _level_cells(row: "LevelRow") -> list[str]:
+    shares = row.level.precision, row.level.recall
+    cells = [cell for one in shares for cell in (f"{one.value:.3f}", f"{one.lower:.3f} to {one.upper:.3f}")]
+    return [f"{row.level.score:.4f}", f"{row.level.kept:,}", *cells, f"{row.probability:.3f}"]

@@ -79,6 +79,42 @@ def weigh(
         print_weighed(found)
 
 
+def threshold(
+    model: Annotated[
+        str,
+        typer.Argument(help="Reranker that gets the level: a folder, or tamis-base with --out, which writes a copy"),
+    ],
+    on: Annotated[
+        str, typer.Option("--on", metavar="FOLDER", help="Folder of graded questions, grades of 0 among them")
+    ],
+    precision: Annotated[
+        float, typer.Option(help="Share of relevant documents wanted among those that are kept, above 0 and at most 1")
+    ] = 0.9,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", help="New folder for a copy of the model with the level; default: the model's own folder"
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Find the score below which nothing fits, by graded questions, and keep it in the model."""
+    require("tamis threshold", "evaluate")
+    from tamis.named_paths import check_models, check_sets
+
+    check_models([model])
+    check_sets([on])
+    from tamis.cli.model_tables import print_threshold
+    from tamis.threshold import threshold as find_threshold
+
+    quiet_libraries()
+    found = find_threshold(model, on, precision, out)
+    if as_json:
+        print_json(found)
+    else:
+        print_threshold(found)
+
+
 def merge(
     models: Annotated[list[Path], typer.Argument(help="Folders of models of one architecture, two or more")],
     out: Annotated[Path, typer.Option("--out", help="New folder to write")],

@@ -3,9 +3,14 @@
 import dataclasses
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from tamis.errors import SettingsError
+
+if TYPE_CHECKING:
+    from tamis.models.checkpoint import MinScore
 
 RecipePath = Annotated[
     Path, typer.Argument(help="YAML recipe, for instance recipes/demo.yaml; docs/settings.md has all keys")
@@ -43,6 +48,13 @@ LongOption = Annotated[
     ),
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before what takes long or costs money")]
+MinScoreOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SCORE|model",
+        help="Lowest score that is returned, or model: the level that tamis threshold kept; default: all are",
+    ),
+]
 AsJson = Annotated[
     bool, typer.Option("--json", help="Result as one JSON object on standard output, in place of tables")
 ]
@@ -50,6 +62,22 @@ CorpusArgument = Annotated[
     Path, typer.Argument(help="Documents: BEIR folder, file of rows (.jsonl, .csv, .parquet), or folder of texts")
 ]
 PrecisionOption = Annotated[str, typer.Option(help="Number format of the models: float32, bfloat16 or auto")]
+
+
+def min_score_of(given: str | None) -> "MinScore | None":
+    """What `--min-score` says.
+
+    Raises:
+        SettingsError: it is neither a number nor `model`.
+    """
+    if given is None:
+        return None
+    if given == "model":
+        return "model"
+    try:
+        return float(given)
+    except ValueError:
+        raise SettingsError(f"--min-score is {given!r}, expected a number or model") from None
 
 
 def quiet_libraries() -> None:

@@ -21,7 +21,7 @@ from tamis.cli.options import (
     print_json,
     quiet_libraries,
 )
-from tamis.errors import SettingsError
+from tamis.errors import SettingsError, TamisError
 from tamis.extras import require
 
 if TYPE_CHECKING:
@@ -91,15 +91,24 @@ def adapt(
 
     check_models([model])
     check_corpus(corpus)
-    from tamis.adaptation import adapting_recipe, outcome_of
-    from tamis.cli.printing import print_adapted
+    from tamis.adaptation import adapting_recipe, graded_beside, graded_gain, outcome_of
+    from tamis.cli.printing import print_adapted, print_graded, print_warnings
 
     settings = adapting_recipe(model, corpus, keep or (), encoder, queries or (), change or ())
     folders = _run_stages(settings, out, "report", yes, estimate, engine)
     outcome = outcome_of(folders)
     if not as_json:
         print_adapted(outcome)
-    _hand_over(folders, report, link, fields_of(outcome) if as_json else None)
+    judged = graded_beside(corpus, out)
+    graded = None
+    if judged:
+        try:
+            graded = graded_gain(model, folders["merge"] / "model", judged, out)
+        except TamisError as error:  # the model is made, and its folder is what the user waits for
+            print_warnings([f"{judged} says nothing of the result: {error}"])
+    _hand_over(folders, report, link, {**fields_of(outcome), "graded": graded} if as_json else None)
+    if judged and graded and not as_json:
+        print_graded(graded, judged)
 
 
 def queries(

@@ -25,6 +25,7 @@ from tamis.records import WAYS, Query, Tokens
 from tamis.remote.budget import cost
 from tamis.remote.spending import Spending
 from tamis.report.changes import set_of_run, split_comparisons
+from tamis.report.graded import graded_answer
 from tamis.stages.queries.batches import AnswerFile, PromptFile
 from tamis.stages.queries.settings import EndpointSettings
 from tamis.stages.queries.writers.endpoint import cut_warning
@@ -436,6 +437,17 @@ def print_adapted(adapted: Adapted) -> None:
     console.print(table)
     if adapted.order == ["untrained"] or adapted.order == ["start"]:
         console.print("nothing that was learnt is better: the result is the model as it came")
+
+
+def print_graded(results: Mapping[str, Any], judged: Path) -> None:
+    """Print whether graded questions say that adaptation helped; of a set with all judgements, what its tests say."""
+    console = Console(highlight=False)
+    answered = graded_answer(results, "adapted~bm25", "before~bm25", "the adapted model")
+    if answered is None:
+        console.print(f"measured on {escape(str(judged))}: see graded/report.html in the run folder", soft_wrap=True)
+        return
+    verdict, said = answered
+    console.print(f"[bold]{escape(verdict.text)}[/] {escape(said)} ({escape(str(judged))})", soft_wrap=True)
 
 
 def print_weighed(found: Weighed) -> None:

@@ -5,7 +5,16 @@ from typing import Annotated
 
 import typer
 
-from tamis.cli.options import AsJson, LongOption, PrecisionOption, ScoringEngineOption, print_json, quiet_libraries
+from tamis.cli.options import (
+    AsJson,
+    LongOption,
+    MinScoreOption,
+    PrecisionOption,
+    ScoringEngineOption,
+    min_score_of,
+    print_json,
+    quiet_libraries,
+)
 from tamis.extras import require
 
 
@@ -23,12 +32,14 @@ def rerank(
         ),
     ] = "none",
     long: LongOption = "first",
+    min_score: MinScoreOption = None,
     scoring_engine: ScoringEngineOption = "torch",
     as_json: AsJson = False,
 ) -> None:
     """Rank the lines of a file by how well they answer a query."""
     from tamis.formats.line_documents import read_line_documents, read_scored_lines
 
+    lowest = min_score_of(min_score)
     said: str | tuple[str, list[float]] = first_stage
     if first_stage in ("none", "order"):
         lines = read_line_documents(file)
@@ -44,7 +55,7 @@ def rerank(
     read = check_long("--long", long)
     quiet_libraries()
     reranker = Reranker(model, engine=scoring_engine)  # type: ignore[arg-type]  # which refuses others
-    best = reranker.rank(query, lines, top_k=top, return_documents=True, first_stage=said, long=read)
+    best = reranker.rank(query, lines, top_k=top, return_documents=True, first_stage=said, min_score=lowest, long=read)
     if as_json:
         print_json({"query": query, "ranked": best})
         return
@@ -86,6 +97,7 @@ def serve(
         ),
     ] = None,
     long: LongOption = "first",
+    min_score: MinScoreOption = None,
     scoring_engine: ScoringEngineOption = "torch",
 ) -> None:
     """Serve rerankers over HTTP, as Cohere, Jina, TEI and vLLM do; Ctrl-C or SIGTERM answers what is under way."""
@@ -99,7 +111,10 @@ def serve(
 
     quiet_libraries()
     limits = Limits(body, documents, characters, deadline)
-    settings = Settings(host, port, precision, queue, limits, keys, cors or (), on, first_stage, scoring_engine, long)
+    lowest = min_score_of(min_score)
+    settings = Settings(
+        host, port, precision, queue, limits, keys, cors or (), on, first_stage, scoring_engine, long, lowest
+    )
     serve_models(models, settings)
 
 

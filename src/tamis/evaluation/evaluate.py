@@ -3,9 +3,10 @@
 import re
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,6 +17,7 @@ from tamis.errors import SettingsError
 from tamis.evaluation.candidates import FULL, CandidatesByQuestion, Wanted, checked_run, find, run_file
 from tamis.evaluation.config import Evaluation, command_of, measures_of
 from tamis.evaluation.figures import Measured, PairedTests, baselines_and_first, model_facts, results_of, set_figures
+from tamis.evaluation.graded import NOBODY, GradedSide, by_model, grade_figures, is_graded, of_model_alone, ungraded
 from tamis.evaluation.reading import read_sets
 from tamis.evaluation.samples import sample_questions
 from tamis.evaluation.scores import Model, cost_of, model_of, read_logits, saw_documents, score_missing
@@ -65,27 +67,59 @@ def evaluate(asked: Evaluation, out: Path) -> dict[str, Any]:
         part = out / ".part"
         shutil.rmtree(part, ignore_errors=True)
         (part / "sets").mkdir(parents=True)
+        measure = partial(_measured, models=models, wanted=wanted, runs=runs, measures=measures, items=items)
         with PerQuery(part / "per_query.parquet", list(measures)) as table:
             for judged in read_sets(asked.sets, asked.languages, asked.passages):
                 own = part / "sets" / judged.name
-                measured = list(_measured(judged, models, wanted, runs, measures, items, own))
+                measured = list(measure(judged, folder=own))
                 table.add(judged, measured)
                 tests = PairedTests(baselines_and_first(judged.name, [m.system for m in measured]), asked.rounds)
                 saw = {model.name: saw_documents(model, judged) for model in models}
                 sets[judged.name] = set_figures(judged, measured, main, tests, saw)
+                if is_graded(judged):
+                    sides = _grades(judged, measured, measure, wanted, runs, own / "model")
+                    grades = grade_figures(tests.pairs, list(measures), *sides)
+                    sets[judged.name]["grades"] = {**grades, "ungraded": ungraded(judged, own / "runs", tests.pairs)}
+                    sets[judged.name]["notes"] += sides[1].notes
                 if shown := sample_questions(judged, measured, main, own / "runs"):
                     changed.append(shown)
         facts = {model.name: _facts(model, items) for model in models}
-        results = {
-            **results_of(sets, list(measures), asked.depth, asked.languages, facts),
-            "seconds": round(time.monotonic() - started, 1),
-            "command": command_of(asked, out),
-            "versions": versions(),
-        }
+        found = results_of(sets, list(measures), asked.depth, asked.languages, facts)
+        seconds = round(time.monotonic() - started, 1)
+        results = {**found, "seconds": seconds, "command": command_of(asked, out), "versions": versions()}
         write_json(part / "results.json", results)
         write_report(ReportData(f"Evaluation on {listed(list(sets))}", results, changed), part / "report.html")
         _replace(out, part)
     return results
+
+
+def _grades(
+    judged: JudgedSet,
+    measured: Sequence[Measured],
+    measure: Callable[..., Iterable[Measured]],
+    wanted: Wanted,
+    runs: Mapping[str, Path],
+    folder: Path,
+) -> tuple[GradedSide, GradedSide]:
+    """What a person graded, and what a model did; every system is measured by the model's grades, too.
+
+    Args:
+        judged: The set.
+        measured: Every system by the set's own judgements.
+        measure: Measures every system of a set, see `_measured`.
+        wanted: First stages.
+        runs: Files, or folders of files by set, of other systems' runs.
+        folder: Folder for the runs on the model's questions.
+    """
+    own = GradedSide(judged.questions, measured)
+    if of_model_alone(judged):
+        return NOBODY, own
+    given = [run_file(path, judged.name) for path in (*wanted.given.values(), *runs.values())]
+    found = by_model(judged, [file for file in given if file], wanted.languages)
+    if found is None:
+        return own, NOBODY
+    theirs = list(measure(found, folder=folder)) if found.questions else []
+    return own, GradedSide(found.questions, theirs, found.notes)
 
 
 def _replace(out: Path, part: Path) -> None:

@@ -27,6 +27,9 @@ QUERY_WORDS = (4, 8, 16)
 DOCUMENT_WORDS = (50, 100, 200, 400)
 """Upper ends of the bands; the last band has none."""
 
+ENOUGH = 10
+"""Questions of a language from which its mean counts in a mean of languages."""
+
 NO_DOMAIN = "not said"
 """Questions without a domain, where others of their set have one."""
 
@@ -201,6 +204,7 @@ def set_figures(
         "notes": list(judged.notes),
         "systems": [asdict(m.system) for m in measured],
         "figures": {m.system.name: {name: _mean(v, every, parts) for name, v in m.values.items()} for m in measured},
+        "language_means": _language_means(groups["language"], measured),
         "tie_rate": {m.system.name: m.tie_rate for m in measured},
         "groups": {
             name: {
@@ -222,6 +226,16 @@ def _mean(values: FloatArray, chosen: NDArray[np.bool_], parts: Masks) -> float:
     """Mean over the parts of the means of their chosen questions; parts without any are left out."""
     own = [values[chosen & part] for part in parts.values()]
     return float(np.mean([some.mean() for some in own if some.size]))
+
+
+def _language_means(languages: Masks, measured: Sequence[Measured]) -> dict[str, Any]:
+    """Mean of the languages' means of each system, of those with `ENOUGH` questions; empty below two of these."""
+    counted = {language: mask for language, mask in languages.items() if mask.sum() >= ENOUGH}
+    if len(counted) < 2:
+        return {}
+    every = np.ones_like(next(iter(counted.values())))
+    of = {m.system.name: {name: _mean(v, every, counted) for name, v in m.values.items()} for m in measured}
+    return {"languages": list(counted), "figures": of}
 
 
 def _matrix(languages: Masks, measured: Sequence[Measured]) -> dict[str, Any]:

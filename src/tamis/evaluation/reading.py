@@ -57,6 +57,13 @@ def read_set(given: str, languages: Languages = "any", passages: bool = False) -
     return [of_languages(one, languages) for one in found]
 
 
+def is_folder(given: str) -> bool:
+    """Whether `--on` names a folder here, and no set of a package."""
+    return not given.startswith((IR_DATASETS, MTEB)) and (
+        Path(given).is_dir() or Path(given.rpartition(":")[0]).is_dir()
+    )
+
+
 def read_sets(given: Iterable[str], languages: Languages = "any", passages: bool = False) -> Iterator[JudgedSet]:
     """Read several sets, one at a time.
 

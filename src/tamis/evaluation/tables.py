@@ -10,10 +10,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from tamis.evaluation.comparing import Comparison, QuestionChange, RankedPlace
+from tamis.evaluation.graded import CORRELATIONS, WORTH, width_table
 from tamis.formulas.significance import holm
 from tamis.records import GROUPS, SERVED
 from tamis.report.answer import answer_of
 from tamis.report.changes import Results
+from tamis.report.graded import MOST_UNGRADED
 from tamis.report.wording import GROUPINGS
 from tamis.text import clip
 
@@ -22,7 +24,7 @@ class Titled:
     """A table with a title above and a caption below, each on a line of its own, however narrow the table is."""
 
     def __init__(self, title: str, headings: Sequence[str], caption: str = "") -> None:
-        self._title, self._caption = title, caption
+        self._title, self.caption = title, caption
         self._table = Table("", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
         for heading in headings:
             self._table.add_column(heading, justify="right")
@@ -35,8 +37,8 @@ class Titled:
         """Print it."""
         console.print(f"\n[bold]{escape(self._title)}[/]", soft_wrap=True)
         console.print(self._table, end="")
-        if self._caption:
-            console.print(f"[dim]{escape(self._caption)}[/]", soft_wrap=True)
+        if self.caption:
+            console.print(f"[dim]{escape(self.caption)}[/]", soft_wrap=True)
 
 
 def print_evaluation(results: Results, console: Console | None = None) -> None:
@@ -71,6 +73,8 @@ def _set_tables(name: str, found: Mapping[str, Any], results: Results) -> Iterat
     yield _set_table(name, found, results)
     if found["comparisons"]:
         yield _tests_table(found["comparisons"], main)
+    if found.get("grades"):
+        yield _grades_table(found["grades"])
     for grouping, caption in GROUPINGS.items():
         if len(found["groups"][grouping]) > 1:
             yield _group_table(caption, found["groups"][grouping], main)
@@ -87,6 +91,11 @@ def _set_table(name: str, found: Mapping[str, Any], results: Results) -> Titled:
         "ids decides then. oracle: the best order there is."
     )
     table = Titled(title, [*results["measures"], "tied", "kind"], caption)
+    beside = found["language_means"]
+    if beside and found["mean_over"] == "questions":
+        main = results["main_measure"]
+        means = ", ".join(f"{name} {own[main]:.4f}" for name, own in beside["figures"].items())
+        table.caption += f"\nmean of {len(beside['languages'])} languages with ten questions or more, {main}: {means}"
     for system in found["systems"]:
         own, tied = found["figures"][system["name"]], found["tie_rate"][system["name"]]
         figures = [f"{own[measure]:.4f}" for measure in results["measures"]]
@@ -110,6 +119,60 @@ def _tests_table(comparisons: Sequence[Mapping[str, Any]], main: str) -> Titled:
             *(f"{entry[outcome]:,}" for outcome in ("wins", "ties", "losses")),
         )
     return table
+
+
+def _grades_table(grades: Mapping[str, Any]) -> Titled:
+    headings = ("against", "measure", "person", "person and model", "weight", "model alone, unchecked", "verdict")
+    caption = (
+        f"95 % intervals. deploy: it lies above 0. do not: a gain of {grades['worth']:g} is excluded. ask: how "
+        "many more questions a person should grade.\nweight: how far the model's grades were followed, 0 to 1."
+    )
+    if grades["lacking"]:
+        caption += f"\nThe model lacks {grades['lacking']:,} of the person's questions, so its grades do not count."
+    holes = {name: share for name, share in grades["ungraded"].items() if share > MOST_UNGRADED}
+    if holes:
+        told = ", ".join(f"{share:.0%} of {name}" for name, share in holes.items())
+        caption += f"\nOf the best ten documents {told} have no grade and count as 0; pool them with tamis label."
+    title = f"by grades of a person ({grades['person']:,} questions) and of a model ({grades['model']:,})"
+    table = Titled(title, headings, caption)
+    for one in grades["comparisons"]:
+        both = one["both"]
+        table.add_row(
+            one["system"],
+            one["baseline"],
+            one["measure"],
+            _estimate(one["alone"]),
+            _estimate(both),
+            f"{both['weight']:.2f}" if both else "",
+            _estimate(one["model_alone"]),
+            f"ask {one['more']:,}" if one["verdict"] == "ask" else one["verdict"],
+        )
+    return table
+
+
+def _estimate(found: Mapping[str, Any] | None) -> str:
+    if found is None:
+        return "–"
+    lower, upper = found["interval"]
+    return f"{found['difference']:+.3f} ({lower:+.3f} to {upper:+.3f})"
+
+
+def print_widths(modelled: int = 0, console: Console | None = None) -> None:
+    """Print how sure a verdict will be by the number of questions that are graded, before anyone begins.
+
+    Args:
+        modelled: Further questions that a model grades; 0 for a person alone.
+        console: None is standard output.
+    """
+    headings = ["a person alone", *(f"and a model ({r:g})" for r in CORRELATIONS)] if modelled else ["a person alone"]
+    caption = f"Half of the 95 % interval's width, in points of nDCG@10. A gain of {100 * WORTH:g} is worth a change."
+    if modelled:
+        caption += f"\nIn brackets: how well the model agrees with the person (correlation), on {modelled:,} questions."
+    table = Titled("how sure a verdict will be, by graded questions", headings, caption)
+    for row in width_table(modelled):
+        helped = [f"± {100 * half:.1f}" for half in row.helped.values()] if modelled else []
+        table.add_row(f"{row.questions:,}", f"± {100 * row.alone:.1f}", *helped)
+    table.show(console or Console(highlight=False))
 
 
 def _group_table(title: str, groups: Mapping[str, Any], main: str) -> Titled:

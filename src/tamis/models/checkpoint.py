@@ -5,10 +5,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from tamis.artifacts import file_hash, item_key
-from tamis.errors import ModelError
+from tamis.errors import InputError, ModelError
 from tamis.models.encoder import BODIES, Encoder, loading
 from tamis.models.families import FAMILIES
 from tamis.models.folders import check_folder
@@ -22,7 +22,10 @@ FORMAT = 2
 
 FACTS_FILE: Final = "tamis.json"
 
-BESIDE_SCORES: Final = frozenset({"format", "first_stage_weights", "weights_by_language", "lineage"})
+MinScore = float | Literal["model"]
+"""A score below which nothing is returned: a number, or the level that a model keeps of itself."""
+
+BESIDE_SCORES: Final = frozenset({"format", "first_stage_weights", "weights_by_language", "min_score", "lineage"})
 """Fields of `tamis.json` that change no score of the model."""
 
 ACTIVATIONS = ("sigmoid", "tanh", "identity")
@@ -43,11 +46,13 @@ class Deployment:
             `OTHER` among them; chosen on held-out queries of its own chain.
         lineage: Where the checkpoint came from: parents, data, settings.
         weights_by_language: By first stage and language of the query, where another weight is surely better there.
+        min_score: The published score below which nothing fits, as `tamis threshold` found it; None where it did not.
     """
 
     first_stage_weights: Mapping[str, float]
     lineage: Mapping[str, Any]
     weights_by_language: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    min_score: float | None = None
 
     def knows(self, first_stage: str) -> bool:
         """Whether there is a weight for exactly this first stage."""
@@ -88,6 +93,28 @@ class CheckpointFacts:
     activation: str | None = None
     deployment: Deployment = field(default_factory=lambda: Deployment({}, {}))
     warm: tuple[int, float, float, float, float] | None = None
+
+
+def lowest_score(said: MinScore | None, deployment: Deployment, path: str | Path) -> float:
+    """The lowest score that is returned; minus infinity where nobody says one.
+
+    Args:
+        said: What a caller says.
+        deployment: The model's own settings.
+        path: Where the model comes from, for messages.
+
+    Raises:
+        InputError: it is no finite number, or the level of a model that keeps none.
+    """
+    if said is None:
+        return -math.inf
+    if said == "model":
+        if deployment.min_score is None:
+            raise InputError(f"min_score 'model': {path} keeps no level; find one with tamis threshold")
+        return deployment.min_score
+    if isinstance(said, bool) or not isinstance(said, int | float) or not math.isfinite(said):
+        raise InputError(f"min_score is {said!r:.100}, expected a finite number or 'model'")
+    return float(said)
 
 
 def find_checkpoint(path: str | Path) -> str | Path:
@@ -159,8 +186,17 @@ def _facts(content: Mapping[str, Any]) -> CheckpointFacts:
             raise ModelError("the head is not finite")
         if not isinstance(serializer, Apart):
             raise ModelError("a warm checkpoint needs a serializer of kind 'apart'")
-    deployment = Deployment(weights, dict(content.get("lineage", {})), by_language)
+    deployment = Deployment(weights, dict(content.get("lineage", {})), by_language, _min_score(content))
     return CheckpointFacts(family, serializer, activation, deployment, warm)
+
+
+def _min_score(content: Mapping[str, Any]) -> float | None:
+    if "min_score" not in content:
+        return None
+    score = float(content["min_score"]["score"])
+    if not math.isfinite(score):
+        raise ValueError(f"min_score is {score}, expected a finite number")
+    return score
 
 
 def _weights(content: Mapping[str, Any]) -> dict[str, float]:

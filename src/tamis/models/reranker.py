@@ -13,7 +13,7 @@ from tamis.errors import InputError, ModelError
 from tamis.formulas.arrays import IndexArray
 from tamis.formulas.ranking import logistic, tie_key
 from tamis.models.arguments import Activation, activated, count, formed, listed, pairs_of, renamed
-from tamis.models.checkpoint import find_checkpoint, load_warm, model_identity, read_facts
+from tamis.models.checkpoint import MinScore, find_checkpoint, load_warm, lowest_score, model_identity, read_facts
 from tamis.models.encoder import loading
 from tamis.models.engines.choosing import NAMES, InTorch, ScoringEngine, engine_scorer
 from tamis.models.families import load_scorer
@@ -234,6 +234,7 @@ class Reranker:
         *,
         prompt: str | None = None,
         first_stage: FirstStageArgument | None = None,
+        min_score: MinScore | None = None,
         batch_size: int | None = None,
         show_progress_bar: bool | None = None,
         activation_fn: Activation | None = None,
@@ -252,6 +253,8 @@ class Reranker:
                 being better: its z-score is added with the weight that the checkpoint has for it, or for any other
                 where it has none, which is logged. `"order"` where the documents come best first and their scores are
                 not known. None or `"none"`, the default, since documents may come in any order: the model alone.
+            min_score: Leave out documents whose `score` is below this, all of them if need be: where nothing fits the
+                list is empty. `"model"` is the level that `tamis threshold` kept in the model.
             batch_size: Most pairs per forward pass, see `predict`.
             show_progress_bar: Say on standard error how many documents are scored; None is no.
             activation_fn: Makes the score in place of the checkpoint's own, see `predict`; documents are ordered by
@@ -271,6 +274,7 @@ class Reranker:
         """
         more = renamed("rank", others, self.device)
         most = None if top_k is None else count("top_k", top_k)
+        lowest = lowest_score(min_score, self.deployment, self.path)
         given = _documents(documents)
         if not given:
             return []
@@ -285,6 +289,8 @@ class Reranker:
         scores, order = self._shown(ranking, more.get("activation_fn", activation_fn))
         ranked: list[Ranked] = []
         for index in order[:most]:
+            if scores[index] < lowest:
+                break  # scores never rise down the ranking
             entry: Ranked = {
                 "corpus_id": int(index),
                 "score": float(scores[index]),

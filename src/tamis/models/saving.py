@@ -1,7 +1,7 @@
 """Writing checkpoint folders: safetensors, tokenizer and `tamis.json`, never a pickle."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -177,13 +177,31 @@ def add_weights(folder: Path, weights: Mapping[str, float], by_language: Mapping
         weights: By first stage; they take the place of those of the same name, and so do their languages'.
         by_language: Weights of the same first stages by language; may lack some.
     """
+
+    def change(facts: dict[str, Any]) -> None:
+        facts["first_stage_weights"] = {**facts.get("first_stage_weights", {}), **weights}
+        kept = {name: found for name, found in facts.get("weights_by_language", {}).items() if name not in weights}
+        facts["weights_by_language"] = kept | {name: dict(found) for name, found in by_language.items() if found}
+
+    _change_facts(folder, change)
+
+
+def keep_min_score(folder: Path, found: Mapping[str, float]) -> None:
+    """Put the level below which nothing fits into the `tamis.json` of a checkpoint; it changes whole or not at all.
+
+    Args:
+        folder: The checkpoint, with or without a `tamis.json`; all else in it stays.
+        found: `score`, the level itself, and how it was found.
+    """
+    _change_facts(folder, lambda facts: facts.update({"min_score": dict(found)}))
+
+
+def _change_facts(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
     file = folder / "tamis.json"
     facts: dict[str, Any] = {"format": FORMAT}
     if file.exists():
         facts = json.loads(file.read_text(encoding="utf-8"))
-    facts["first_stage_weights"] = {**facts.get("first_stage_weights", {}), **weights}
-    kept = {name: found for name, found in facts.get("weights_by_language", {}).items() if name not in weights}
-    facts["weights_by_language"] = kept | {name: dict(found) for name, found in by_language.items() if found}
+    change(facts)
     unfinished = folder / ".tamis.json.part"
     try:
         write_json(unfinished, facts)

@@ -132,6 +132,16 @@ class Recipe(Section):
             )
 
     @model_validator(mode="after")
+    def _what_judges_a_merge_is_not_what_measures(self) -> "Recipe":
+        folder = self.merge.judged
+        if folder and self.evaluate and (folder / "queries.jsonl").resolve() == self.evaluate.queries.resolve():
+            raise ValueError(
+                f"merge.judged: {folder} holds the questions of evaluate.queries, which would measure what they chose; "
+                "give other questions to one of both"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _old_domains_need_their_model(self) -> "Recipe":
         settings = (self.student.head, self.train.general_steps, self.merge.on)
         if self.merge.keep and settings != ("own", 0, "weights"):

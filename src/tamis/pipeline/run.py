@@ -181,8 +181,9 @@ def _check_files(recipe: Recipe, stages: Sequence[str]) -> None:
     if "merge" in stages:
         for run in recipe.merge.keep:
             newest_results(run, "train")
-        if folder := recipe.merge.weigh_on:
-            check_files([*document_files(folder), *judged_files(folder)], "merge")
+        for folder in (recipe.merge.judged, recipe.merge.weigh_on):
+            if folder:
+                check_files([*document_files(folder), *judged_files(folder)], "merge")
     if "evaluate" in stages and recipe.evaluate:
         for path in (recipe.evaluate.queries, recipe.evaluate.qrels, *recipe.evaluate.runs.values()):
             if not path.is_file():

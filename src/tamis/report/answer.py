@@ -6,6 +6,7 @@ from typing import Any, Final, NamedTuple
 
 from tamis.records import CLIENTS, MODELS, SCORED, SERVED, WAYS, Way
 from tamis.report.changes import Change, Results, change_of, of_a_run, parts_of, split_comparisons
+from tamis.report.graded import graded_answer
 from tamis.report.verdict import SENT, Verdict, listed, verdict, verdict_of, worth_sending
 from tamis.report.wording import LEVEL, Direction, direction, p_value, points, signed
 
@@ -62,6 +63,8 @@ def answer_of(results: Results) -> OpeningAnswer | None:
     if not told:
         return _without_a_model(results)
     system = told[0].system
+    if graded := _by_grades(results, told[0], adapted):
+        return graded
     among = ", which ranks best of the models," if system == best and len(results["models"]) > 1 else ""
     who = "the merged student" if of_a_run(results) else parts_of(system)[0] + among
     said = headline_changes(results) if of_a_run(results) else told
@@ -70,6 +73,17 @@ def answer_of(results: Results) -> OpeningAnswer | None:
         [*_sentence(said, who, results["main_measure"]), *_adaptation_sentence(adapted)],
         _reservations(results, told, adapted),
         told,
+    )
+
+
+def _by_grades(results: Results, told: Change, adapted: Sequence[Change]) -> OpeningAnswer | None:
+    """The answer where few questions were graded, which an interval gives; None where that is not so."""
+    model, sign, first_stage = parts_of(told.system)
+    found = graded_answer(results, told.system, told.baseline, f"{model} behind {first_stage}", SENT[WAYS[sign]])
+    if found is None:
+        return None
+    return OpeningAnswer(
+        found[0], [Part(f"{told.system}: {found[1]}")], _reservations(results, [told], adapted), [told]
     )
 
 

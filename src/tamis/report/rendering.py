@@ -6,6 +6,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from tamis.report import wording
+from tamis.report.graded import MOST_UNGRADED
 
 
 def render(template: str, **views: Any) -> str:
@@ -38,7 +39,7 @@ def render(template: str, **views: Any) -> str:
         "effect": wording.effect,
         "json": _json,
     }
-    environment.globals["LEVEL"] = wording.LEVEL
+    environment.globals |= {"LEVEL": wording.LEVEL, "MOST_UNGRADED": MOST_UNGRADED}
     return environment.get_template(template).render(**views)
 
 

@@ -1,6 +1,7 @@
 """HTTP: bodies in, dialects' answers out. Everything about scores is the engine's."""
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
@@ -201,6 +202,7 @@ class Service:
                 "activation": engine.reranker.activation,
                 "first_stage": engine.first_stage,
                 "long": engine.long,
+                "min_score": engine.min_score if math.isfinite(engine.min_score) else None,
                 "first_stage_weights": dict(engine.reranker.deployment.first_stage_weights),
             }
             for name, engine in self.engines.items()

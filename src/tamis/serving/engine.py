@@ -21,6 +21,7 @@ import numpy as np
 
 from tamis.errors import InputError
 from tamis.formulas.ranking import rank_correlation, tie_key
+from tamis.models.checkpoint import MinScore, lowest_score
 from tamis.models.first_stage import FirstStage, default_of, doubt, first_stage_of, ranked_beside, weight_of
 from tamis.models.reranker import Reranker, bounded
 from tamis.models.rows import plain_backend
@@ -58,7 +59,7 @@ class ScoredRequest:
 
     Attributes:
         values: What ranks, of each document: on the scale of the logits, or bounded.
-        order: Indices, best first, as of `Reranker.rank`.
+        order: Indices of the documents that are not below the lowest score, best first, as of `Reranker.rank`.
         tokens: Number of tokens that were read of all pairs; a window's query counts with it.
         cut: Indices of documents of which something was not read.
         waited: Seconds before the first of its batches was begun.
@@ -132,6 +133,7 @@ class Engine:
         seconds: Within which a request that is taken should be scored.
         first_stage: What is done with requests that say nothing of theirs: `order` or `none`.
         long: What becomes of long documents where a request does not say it.
+        min_score: Lowest published score of a result where a request names none; minus infinity for all.
     """
 
     def __init__(
@@ -142,6 +144,7 @@ class Engine:
         watch: Callable[[Batch], None] = lambda batch: None,
         first_stage: str | None = None,
         long: Long = "first",
+        min_score: MinScore | None = None,
     ) -> None:
         """Start the threads.
 
@@ -153,6 +156,7 @@ class Engine:
             watch: Told of each batch, on the thread that scores.
             first_stage: What is done with requests that say nothing of theirs; None for what the model says.
             long: What becomes of long documents where a request does not say it, see `Reranker.rank`.
+            min_score: Lowest published score of a result where a request names none, see `lowest_score`.
         """
         self.reranker = reranker
         self.long: Long = long
@@ -160,6 +164,7 @@ class Engine:
         self.seconds = seconds
         self.pairs = 0
         self.first_stage = first_stage or default_of(reranker.deployment)
+        self.min_score = lowest_score(min_score, reranker.deployment, reranker.path)
         self._watch = watch
         self._queue = FairQueue(reranker.scorer.token_budget)
         self._changed = threading.Condition()
@@ -233,10 +238,13 @@ class Engine:
                 self._queue.remove(job)
         logits = best_of_each(job.logits, places)
         ranking = ranked_beside(logits, first, weight, [tie_key(*pair) for pair in reading.texts])
-        values = ranking.values if asked.raw else bounded(ranking.values, self.reranker.activation)
+        published = bounded(ranking.values, self.reranker.activation)
+        values = ranking.values if asked.raw else published
+        # A server's own level is one of published scores, whatever a request wants to see.
+        enough = published >= self.min_score if asked.min_score is None else values >= asked.min_score
         return ScoredRequest(
             values=values.tolist(),
-            order=ranking.order.tolist(),
+            order=ranking.order[enough[ranking.order]].tolist(),
             tokens=sum(job.lengths[place] for of in places for place in of),
             cut=cut,
             waited=job.begun - job.entered,

@@ -35,6 +35,7 @@ class Arguments(BaseModel):
         keys: File of API keys on every machine; beside it, replicas read TAMIS_API_KEYS.
         first_stage: What is done with requests that say nothing of theirs; None for what each model says.
         long: What becomes of documents that are longer than a model reads: `first` or `windows`.
+        min_score: Lowest published score of a result where a request names none; `model` for each model's own level.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -48,6 +49,7 @@ class Arguments(BaseModel):
     keys: Path | None = None
     first_stage: Literal["order", "none"] | None = None
     long: Literal["first", "windows"] = "first"
+    min_score: float | Literal["model"] | None = None
 
 
 def build(arguments: Arguments) -> serve.Application:
@@ -79,6 +81,7 @@ class Replica:
             keys=arguments.keys,
             first_stage=arguments.first_stage,
             long=arguments.long,
+            min_score=arguments.min_score,
         )
         metrics = Metrics()
         engines = load_engines(folders_of(arguments.model.split(",")), settings, metrics)

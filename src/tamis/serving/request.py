@@ -65,6 +65,7 @@ class RerankRequest:
         windows: Most windows that are read of a document, of which the best counts; None for what the server does.
         cut: Whether pairs of which not all is read are taken; they are refused otherwise.
         first_stage: What is said of the first stage; None for what the server does by default. Only with one query.
+        min_score: Lowest score of a result, on the scale of what is returned; None for what the server does by default.
     """
 
     model: str | None
@@ -80,6 +81,7 @@ class RerankRequest:
     windows: int | None = None
     cut: bool = True
     first_stage: FirstStageArgument | None = None
+    min_score: float | None = None
 
     def pairs(self) -> list[tuple[str, DocumentText]]:
         """(query, document) of each document, in order."""
@@ -96,7 +98,7 @@ class Answered:
         model: The name under which it was asked for.
         created: Unix time in seconds.
         values: What ranks, bounded or on the scale of the logits, of each document in the order of the request.
-        order: Indices of all documents, best first.
+        order: Indices of the documents that are not below the lowest score, best first.
         tokens: Tokens that were read of all pairs, special tokens included.
         cut: Indices of documents of which, or of whose query, something was not read.
         doubt: What the client should know about its first stage.

@@ -16,7 +16,7 @@ from types import FrameType
 import uvicorn
 
 from tamis.errors import InputError
-from tamis.models.checkpoint import ORDER
+from tamis.models.checkpoint import ORDER, MinScore
 from tamis.models.first_stage import NONE, order_counts
 from tamis.models.reranker import Reranker
 from tamis.models.windows import check_long
@@ -50,6 +50,8 @@ class Settings:
             says.
         scoring_engine: What computes the scores, as for `Reranker`.
         long: What becomes of documents that are longer than a model reads: `first` or `windows`, see `Reranker.rank`.
+        min_score: Lowest published score of a result where a request names none: a number, `model` for the level that
+            each model keeps, or None for all.
     """
 
     host: str = "127.0.0.1"
@@ -63,6 +65,7 @@ class Settings:
     first_stage: str | None = None
     scoring_engine: str = "torch"
     long: str = "first"
+    min_score: MinScore | None = None
 
 
 def serve(models: Sequence[str], settings: Settings) -> None:
@@ -141,13 +144,22 @@ def load_engines(folders: Mapping[str, str], settings: Settings, metrics: Metric
                 )
             watch = partial(metrics.batch, name)
             long = check_long("--long", settings.long)
-            engine = Engine(reranker, settings.queue_pairs, settings.limits.seconds, watch, settings.first_stage, long)
+            engine = Engine(
+                reranker,
+                settings.queue_pairs,
+                settings.limits.seconds,
+                watch,
+                settings.first_stage,
+                long,
+                settings.min_score,
+            )
             facts = {
                 "model": name,
                 "family": reranker.family,
                 "first_stage": engine.first_stage,
                 "long": engine.long,
                 "engine": reranker.engine,
+                **({"min_score": engine.min_score} if settings.min_score is not None else {}),
             }
             logger.info("model", extra={"facts": facts})
             by_folder[folder] = engine

@@ -14,7 +14,7 @@ DOCUMENTS_PER_UNIT = 100
 
 
 class V2(Beside):
-    """Strict, as Cohere is; `instruction`, `raw_scores` and the first stage are ours.
+    """Strict, as Cohere is; `instruction`, `raw_scores`, `min_score` and the first stage are ours.
 
     LiteLLM always sends `return_documents`.
     """
@@ -116,6 +116,7 @@ def read_v2(body: V2) -> RerankRequest:
         instruction=body.instruction,
         document_tokens=body.max_tokens_per_doc,
         first_stage=first_stage_in(body, body.documents),
+        min_score=body.min_score,
     )
 
 
@@ -137,6 +138,7 @@ def read_v1(body: V1) -> RerankRequest:
         document_tokens=body.max_tokens_per_doc,
         windows=body.max_chunks_per_doc,
         first_stage=first_stage_in(body, body.documents),
+        min_score=body.min_score,
     )
 
 

@@ -14,7 +14,7 @@ from tamis.models.serializer import DocumentText
 from tamis.serving.request import STATUS, Answered, Kind, RefusedError, RerankRequest
 
 FIRST_STAGE: Final = ("first_stage", "first_stage_scores")
-"""The fields of `Beside`."""
+"""The fields of `Beside` about the first stage."""
 
 READING: Final = (
     "max_chunks_per_doc", "max_tokens_per_doc", "max_tokens_per_query", "truncate", "truncate_prompt_tokens",
@@ -76,10 +76,11 @@ class Body(BaseModel):
 
 
 class Beside(Body):
-    """What every dialect takes beside its own fields: a first stage, and its score of each document."""
+    """What every dialect takes beside its own fields: a first stage, its score of each document, the lowest score."""
 
     first_stage: Annotated[str, Field(min_length=1, max_length=100)] | None = None
     first_stage_scores: Annotated[list[float], Field(fail_fast=True)] | None = None
+    min_score: Annotated[float, Field(allow_inf_nan=False)] | None = None
 
 
 class DialectText(Body):

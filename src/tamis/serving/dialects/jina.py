@@ -10,7 +10,7 @@ from tamis.serving.request import Answered, RefusedError, RerankRequest
 
 
 class JinaRerank(Beside):
-    """`top_k` and `truncation` are Voyage's; `instruction`, `raw_scores` and the first stage are ours.
+    """`top_k` and `truncation` are Voyage's; `instruction`, `raw_scores`, `min_score` and the first stage are ours.
 
     Long texts are cut unless `truncation` is false.
     """
@@ -59,6 +59,7 @@ def read(body: JinaRerank) -> RerankRequest:
         document_tokens=body.max_tokens_per_doc,
         cut=body.truncation is not False,
         first_stage=first_stage_in(body, body.documents),
+        min_score=body.min_score,
     )
 
 

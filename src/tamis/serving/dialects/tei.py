@@ -19,7 +19,10 @@ ERROR_TYPES: dict[Kind, str] = {
 
 
 class TeiRerank(Beside):
-    """Long texts are cut unless `truncate` is false; `model`, `instruction` and the first stage are ours."""
+    """Long texts are cut unless `truncate` is false.
+
+    `model`, `instruction`, `min_score` and the first stage are ours.
+    """
 
     query: str
     texts: Annotated[list[str], Field(fail_fast=True)]
@@ -57,6 +60,7 @@ def read(body: TeiRerank) -> RerankRequest:
         instruction=body.instruction,
         cut=body.truncate is not False,
         first_stage=first_stage_in(body, body.texts),
+        min_score=body.min_score,
     )
 
 

@@ -39,7 +39,7 @@ Side = Given | str | DialectText
 
 
 class Knobs(Beside):
-    """What `/rerank` and `/score` share; `raw_scores` and the first stage are ours.
+    """What `/rerank` and `/score` share; `raw_scores`, `min_score` and the first stage are ours.
 
     Unknown fields are ignored, as vLLM does. `truncate_prompt_tokens` are those of a pair, special ones included; -1 is
     what the model reads, and so is nothing, for which vLLM refuses long texts.
@@ -145,6 +145,8 @@ def read_score(body: VllmScore) -> RerankRequest:
     Raises:
         RefusedError: sides that are missing or do not fit each other, or a first stage of several queries.
     """
+    if body.min_score is not None:
+        raise RefusedError("malformed", "min_score: every pair is answered here; ask /rerank to leave documents out")
     first = _one_of(body, ("text_1", "queries", "data_1"))
     second = _one_of(body, ("text_2", "documents", "items", "data_2"))
     queries = [one if isinstance(one, str) else one.text for one in _as_list(first)]
@@ -197,6 +199,7 @@ def _asked(
         query_tokens=body.max_tokens_per_query or None,
         pair_tokens=pair_tokens,
         first_stage=said,
+        min_score=body.min_score,
     )
 
 

@@ -1,15 +1,16 @@
 """The stage evaluate: rank every judged question by every system, and compare."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import ClassVar, Final, Literal
 
 from tamis.artifacts import write_json
 from tamis.artifacts.inputs import input_hashes
 from tamis.context import RunContext, texts_of
-from tamis.evaluation.figures import ComparedPair, Measured, PairedTests, results_of, set_figures
+from tamis.evaluation.figures import ENOUGH, ComparedPair, Measured, PairedTests, results_of, set_figures
 from tamis.evaluation.judged import draw_questions, read_questions
 from tamis.evaluation.passages import grades_of_documents, notes_of, whole_documents
 from tamis.evaluation.sets import JudgedSet
@@ -49,7 +50,7 @@ class EvaluateStage:
     passages: bool = False
     name: ClassVar = "evaluate"
     reads: ClassVar = ("corpus", "train", "merge")
-    version: ClassVar = 9
+    version: ClassVar = 10
 
     def key(self) -> object:
         """Settings of the evaluation, and the hashes of its questions and judgements."""
@@ -109,7 +110,9 @@ class EvaluateStage:
         """What `results.json` says, see docs/results.md."""
         with_baselines = [(m.system.name, m.system.baseline) for m in measured if m.system.baseline is not None]
         pairs = [ComparedPair(*pair, [self.seed, n]) for n, pair in enumerate([*with_baselines, *ADAPTATION])]
-        tests = PairedTests(pairs, self.settings.rounds, RESAMPLES, "languages")
+        asked = Counter(question.language for question in judged.questions.values())
+        over: Literal["languages", "questions"] = "languages" if min(asked.values()) >= ENOUGH else "questions"
+        tests = PairedTests(pairs, self.settings.rounds, RESAMPLES, over)
         found = set_figures(judged, measured, MEASURE, tests, {name: name in TRAINED for name in STUDENTS})
         models = self.systems.model_facts()
         results = results_of({judged.name: found}, [MEASURE], self.settings.depth, self._searched, models)

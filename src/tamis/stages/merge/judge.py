@@ -1,4 +1,4 @@
-"""Judge a merged student without labels: agreement with the teacher on held-out lists."""
+"""Judge a merged student: by agreement with the teacher on held-out lists, or by grades where there are some."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,6 +7,7 @@ from tamis.context import texts_of
 from tamis.models.student import Student
 from tamis.records import TrainingList
 from tamis.stages.lists.held_out import judging_lists
+from tamis.stages.merge.graded import DOMAIN, GradedJudge
 from tamis.stages.merge.merge import MergeObjective
 from tamis.stages.merge.previous_runs import old_domains
 from tamis.stages.student.factory import StudentFactory
@@ -15,7 +16,7 @@ from tamis.stages.train.settings import TrainSettings
 from tamis.stages.train.stage import Tensors
 
 
-def judge_without_labels(
+def judge_students(
     students: StudentFactory,
     student: Student,
     lists: Sequence[TrainingList],
@@ -23,8 +24,11 @@ def judge_without_labels(
     settings: TrainSettings,
     most: int,
     keep: Sequence[Path] = (),
+    graded: GradedJudge | None = None,
 ) -> MergeObjective:
     """What judges a set of tensors: agreement with the teacher on the held-out lists of every domain, old ones too.
+
+    Where questions are graded, their grades stand in the place of the run's own domains.
 
     Args:
         students: Of the run.
@@ -34,9 +38,10 @@ def judge_without_labels(
         settings: How labels become grades.
         most: Held-out lists of each domain.
         keep: Folders of earlier runs whose domains are judged as well.
+        graded: Judges a student by grades.
     """
     context = students.context
-    held_out = judging_lists(lists, context.queries, most)
+    held_out = {} if graded else judging_lists(lists, context.queries, most)
     for run in keep:
         old = old_domains(run)
         found = judging_lists(old.lists, old.queries, most)
@@ -47,6 +52,7 @@ def judge_without_labels(
     def judge(tensors: Tensors) -> dict[str, float]:
         student.load_trained(tensors)
         budget = context.machine.token_budget
-        return {domain: mean_agreement(student, own, texts, settings, budget) for domain, own in held_out.items()}
+        found = {DOMAIN: graded(student)} if graded else {}
+        return found | {d: mean_agreement(student, own, texts, settings, budget) for d, own in held_out.items()}
 
     return judge

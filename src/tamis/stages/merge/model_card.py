@@ -89,7 +89,7 @@ def model_card(
         "",
         *_table(("language", "lists"), [(language, str(count)) for language, count in languages.items()]),
         "",
-        f"Teacher: {provenance.teacher}. Loss: {provenance.loss}. No relevance judgement of the target was read.",
+        f"Teacher: {provenance.teacher}. Loss: {provenance.loss}. {_judged(lineage)}",
         "",
         "## How far it agrees with its teacher",
         "",
@@ -102,6 +102,12 @@ def model_card(
         *_weights(deployment),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _judged(lineage: Mapping[str, Any]) -> str:
+    if folder := lineage.get("judged_on"):
+        return f"Graded questions of {Path(folder).name} decided what was merged; figures on them flatter it."
+    return "No relevance judgement of the target was read."
 
 
 def _weights(deployment: Deployment) -> Iterator[str]:

@@ -42,6 +42,12 @@ class MergeSettings(Section):
         description="Folders of earlier runs whose domains judge every step too. What is learnt is then merged into "
         "student.start.",
     )
+    judged: Path | None = Field(
+        default=None,
+        description="BEIR folder of graded questions on documents of the corpus (qrels/test.tsv, grades of 0 among "
+        "them, as tamis label writes it). The merge refuses what loses nDCG@10 on them, in place of agreement with "
+        "the teacher. Set it where a person has graded questions; measure on others then.",
+    )
     weigh_on: Path | None = Field(
         default=None,
         description="BEIR folder of judged questions (qrels/test.tsv) on documents that nothing is learnt from. They "

@@ -22,7 +22,8 @@ from tamis.records import Facts, TrainingList
 from tamis.stages.corpus.identity import documents_hash
 from tamis.stages.lists.held_out import domains_of
 from tamis.stages.lists.settings import GENERAL
-from tamis.stages.merge.judge import judge_without_labels
+from tamis.stages.merge.graded import GradedJudge, GradedQuestions, read_graded
+from tamis.stages.merge.judge import judge_students
 from tamis.stages.merge.merge import MergeCurve as MergeCurve
 from tamis.stages.merge.merge import MergePath, judgements, merge_specialists
 from tamis.stages.merge.model_card import Provenance, model_card, target_facts
@@ -61,9 +62,11 @@ class MergeStage:
 
     def key(self) -> object:
         """Settings of the merge, and the depth for which it weighs the first stages."""
-        settings = self.settings.model_dump(mode="json", exclude={"keep", "weigh_on"})
+        settings = self.settings.model_dump(mode="json", exclude={"judged", "keep", "weigh_on"})
         depth, seed = self.weighing.depth, self.provenance.seed
         facts = [settings, old_domains_identity(self.settings.keep), depth, seed]
+        if folder := self.settings.judged:
+            facts += ["judged", documents_hash(folder), input_hashes(judged_files(folder), self.name)]
         if folder := self.settings.weigh_on:
             return [*facts, documents_hash(folder), input_hashes(judged_files(folder), self.name)]
         known = deployed_weights(self.students.settings.start)  # written queries never lower them
@@ -73,20 +76,28 @@ class MergeStage:
         """Fill the folder of the stage."""
         lists, texts = training_texts(self.students)
         student = self.students.untrained()
-        path = self._merge(student, lists, texts)
+        graded = self._graded()
+        path = self._merge(student, lists, texts, GradedJudge(self.students, graded) if graded else None)
         weights, heads = self._weigh(student, lists)
         _calibrate(student, heads["hybrid"])
-        self._save(folder, student, path, weights, lists)
+        gate: Facts = {"by": "grades", "questions": len(graded.questions)} if graded else {"by": "agreement"}
+        self._save(folder, student, path, weights, lists, gate)
         tried = len(path.steps)
         refused = Counter("a domain falls" if step.reason else "another step was better" for step in path.steps)
         refused.pop("another step was better", None)
         return {"counts": {"in": tried, "kept": tried - sum(refused.values()), "dropped": dict(refused)}}
 
-    def _merge(self, student: Student, lists: Sequence[TrainingList], texts: TrainingTexts) -> MergePath:
+    def _graded(self) -> GradedQuestions | None:
+        folder = self.settings.judged
+        return read_graded(folder, self.weighing.corpus.max_chars) if folder else None
+
+    def _merge(
+        self, student: Student, lists: Sequence[TrainingList], texts: TrainingTexts, graded: GradedJudge | None
+    ) -> MergePath:
         """Merge the specialists; the student is left with the result."""
         settings = self.settings
-        judge = judge_without_labels(
-            self.students, student, lists, texts, self.training, settings.held_out, settings.keep
+        judge = judge_students(
+            self.students, student, lists, texts, self.training, settings.held_out, settings.keep, graded
         )
         trained = {path.stem: load_file(path) for path in self.context.folders["train"].glob("*.safetensors")}
         specialists = {domain: trained[domain] for domain in domains_of(lists)}
@@ -121,9 +132,10 @@ class MergeStage:
         path: MergePath,
         weights: Weights,
         lists: Sequence[TrainingList],
+        gate: Facts,
     ) -> None:
         """Write how the student was merged, its trained tensors, and the model's folder with its card."""
-        write_json(folder / "path.json", _path_facts(path, weights))
+        write_json(folder / "path.json", {**_path_facts(path, weights), "gate": gate})
         write_tensors(folder / "merged.safetensors", student.trained())
         deployment = Deployment(weights.general, self._lineage(path), weights.by_language)
         save_student(student, folder / "model", deployment)
@@ -143,6 +155,7 @@ class MergeStage:
             "stages": {name: folders[name].name for name in ("corpus", "queries", "scores", "lists", "train")},
             "agreement": path.agreement["merged"],
             "weighed_on": str(self.settings.weigh_on or "held-out queries"),
+            **({"judged_on": str(self.settings.judged)} if self.settings.judged else {}),
             "versions": versions(),
         }
 
