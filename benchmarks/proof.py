@@ -19,14 +19,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from machine import DOCS, commit, machine, print_targets, show_in_readme, targets_table, write_results
 from tamis.evaluation.graded import WORTH, decide
 from tamis.evaluation.reading import read_set
 from tamis.evaluation.sets import JudgedSet
+from tamis.formulas.arrays import FloatArray, IndexArray
 from tamis.formulas.measures import Grades, measure_rankings, parse_measures
-from tamis.formulas.prediction_powered import FloatArray, MeanInterval, mean_interval, powered_interval
+from tamis.formulas.prediction_powered import MeanInterval, mean_interval, powered_interval
 from tamis.formulas.ranking import tie_key
 from tamis.retrievers.bm25 import Bm25
 from tamis.retrievers.dense import TieKeys
@@ -185,7 +185,7 @@ def draws(found: Differences, count: int, rng: np.random.Generator) -> Iterator[
         yield Draw(mean_interval(person), both, int((person != 0).sum()))
 
 
-def _graded(found: Differences, questions: NDArray[np.int64], rng: np.random.Generator) -> FloatArray:
+def _graded(found: Differences, questions: IndexArray, rng: np.random.Generator) -> FloatArray:
     """The judge's differences of questions, each from one of the times that it graded."""
     graded: FloatArray = found.model[rng.integers(0, len(found.model), questions.size), questions]
     return graded

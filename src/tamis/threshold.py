@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tamis.errors import InputError, ModelError
 from tamis.evaluation.reading import read_set
 from tamis.evaluation.sets import JudgedSet
+from tamis.formulas.arrays import FloatArray
 from tamis.formulas.thresholds import Calibration, Level, levels, lowest_level, platt
 from tamis.models.first_stage import order_counts
 from tamis.models.kept_settings import checked_model, keep_in
@@ -66,7 +67,7 @@ class ThresholdResult:
 class ScoredPairs(NamedTuple):
     """Graded pairs with their logits, [n] each."""
 
-    logits: NDArray[np.float64]
+    logits: FloatArray
     relevant: NDArray[np.bool_]
 
 

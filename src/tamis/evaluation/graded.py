@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tamis.evaluation.figures import ComparedPair, Measured
 from tamis.evaluation.judged import Question
@@ -15,6 +14,7 @@ from tamis.evaluation.reading import is_folder, read_set
 from tamis.evaluation.sets import JudgedSet
 from tamis.formats.qrels import qrels_files
 from tamis.formats.trec import read_run
+from tamis.formulas.arrays import FloatArray, IndexArray
 from tamis.formulas.prediction_powered import (
     LEAST,
     MeanInterval,
@@ -56,7 +56,6 @@ PLANNED: Final = (30, 50, 100, 200, 400)
 """Questions of the table that is shown before anyone begins."""
 
 Verdict = Literal["deploy", "do not", "ask"]
-Floats = NDArray[np.float64]
 
 
 class GradedSide(NamedTuple):
@@ -85,8 +84,8 @@ class Overlap(NamedTuple):
         whole: Whether the model graded all of the person's questions.
     """
 
-    same: NDArray[np.intp]
-    others: NDArray[np.intp]
+    same: IndexArray
+    others: IndexArray
     whole: bool
 
 
@@ -199,7 +198,7 @@ def grade_figures(
     theirs = {query_id: place for place, query_id in enumerate(model.questions)}
     lacking = sum(query_id not in theirs for query_id in person.questions) if theirs else 0
     same = [theirs[query_id] for query_id in person.questions if query_id in theirs]
-    overlap = Overlap(np.array(same, np.intp), np.array(sorted({*theirs.values()} - {*same}), np.intp), not lacking)
+    overlap = Overlap(np.array(same, np.int64), np.array(sorted({*theirs.values()} - {*same}), np.int64), not lacking)
     comparisons = [
         {"system": pair.system, "baseline": pair.baseline, "measure": measure, **_said(sides, overlap)}
         for pair in pairs
@@ -210,14 +209,14 @@ def grade_figures(
     return {**counts, "comparisons": comparisons}
 
 
-def _difference(side: GradedSide, pair: ComparedPair, measure: str) -> Floats:
+def _difference(side: GradedSide, pair: ComparedPair, measure: str) -> FloatArray:
     values = {one.system.name: one.values[measure] for one in side.measured}
     if pair.system not in values or pair.baseline not in values:
         return np.zeros(0)
     return values[pair.system] - values[pair.baseline]
 
 
-def _said(sides: tuple[Floats, Floats], overlap: Overlap) -> dict[str, Any]:
+def _said(sides: tuple[FloatArray, FloatArray], overlap: Overlap) -> dict[str, Any]:
     """Intervals by the person's grades, by both and by the model's, and the verdict."""
     person, model = sides
     alone = mean_interval(person) if person.size > LEAST else None

@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import expit, log_expit
 
-FloatsLike = NDArray[np.float64] | Sequence[float]
+from tamis.formulas.arrays import FloatArray
+
+FloatsLike = FloatArray | Sequence[float]
 BoolsLike = NDArray[np.bool_] | Sequence[bool]
 
 
@@ -142,7 +144,7 @@ def platt(scores: FloatsLike, relevant: BoolsLike) -> Calibration:
     middle, spread = float(scores.mean()), float(scores.std()) or 1.0
     scaled = (scores - middle) / spread
 
-    def loss(values: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+    def loss(values: FloatArray) -> tuple[float, FloatArray]:
         logits = values[0] * scaled + values[1]
         errors = expit(logits) - targets
         lost = -(targets * log_expit(logits) + (1 - targets) * log_expit(-logits)).sum()
@@ -154,7 +156,7 @@ def platt(scores: FloatsLike, relevant: BoolsLike) -> Calibration:
     return Calibration(slope, float(found[1]) - slope * middle)
 
 
-def _checked(scores: FloatsLike, relevant: BoolsLike) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+def _checked(scores: FloatsLike, relevant: BoolsLike) -> tuple[FloatArray, NDArray[np.bool_]]:
     values, marks = np.asarray(scores, dtype=np.float64), np.asarray(relevant, dtype=np.bool_)
     if values.ndim != 1 or values.shape != marks.shape or not np.isfinite(values).all():
         raise ValueError(f"{values.size} scores and {marks.size} marks, expected as many of each and finite scores")
