@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from tamis.cli import measure, models, pipeline, use
+from tamis.cli import label, measure, models, pipeline, use
 from tamis.errors import SettingsError, TamisError
 
 GROUPS: Mapping[str, Mapping[str, Callable[..., None]]] = {
@@ -17,7 +17,12 @@ GROUPS: Mapping[str, Mapping[str, Callable[..., None]]] = {
         "queries": pipeline.queries,
         "write-lists": pipeline.write_lists,
     },
-    "Measure": {"evaluate": measure.evaluate, "compare": measure.compare, "inspect": measure.inspect},
+    "Measure": {
+        "label": label.label,
+        "evaluate": measure.evaluate,
+        "compare": measure.compare,
+        "inspect": measure.inspect,
+    },
     "Use": {"rerank": use.rerank, "serve": use.serve, "export": use.export},
     "Models": {"weigh": models.weigh, "threshold": models.threshold, "merge": models.merge, "fetch": models.fetch},
 }

@@ -1,6 +1,7 @@
 """From what `--on` names to judged sets: folders, ir_datasets, mteb."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +19,7 @@ from tamis.formats.fields import (
     record_id,
     text_of,
 )
+from tamis.formats.pools import pool_notes
 from tamis.formats.qrels import qrels_files, read_qrels
 from tamis.formats.tables import check_new, rows
 from tamis.retrievers.index import Languages
@@ -90,8 +92,8 @@ def _read_folder(given: str) -> JudgedSet:
     folder, split = folder_and_split(given)
     queries_file, corpus = beir_file(folder, "queries"), beir_file(folder, "corpus")
     files = qrels_files(folder)
-    for found, name in ((corpus, "corpus.jsonl"), (queries_file, "queries.jsonl"), (files, "qrels/SPLIT.tsv")):
-        if not found:
+    for there, name in ((corpus, "corpus.jsonl"), (queries_file, "queries.jsonl"), (files, "qrels/SPLIT.tsv")):
+        if not there:
             raise InputError(
                 f"{folder}: no {name} in it; a BEIR folder has corpus.jsonl, queries.jsonl and qrels/*.tsv"
             )
@@ -105,7 +107,7 @@ def _read_folder(given: str) -> JudgedSet:
     documents = {document.doc_id: document for document in read_documents(folder, "target")}
     queries = _read_queries(queries_file)
     name = folder.resolve().name
-    return join_set(
+    found = join_set(
         name if split == "test" or len(files) == 1 else f"{name}-{split}",
         given,
         documents,
@@ -114,6 +116,7 @@ def _read_folder(given: str) -> JudgedSet:
         files[split],
         (corpus, queries_file),
     )
+    return replace(found, notes=(*found.notes, *pool_notes(folder)))
 
 
 def _read_queries(file: Path) -> dict[str, SetQueries]:

@@ -59,30 +59,32 @@ class LoggedQuery(NamedTuple):
     language: str
 
 
-def read_query_log(path: Path) -> Iterator[LoggedQuery]:
+def read_query_log(path: Path, setting: str = "queries.logs", numbered: str = "") -> Iterator[LoggedQuery]:
     """Read queries that were typed and belong to no document, in their order.
 
     Args:
         path: A `.txt` file with a query a line; rows (see `table_files`) with `text`, `query` or `question`, if you
             like with `_id`, `id`, `query_id` or `qid`, and with a language as documents have it; or a `.tsv` without a
             header, whose lines hold id and text.
+        setting: Setting or option that names it, for messages.
+        numbered: Put before the number of a query whose log has no ids.
 
     Raises:
         InputError: Nothing to read, a line or row that is not understood (at the time it is reached), or an id that
             comes twice.
     """
     places: dict[str, tuple[Path, str]] = {}
-    for number, row in enumerate(query_rows(query_log_files(path)), 1):
+    for number, row in enumerate(query_rows(query_log_files(path, setting)), 1):
         named = any(name in row.content for name in QUERY_IDS)
-        query_id = record_id(row.content, row.where, QUERY_IDS) if named else str(number)
+        query_id = record_id(row.content, row.where, QUERY_IDS) if named else f"{numbered}{number}"
         check_new(query_id, row, places)
         yield LoggedQuery(query_id, text_of(row.content, row.where, QUERY_TEXTS), language_of(row.content, row.where))
     if not places:
-        raise InputError(f"{path}: no queries in it; leave it out of queries.logs")
+        raise InputError(f"{path}: no queries in it; leave it out of {setting}")
 
 
-def query_log_files(path: Path) -> list[Path]:
-    """The files of a query log; none is opened.
+def query_log_files(path: Path, setting: str = "queries.logs") -> list[Path]:
+    """The files of a query log, which a setting or an option names; none is opened.
 
     Raises:
         InputError: Nothing there that can be read.
@@ -92,7 +94,7 @@ def query_log_files(path: Path) -> list[Path]:
         found = f"cannot read {path.suffix or 'a file without ending'}" if path.is_file() else "no such file"
         found = "no tables in this folder; of a BEIR folder name the file of queries" if path.is_dir() else found
         raise InputError(
-            f"{path}: {found}; queries.logs expects queries in a .txt (one a line), .jsonl, .csv, .tsv or .parquet file"
+            f"{path}: {found}; {setting} expects queries in a .txt (one a line), .jsonl, .csv, .tsv or .parquet file"
         )
     return files
 

@@ -9,12 +9,13 @@ from tamis.artifacts import ItemStore, RunFolder, newest_results, stage_key
 from tamis.artifacts.inputs import check_files
 from tamis.costs.work import Estimate
 from tamis.distributed import this_team
-from tamis.errors import InputError, SettingsError
+from tamis.errors import InputError, RunError, SettingsError
 from tamis.executors.local import LOCAL, Executor
 from tamis.formats.documents import document_files
 from tamis.models.folders import check_folder
 from tamis.own_parts import OwnPart
 from tamis.pipeline.estimate import estimate
+from tamis.pipeline.kept_recipe import forget_recipe, keep_recipe, kept_recipe
 from tamis.pipeline.parts import Parts, Stage, open_parts
 from tamis.pipeline.recipe import Recipe
 from tamis.process_memory import peak_memory
@@ -73,7 +74,34 @@ def run_recipe(
     run = RunFolder(root, recipe.name)
     with run.held(), open_parts(recipe, ItemStore(root / "items.sqlite"), team, engine) as parts:
         team.wait()
+        forget_recipe(root) if own_parts_of(recipe) else keep_recipe(recipe, root)
         return _run_stages(parts, until, run, announce, consider)
+
+
+def with_finished(root: Path, do: Callable[[Parts], Result]) -> Result:
+    """Do something with what is finished of a run, up to the stage merge; nothing is run.
+
+    Args:
+        root: The run folder; held meanwhile.
+        do: Given the parts of the run, which are closed afterwards; `context.folders` names the finished stages.
+
+    Returns:
+        What it returned.
+
+    Raises:
+        RunError: the folder holds no run, its recipe is not kept, or not even its corpus is finished.
+        TamisError: a file or model that the recipe names is not there any more.
+    """
+    recipe = kept_recipe(root)
+    import torch
+
+    torch.set_num_threads(recipe.machine.threads)
+    run = RunFolder(root, recipe.name)
+    with run.held(), open_parts(recipe, ItemStore(root / "items.sqlite")) as parts:
+        stages = [stage for stage in parts.stages if NAMES.index(stage.name) <= NAMES.index("merge")]
+        if "corpus" in _unfinished(stages, parts, run, _Keys(parts)):
+            raise RunError(f"{root}: the stage corpus of its recipe is not finished; run the recipe again")
+        return do(parts)
 
 
 def with_corpus(recipe: Recipe, root: Path, do: Callable[[Parts], Result], announce: Announce | None = None) -> Result:

@@ -25,6 +25,7 @@ from tamis.serving.connection import Connection
 from tamis.serving.engine import Engine
 from tamis.serving.hosts import is_loopback
 from tamis.serving.keys import ApiKeys, read_keys
+from tamis.serving.listening import listen
 from tamis.serving.logs import log_to
 from tamis.serving.metrics import Metrics
 from tamis.serving.origins import check_origins
@@ -164,23 +165,6 @@ def load_engines(folders: Mapping[str, str], settings: Settings, metrics: Metric
             logger.info("model", extra={"facts": facts})
             by_folder[folder] = engine
     return {name: by_folder[folder] for name, folder in folders.items()}
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens.
-
-    Raises:
-        InputError: the address is none, or taken.
-    """
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        listening = socket.create_server((host, port), family=family, backlog=2048)
-    except (OSError, OverflowError, UnicodeError) as error:  # taken; no such port; no such name
-        raise InputError(f"cannot listen on {host}:{port}: {error}; choose another --host or --port") from None
-    # Connections inherit it. asyncio sets it only where a socket was made with its protocol named; without it the body
-    # of an answer waits 40 ms for the client to acknowledge the head.
-    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return listening
 
 
 class DrainingServer(uvicorn.Server):

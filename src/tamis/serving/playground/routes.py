@@ -6,7 +6,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from tamis.serving.playground.collection import Collection
-from tamis.serving.playground.page import build_page
+from tamis.serving.playground.page import build_page, page_headers
 from tamis.serving.request import RefusedError
 
 
@@ -19,12 +19,7 @@ def playground_routes(keys: bool, collection: Collection | None, characters: int
         characters: Most characters of a query.
     """
     page = build_page(keys, folder=collection is not None)
-    headers = {
-        "content-security-policy": page.policy,
-        "x-content-type-options": "nosniff",
-        "referrer-policy": "no-referrer",
-        "cache-control": "no-cache",
-    }
+    headers = page_headers(page)
 
     async def shown(request: Request) -> Response:
         return Response(page.html, media_type="text/html", headers=headers)

@@ -115,41 +115,53 @@ class Systems:
             for name, found in scores.items()
         }
 
-    def rank(self, pools: Sequence[Pool]) -> tuple[dict[str, Run], dict[str, float]]:
-        """The ranking of every system for every question, and the share of questions whose best score is shared."""
+    def rank(
+        self, pools: Sequence[Pool], students: Sequence[str] = tuple(STUDENTS)
+    ) -> tuple[dict[str, Run], dict[str, float]]:
+        """The ranking of every system for every question, and the share of questions whose best score is shared.
+
+        Args:
+            pools: What the first stages and the teacher found.
+            students: Which students rank, names of `STUDENTS`.
+        """
         given = tuple(self.external_runs)
         runs, ties = runs_of(pools, (*FIRST_STAGES, *given, "teacher"))
         merged = read_facts(self.context.folders["merge"] / "model").deployment
         untrained = deployment_of_start(self.students.settings.start, merged)
-        for student, logits in self._logits(pools).items():
+        for student, logits in self._logits(pools, students).items():
             deployment = untrained if student == "untrained" else merged
             found, tied = student_runs(student, pools, logits, deployment, self.depth, given)
             runs |= found
             ties |= tied
         return runs, ties
 
-    def _logits(self, pools: Sequence[Pool]) -> dict[str, dict[tuple[str, str], float]]:
+    def _logits(self, pools: Sequence[Pool], students: Sequence[str]) -> dict[str, dict[tuple[str, str], float]]:
         """Logits of every pair by the untrained student, by each language's specialist, and by the merged student."""
         student = self.students.untrained()
         train = self.context.folders["train"]
+        files = {
+            "untrained": train / "untrained.safetensors",
+            "merged": self.context.folders["merge"] / "merged.safetensors",
+        }
 
         def logits_of(path: Path, some: Sequence[Pool], label: str) -> dict[tuple[str, str], float]:
             student.load_trained(load_file(path))
             pairs = pairs_to_score(some, self.depth, tuple(self.external_runs))
             return score_pairs(self.students, student, pairs, label)
 
-        specialists: dict[tuple[str, str], float] = {}
-        for domain in sorted({self.domain_for(pool.question.language) for pool in pools}):
-            own = [pool for pool in pools if self.domain_for(pool.question.language) == domain]
-            path = train / f"{domain}.safetensors"
-            # A domain without a single training list has no specialist of its own.
-            name = domain if path.exists() else GENERAL
-            specialists |= logits_of(train / f"{name}.safetensors", own, f"scoring with {name}")
-        merged = self.context.folders["merge"] / "merged.safetensors"
+        def of_specialists() -> dict[tuple[str, str], float]:
+            found: dict[tuple[str, str], float] = {}
+            for domain in sorted({self.domain_for(pool.question.language) for pool in pools}):
+                own = [pool for pool in pools if self.domain_for(pool.question.language) == domain]
+                path = train / f"{domain}.safetensors"
+                # A domain without a single training list has no specialist of its own.
+                name = domain if path.exists() else GENERAL
+                found |= logits_of(train / f"{name}.safetensors", own, f"scoring with {name}")
+            return found
+
         return {
-            "untrained": logits_of(train / "untrained.safetensors", pools, "scoring with untrained"),
-            "specialists": specialists,
-            "merged": logits_of(merged, pools, "scoring with merged"),
+            name: logits_of(files[name], pools, f"scoring with {name}") if name in files else of_specialists()
+            for name in students
         }
 
     def model_facts(self) -> dict[str, Facts]:

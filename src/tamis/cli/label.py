@@ -1,0 +1,87 @@
+"""Judgements for people who have none: a page for grading, and a model that grades beside them."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tamis.cli.options import quiet_libraries
+from tamis.extras import require
+from tamis.named_paths import check_corpus
+
+if TYPE_CHECKING:
+    from tamis.labelling.pools import Pools
+
+Source = Annotated[
+    Path,
+    typer.Argument(
+        metavar="RUN|DOCUMENTS|FOLDER",
+        help="Folder of a run, documents (BM25 searches them), or a folder of pools that was made before",
+    ),
+]
+Queries = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Questions: a .txt file with one a line, rows (.jsonl, .csv, .tsv, .parquet), a log; default: "
+        "some that the run wrote and held out",
+    ),
+]
+Out = Annotated[
+    Path | None, typer.Option("--out", metavar="FOLDER", help="BEIR folder for pools and grades; default: RUN/judged")
+]
+Runs = Annotated[
+    list[str] | None,
+    typer.Option("--runs", metavar="NAME=FILE", help="TREC run of another system for the same questions; repeatable"),
+]
+Depth = Annotated[int, typer.Option(min=1, help="Number of best passages of each system that are graded")]
+Questions = Annotated[
+    int, typer.Option(min=0, help="Number of questions, drawn by a hash of their ids; 0: all of a file, 30 of a run's")
+]
+
+
+def label(
+    source: Source,
+    queries: Queries = None,
+    out: Out = None,
+    runs: Runs = None,
+    depth: Depth = 10,
+    questions: Questions = 0,
+    port: Annotated[int, typer.Option(help="Port of the page on this machine; 0: any that is free")] = 8010,
+) -> None:
+    """Grade the best passages of several systems on a page, blind; the grades become a judged set."""
+    require("tamis label", "serve")
+    require("tamis label", "train")
+    from tamis.cli.label_tables import print_end, print_pools, print_start
+    from tamis.labelling.serve import serve_page
+
+    folder, pools = _pools(source, queries, out, runs, depth, questions)
+    print_pools(folder, pools)
+    print_end(folder, serve_page(folder, pools, port, print_start))
+
+
+def _pools(
+    source: Path, queries: Path | None, out: Path | None, runs: list[str] | None, depth: int, questions: int
+) -> tuple[Path, "Pools"]:
+    """The pools that a command speaks of: those of a folder, or new ones that are put into it."""
+    from tamis.labelling.pools import POOLS, joined, read_pools, write_pools
+    from tamis.labelling.wanted import Wanted, is_run, runs_named
+
+    if (source / POOLS).is_file() and not (queries or runs):
+        return source, read_pools(source)
+    wanted = Wanted(queries, questions, depth, runs_named(runs or ()))
+    folder = out or (source / "judged" if is_run(source) else Path("judged"))
+    if is_run(source):
+        from tamis.labelling.run_pools import pools_of_run  # brings torch
+
+        quiet_libraries()
+        pools = pools_of_run(source, wanted)
+    else:
+        check_corpus(source)
+        from tamis.labelling.document_pools import pools_of_documents
+
+        pools = pools_of_documents(source, wanted)
+    if (folder / POOLS).is_file():
+        pools = joined(read_pools(folder), pools)
+    write_pools(folder, pools)
+    return folder, pools

@@ -1,0 +1,65 @@
+"""Pools over documents alone: what BM25 and the user's own systems find for questions that nobody has judged."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from tamis.errors import SettingsError
+from tamis.formats.documents import read_documents
+from tamis.formats.queries import LoggedQuery
+from tamis.labelling.pools import Pools, make_pools
+from tamis.labelling.wanted import Wanted, asked_of, unknown_note
+from tamis.records import Document
+from tamis.retrievers.given_run import read_run
+from tamis.retrievers.index import QueryBatch, Searching, build_indexes
+from tamis.retrievers.own_ids import own_ids, without
+from tamis.retrievers.search import rank_candidates
+
+
+def pools_of_documents(source: Path, wanted: Wanted) -> Pools:
+    """Pools of BM25 and of given runs.
+
+    Args:
+        source: Documents, see `Corpus`.
+        wanted: What is pooled.
+
+    Raises:
+        SettingsError: No questions are given.
+        InputError: A file that is not understood, or nothing is found.
+    """
+    if wanted.queries is None:
+        raise SettingsError(f"{source} is no folder of a run, so nothing wrote questions; give --queries FILE")
+    documents = {document.doc_id: document for document in read_documents(source, "target")}
+    asked = asked_of(wanted.queries, wanted.most, documents.values())
+    rankings: dict[str, dict[str, Sequence[str]]] = {one.query_id: {} for one in asked.questions}
+    own = own_ids({query_id: {} for query_id in rankings}, documents).ids
+    notes = []
+    for query_id, found in _bm25(asked.questions, list(documents.values()), own, wanted.depth).items():
+        rankings[query_id]["bm25"] = found
+    for name, path in wanted.runs.items():
+        run = read_run(path, documents)
+        if run.unknown:
+            notes.append(unknown_note(name, run.unknown, source))
+        for query_id, ranking in rankings.items():
+            scores = run.scores.get(query_id, {})
+            found = rank_candidates(query_id, tuple(scores), np.array(list(scores.values())), len(scores))
+            ranking[name] = without(found, query_id if query_id in own else None, wanted.depth).doc_ids
+    return make_pools(asked, rankings, documents, wanted.depth, source.as_posix(), notes)
+
+
+def _bm25(
+    questions: Sequence[LoggedQuery], documents: Sequence[Document], own: frozenset[str], depth: int
+) -> dict[str, tuple[str, ...]]:
+    """The best documents of each question that hold a word of it; none is found by its own id."""
+    index = build_indexes(documents, None, Searching(languages="any")).get("target", "")
+    assert index is not None  # an input without documents is refused where it is read
+    asked = QueryBatch(
+        [q.query_id for q in questions], [q.text for q in questions], np.zeros((len(questions), 0), np.float32)
+    )
+    found = {}
+    for question, of in zip(questions, index.search(asked, depth + bool(own), ["bm25"]), strict=True):
+        hits = without(of["bm25"], question.query_id if question.query_id in own else None, depth)
+        pairs = zip(hits.doc_ids, hits.scores, strict=True)
+        found[question.query_id] = tuple(doc_id for doc_id, score in pairs if score > 0)
+    return found

@@ -1,0 +1,1 @@
+"""The page for grading: template, style and script."""

@@ -1,0 +1,157 @@
+"""Pools: what is in them, in which order, and the folder that they are kept in."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tamis.errors import InputError, RunError
+from tamis.evaluation.reading import read_set
+from tamis.formats.beir import read_query_texts
+from tamis.formats.documents import read_documents
+from tamis.formats.trec import by_rank, write_run
+from tamis.labelling.document_pools import pools_of_documents
+from tamis.labelling.pools import Passage, joined, pooled, read_pools, write_pools
+from tamis.labelling.questions import questions_of_file, written_questions
+from tamis.labelling.wanted import Wanted, runs_named
+from tamis.records import Document, Query
+from tests.conftest import write_beir
+from tests.labelling.made_pools import made_pools
+
+RANKINGS = {"one": ["a", "b", "c", "d"], "other": ["c", "e", "a", "f"]}
+
+
+def test_a_pool_is_the_union_of_the_heads_and_does_not_say_whose_they_are():
+    pool = pooled("q", RANKINGS, 2)
+    assert sorted(pool) == ["a", "b", "c", "e"]
+    swapped = {"z": RANKINGS["other"][:2], "y": RANKINGS["one"][:2][::-1]}
+    assert pooled("q", swapped, 2) == pool
+    # Of many questions, each place is taken by each document about as often.
+    firsts = [pooled(f"q{n}", RANKINGS, 2)[0] for n in range(400)]
+    assert all(70 < firsts.count(doc_id) < 130 for doc_id in "abce")
+
+
+def test_a_text_file_is_a_question_a_line_in_an_order_by_hash(tmp_path: Path):
+    file = tmp_path / "q.txt"
+    file.write_text("one thing\n\ntwo things\n?!\nTwo  things!\nthree\n", encoding="utf-8")
+    asked = questions_of_file(file, 0, lambda text: "en")
+    assert {one.query_id: one.text for one in asked.questions} == {"q1": "one thing", "q2": "two things", "q5": "three"}
+    assert asked.left_out == {"without a word": 1, "the same as an earlier one": 1}
+    drawn = questions_of_file(file, 2, lambda text: "en")
+    assert drawn.questions == asked.questions[:2]
+    assert drawn.left_out["not drawn"] == 1
+
+
+def test_rows_keep_their_ids_and_languages(tmp_path: Path):
+    file = tmp_path / "q.jsonl"
+    file.write_text('{"_id": "x", "text": "eins", "lang": "de"}\n{"query": "two"}\n', encoding="utf-8")
+    asked = questions_of_file(file, 0, lambda text: "en")
+    assert sorted(asked.questions) == [("q2", "two", "en"), ("x", "eins", "de")]
+    file.write_text("\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"no queries in it; leave it out of --queries"):
+        questions_of_file(file, 0, lambda text: "en")
+    with pytest.raises(InputError, match=r"q\.pdf: no such file; --queries expects queries in a \.txt"):
+        questions_of_file(tmp_path / "q.pdf", 0, lambda text: "en")
+
+
+def test_written_questions_are_held_out_ones_about_the_target():
+    def query(name: str, **others: str) -> Query:
+        return Query(
+            **{"query_id": name, "text": name, "language": "en", "origin": "target", "document_id": "d"} | others
+        )
+
+    queries = [
+        query("trained", generator="extractive"),
+        query("given", generator="given"),
+        query("general", generator="extractive", origin="general"),
+        *(query(f"w{n}", generator="extractive") for n in range(40)),
+    ]
+    held_out = frozenset(one.query_id for one in queries) - {"trained"}
+    asked = written_questions(queries, held_out, 0)
+    assert len(asked.questions) == 30
+    assert {one.query_id[0] for one in asked.questions} == {"w"}
+    assert (asked.source, asked.left_out) == ("written", {"not drawn": 10})
+    with pytest.raises(RunError, match="give questions with --queries"):
+        written_questions(queries, frozenset(), 0)
+
+
+def test_documents_alone_are_searched_by_bm25_and_pooled_with_given_runs(tmp_path: Path):
+    corpus = write_beir(tmp_path / "docs")
+    (tmp_path / "q.txt").write_text("How do I add a user?\nWo liegen die Kernelmodule?\n", encoding="utf-8")
+    write_run(tmp_path / "mine.trec", [by_rank("q1", ["de/3", "elsewhere", "en/0"])], "mine")
+    runs = runs_named([f"mine={tmp_path / 'mine.trec'}"])
+    pools = pools_of_documents(corpus, Wanted(tmp_path / "q.txt", depth=2, runs=runs))
+    assert pools.systems == ("bm25", "mine")
+    assert {"en/5", "de/3"} <= set(pools.pools["q1"])  # "Add a user with the adduser script."
+    assert len(pools.pools["q1"]) == 4 - len({"de/3", "en/0"} & {"en/5"})
+    assert "de/1" in pools.pools["q2"]
+    assert pools.notes == (f"1 lines of the run mine name documents that {corpus} does not have; they are left out",)
+    with pytest.raises(InputError, match="no system finds a document for any question"):
+        (tmp_path / "q.txt").write_text("xylophone\n", encoding="utf-8")
+        pools_of_documents(corpus, Wanted(tmp_path / "q.txt"))
+
+
+def test_the_folder_is_a_beir_folder_with_the_texts_that_systems_read(tmp_path: Path):
+    titled = Document("a", "Users\nAdd one.", "en", title="Users")
+    named = Document("b", "Read me.", "de", title="readme.txt")
+    plain = Document("c", "Nothing\nmore", "en")
+    pools = made_pools(1, 3)
+    passages = {one.doc_id: Passage.of(one) for one in (titled, named, plain)}
+    pools = replace(pools, passages=passages, pools={"q0": ("b", "a", "c")})
+    write_pools(tmp_path, pools)
+    assert read_pools(tmp_path) == replace(pools, asked={**pools.asked, "number": 1})
+    assert {d.doc_id: d.text for d in read_documents(tmp_path, "target")} == {
+        one.doc_id: one.text for one in (titled, named, plain)
+    }
+    assert read_query_texts(tmp_path / "queries.jsonl") == {"q0": "How do I install a package?"}
+    assert [passages[one].title for one in "abc"] == ["Users", "readme.txt", ""]
+    assert passages["a"].body == "Add one."
+
+
+def test_the_evaluation_says_what_pools_mean_and_that_questions_were_written(tmp_path: Path):
+    pools = made_pools(1, 2)
+    write_pools(tmp_path, replace(pools, asked={**pools.asked, "from": "written"}))
+    (tmp_path / "qrels").mkdir()
+    (tmp_path / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq0\td0\t2\nq0\td1\t0\n", encoding="utf-8")
+    (judged,) = read_set(str(tmp_path))
+    assert judged.grades == {"q0": {"d0": 2, "d1": 0}}
+    assert judged.notes[-1] == "the questions were written by the run about its own documents; nobody asked them"
+    assert "only the best 10 passages of bm25, merged~bm25 are judged" in judged.notes[-2]
+
+
+def test_pools_only_grow():
+    old, new = made_pools(2, 3), made_pools(3, 2)
+    grown = joined(old, replace(new, systems=("bm25", "elastic")))
+    assert list(grown.questions) == ["q0", "q1", "q2"]
+    assert set(grown.pools["q0"]) == {"d0", "d1", "d2"}
+    assert set(grown.pools["q2"]) == {"d2", "d3"}
+    assert grown.systems == ("bm25", "merged~bm25", "elastic")
+    assert joined(grown, new) == joined(joined(grown, new), new)
+    other = {"q0": old.questions["q1"]._replace(query_id="q0")}
+    with pytest.raises(InputError, match="question 'q0' is 'Where are kernel modules kept"):
+        joined(old, replace(new, questions=other))
+    read = {"d0": replace(old.passages["d0"], body="other words")}
+    with pytest.raises(InputError, match="document 'd0' reads otherwise"):
+        joined(old, replace(new, passages=read))
+
+
+def test_names_of_runs_are_their_own(tmp_path: Path):
+    (tmp_path / "r").write_text("", encoding="utf-8")
+    for name in ("bm25", "teacher", "a/b"):
+        with pytest.raises(Exception, match="a run cannot be called"):
+            runs_named([f"{name}={tmp_path / 'r'}"])
+
+
+def test_a_damaged_folder_is_one_line(tmp_path: Path):
+    with pytest.raises(InputError, match=r"no pools\.json in it; make pools with tamis label"):
+        read_pools(tmp_path)
+    write_pools(tmp_path, made_pools())
+    file = tmp_path / "pools.json"
+    facts = json.loads(file.read_text(encoding="utf-8"))
+    file.write_text(json.dumps({**facts, "pools": {"q0": ["gone"]}}), encoding="utf-8")
+    with pytest.raises(InputError, match=r"'gone' is not in corpus\.jsonl"):
+        read_pools(tmp_path)
+    file.write_text("[]", encoding="utf-8")
+    with pytest.raises(RunError, match=r"pools\.json: not understood"):
+        read_pools(tmp_path)
