@@ -87,8 +87,8 @@ def test_documents_alone_are_searched_by_bm25_and_pooled_with_given_runs(tmp_pat
     assert len(pools.pools["q1"]) == 4 - len({"de/3", "en/0"} & {"en/5"})
     assert "de/1" in pools.pools["q2"]
     assert pools.notes == (f"1 lines of the run mine name documents that {corpus} does not have; they are left out",)
+    (tmp_path / "q.txt").write_text("xylophone\n", encoding="utf-8")
     with pytest.raises(InputError, match="no system finds a document for any question"):
-        (tmp_path / "q.txt").write_text("xylophone\n", encoding="utf-8")
         pools_of_documents(corpus, Wanted(tmp_path / "q.txt"))
 
 

@@ -19,6 +19,7 @@ GROUPS: Mapping[str, Mapping[str, Callable[..., None]]] = {
     },
     "Measure": {
         "label": label.label,
+        "judge": label.judge,
         "evaluate": measure.evaluate,
         "compare": measure.compare,
         "inspect": measure.inspect,

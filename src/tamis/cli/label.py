@@ -5,12 +5,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tamis.cli.options import quiet_libraries
+from tamis.cli.options import AsJson, Yes, fields_of, print_json, quiet_libraries
 from tamis.extras import require
 from tamis.named_paths import check_corpus
 
 if TYPE_CHECKING:
     from tamis.labelling.pools import Pools
+
+DECLINED = 1
+"""Exit status where the user was asked and did not agree."""
 
 Source = Annotated[
     Path,
@@ -58,6 +61,57 @@ def label(
     folder, pools = _pools(source, queries, out, runs, depth, questions)
     print_pools(folder, pools)
     print_end(folder, serve_page(folder, pools, port, print_start))
+
+
+def judge(
+    source: Source,
+    url: Annotated[str, typer.Option(help="Address of the model's server up to the version: http://localhost:8000/v1")],
+    model: Annotated[str, typer.Option(help="Name of the model, as the server calls it")],
+    queries: Queries = None,
+    out: Out = None,
+    runs: Runs = None,
+    depth: Depth = 10,
+    questions: Questions = 0,
+    prompt: Annotated[
+        str,
+        typer.Option(
+            metavar="yes-no|scale|FILE",
+            help="Prompt: yes-no (thirds of the probability of yes), scale (0, 1 or 2), or a YAML file of your own",
+        ),
+    ] = "yes-no",
+    change: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Setting as KEY=VALUE: --set judge.budget_money=5 --set requests.concurrency=2"),
+    ] = None,
+    yes: Yes = False,
+    estimate: Annotated[bool, typer.Option("--estimate", help="Only say what it costs at most, and stop")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Have a language model grade the same passages, and hold its grades against those of people."""
+    require("tamis judge", "train")
+    from tamis.cli.judge_tables import print_judged
+    from tamis.cli.label_tables import print_pools
+    from tamis.cli.printing import agreed, print_estimate
+    from tamis.labelling.judge import judging_settings, opened_judge, read_judge_prompt
+
+    settings, words = judging_settings(url, model, change or ()), read_judge_prompt(prompt)
+    folder, pools = _pools(source, queries, out, runs, depth, questions)
+    print_pools(folder, pools)
+    with opened_judge(folder, pools, settings, words) as asked:
+        left = asked.estimate()
+        if estimate:
+            from rich.console import Console
+
+            print_estimate(left, Console(highlight=False))
+            return
+        if not agreed(left, yes):
+            typer.echo("tamis: nobody was asked", err=True)
+            raise typer.Exit(DECLINED)
+        judged = asked.judge()
+    if as_json:
+        print_json({**fields_of(judged), "folder": folder})
+    else:
+        print_judged(folder, model, judged)
 
 
 def _pools(

@@ -1,4 +1,4 @@
-"""What `tamis label` and `tamis judge` say on the terminal."""
+"""What `tamis label` says on the terminal."""
 
 from pathlib import Path
 

@@ -1,5 +1,6 @@
 """Who has graded what: read from the log, changed grade by grade, and put together to judgements."""
 
+import math
 import statistics
 import time
 from collections import deque
@@ -43,7 +44,7 @@ class Sheet:
     per_question: dict[str, int] = field(default_factory=dict)
     steps: list[tuple[Pair, Grade | None]] = field(default_factory=list)
     gaps: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))
-    last: float = 0.0
+    last: float = -math.inf
 
     @property
     def seconds(self) -> float | None:
@@ -149,11 +150,15 @@ class Grading:
         Questions that are begun only are left out: their other passages would count as not relevant. So are passages of
         which all who looked at them cannot tell.
         """
-        found = {}
-        for query_id in self.finished():
-            grades = {doc_id: self._given(query_id, doc_id) for doc_id in self.pools.pools[query_id]}
-            found[query_id] = {doc_id: statistics.median_low(given) for doc_id, given in grades.items() if given}
-        return found
+        return {query_id: self._medians(query_id) for query_id in self.finished()}
+
+    def medians(self) -> dict[str, dict[str, int]]:
+        """The same of all questions, finished or not: for comparisons passage by passage."""
+        return {query_id: self._medians(query_id) for query_id in self.pools.pools}
+
+    def _medians(self, query_id: str) -> dict[str, int]:
+        grades = {doc_id: self._given(query_id, doc_id) for doc_id in self.pools.pools[query_id]}
+        return {doc_id: statistics.median_low(given) for doc_id, given in grades.items() if given}
 
     def _given(self, query_id: str, doc_id: str) -> list[int]:
         every = (sheet.grades.get((query_id, doc_id)) for sheet in self.sheets.values())

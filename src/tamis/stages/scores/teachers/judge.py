@@ -1,9 +1,10 @@
 """A language model as a judge: the log-odds of yes against no, from the probabilities of its answer's first token."""
 
 import math
+from abc import abstractmethod
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import yaml
 from pydantic import Field, field_validator
@@ -34,12 +35,14 @@ _SHIPPED: Final = Path(__file__).with_name("judge.yaml")
 _AROUND: Final = " \t\r\n▁Ġ*\"'.,"  # beside a word in one token: spaces, as vocabularies write them too, and marks
 
 
-class JudgePrompt(Section):
-    """The question, and the words that answer it."""
+class PairPrompt(Section):
+    """A question about a query and a document."""
 
     prompt: str = Field(description="holds {query} and {document}")
-    yes: tuple[str, ...] = Field(min_length=1)
-    no: tuple[str, ...] = Field(min_length=1)
+    lacking: ClassVar[str]
+    """What an answer lacks that is not understood."""
+    undecided: ClassVar[float]
+    """The score of such an answer."""
 
     @field_validator("prompt")
     @classmethod
@@ -50,15 +53,36 @@ class JudgePrompt(Section):
             raise ValueError(f"expected the placeholders {{query}} and {{document}}, got {named}")
         return text
 
+    def text(self, group: Group) -> str:
+        """The question about one document."""
+        (document,) = group.documents
+        return self.prompt.format(query=group.query, document=document)
+
+    @abstractmethod
+    def score(self, listed: Mapping[str, float]) -> float | None:
+        """What an answer says, None where it is not understood.
+
+        Args:
+            listed: Log-probability of each of the likeliest first tokens.
+        """
+
+
+class JudgePrompt(PairPrompt):
+    """The question, and the words that answer it."""
+
+    yes: tuple[str, ...] = Field(min_length=1)
+    no: tuple[str, ...] = Field(min_length=1)
+    lacking: ClassVar = "neither yes nor no is"
+    undecided: ClassVar = 0.0
+
     @field_validator("yes", "no")
     @classmethod
     def _bare(cls, words: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(bare(word) for word in words)
 
-    def text(self, group: Group) -> str:
-        """The question about one document."""
-        (document,) = group.documents
-        return self.prompt.format(query=group.query, document=document)
+    def score(self, listed: Mapping[str, float]) -> float | None:
+        """The log-odds of yes against no."""
+        return log_odds(listed, self.yes, self.no)
 
 
 def load_judge_prompt(path: Path | None) -> JudgePrompt:
@@ -114,7 +138,7 @@ def judge_teacher(settings: JudgeTeacher, place: int, shared: Shared) -> PairSer
 class LLMJudge:
     """What a judge is asked and how its answer is read; `protocol` is for `Endpoint`."""
 
-    def __init__(self, settings: JudgeTeacher, prompt: JudgePrompt) -> None:
+    def __init__(self, settings: JudgeTeacher, prompt: PairPrompt) -> None:
         """Nothing is sent.
 
         Args:
@@ -142,10 +166,10 @@ class LLMJudge:
         return Tokens(estimated_tokens(self._prompt.text(group)) + CHAT_TOKENS, 1, 1)
 
     def _score(self, group: Group, answer: Json) -> GroupScores | None:
-        """The log-odds; 0 where the likeliest tokens spell neither yes nor no.
+        """What the prompt makes of the answer; its `undecided` where the likeliest tokens spell none of its words.
 
         Raises:
-            ModelError: The server tells no probabilities, or spells neither all the time.
+            ModelError: The server tells no probabilities, or spells none all the time.
         """
         try:
             choice = answer["choices"][0]  # type: ignore[call-overload]  # the client lets objects through only
@@ -160,16 +184,16 @@ class LLMJudge:
         listed = _listed(told)
         if not listed:
             return None
-        score = log_odds(listed, self._prompt.yes, self._prompt.no)
+        score = self._prompt.score(listed)
         self._undecided = 0 if score is not None else self._undecided + 1
         if self._undecided >= MOST_UNDECIDED:
             likeliest = max(listed, key=lambda token: listed[token])
             raise ModelError(
-                f"{self._settings.url}: neither yes nor no is among the likeliest tokens of {self._undecided} answers "
+                f"{self._settings.url}: {self._prompt.lacking} among the likeliest tokens of {self._undecided} answers "
                 f"in a row, the last one begins with {piece(repr(likeliest))}; if {self._settings.model} thinks aloud, "
                 "switch that off in extra ({chat_template_kwargs: {enable_thinking: false}}), or change the template"
             )
-        return (score or 0.0,)
+        return (self._prompt.undecided if score is None else score,)
 
 
 def _listed(told: Any) -> dict[str, float]:
