@@ -158,7 +158,7 @@ def test_failures_are_counted_and_answers_that_say_nothing_are_no_grades(tmp_pat
         server.script = lambda seen, _: Reply(answer(Well=0.9))
         other = write_made(tmp_path / "other")
         with pytest.raises(ModelError, match="none of the grades' words is among the likeliest tokens of 5 answers"):
-            judge(other, server, "scale", "judge.revision=2")
+            judge(other, server, "scale", "judge.revision=other")
 
 
 def test_agreement_with_people_over_what_both_have_graded():

@@ -186,7 +186,7 @@ def test_the_command_says_what_is_wrong_in_a_line(tmp_path: Path):
         "is no folder of a run, so nothing wrote questions; give --queries FILE"
         in tamis("label", write_beir(tmp_path / "d")).complaint
     )
-    assert "no such file or folder" in tamis("label", tmp_path / "none").complaint
+    assert "no such file or folder; expected a folder of documents" in tamis("label", tmp_path / "none").complaint
     folder = write_made(tmp_path / "judged")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         told = tamis("label", folder, "--port", taken.getsockname()[1])

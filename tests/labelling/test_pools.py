@@ -16,6 +16,7 @@ from tamis.labelling.pools import Passage, joined, pooled, read_pools, write_poo
 from tamis.labelling.questions import questions_of_file, written_questions
 from tamis.labelling.wanted import Wanted, runs_named
 from tamis.records import Document, Query
+from tests.commands import tamis
 from tests.conftest import write_beir
 from tests.labelling.made_pools import made_pools
 
@@ -155,3 +156,14 @@ def test_a_damaged_folder_is_one_line(tmp_path: Path):
     file.write_text("[]", encoding="utf-8")
     with pytest.raises(RunError, match=r"pools\.json: not understood"):
         read_pools(tmp_path)
+
+
+def test_a_folder_of_others_is_not_touched(tmp_path: Path):
+    (tmp_path / "q.txt").write_text("How do I add a user?\n", encoding="utf-8")
+    judged = write_beir(tmp_path / "judged")
+    before = {file: file.read_bytes() for file in judged.rglob("*.*")}
+    told = tamis("label", write_beir(tmp_path / "docs"), "--queries", tmp_path / "q.txt", "--out", judged)
+    assert "already holds something else; remove it or name another folder" in told.complaint
+    with pytest.raises(InputError, match="already holds something else"):
+        write_pools(judged, made_pools())
+    assert {file: file.read_bytes() for file in judged.rglob("*.*")} == before

@@ -7,7 +7,8 @@ import typer
 
 from tamis.cli.options import AsJson, Yes, fields_of, print_json, quiet_libraries
 from tamis.extras import require
-from tamis.named_paths import check_corpus
+from tamis.named_paths import check_documents
+from tamis.whole_folder import require_free
 
 if TYPE_CHECKING:
     from tamis.labelling.pools import Pools
@@ -125,13 +126,15 @@ def _pools(
         return source, read_pools(source)
     wanted = Wanted(queries, questions, depth, runs_named(runs or ()))
     folder = out or (source / "judged" if is_run(source) else Path("judged"))
+    if not (folder / POOLS).is_file():
+        require_free(folder)  # told before the systems are asked
     if is_run(source):
         from tamis.labelling.run_pools import pools_of_run  # brings torch
 
         quiet_libraries()
         pools = pools_of_run(source, wanted)
     else:
-        check_corpus(source)
+        check_documents(source)
         from tamis.labelling.document_pools import pools_of_documents
 
         pools = pools_of_documents(source, wanted)

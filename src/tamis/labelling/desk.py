@@ -3,11 +3,12 @@
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from threading import Event, Lock
+from threading import Lock
 from typing import Any, Final
 
+from tamis.artifacts import writing
 from tamis.errors import InputError, TamisError
-from tamis.labelling.durable import put_file
+from tamis.labelling.durable import ADVICE, put_file
 from tamis.labelling.grade_log import Grade, GradeLog
 from tamis.labelling.grading import Grading, qrels_text
 from tamis.labelling.pools import Passage, Pools
@@ -37,8 +38,8 @@ class Desk:
         self._common = common_words(map(_document, pools.passages.values()))
         self._changing = Lock()
         self._writing = Lock()
-        self._changed = Event()
-        self._changed.set()
+        self._judged: dict[str, dict[str, int]] = {}
+        self._changed = set(self._order)  # questions whose judgements are not those of the file
 
     def people(self) -> dict[str, Any]:
         """Who has graded, and how much there is."""
@@ -91,7 +92,7 @@ class Desk:
             self.grading.grade(person, query_id, doc_id, grade)
             sheet = self.grading.sheet(person)
             told = {"done": sheet.per_question.get(query_id, 0), "seconds": sheet.seconds}
-        self._changed.set()
+            self._changed.add(query_id)
         return told
 
     def undo(self, person: str) -> dict[str, Any]:
@@ -106,7 +107,7 @@ class Desk:
                 return {}
             grade = self.grading.sheet(person).grades.get((entry.query_id, entry.doc_id))
             done = self.grading.sheet(person).per_question.get(entry.query_id, 0)
-        self._changed.set()
+            self._changed.add(entry.query_id)
         place = self._order.index(entry.query_id)
         return {"place": place, "document": entry.doc_id, "grade": grade, "done": done}
 
@@ -117,20 +118,28 @@ class Desk:
             RunError: It cannot be written; the grades are safe in the log.
         """
         with self._writing:
-            if not self._changed.is_set():
+            with self._changing:  # no longer than the questions take that have changed
+                changed, self._changed = self._changed, set()
+                found = {query_id: self.grading.judgement(query_id) for query_id in changed}
+            if not changed:
                 return None
-            self._changed.clear()
             try:
-                with self._changing:
-                    judgements = self.grading.judgements()
-                if judgements:
-                    put_file(self.folder / QRELS, qrels_text(judgements))
-                else:
-                    (self.folder / QRELS).unlink(missing_ok=True)  # of questions that were taken back since
-                return judgements
+                self._put(found)
             except BaseException:
-                self._changed.set()
+                with self._changing:
+                    self._changed |= changed
                 raise
+            return self._judged
+
+    def _put(self, found: Mapping[str, dict[str, int] | None]) -> None:
+        every = {**self._judged, **found}
+        judged = {query_id: grades for query_id in self._order if (grades := every.get(query_id)) is not None}
+        if judged:
+            put_file(self.folder / QRELS, qrels_text(judged))
+        else:
+            with writing(self.folder, ADVICE):
+                (self.folder / QRELS).unlink(missing_ok=True)  # of questions that were taken back since
+        self._judged = judged
 
     def try_to_write_judgements(self) -> None:
         """The same for whoever can wait for the next time."""

@@ -150,7 +150,12 @@ class Grading:
         Questions that are begun only are left out: their other passages would count as not relevant. So are passages of
         which all who looked at them cannot tell.
         """
-        return {query_id: self._medians(query_id) for query_id in self.finished()}
+        found = ((query_id, self.judgement(query_id)) for query_id in self.pools.pools)
+        return {query_id: judged for query_id, judged in found if judged is not None}
+
+    def judgement(self, query_id: str) -> dict[str, int] | None:
+        """The same of one question; None where it is not finished."""
+        return self._medians(query_id) if self._is_finished(query_id) else None
 
     def medians(self) -> dict[str, dict[str, int]]:
         """The same of all questions, finished or not: for comparisons passage by passage."""

@@ -24,6 +24,7 @@ from tamis.labelling.durable import put_file
 from tamis.labelling.questions import Asked
 from tamis.records import Document
 from tamis.text import clip, quoted
+from tamis.whole_folder import whole_folder
 
 DEPTH: Final = 10
 """Best documents of each system that are pooled: what nDCG@10 looks at."""
@@ -180,11 +181,20 @@ def joined(old: Pools, new: Pools) -> Pools:
 
 
 def write_pools(folder: Path, pools: Pools) -> None:
-    """Write questions, documents and pools; `pools.json` comes last, so that a folder with one is whole.
+    """Write questions, documents and pools: a new folder appears whole, one with pools gets larger ones.
 
     Raises:
+        InputError: The folder holds something else.
         RunError: The folder cannot be written.
     """
+    if (folder / POOLS).is_file():
+        _put(folder, pools)  # `pools.json` comes last: until then there is more in the other files than it names
+        return
+    with whole_folder(folder) as partial:
+        _put(partial, pools)
+
+
+def _put(folder: Path, pools: Pools) -> None:
     put_file(folder / "queries.jsonl", _lines(_query_row(one) for one in pools.questions.values()))
     put_file(folder / "corpus.jsonl", _lines(_document_row(one) for one in pools.passages.values()))
     facts = {

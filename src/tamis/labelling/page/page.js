@@ -286,6 +286,7 @@ async function sit(name) {
 async function begin() {
   at("who").hidden = false;
   for (const part of ["desk", "person", "keys"]) at(part).hidden = true;
+  at("own").focus(); // whoever types at once is not lost
   try {
     const { people, questions, passages } = await ask("people");
     at("work").textContent = `${plural(questions, "question")}, ${plural(passages, "passage")}.`;
@@ -295,7 +296,6 @@ async function begin() {
       one.addEventListener("click", () => sit(name));
       return one;
     }));
-    at("own").focus();
   } catch (error) {
     if (!(error instanceof Refused || error instanceof Failed)) throw error;
     at("work").textContent = error.message;
