@@ -51,7 +51,11 @@ def _print_agreement(console: Console, model: str, found: Agreement) -> None:
     for grade, row in zip(GRADES, found.table, strict=True):
         table.add_row(str(grade), *(f"{count:,}" for count in row))
     console.print(table)
-    kappas = f"Cohen's kappa {found.kappa:.2f}, weighted {found.weighted_kappa:.2f}"
+    kappas = f"Cohen's kappa {_figure(found.kappa)}, weighted {_figure(found.weighted_kappa)}"
     console.print(f"- Krippendorff's alpha {told_alpha(found.alpha)}; {kappas}", soft_wrap=True)
     if found.passages < FEW:
         console.print(f"- {found.passages:,} passages are few: grade some {FEW:,} before the model is trusted")
+
+
+def _figure(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"

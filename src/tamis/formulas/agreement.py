@@ -69,7 +69,8 @@ def cohen_kappa(a: NDArray[np.int64], b: NDArray[np.int64], weighted: bool = Fal
 def _distances(grades: FloatArray, totals: FloatArray, level: Level) -> FloatArray:
     """Squared distance of each pair of grades, [grades, grades]; of ordinal ones by how many grades lie between."""
     if level == "nominal":
-        return (np.subtract.outer(grades, grades) != 0).astype(np.float64)
+        different: FloatArray = (np.subtract.outer(grades, grades) != 0).astype(np.float64)
+        return different
     place = grades if level == "interval" else np.cumsum(totals) - totals / 2
     squared: FloatArray = np.subtract.outer(place, place) ** 2
     return squared

@@ -43,8 +43,8 @@ def pools_of_documents(source: Path, wanted: Wanted) -> Pools:
             notes.append(unknown_note(name, run.unknown, source))
         for query_id, ranking in rankings.items():
             scores = run.scores.get(query_id, {})
-            found = rank_candidates(query_id, tuple(scores), np.array(list(scores.values())), len(scores))
-            ranking[name] = without(found, query_id if query_id in own else None, wanted.depth).doc_ids
+            ranked = rank_candidates(query_id, tuple(scores), np.array(list(scores.values())), len(scores))
+            ranking[name] = without(ranked, query_id if query_id in own else None, wanted.depth).doc_ids
     return make_pools(asked, rankings, documents, wanted.depth, source.as_posix(), notes)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 from tamis.artifacts import writing
 from tamis.errors import InputError, RunError
@@ -142,15 +142,17 @@ def _line(entry: Entry) -> str:
 
 
 def _entry(content: dict[str, object], where: str) -> Entry:
-    names = [content.get(name) for name in ("person", "query", "document")]
     grade, time = content.get("grade"), content.get("time")
-    if not (is_grade(grade) or grade == TAKEN_BACK) or not all(isinstance(name, str) and name for name in names):
+    person, query_id, doc_id = (content.get(name) for name in ("person", "query", "document"))
+    texts = isinstance(person, str) and isinstance(query_id, str) and isinstance(doc_id, str)
+    if not texts or not (is_grade(grade) or grade == TAKEN_BACK):
         raise InputError(
             f"{where}: got {quoted(json.dumps(content))}, expected person, query, document and a grade of 0, 1, 2, "
             f"{CANNOT_TELL!r} or {TAKEN_BACK!r}; remove the line or mend it"
         )
     known = float(time) if isinstance(time, int | float) else 0.0
-    return Entry(*map(str, names), grade, known, content.get("undone") is True)  # type: ignore[arg-type]  # checked
+    undone = content.get("undone") is True
+    return Entry(str(person), str(query_id), str(doc_id), cast(Grade, grade), known, undone)
 
 
 def _cut_torn_line(file: int) -> int:

@@ -223,9 +223,9 @@ def summary(grading: Grading) -> list[str]:
     return lines
 
 
-def told_alpha(alpha: float) -> str:
+def told_alpha(alpha: float | None) -> str:
     """Alpha with what is usually concluded from it (Krippendorff 2004: .8 to rely on, .667 for tentative words)."""
-    if np.isnan(alpha):
+    if alpha is None or math.isnan(alpha):
         return "cannot be told (all grades are the same)"
     said = "reliable" if alpha >= 0.8 else "tentative" if alpha >= 2 / 3 else "too low to rely on"
     return f"{alpha:.2f} ({said})"

@@ -143,16 +143,16 @@ class Agreement:
 
     Attributes:
         passages: How many both have graded.
-        alpha: Krippendorff's, of ordered grades.
+        alpha: Krippendorff's, of ordered grades; None where all grades are the same, as below.
         kappa: Cohen's, of grades as names.
         weighted_kappa: Cohen's with quadratic weights.
         table: Passages by people's grade and the model's, [3][3].
     """
 
     passages: int
-    alpha: float
-    kappa: float
-    weighted_kappa: float
+    alpha: float | None
+    kappa: float | None
+    weighted_kappa: float | None
     table: tuple[tuple[int, ...], ...]
 
 
@@ -202,7 +202,7 @@ class PoolJudge:
 
     def estimate(self) -> Estimate:
         """What is left to ask, and what it costs at most; nothing is sent."""
-        left = self._scores(None).missing(self._asked())
+        left = self._scores().missing(self._asked())
         most = self._protocol.most
         return Estimate([counted("judge", "judge", self._settings.judge, map(most, left))], free=0)
 
@@ -271,8 +271,13 @@ def agreement_of(people: Mapping[str, Mapping[str, int]], model: Mapping[str, Ma
     table = np.zeros((len(GRADES), len(GRADES)), dtype=np.int64)
     np.add.at(table, (theirs, its), 1)
     alpha = krippendorff_alpha(np.array([theirs, its], dtype=np.float64))
-    kappas = cohen_kappa(theirs, its), cohen_kappa(theirs, its, weighted=True)
-    return Agreement(len(shared), alpha, *kappas, tuple(map(tuple, table.tolist())))
+    kappa, weighted = cohen_kappa(theirs, its), cohen_kappa(theirs, its, weighted=True)
+    rows = tuple(map(tuple, table.tolist()))
+    return Agreement(len(shared), _known(alpha), _known(kappa), _known(weighted), rows)
+
+
+def _known(figure: float) -> float | None:
+    return None if math.isnan(figure) else figure
 
 
 @contextmanager

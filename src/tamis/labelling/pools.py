@@ -17,7 +17,7 @@ from tamis.errors import InputError, RunError
 from tamis.formats.beir import beir_file
 from tamis.formats.fields import usable_id
 from tamis.formats.lines import objects
-from tamis.formats.pools import FILE as POOLS
+from tamis.formats.pools import FILE
 from tamis.formats.queries import LoggedQuery
 from tamis.formulas.ranking import tie_key
 from tamis.labelling.durable import put_file
@@ -25,6 +25,8 @@ from tamis.labelling.questions import Asked
 from tamis.records import Document
 from tamis.text import clip, quoted
 from tamis.whole_folder import whole_folder
+
+POOLS: Final = FILE
 
 DEPTH: Final = 10
 """Best documents of each system that are pooled: what nDCG@10 looks at."""

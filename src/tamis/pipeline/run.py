@@ -74,7 +74,10 @@ def run_recipe(
     run = RunFolder(root, recipe.name)
     with run.held(), open_parts(recipe, ItemStore(root / "items.sqlite"), team, engine) as parts:
         team.wait()
-        forget_recipe(root) if own_parts_of(recipe) else keep_recipe(recipe, root)
+        if own_parts_of(recipe):
+            forget_recipe(root)
+        else:
+            keep_recipe(recipe, root)
         return _run_stages(parts, until, run, announce, consider)
 
 

@@ -12,7 +12,7 @@ const GRADES = [
 ];
 
 const at = (id) => document.getElementById(id);
-const state = { person: "", sizes: [], done: [], seconds: null, place: -1, current: 0, questions: new Map(), queue: [], sending: false };
+const state = { person: "", sizes: [], done: [], seconds: null, place: -1, current: 0, questions: new Map(), shown: null, queue: [], sending: false };
 const plural = (count, one, many = `${one}s`) => `${count.toLocaleString("en")} ${count === 1 ? one : many}`;
 
 function say(message, wrong = false) {
@@ -98,10 +98,13 @@ addEventListener("beforeunload", (event) => {
 const shown = () => state.shown;
 
 async function show(place, wanted = null) {
+  const before = state.shown;
+  state.shown = null; // a key that comes before the question does is not one for the passage that was there
   let found;
   try {
     found = await question(place);
   } catch (error) {
+    state.shown = before;
     if (!(error instanceof Refused || error instanceof Failed)) throw error;
     say(error.message, true);
     return;
@@ -195,6 +198,7 @@ function unfinished(from) {
 
 function give(number, grade) {
   const found = shown();
+  if (!found) return;
   const passage = found.passages[number];
   if (passage.grade === null) state.done[found.place] += 1;
   passage.grade = grade;
