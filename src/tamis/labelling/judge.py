@@ -52,7 +52,7 @@ class ScalePrompt(PairPrompt):
     """The question, and the words that stand for each grade."""
 
     grades: dict[Literal["0", "1", "2"], tuple[str, ...]] = Field(min_length=3)
-    lacking: ClassVar = "none of the grades' words is"
+    lacking: ClassVar = "none of the grades' words"
     undecided: ClassVar = -1.0
 
     @field_validator("grades")

@@ -72,7 +72,7 @@ class JudgePrompt(PairPrompt):
 
     yes: tuple[str, ...] = Field(min_length=1)
     no: tuple[str, ...] = Field(min_length=1)
-    lacking: ClassVar = "neither yes nor no is"
+    lacking: ClassVar = "neither yes nor no"
     undecided: ClassVar = 0.0
 
     @field_validator("yes", "no")
@@ -189,7 +189,7 @@ class LLMJudge:
         if self._undecided >= MOST_UNDECIDED:
             likeliest = max(listed, key=lambda token: listed[token])
             raise ModelError(
-                f"{self._settings.url}: {self._prompt.lacking} among the likeliest tokens of {self._undecided} answers "
+                f"{self._settings.url}: {self._prompt.lacking} is among the likeliest tokens of {self._undecided} answers "
                 f"in a row, the last one begins with {piece(repr(likeliest))}; if {self._settings.model} thinks aloud, "
                 "switch that off in extra ({chat_template_kwargs: {enable_thinking: false}}), or change the template"
             )
