@@ -111,16 +111,39 @@ async function show(place, wanted = null) {
   }
   state.place = place;
   state.shown = found;
-  const words = new Set(spans(fold(found.query)).map(([, , word]) => word));
-  found.common.forEach((word) => words.delete(word));
   at("query").textContent = found.query;
   at("finished").hidden = true;
-  at("passages").replaceChildren(...found.passages.map((one, number) => card(one, number, found.passages.length, words)));
+  while (addCard(found));
+  at("passages").replaceChildren(...found.cards);
+  found.passages.forEach((_, number) => pressed(number));
   tell();
   const open = found.passages.findIndex((one) => one.grade === null);
   choose(wanted ?? Math.max(0, open));
   const next = unfinished(place + 1);
-  if (next !== null && next !== place) question(next).catch(() => {}); // so that it is there when it is wanted
+  if (next !== null && next !== place) prepare(next).catch(() => {}); // so that it is there when it is wanted
+}
+
+/** Fetch a question and make its cards, one at a time, while nothing else is to be done. */
+async function prepare(place) {
+  const found = await question(place);
+  do await new Promise((resolve) => (window.requestIdleCallback ?? setTimeout)(resolve));
+  while (addCard(found));
+}
+
+/** Make the next card of a question; false where all are made. */
+function addCard(found) {
+  found.cards ??= [];
+  if (found.cards.length === found.passages.length) return false;
+  found.words ??= wordsOf(found);
+  const number = found.cards.length;
+  found.cards.push(card(found.passages[number], number, found.passages.length, found.words));
+  return true;
+}
+
+function wordsOf(found) {
+  const words = new Set(spans(fold(found.query)).map(([, , word]) => word));
+  found.common.forEach((word) => words.delete(word));
+  return words;
 }
 
 function card(one, number, count, words) {
@@ -140,7 +163,7 @@ function card(one, number, count, words) {
     box.append(more);
   }
   const buttons = GRADES.map(([grade, key, name]) => {
-    const button = make("button", { type: "button", ariaPressed: String(one.grade === grade) }, make("kbd", { "aria-hidden": "true" }, key), ` ${name}`);
+    const button = make("button", { type: "button", ariaPressed: "false" }, make("kbd", { "aria-hidden": "true" }, key), ` ${name}`);
     button.addEventListener("click", () => give(number, grade));
     return button;
   });

@@ -28,8 +28,15 @@ function fold(text) {
   return small.normalize("NFKC").replace(/[\u00ad\u0640\u200c\u200d]/g, "");
 }
 
+const newest = { text: "", spans: [] }; // a text is looked at for its best part, and then for its marks
+
 /** [start, end, word] of each word; scripts without spaces give overlapping pairs of characters. */
 function spans(text) {
+  if (newest.text !== text) Object.assign(newest, { text, spans: spansOf(text) });
+  return newest.spans;
+}
+
+function spansOf(text) {
   const found = [];
   for (const match of text.matchAll(WORD)) {
     if (match[2]) {
