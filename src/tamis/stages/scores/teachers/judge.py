@@ -190,8 +190,9 @@ class LLMJudge:
             likeliest = max(listed, key=lambda token: listed[token])
             raise ModelError(
                 f"{self._settings.url}: {self._prompt.lacking} is among the likeliest tokens of {self._undecided} "
-                f"answers in a row, the last one begins with {piece(repr(likeliest))}; if {self._settings.model} thinks "
-                "aloud, switch that off in extra ({chat_template_kwargs: {enable_thinking: false}}), or change the template"
+                f"answers in a row, the last one begins with {piece(repr(likeliest))}; if {self._settings.model} "
+                "thinks aloud, switch that off in extra ({chat_template_kwargs: {enable_thinking: false}}), or change "
+                "the template"
             )
         return (self._prompt.undecided if score is None else score,)
 
