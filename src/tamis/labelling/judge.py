@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Final, Literal
 
@@ -24,7 +25,8 @@ from tamis.labelling.grading import Grading, qrels_text
 from tamis.labelling.pools import Pools
 from tamis.pipeline.reading import apply_changes
 from tamis.progress import track
-from tamis.records import GIVEN, Document, Query
+from tamis.records import GIVEN, Document, Query, Tokens
+from tamis.remote.attempts import Answer
 from tamis.remote.budget import Wording, cost
 from tamis.remote.endpoint import Endpoint
 from tamis.remote.settings import RequestsSettings
@@ -32,9 +34,9 @@ from tamis.remote.spending import Ledger
 from tamis.section import Section
 from tamis.stages.scores.score import Unscored
 from tamis.stages.scores.settings import JudgeTeacher
-from tamis.stages.scores.teachers.cached import CachedScores, ScoreGroups
-from tamis.stages.scores.teachers.identity import SPEED
+from tamis.stages.scores.teachers.cached import CachedScores, Group, GroupScores, ScoreGroups
 from tamis.stages.scores.teachers.judge import JudgePrompt, LLMJudge, PairPrompt, bare, load_judge_prompt
+from tamis.stages.scores.teachers.teaching import SPEED
 from tamis.user_cache import user_cache
 
 QRELS: Final = "qrels/model.tsv"
@@ -222,8 +224,17 @@ class PoolJudge:
                 ) as server,
                 track("asking the judge", self._pools.size) as advance,
             ):
-                self._scores(server.ask).ask(asked, advance)
+                self._scores(partial(self._paid, server)).ask(asked, advance)
         return self._judged(zip(asked, self._scores()(asked), strict=True))
+
+    def _paid(
+        self, server: Endpoint[Group, GroupScores], groups: Iterable[Group]
+    ) -> Iterator[Answer[Group, GroupScores]]:
+        """Answers, each written down as paid before it is kept: a kill between the two must not forget the money."""
+        for answer in server.ask(groups):
+            if answer.tokens != Tokens():
+                self._items.put([self._ledger.entry(answer.tokens)])
+            yield answer
 
     def _judged(self, found: Iterable[tuple[Unscored, np.ndarray]]) -> Judged:
         grades: dict[str, dict[str, int]] = {}
@@ -254,7 +265,7 @@ class PoolJudge:
         facts = judge.model_dump(mode="json", exclude=set(SPEED | {"template", "max_chars"}))
         identity = item_key(judge.kind, {**facts, "prompt": self._prompt.model_dump(mode="json")})
         documents = {one.doc_id: Document(one.doc_id, one.text, one.language) for one in self._pools.passages.values()}
-        return CachedScores(ask, identity, documents, self._cache, 1, judge.max_chars, self._ledger)
+        return CachedScores(ask, identity, documents, self._cache, 1, judge.max_chars)
 
 
 def agreement_of(people: Mapping[str, Mapping[str, int]], model: Mapping[str, Mapping[str, int]]) -> Agreement | None:
