@@ -9,6 +9,7 @@ import torch
 from pydantic import Field
 
 from tamis.errors import SettingsError
+from tamis.models.engines.choosing import ScoringEngine
 from tamis.models.precision import CPU_TOKENS, LEARNING_GPU_TOKENS, Precision, fastest_device, fastest_precision
 from tamis.remote.settings import RequestsSettings
 from tamis.section import Section
@@ -25,6 +26,11 @@ class MachineSettings(Section):
     threads: int = Field(default=2, ge=1, description="Number of processor threads for models and search.")
     device: Literal["auto", "cpu", "cuda"] = Field(
         default="auto", description="Where models run. auto: a GPU where there is one."
+    )
+    engine: ScoringEngine = Field(
+        default="torch",
+        description="Engine of rerankers that teach, on a processor: torch, openvino or onnx; auto: the faster one of "
+        "torch and what is installed. A GPU stays with torch.",
     )
     token_budget: int = Field(
         default=0,

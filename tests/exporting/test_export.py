@@ -172,8 +172,8 @@ def test_nothing_is_overwritten_and_engines_are_named(folders, tmp_path):
     (tmp_path / "out" / "file").write_text("mine")
     with pytest.raises(InputError, match="already holds something else"):
         export(folders["bert"], tmp_path / "out", "transformers", PAIRS)
-    with pytest.raises(InputError, match="--to gguf: expected one of transformers, vllm, onnx, openvino"):
-        export(folders["bert"], tmp_path / "new", "gguf", PAIRS)
+    with pytest.raises(InputError, match="--to trt: expected one of transformers, vllm, onnx, openvino, gguf"):
+        export(folders["bert"], tmp_path / "new", "trt", PAIRS)
 
 
 def test_parity_takes_a_constant_off_and_sees_ties():

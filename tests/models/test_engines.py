@@ -10,6 +10,8 @@ import pytest
 import torch
 
 from tamis.errors import InputError, ModelError, RunError
+from tamis.evaluation.scores import model_of
+from tamis.machine import Machine, MachineSettings
 from tamis.models.engines import cached, choosing
 from tamis.models.engines.cached import cached_graphs
 from tamis.models.engines.choosing import PROBE, InTorch, engine_scorer
@@ -17,6 +19,8 @@ from tamis.models.engines.compiled import BUCKET, CompiledScorer, CompiledWarm
 from tamis.models.engines.engine import ENGINES, ONNX, OPENVINO
 from tamis.models.engines.graphs import sequence_graph, warm_parts
 from tamis.models.reranker import Reranker
+from tamis.stages.scores.settings import RerankerTeacher
+from tamis.stages.scores.teachers.rerankers import Rerankers
 from tamis.user_cache import user_cache
 from tests.commands import tamis
 from tests.conftest import TOPICS
@@ -198,9 +202,38 @@ def test_auto_takes_what_is_faster_and_says_so_once(stock_folder, caplog, fake, 
     caplog.set_level(logging.INFO, "tamis")
     monkeypatch.setattr(choosing, "_seconds", lambda scorer, rows: 1 if isinstance(scorer, CompiledScorer) else ratio)
     reranker = Reranker(stock_folder, engine="auto")
+    assert not [one for one in caplog.records if "times as fast" in one.message]  # no text is at hand yet
+    same_scores(reranker, stock_folder)
     assert reranker.engine == ("openvino" if ratio > 1 else "torch")
     (line,) = [one.message for one in caplog.records if "times as fast" in one.message]
     assert f"OpenVINO is {ratio} times as fast as torch here" in line
+
+
+def test_auto_compares_on_the_texts_at_hand(stock_folder, caplog, fake, monkeypatch):
+    monkeypatch.setattr(choosing, "_seconds", lambda scorer, rows: 1 if isinstance(scorer, CompiledScorer) else 9)
+    original = choosing._difference
+    monkeypatch.setattr(
+        choosing,
+        "_difference",
+        lambda scorer, given, precision, pairs: (
+            (9.0, 1e-4) if PAIRS[0] in pairs else original(scorer, given, precision, pairs)
+        ),
+    )
+    reranker = Reranker(stock_folder, engine="auto")
+    same_scores(reranker, stock_folder)
+    assert reranker.engine == "torch"
+    assert "its scores of the texts at hand differ by up to 9 (allowed 0.0001)" in caplog.text
+
+
+def test_auto_chooses_for_a_warm_model_that_remembers(warm_folder, fake, monkeypatch):
+    reranker = Reranker(warm_folder, engine="auto")
+    reranker.remember(10_000)
+    ours = reranker.scorer
+    monkeypatch.setattr(choosing, "_seconds", lambda scorer, rows: 9 if scorer is ours and ours.memory is None else 1)
+    reranker.decide()
+    assert reranker.engine == "openvino"
+    assert reranker.scorer is not ours
+    assert reranker.scorer.memory.most_bytes == 10_000
 
 
 def test_auto_stays_with_torch_where_there_is_no_engine(stock_folder, caplog, fake, monkeypatch):
@@ -269,7 +302,7 @@ def test_bfloat16_is_compared_by_the_range_of_the_scores(stock_folder, fake):
     scorer = Reranker(stock_folder).scorer
     logits = scorer.logits(scorer.encode(PROBE))
     given = InTorch("model", "encoder", scorer, "bfloat16", lambda: "a", lambda: scorer)
-    _, allowed = choosing._difference(scorer, given, "float32")
+    _, allowed = choosing._difference(scorer, given, "float32", PROBE)
     assert allowed == pytest.approx(choosing.HALF * max(1.0, np.ptp(logits)))
     assert engine_scorer("openvino", given)[0] == "openvino"
 
@@ -286,3 +319,23 @@ def test_what_cannot_be_traced_is_one_line(stock_folder, fake):
     given = InTorch("model", "encoder", scorer, "float32", lambda: "a", fails)
     with pytest.raises(ModelError, match=r"the graph cannot be made: Could not export$"):
         choosing._compiled(fake, given)
+
+
+# Who asks for an engine
+
+
+def test_rerankers_that_teach_take_the_engine_of_the_machine(stock_folder, fake):
+    machine = Machine(MachineSettings(engine="openvino", device="cpu"), "float32")
+    teacher = RerankerTeacher(kind="reranker", path=stock_folder)
+    loaded = Rerankers(machine).load(teacher)
+    assert loaded.engine == "openvino"
+    np.testing.assert_allclose(loaded.score_pairs(PAIRS).logits, torchs(stock_folder), atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["stock", "warm"])
+def test_an_evaluation_scores_by_an_engine_under_keys_of_its_own(request, kind, fake):
+    folder = request.getfixturevalue(f"{kind}_folder")
+    plain, fast = model_of(f"m={folder}", "float32"), model_of(f"m={folder}", "float32", engine="openvino")
+    assert fast.reranker.engine == "openvino"
+    assert fast.identity != plain.identity
+    assert fast.reranker.parameters == plain.reranker.parameters  # though its weights are elsewhere

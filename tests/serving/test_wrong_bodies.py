@@ -106,7 +106,10 @@ def test_the_first_wrong_item_of_a_list_ends_the_check(dialect: Dialect):
 def test_what_is_wrong_with_one_side_of_pairs_is_told_in_our_own_words(server: Running):
     for side, said in [
         (["a", 1], "text_2.1: expected a valid string or an object"),
-        (["a", {}], "text_2.1: expected a valid string or an object with the field 'text'"),
+        (
+            ["a", {}],
+            "text_2.1: expected a valid string or an object with the field 'text' or an object with the field 'id'",
+        ),
         (1, "text_2: expected a valid list or a valid string or an object"),
     ]:
         answer = server.post("/score", {"text_1": "a user", "text_2": side})

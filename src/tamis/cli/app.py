@@ -24,7 +24,7 @@ GROUPS: Mapping[str, Mapping[str, Callable[..., None]]] = {
         "compare": measure.compare,
         "inspect": measure.inspect,
     },
-    "Use": {"rerank": use.rerank, "serve": use.serve, "export": use.export},
+    "Use": {"rerank": use.rerank, "serve": use.serve, "index": use.index, "export": use.export},
     "Models": {"weigh": models.weigh, "threshold": models.threshold, "merge": models.merge, "fetch": models.fetch},
 }
 """Every command by its name, in the groups and the order in which the help shows them."""

@@ -5,7 +5,15 @@ from typing import Annotated
 
 import typer
 
-from tamis.cli.options import AsJson, LongOption, PrecisionOption, print_json, quiet_libraries
+from tamis.cli.options import (
+    AsJson,
+    Indexes,
+    LongOption,
+    PrecisionOption,
+    ScoringEngineOption,
+    print_json,
+    quiet_libraries,
+)
 from tamis.extras import require
 
 Models = Annotated[list[str] | None, typer.Argument(help="Rerankers: folders, hub names, tamis-base, or NAME=FOLDER")]
@@ -60,6 +68,8 @@ def evaluate(
             "--passages", help="Also judge sets in passages (DOC#1 ...) by passages, beside the documents they are of"
         ),
     ] = False,
+    scoring_engine: ScoringEngineOption = "torch",
+    index: Indexes = None,
     out: EvaluationFolder = Path("runs/evaluation"),
     as_json: AsJson = False,
 ) -> None:
@@ -77,7 +87,21 @@ def evaluate(
 
     quiet_libraries()
     asked = asked_of(
-        models, on, first, runs, measures, depth, full, languages, encoder, prefixes, precision, long, passages
+        models,
+        on,
+        first,
+        runs,
+        measures,
+        depth,
+        full,
+        languages,
+        encoder,
+        prefixes,
+        precision,
+        long,
+        passages,
+        index,
+        scoring_engine,
     )
     results = evaluate(asked, out)
     if as_json:

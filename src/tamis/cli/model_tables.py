@@ -1,5 +1,6 @@
-"""What exports and merges say on the terminal; nothing of the pipeline is imported for it."""
+"""What exports, indexes and merges say on the terminal; nothing of the pipeline is imported for it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from tamis.exporting.parity import Parity
 from tamis.merging.merge import MergeReport
 
 if TYPE_CHECKING:
+    from tamis.models.known.indexing import Indexed  # brings the readers of documents
     from tamis.threshold import LevelRow, ThresholdResult
 
 
@@ -32,6 +34,35 @@ def print_parity(found: Parity, out: Path) -> None:
     console = Console(highlight=False)
     console.print(table)
     console.print(f"export: {out}", soft_wrap=True)
+
+
+def print_indexed(found: "Indexed", out: Path) -> None:
+    """Print what became of the documents of a corpus, and what their index takes."""
+    parts = [f"{found.new:,} new", f"{len(found.changed):,} with another text", f"{found.same:,} as they were"]
+    parts += [f"{found.deleted:,} deleted"] * bool(found.deleted)
+    table = Table(box=None, show_header=False)
+    table.add_row("documents", f"{found.documents:,}: {', '.join(parts)}")
+    if found.changed:
+        table.add_row("another text", escape(_some(found.changed)))
+    if found.left_out:
+        table.add_row("left out", ", ".join(f"{count:,} {escape(reason)}" for reason, count in found.left_out.items()))
+    if found.cut:
+        table.add_row("cut", f"{found.cut:,} are longer than the model reads")
+    if found.read:
+        table.add_row(
+            "read", f"{found.read:,} texts in {found.seconds:.1f} s, {found.read / found.seconds:,.1f} a second"
+        )
+    each = found.bytes / max(found.documents, 1)
+    table.add_row(
+        "on disk", f"{found.bytes:,} bytes, {each:,.0f} a document, {found.tokens:,} tokens in {found.values}"
+    )
+    console = Console(highlight=False)
+    console.print(table)
+    console.print(f"index: {out}", soft_wrap=True)
+
+
+def _some(ids: Sequence[str], most: int = 5) -> str:
+    return ", ".join(ids[:most]) + (f" and {len(ids) - most:,} more" if len(ids) > most else "")
 
 
 def print_merge(found: MergeReport, out: Path) -> None:

@@ -36,7 +36,13 @@ ScoringEngineOption = Annotated[  # `--engine` says where mining runs
     typer.Option(
         metavar="auto|torch|openvino|onnx",
         help="Engine that scores on a processor; all but torch make a graph of the model once and keep it in the "
-        "cache; auto: OpenVINO where it is faster here",
+        "cache; auto: the one that is installed, where it is faster on the texts at hand",
+    ),
+]
+Indexes = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--index", metavar="FOLDER", help="Index of documents that tamis index made with one of the models; repeatable"
     ),
 ]
 LongOption = Annotated[

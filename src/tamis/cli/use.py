@@ -1,4 +1,4 @@
-"""Use: rank lines, answer over HTTP, or go to another engine."""
+"""Use: rank lines, answer over HTTP, read documents once, or go to another engine."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,10 +7,13 @@ import typer
 
 from tamis.cli.options import (
     AsJson,
+    CorpusArgument,
+    Indexes,
     LongOption,
     MinScoreOption,
     PrecisionOption,
     ScoringEngineOption,
+    fields_of,
     min_score_of,
     print_json,
     quiet_libraries,
@@ -99,6 +102,7 @@ def serve(
     long: LongOption = "first",
     min_score: MinScoreOption = None,
     scoring_engine: ScoringEngineOption = "torch",
+    index: Indexes = None,
 ) -> None:
     """Serve rerankers over HTTP, as Cohere, Jina, TEI and vLLM do; Ctrl-C or SIGTERM answers what is under way."""
     require("tamis serve", "serve")
@@ -111,17 +115,53 @@ def serve(
 
     quiet_libraries()
     limits = Limits(body, documents, characters, deadline)
-    lowest = min_score_of(min_score)
+    lowest, indexes = min_score_of(min_score), index or ()
     settings = Settings(
-        host, port, precision, queue, limits, keys, cors or (), on, first_stage, scoring_engine, long, lowest
+        host, port, precision, queue, limits, keys, cors or (), on, first_stage, scoring_engine, long, lowest, indexes
     )
     serve_models(models, settings)
+
+
+def index(
+    model: Annotated[str, typer.Argument(help="Warm reranker: tamis-base, or a folder or hub name")],
+    corpus: CorpusArgument,
+    out: Annotated[
+        Path, typer.Argument(help="Folder of the index; where there is one, documents that are new or changed go in")
+    ],
+    values: Annotated[
+        str | None,
+        typer.Option(
+            metavar="float16|int8",
+            help="Form of a value on disk: two bytes, or one; default: that of the index, float16 of a new one",
+        ),
+    ] = None,
+    prune: Annotated[bool, typer.Option("--prune", help="Also delete documents that CORPUS lacks")] = False,
+    scoring_engine: ScoringEngineOption = "torch",
+    as_json: AsJson = False,
+) -> None:
+    """Read the documents of a corpus once and for all, so that a warm model ranks them with a part of the work."""
+    require("tamis index", "serve")
+    from tamis.named_paths import check_documents, check_models
+
+    check_models([model])
+    check_documents(corpus)
+    from tamis.cli.model_tables import print_indexed
+    from tamis.models.known.indexing import index_corpus
+    from tamis.models.reranker import Reranker
+
+    quiet_libraries()
+    reranker = Reranker(model, engine=scoring_engine)  # type: ignore[arg-type]  # which refuses others
+    found = index_corpus(reranker, corpus, out, values, prune)
+    if as_json:
+        print_json({**fields_of(found), "out": out})
+    else:
+        print_indexed(found, out)
 
 
 def export(
     model: Annotated[str, typer.Argument(help="Reranker to export: a folder or a hub name")],
     out: Annotated[Path, typer.Argument(help="New folder to write")],
-    to: Annotated[str, typer.Option("--to", help="Target: transformers, vllm, onnx or openvino")],
+    to: Annotated[str, typer.Option("--to", help="Target: transformers, vllm, onnx, openvino, gguf or gguf-q8_0")],
     pairs: Annotated[
         Path | None, typer.Option(help="JSONL file of query and document to compare on; default: 200 built-in pairs")
     ] = None,

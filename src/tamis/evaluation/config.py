@@ -9,6 +9,7 @@ from typing import Any, Final, cast, get_args
 from tamis.errors import SettingsError
 from tamis.evaluation.candidates import BiEncoder
 from tamis.formulas.measures import parse_measures
+from tamis.models.engines.choosing import NAMES, ScoringEngine
 from tamis.models.windows import Long, check_long
 from tamis.retrievers.index import Languages
 
@@ -35,6 +36,8 @@ class Evaluation:
         rounds: Sign flips of the randomisation tests.
         long: What models read of documents that are longer than they read: `first` or `windows`, see `Reranker.rank`.
         passages: Whether sets in passages are judged by passages, too, beside the documents that these are of.
+        indexes: Indexes of documents, each of one of the models.
+        engine: What computes the scores of models, as for `Reranker`.
     """
 
     models: Sequence[str]
@@ -50,6 +53,8 @@ class Evaluation:
     rounds: int = 10_000
     long: Long = "first"
     passages: bool = False
+    indexes: Sequence[Path] = ()
+    engine: ScoringEngine = "torch"
 
 
 def asked_of(
@@ -66,6 +71,8 @@ def asked_of(
     precision: str,
     long: str = "first",
     passages: bool = False,
+    indexes: Sequence[Path] | None = None,
+    engine: str = "torch",
 ) -> Evaluation:
     """What the command line asks for; see `Evaluation`.
 
@@ -77,7 +84,12 @@ def asked_of(
         raise SettingsError(f"{recipe} is a recipe, not a model; its stage is `tamis run {recipe} --until evaluate`")
     if not sets:
         raise SettingsError("no set to measure on; name one with --on, for instance --on my/beir-folder")
-    for option, value, known in (("languages", languages, LANGUAGES), ("precision", precision, PRECISIONS)):
+    words = (
+        ("languages", languages, LANGUAGES),
+        ("precision", precision, PRECISIONS),
+        ("scoring-engine", engine, NAMES),
+    )
+    for option, value, known in words:
         if value not in known:
             raise SettingsError(f"--{option} is {value!r}, expected {', '.join(known[:-1])} or {known[-1]}")
     if depth < 1:
@@ -95,6 +107,8 @@ def asked_of(
         precision,
         long=check_long("--long", long),
         passages=passages,
+        indexes=tuple(indexes or ()),
+        engine=cast(ScoringEngine, engine),
     )
 
 
@@ -113,7 +127,12 @@ def measures_of(names: Sequence[str]) -> dict[str, Any]:
 def command_of(asked: Evaluation, out: Path) -> str:
     """The command line that asks for this."""
     words = ["tamis", "evaluate", *asked.models]
-    several = (("--on", asked.sets), ("--first", asked.first), ("--run", asked.runs))
+    several = (
+        ("--on", asked.sets),
+        ("--first", asked.first),
+        ("--run", asked.runs),
+        ("--index", map(str, asked.indexes)),
+    )
     words += [word for option, values in several for value in values for word in (option, value)]
     if asked.measures != MEASURES:
         words += [word for measure in asked.measures for word in ("--measure", measure)]
@@ -125,6 +144,7 @@ def command_of(asked: Evaluation, out: Path) -> str:
         ("--languages", asked.languages, "any"),
         ("--precision", asked.precision, "float32"),
         ("--long", asked.long, "first"),
+        ("--scoring-engine", asked.engine, "torch"),
     )
     flags = [*(["--full"] * asked.full), *(["--passages"] * asked.passages)]
     words += [word for option, value, default in single if value != default for word in (option, str(value))]

@@ -9,12 +9,8 @@ from pathlib import Path
 
 from tamis.artifacts import ItemStore, folder_bytes
 from tamis.models.checkpoint import find_checkpoint
-from tamis.models.experts import parameter_counts
 from tamis.models.precision import fastest_device
 from tamis.models.reranker import Reranker
-from tamis.models.sequence import SequenceScorer
-from tamis.models.warm import WarmCrossEncoder
-from tamis.models.warm_scorer import WarmScorer
 from tamis.process_memory import peak_memory, reset_peak_memory
 
 REQUEST = 100
@@ -72,7 +68,7 @@ class Meter:
         before = self.known()
         if before and before.pairs >= pairs:
             return
-        active, total = _parameters(reranker)
+        active, total = reranker.parameters
         device = fastest_device().type
         cost = Cost(
             pairs_per_second=pairs / seconds,
@@ -104,18 +100,6 @@ def time_requests(
         score(pairs)
         taken.append((time.perf_counter() - start) * REQUEST / len(pairs))
     return statistics.median(taken)
-
-
-def _parameters(reranker: Reranker) -> tuple[int, int]:
-    """Parameters that a token passes, and all; the layers that a warm student's trained ones stand for do not count."""
-    scorer = reranker.scorer
-    if isinstance(scorer, WarmScorer):
-        assert isinstance(scorer.student, WarmCrossEncoder), "what is measured is scored by torch"
-        _, total = parameter_counts(scorer.student)
-        replaced = parameter_counts(scorer.student.joint)[1]
-        return total - replaced, total - replaced
-    assert isinstance(scorer, SequenceScorer), "there are two kinds of scorers"
-    return parameter_counts(scorer.model)
 
 
 def _device_memory(device: str) -> int:

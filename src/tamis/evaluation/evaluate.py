@@ -20,7 +20,7 @@ from tamis.evaluation.figures import Measured, PairedTests, baselines_and_first,
 from tamis.evaluation.graded import NOBODY, GradedSide, by_model, grade_figures, is_graded, of_model_alone, ungraded
 from tamis.evaluation.reading import read_sets
 from tamis.evaluation.samples import sample_questions
-from tamis.evaluation.scores import Model, cost_of, model_of, read_logits, saw_documents, score_missing
+from tamis.evaluation.scores import Model, cost_of, model_of, read_logits, saw_documents, score_missing, with_indexes
 from tamis.evaluation.sets import TASK, JudgedSet
 from tamis.evaluation.systems import System, rerank_head
 from tamis.evaluation.writing import PerQuery, ReadRankings, TiedRanking, measure_set
@@ -57,7 +57,8 @@ def evaluate(asked: Evaluation, out: Path) -> dict[str, Any]:
     """
     started = time.monotonic()
     measures = measures_of(asked.measures)
-    models = [model_of(given, asked.precision, asked.long) for given in asked.models]
+    given = [model_of(one, asked.precision, asked.long, asked.engine) for one in asked.models]
+    models = with_indexes(given, asked.indexes)
     wanted, runs = _wanted(asked, models)
     sets: dict[str, dict[str, Any]] = {}
     changed: list[ChangedQuestions] = []

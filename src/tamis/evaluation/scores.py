@@ -1,8 +1,9 @@
 """Logits of a model for the candidates of a set, each pair of texts scored once for all calls."""
 
+import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import chain, islice
 from pathlib import Path
@@ -18,10 +19,14 @@ from tamis.evaluation.sets import JudgedSet
 from tamis.formulas.overlap import content_hash
 from tamis.formulas.ranking import tie_key
 from tamis.models.checkpoint import Deployment, find_checkpoint, model_identity, read_facts
+from tamis.models.engines.choosing import ScoringEngine
+from tamis.models.known.documents import KnownDocuments, index_of, refuse_unused
 from tamis.models.precision import Precision, fastest_precision
 from tamis.models.reranker import Reranker
 from tamis.models.windows import Long
 from tamis.progress import track
+
+logger = logging.getLogger(__name__)
 
 QUERIES = 500
 """Questions whose pairs are looked up at once."""
@@ -38,23 +43,33 @@ class Model:
         path: Folder or hub name.
         precision: Number format of its body.
         long: What becomes of documents that are longer than it reads, see `Reranker.rank`.
+        index: Index of documents that it has read before; None for none.
+        engine: What computes the scores, as for `Reranker`.
     """
 
     name: str
     path: str
     precision: Precision
     long: Long = "first"
+    index: Path | None = None
+    engine: ScoringEngine = "torch"
 
     @cached_property
     def identity(self) -> str:
         """Hash of everything that decides its scores."""
-        facts = ("evaluation", model_identity(Path(self.path)), self.precision)
-        return item_key(*facts) if self.long == "first" else item_key(*facts, self.long)
+        parts = ["evaluation", model_identity(Path(self.path)), self.precision]
+        parts += [self.long] if self.long != "first" else []
+        parts += ["engine", self.engine] if self.engine != "torch" else []
+        if self.index:  # rounded states: other scores, if only in their last bits
+            known = KnownDocuments(self.index)
+            parts += ["index", known.facts.to_json()]
+            known.close()
+        return item_key(*parts)
 
     @cached_property
     def reranker(self) -> Reranker:
         """The model, loaded when the first score is missing."""
-        return Reranker(self.path, self.precision)
+        return Reranker(self.path, self.precision, engine=self.engine, index=self.index)
 
     @cached_property
     def deployment(self) -> Deployment:
@@ -71,13 +86,26 @@ class Model:
         self.__dict__.pop("reranker", None)
 
 
-def model_of(given: str, precision: str, long: Long = "first") -> Model:
+def model_of(given: str, precision: str, long: Long = "first", engine: ScoringEngine = "torch") -> Model:
     """A model as the command line names it: NAME=FOLDER, or a folder or hub name, whose last part is the name."""
     name, _, path = given.partition("=")
     if not path or Path(given).exists():
         name, path = Path(given).name or Path(given).resolve().name, given
     chosen: Precision = fastest_precision() if precision == "auto" else precision  # type: ignore[assignment]
-    return Model(name, path, chosen, long)
+    return Model(name, path, chosen, long, engine=engine)
+
+
+def with_indexes(models: Sequence[Model], indexes: Sequence[Path]) -> list[Model]:
+    """Models, each with the index that it made.
+
+    Raises:
+        InputError: an index of none of them, or two of the same.
+    """
+    if not indexes:
+        return list(models)
+    found = [replace(model, index=index_of(indexes, model_identity(Path(model.path)))) for model in models]
+    refuse_unused(indexes, [model.index for model in found], [model.name for model in found])
+    return found
 
 
 def saw_documents(model: Model, judged: JudgedSet) -> bool | None:
@@ -109,6 +137,8 @@ def score_missing(
             return
         meter = Meter(items, item_key("cost", model.identity))
         reranker = model.reranker
+        if reranker.index:
+            _tell_unknown(reranker.index, judged, stages)
         reranker.remember(0)  # a client's texts are new
         request = time_requests(partial(reranker.score_pairs, long=model.long), _requests(judged, stages))
         reranker.remember()
@@ -129,6 +159,17 @@ def score_missing(
     pairs_of = ([*chain(*block.values())] for found in stages.values() for block in _blocks(judged, found))
     for _ in _kept(model, items).complete(pairs_of, scored_windows):
         pass
+
+
+def _tell_unknown(index: KnownDocuments, judged: JudgedSet, stages: Mapping[str, CandidatesByQuestion]) -> None:
+    """Say which candidates the index does not hold as they are; they are read as texts."""
+    wanted = sorted({doc_id for found in stages.values() for _, each in found.items() for doc_id in each.doc_ids})
+    texts = index.texts(wanted)
+    changed = [doc_id for doc_id in wanted if doc_id in texts and texts[doc_id] != judged.searched[doc_id].text]
+    if missing := len(wanted) - len(texts) + len(changed):
+        named = f", {len(changed)} of them with another text: {', '.join(changed[:5])}" if changed else ""
+        what = f"{missing:,} of {len(wanted):,} candidates are not in the index {index.folder}{named}"
+        logger.warning("%s: %s; they are read as texts", judged.name, what)
 
 
 def cost_of(model: Model, items: ItemStore) -> Cost | None:

@@ -9,8 +9,9 @@ import numpy as np
 
 from tamis.errors import InputError, ModelError
 from tamis.exporting.folders import score_in_transformers, write_classifier, written_activation
+from tamis.exporting.gguf import Form, certain, score_in_llama, write_gguf
 from tamis.exporting.graphs import score_in_engine, write_graph
-from tamis.exporting.parity import LARGEST, LARGEST_OF_WARM, Parity, parity
+from tamis.exporting.parity import LARGEST, LARGEST_OF_GGUF, LARGEST_OF_WARM, Parity, parity
 from tamis.exporting.warm import score_in_parts, score_whole, write_warm
 from tamis.models.engines.engine import ENGINES as GRAPH_ENGINES
 from tamis.models.engines.engine import ONNX, OPENVINO
@@ -33,13 +34,19 @@ ENGINES: dict[str, tuple[Write, ScoreExported]] = {
 }
 
 
+GGUF: dict[str, Form] = {"gguf": "float16", "gguf-q8_0": "q8_0"}
+"""llama.cpp's files, which it scores from texts: it has the tokenizer, too."""
+
+TARGETS = (*ENGINES, *GGUF)
+
+
 def export(model: str | Path, out: Path, to: str, pairs: Sequence[Pair]) -> Parity:
     """Export a reranker and prove the export.
 
     Args:
         model: Folder or hub name, as for `Reranker`.
         out: New folder; it appears when the export was loaded again and scored the same.
-        to: One of `ENGINES`.
+        to: One of `TARGETS`.
         pairs: Pairs to compare on.
 
     Returns:
@@ -49,8 +56,8 @@ def export(model: str | Path, out: Path, to: str, pairs: Sequence[Pair]) -> Pari
         InputError: an unknown engine, or a folder that is there already.
         ModelError: a checkpoint with no form for that engine, or one whose scores there are others.
     """
-    if to not in ENGINES:
-        raise InputError(f"--to {to}: expected one of {', '.join(ENGINES)}")
+    if to not in TARGETS:
+        raise InputError(f"--to {to}: expected one of {', '.join(TARGETS)}")
     reranker = Reranker(model, device="cpu")
     scorer = reranker.scorer
     with whole_folder(out) as folder:
@@ -58,7 +65,7 @@ def export(model: str | Path, out: Path, to: str, pairs: Sequence[Pair]) -> Pari
             found, allowed = _export_warm(reranker, scorer, folder, to, pairs), LARGEST_OF_WARM
         else:
             assert isinstance(scorer, SequenceScorer), "there are two kinds of scorers"
-            found, allowed = _export_sequence(reranker, scorer, folder, to, pairs), LARGEST
+            found, allowed = _export_sequence(reranker, scorer, folder, to, pairs)
         (folder / "parity.json").write_text(json.dumps(found.as_dict(), indent=2) + "\n", encoding="utf-8")
         # A constant is nothing that a warm graph may leave out.
         apart = found.largest + (abs(found.offset) if isinstance(scorer, WarmScorer) else 0.0)
@@ -66,7 +73,7 @@ def export(model: str | Path, out: Path, to: str, pairs: Sequence[Pair]) -> Pari
             raise ModelError(
                 f"{out}: {found.engine} scores differ by up to {apart:.2g} (allowed {allowed:g}); nothing was written"
             )
-        if not found.bounded <= LARGEST:
+        if not found.bounded <= (LARGEST if to in ENGINES else allowed):
             raise ModelError(
                 f"{out}: {to} makes bounded scores by {found.activation}, {model} by {reranker.activation}: they "
                 f"differ by up to {found.bounded:.2g} (allowed {LARGEST:g}); nothing was written"
@@ -76,12 +83,32 @@ def export(model: str | Path, out: Path, to: str, pairs: Sequence[Pair]) -> Pari
 
 def _export_sequence(
     reranker: Reranker, scorer: SequenceScorer, folder: Path, to: str, pairs: Sequence[Pair]
-) -> Parity:
+) -> tuple[Parity, float]:
+    """How far the scores agree, and the largest difference that is allowed."""
+    if to in GGUF:
+        return _export_gguf(reranker, scorer, folder, to, pairs)
     write, score = ENGINES[to]
     rows = scorer.encode(pairs)
     write(reranker, scorer, folder)
     activations = reranker.activation, written_activation(folder)
-    return parity(scorer.logits(rows), score(folder, scorer, rows), to, activations)
+    return parity(scorer.logits(rows), score(folder, scorer, rows), to, activations), LARGEST
+
+
+def _export_gguf(
+    reranker: Reranker, scorer: SequenceScorer, folder: Path, to: str, pairs: Sequence[Pair]
+) -> tuple[Parity, float]:
+    write_gguf(GGUF[to], reranker, scorer, folder)
+    whole = [
+        pair for pair, row in zip(pairs, scorer.encode(pairs), strict=True) if not row.cut
+    ]  # llama.cpp cuts nothing
+    if len(whole) < 2:
+        raise ModelError(
+            f"{reranker.path}: {len(whole)} of {len(pairs)} pairs fit into the model; give others by --pairs"
+        )
+    ours = certain(scorer, scorer.logits(scorer.encode(whole)))
+    theirs = certain(scorer, score_in_llama(folder, scorer, whole))
+    activations = reranker.activation, reranker.activation  # whoever asks llama.cpp bounds the logit, or not
+    return parity(ours, theirs, to, activations), LARGEST_OF_GGUF[GGUF[to]] * max(1.0, float(np.ptp(ours)))
 
 
 def _export_warm(reranker: Reranker, scorer: WarmScorer, folder: Path, to: str, pairs: Sequence[Pair]) -> Parity:

@@ -13,6 +13,9 @@ LARGEST = 1e-3
 LARGEST_OF_WARM = 1e-4
 """The same for the graphs of a warm student, whose bodies are small."""
 
+LARGEST_OF_GGUF = {"float16": 0.02, "q8_0": 0.1}
+"""The same for files of llama.cpp, as a share of the range of the logits: its gelu is a table of float16."""
+
 
 @dataclass(frozen=True, slots=True)
 class Parity:

@@ -2,7 +2,8 @@
 
 import logging
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Literal, TypedDict
 
@@ -15,7 +16,7 @@ from tamis.formulas.ranking import logistic, tie_key
 from tamis.models.arguments import Activation, activated, count, formed, listed, pairs_of, renamed
 from tamis.models.checkpoint import MinScore, find_checkpoint, load_warm, lowest_score, model_identity, read_facts
 from tamis.models.encoder import loading
-from tamis.models.engines.choosing import NAMES, InTorch, ScoringEngine, engine_scorer
+from tamis.models.engines.choosing import AT_HAND, NAMES, InTorch, ScoringEngine, engine_scorer, faster
 from tamis.models.families import load_scorer
 from tamis.models.first_stage import (
     FirstStage,
@@ -26,6 +27,8 @@ from tamis.models.first_stage import (
     ranked_beside,
     weight_of,
 )
+from tamis.models.known.documents import KnownDocuments, is_named, with_texts
+from tamis.models.parameters import scorer_parameters
 from tamis.models.precision import Precision, fastest_device, fastest_precision, scoring_tokens
 from tamis.models.remembered import REMEMBERED, CachedStates
 from tamis.models.rows import Pair
@@ -47,12 +50,16 @@ DocumentPair = tuple[str, DocumentText]
 
 
 class Ranked(TypedDict, total=False):
-    """One ranked document, as sentence-transformers' `CrossEncoder.rank` returns it, with the model's logit beside."""
+    """One ranked document, as sentence-transformers' `CrossEncoder.rank` returns it, with the model's logit beside.
+
+    `id` is there of documents that were named by it.
+    """
 
     corpus_id: int
     score: float
     logit: float
     text: str
+    id: str
 
 
 class Reranker:
@@ -73,7 +80,9 @@ class Reranker:
         tokenizer: The checkpoint's own.
         device: Where the weights lie.
         scorer: What tokenises and scores, see `tamis.models.stream`.
-        engine: What computes the scores: `torch`, `openvino` or `onnx`.
+        engine: What computes the scores: `torch`, `openvino` or `onnx`; of `auto` torch until it has chosen.
+        index: Documents that the model has read before; None for none.
+        parameters: How many weights a token passes, and how many there are.
     """
 
     def __init__(
@@ -85,6 +94,7 @@ class Reranker:
         device: str | None = None,
         trust_remote_code: bool = False,
         engine: ScoringEngine = "torch",
+        index: str | Path | None = None,
     ) -> None:
         """Load a checkpoint; the family is found from its files.
 
@@ -98,11 +108,13 @@ class Reranker:
             device: `cpu`, `cuda` ...; None takes a GPU where there is one.
             trust_remote_code: Run code that the checkpoint brings; only for bodies that transformers does not know.
             engine: What computes the scores on a processor: `openvino` and `onnx` make a graph of the model once and
-                keep it in the user's cache; `auto` is OpenVINO where it agrees with torch and is faster here. Where the
-                engine cannot be had, torch scores, and a line in the log says why.
+                keep it in the user's cache; `auto` takes one where it agrees with torch and is faster, on the texts
+                that are scored first. Where the engine cannot be had, torch scores, and a line in the log says why.
+            index: Folder that `tamis index` made of documents with this model, a warm one: they are not read again,
+                whether they come as texts or by id.
 
         Raises:
-            InputError: no such engine.
+            InputError: no such engine, or an index that is of another model or cannot be read.
             ModelError: no such folder, an unknown family, no score head, broken, constant or non-finite weights.
         """
         if engine not in NAMES:
@@ -133,10 +145,32 @@ class Reranker:
             self.family, self.tokenizer = loaded.family, loaded.tokenizer
             self.activation = facts.activation or loaded.activation
             self.device = loaded.scorer.model.device
-        self._probe()
+        self.parameters = scorer_parameters(self.scorer)
         self.engine = "torch"
+        self._undecided: tuple[str, Scorer, InTorch] | None = None
+        self._probe()
         if engine != "torch":
             self._use_engine(engine, where, chosen, max_tokens, trust_remote_code)
+        self.index = None if index is None else self._open_index(Path(index))
+
+    def _open_index(self, folder: Path) -> KnownDocuments:
+        """Let the scorer find documents in an index; says which files of documents have changed since."""
+        if not isinstance(self.scorer, WarmScorer):
+            raise ModelError(
+                f"{self.path}: an index is for warm models, such as tamis-base; one of the family {self.family} reads "
+                "both texts together from the start"
+            )
+        known = KnownDocuments(folder)
+        known.check_model(model_identity(Path(self.path)), str(self.path))
+        for file in known.changed_files():
+            logger.warning(
+                "%s: %s has changed since its documents were read; documents are known as they were, until tamis "
+                "index is run again",
+                folder,
+                file,
+            )
+        self.scorer.known = known
+        return known
 
     def _use_engine(
         self, wanted: ScoringEngine, where: torch.device, precision: Precision, max_tokens: int | None, trust: bool
@@ -157,7 +191,34 @@ class Reranker:
             return model_identity(Path(self.path))
 
         given = InTorch(str(self.path), self.family, self.scorer, precision, identity, exact)
-        self.engine, self.scorer = engine_scorer(wanted, given)
+        name, scorer = engine_scorer(wanted, given)
+        if wanted == "auto" and name != "torch":
+            self._undecided = name, scorer, given
+        else:
+            self.engine, self.scorer = name, scorer
+
+    def decide(self, pairs: Sequence[Pair] = ()) -> None:
+        """Let `auto` choose its engine; unless this is called, the first pairs that are scored decide.
+
+        Args:
+            pairs: Texts on which engines are compared, beside some of tamis' own where they are few.
+        """
+        if self._undecided is None:
+            return
+        (name, scorer, given), self._undecided = self._undecided, None
+        ours = self.scorer
+        if not (isinstance(ours, WarmScorer) and isinstance(scorer, WarmScorer)):
+            if faster(name, scorer, given, pairs):
+                self.engine, self.scorer = name, scorer
+            return
+        scorer.known, scorer.alone = ours.known, ours.alone
+        memory, ours.memory = ours.memory, None  # nothing that was read before may win the race
+        if faster(name, scorer, given, pairs):
+            # States that torch read may be of another type.
+            scorer.memory = None if memory is None else CachedStates(memory.most_bytes)
+            self.engine, self.scorer = name, scorer
+        else:
+            ours.memory = memory
 
     def _probe(self) -> None:
         """Refuse a checkpoint whose scores are not finite or all the same."""
@@ -228,10 +289,11 @@ class Reranker:
     def rank(
         self,
         query: str,
-        documents: Iterable[DocumentText],
+        documents: Iterable[DocumentText] | None = None,
         top_k: int | None = None,
         return_documents: bool = False,
         *,
+        ids: Iterable[str] | None = None,
         prompt: str | None = None,
         first_stage: FirstStageArgument | None = None,
         min_score: MinScore | None = None,
@@ -245,9 +307,11 @@ class Reranker:
 
         Args:
             query: The query.
-            documents: The candidates: a list, a generator, an array, a column of a table.
+            documents: The candidates: a list, a generator, an array, a column of a table. With an index, some may be
+                mappings with nothing but an `id`.
             top_k: How many to return, at least 1; None for all.
             return_documents: Put each document's text beside its score.
+            ids: In place of `documents`: ids of documents of the index.
             prompt: Instruction, for models that take one.
             first_stage: Name of the first stage (`bm25`, `hybrid`, `other`) and its score of each document, higher
                 being better: its z-score is added with the weight that the checkpoint has for it, or for any other
@@ -275,7 +339,8 @@ class Reranker:
         more = renamed("rank", others, self.device)
         most = None if top_k is None else count("top_k", top_k)
         lowest = lowest_score(min_score, self.deployment, self.path)
-        given = _documents(documents)
+        named = _candidates(documents, ids)
+        given = _documents(with_texts(named, self.index))
         if not given:
             return []
         first = first_stage_of(first_stage, len(given))
@@ -298,6 +363,8 @@ class Reranker:
             }
             if return_documents:
                 entry["text"] = texts[index]
+            if is_named(one := named[index]):
+                entry["id"] = one["id"]
             ranked.append(entry)
         return ranked
 
@@ -386,6 +453,11 @@ class Reranker:
             long: What becomes of documents that are longer than the model reads, see `rank`.
         """
         given, title = listed("pairs", pairs, "pairs (query, document)"), self.serializer.title
+        if self._undecided:
+            given = iter(given)
+            first = list(islice(given, AT_HAND))
+            self.decide(list(check_pairs(first, title)))
+            given = chain(first, given)
         if check_long("long", long) == "first":
             return score_stream(self.scorer, check_pairs(given, title), instruction, window or WINDOW, most)
         read = Windows(self.serializer, self.tokenizer, instruction)
@@ -399,6 +471,19 @@ class Reranker:
         pairs = ((query, document) for document in listed("documents", documents, "strings"))
         windows = self.score_windows(pairs, instruction, window)
         return (logit for scored in windows for logit in scored.logits.tolist())
+
+
+def _candidates(documents: Any, ids: Any) -> list[DocumentText]:
+    """The documents of a query, as they came.
+
+    Raises:
+        InputError: both, or neither.
+    """
+    if (documents is None) == (ids is None):
+        raise InputError("rank: expected documents or ids, one of both")
+    if ids is None:
+        return list(listed("documents", documents, "strings"))
+    return [{"id": one} for one in listed("ids", ids, "strings")]
 
 
 def _documents(documents: Any) -> list[DocumentText]:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from tamis.errors import InputError
 from tamis.models.engines.compiled import CompiledWarm
+from tamis.models.known.documents import KnownDocuments
 from tamis.models.remembered import CachedStates, TokenIds
 from tamis.models.rows import Pair, keep
 from tamis.models.student import score_prepared
@@ -41,6 +42,7 @@ class WarmScorer:
         student: The model, in torch or in another engine.
         token_budget: Most tokens per forward pass, padding included.
         memory: States of texts that were read before; None keeps none.
+        known: States of documents that lie on disk; None for none.
         alone: Read each text by itself: its states, and what is scored with them, do not depend on other texts.
     """
 
@@ -48,6 +50,7 @@ class WarmScorer:
         self.student = student
         self.token_budget = token_budget
         self.memory: CachedStates | None = None
+        self.known: KnownDocuments | None = None
         self.alone = False
 
     def encode(
@@ -94,7 +97,7 @@ class WarmScorer:
     def logits(self, rows: Sequence[ApartRow], most: int | None = None) -> np.ndarray:
         """float32 [rows] of what `encode` gave, in their order; `most` pairs per pass of the joint layers."""
         queries = self._read({row.query for row in rows})
-        documents = self._read({row.document for row in rows})
+        documents = self._documents({row.document for row in rows}, next(iter(queries.values()), None))
         values = np.empty(len(rows), np.float32)
         for batch, found in score_prepared(
             self.student,
@@ -105,6 +108,13 @@ class WarmScorer:
         ):
             values[batch] = found
         return values
+
+    def _documents(self, texts: Set[TokenIds], like: Tensor | None) -> dict[TokenIds, Tensor]:
+        """States of each document, of the type of other states; what lies on disk is not read."""
+        if self.known is None or like is None:
+            return self._read(texts)
+        known = {ids: states.to(like) for ids, states in self.known.states(texts).items()}
+        return known | self._read(texts - known.keys())
 
     def _read(self, texts: Set[TokenIds]) -> dict[TokenIds, Tensor]:
         """States of each text; what is not remembered is read."""

@@ -63,7 +63,7 @@ class Limits:
         """
         if len(asked.documents) > self.documents:
             raise RefusedError("malformed", f"{len(asked.documents)} documents, at most {self.documents} are taken")
-        titles = [one["title"] for one in asked.documents if not isinstance(one, str)]
+        titles = [one.get("title", "") for one in asked.documents if not isinstance(one, str)]
         texts = [*asked.queries, asked.instruction or "", *titles, *map(text_of, asked.documents)]
         longest = max(map(len, texts))
         if longest > self.characters:
@@ -166,6 +166,7 @@ class Service:
             known = ", ".join(self.engines)
             raise RefusedError("unknown model", f"model {name[:100]!r} is not served here; there are {known}")
         facts |= {"model": name, "pairs": len(asked.documents)}
+        asked = await self.engines[name].with_texts(asked)
         left = self.limits.seconds - (time.monotonic() - facts["begun"])
         scores = await _while_wanted(request, self.engines[name].score(asked), left, self.limits.seconds)
         facts |= {"tokens": scores.tokens, "cut": len(scores.cut)}
@@ -204,6 +205,7 @@ class Service:
                 "long": engine.long,
                 "min_score": engine.min_score if math.isfinite(engine.min_score) else None,
                 "first_stage_weights": dict(engine.reranker.deployment.first_stage_weights),
+                "known_documents": 0 if engine.reranker.index is None else len(engine.reranker.index),
             }
             for name, engine in self.engines.items()
         ]

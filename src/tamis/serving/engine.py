@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -23,6 +23,7 @@ from tamis.errors import InputError
 from tamis.formulas.ranking import rank_correlation, tie_key
 from tamis.models.checkpoint import MinScore, lowest_score
 from tamis.models.first_stage import FirstStage, default_of, doubt, first_stage_of, ranked_beside, weight_of
+from tamis.models.known.documents import is_named, with_texts
 from tamis.models.reranker import Reranker, bounded
 from tamis.models.rows import plain_backend
 from tamis.models.stream import best_of_each
@@ -172,6 +173,7 @@ class Engine:
         self._released = 0.0
         self._recent = np.zeros(3)  # pairs, tokens and seconds of the last batches
         self._words = plain_backend(reranker.tokenizer)
+        reranker.decide()
         reranker.remember()
         self._tokeniser = ThreadPoolExecutor(1, thread_name_prefix="tokenise")
         self._worker = threading.Thread(target=self._work, name="score", daemon=True)
@@ -193,6 +195,19 @@ class Engine:
     def alive(self) -> bool:
         """Whether the thread that scores runs."""
         return self._worker.is_alive()
+
+    async def with_texts(self, asked: RerankRequest) -> RerankRequest:
+        """The request with the text of each document that is named by its id.
+
+        Raises:
+            RefusedError: one of them is not in the model's index.
+        """
+        if not any(map(is_named, asked.documents)):
+            return asked
+        try:
+            return replace(asked, documents=await self._tokenise(with_texts, asked.documents, self.reranker.index))
+        except InputError as error:
+            raise RefusedError("malformed", str(error)) from None
 
     async def score(self, asked: RerankRequest) -> ScoredRequest:
         """Score a request beside all others; cancelling it frees its work.

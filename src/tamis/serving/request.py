@@ -53,7 +53,7 @@ class RerankRequest:
     Attributes:
         model: Name or alias; None for the server's first model.
         queries: One for all documents, or one for each.
-        documents: Strings, or mappings with `text` and `title`; at least one.
+        documents: Strings, or mappings with `text` and `title`, or with an `id` alone; at least one.
         top: How many results are wanted, at least 1; None for all.
         echo: Whether results hold the document's text.
         raw: Whether the logit is wanted instead of the bounded score.
@@ -115,8 +115,8 @@ class Answered:
 
 
 def text_of(document: DocumentText) -> str:
-    """A document's text without its title, for the echo."""
-    return document if isinstance(document, str) else document["text"]
+    """A document's text without its title, for the echo; its id where it is named by that alone."""
+    return document if isinstance(document, str) else document.get("text", document.get("id", ""))
 
 
 def warnings_of(answered: Answered) -> list[str]:

@@ -16,8 +16,9 @@ from types import FrameType
 import uvicorn
 
 from tamis.errors import InputError
-from tamis.models.checkpoint import ORDER, MinScore
+from tamis.models.checkpoint import ORDER, MinScore, model_identity
 from tamis.models.first_stage import NONE, order_counts
+from tamis.models.known.documents import index_of, refuse_unused
 from tamis.models.reranker import Reranker
 from tamis.models.windows import check_long
 from tamis.serving.app import Limits, Service, create_app
@@ -53,6 +54,7 @@ class Settings:
         long: What becomes of documents that are longer than a model reads: `first` or `windows`, see `Reranker.rank`.
         min_score: Lowest published score of a result where a request names none: a number, `model` for the level that
             each model keeps, or None for all.
+        indexes: Indexes of documents, each of one of the models.
     """
 
     host: str = "127.0.0.1"
@@ -67,6 +69,7 @@ class Settings:
     scoring_engine: str = "torch"
     long: str = "first"
     min_score: MinScore | None = None
+    indexes: Sequence[Path] = ()
 
 
 def serve(models: Sequence[str], settings: Settings) -> None:
@@ -78,8 +81,8 @@ def serve(models: Sequence[str], settings: Settings) -> None:
         settings: See there.
 
     Raises:
-        InputError: limits, names or origins that do not fit, keys or a folder that cannot be read, an address that
-            cannot be listened on.
+        InputError: limits, names or origins that do not fit, keys or a folder that cannot be read, an index of no
+            model here, an address that cannot be listened on.
         ModelError: a model that cannot be loaded.
     """
     if settings.queue_pairs < settings.limits.documents:
@@ -131,13 +134,19 @@ def load_engines(folders: Mapping[str, str], settings: Settings, metrics: Metric
     """An engine by name; a folder under several names is loaded once.
 
     Raises:
-        InputError: the order of documents is to count, and a model has no weight for it.
+        InputError: the order of documents is to count, and a model has no weight for it; or an index of none of them.
         ModelError: a model that cannot be loaded.
     """
+    indexes = _indexes(folders, settings.indexes)
     by_folder: dict[str, Engine] = {}
     for name, folder in folders.items():
         if folder not in by_folder:
-            reranker = Reranker(folder, precision=settings.precision, engine=settings.scoring_engine)  # type: ignore[arg-type]
+            reranker = Reranker(
+                folder,
+                precision=settings.precision,  # type: ignore[arg-type]
+                engine=settings.scoring_engine,  # type: ignore[arg-type]
+                index=indexes[folder],
+            )
             if settings.first_stage == ORDER and not order_counts(reranker.deployment):
                 raise InputError(
                     f"--first-stage {ORDER}: {folder} has no weight for the order of documents; find one with tamis "
@@ -161,10 +170,24 @@ def load_engines(folders: Mapping[str, str], settings: Settings, metrics: Metric
                 "long": engine.long,
                 "engine": reranker.engine,
                 **({"min_score": engine.min_score} if settings.min_score is not None else {}),
+                "known_documents": 0 if reranker.index is None else len(reranker.index),
             }
             logger.info("model", extra={"facts": facts})
             by_folder[folder] = engine
     return {name: by_folder[folder] for name, folder in folders.items()}
+
+
+def _indexes(folders: Mapping[str, str], indexes: Sequence[Path]) -> dict[str, Path | None]:
+    """The index of each folder of a model.
+
+    Raises:
+        InputError: one of another model, or two of the same.
+    """
+    if not indexes:
+        return dict.fromkeys(folders.values())
+    found = {folder: index_of(indexes, model_identity(Path(folder))) for folder in set(folders.values())}
+    refuse_unused(indexes, found.values(), folders)
+    return found
 
 
 class DrainingServer(uvicorn.Server):

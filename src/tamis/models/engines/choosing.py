@@ -1,6 +1,7 @@
 """Which engine scores: the one that is asked for where it can be had and agrees with torch, else torch, which is said.
 
-`auto` takes OpenVINO where it is also faster, by a short race. ONNX Runtime has to be asked for: it was never the
+`auto` takes the first engine that is installed, OpenVINO before ONNX Runtime, where it agrees with torch and is faster
+by a short race, both on the texts that are scored first. ONNX Runtime does not race against OpenVINO: it was never the
 faster one of the two (docs/models.md), and its graph would have to be made to find out.
 """
 
@@ -41,6 +42,9 @@ HALF: Final = 0.1
 FASTER: Final = 1.05
 """As many times as fast as torch `auto` wants an engine to be."""
 
+AT_HAND: Final = 32
+"""Pairs of those at hand on which `auto` compares, at most."""
+
 SENTENCES: Final = ("A package is installed with the package manager.", "Interest rates rose again in March, by 0.5 %.")
 PROBE: Final[list[Pair]] = [
     (query, sentence * times)
@@ -75,22 +79,55 @@ class InTorch:
 def engine_scorer(wanted: ScoringEngine, given: InTorch) -> tuple[str, Scorer]:
     """The name of the engine that scores, and its scorer; where it is torch though another one was wanted, a line why.
 
+    Of `auto` this is an engine that agrees with torch on the probe, or torch: `faster` decides between the two, on
+    texts that are to be scored.
+
     Args:
-        wanted: `auto` stays with torch unless another engine agrees with it and is faster.
+        wanted: `auto` for the first of `ENGINES` that is installed.
         given: What scores otherwise.
     """
     if wanted == "torch":
         return "torch", given.scorer
-    engine = OPENVINO if wanted == "auto" else ENGINES[wanted]
+    engine = _installed() if wanted == "auto" else ENGINES[wanted]
     try:
         scorer = _compiled(engine, given)
     except TamisError as error:
         say = logger.info if wanted == "auto" else logger.warning
         say("%s: torch scores instead of %s: %s", given.model, engine.title, error)
         return "torch", given.scorer
-    if wanted == "auto" and not _is_faster(engine, scorer, given):
-        return "torch", given.scorer
     return engine.name, scorer
+
+
+def _installed() -> GraphEngine:
+    """The first engine that is installed; OpenVINO where none is."""
+    return next((engine for engine in ENGINES.values() if engine.version), OPENVINO)
+
+
+def faster(name: str, scorer: Scorer, given: InTorch, pairs: Sequence[Pair]) -> bool:
+    """Whether an engine agrees with torch on texts and wins a race against it; says how it ended.
+
+    Args:
+        name: Of the engine.
+        scorer: By which it scores.
+        given: What scores otherwise.
+        pairs: Texts at hand; where they are fewer than the probe has, some of the probe are added.
+    """
+    engine = ENGINES[name]
+    texts = [*pairs[:AT_HAND], *PROBE[len(pairs) :]]
+    precision = given.precision if given.precision in engine.precisions else "float32"
+    apart, allowed = _difference(scorer, given, precision, texts)
+    if not apart <= allowed:
+        what = "its scores of the texts at hand differ"
+        logger.warning(
+            "%s: torch scores instead of %s: %s by up to %.2g (allowed %.2g)",
+            given.model,
+            engine.title,
+            what,
+            apart,
+            allowed,
+        )
+        return False
+    return _is_faster(engine, scorer, given, texts)
 
 
 def _compiled(engine: GraphEngine, given: InTorch) -> Scorer:
@@ -111,7 +148,7 @@ def _compiled(engine: GraphEngine, given: InTorch) -> Scorer:
     with _one_line(f"the graph in {folder} cannot be run; delete it"):
         runs = [engine.open(folder / engine.file_of(name), torch.get_num_threads(), precision) for name in names]
         scorer = _scorer(given.scorer, runs)
-        apart, allowed = _difference(scorer, given, precision)
+        apart, allowed = _difference(scorer, given, precision, PROBE)
     if not apart <= allowed:
         raise ModelError(f"its scores differ by up to {apart:.2g} (allowed {allowed:.2g}); delete {folder}")
     return scorer
@@ -144,17 +181,17 @@ def _scorer(torches: Scorer, runs: Sequence[RunGraph]) -> Scorer:
     return CompiledScorer(run, torches)
 
 
-def _difference(scorer: Scorer, given: InTorch, precision: Precision) -> tuple[float, float]:
-    """Largest difference to torch's logits of the probe, and what is allowed."""
-    rows = given.scorer.encode(PROBE)
+def _difference(scorer: Scorer, given: InTorch, precision: Precision, pairs: Sequence[Pair]) -> tuple[float, float]:
+    """Largest difference to torch's logits of some pairs, and what is allowed."""
+    rows = given.scorer.encode(pairs)
     ours, theirs = given.scorer.logits(rows), scorer.logits(rows)
     half = "bfloat16" in (precision, given.precision)
     return float(np.abs(ours - theirs).max()), HALF * max(1.0, float(np.ptp(ours))) if half else EXACT
 
 
-def _is_faster(engine: GraphEngine, scorer: Scorer, given: InTorch) -> bool:
+def _is_faster(engine: GraphEngine, scorer: Scorer, given: InTorch, pairs: Sequence[Pair]) -> bool:
     """Whether an engine wins a race against torch; says how it ended."""
-    rows = given.scorer.encode(PROBE)
+    rows = given.scorer.encode(pairs)
     ratio = _seconds(given.scorer, rows) / _seconds(scorer, rows)
     who = engine.title if ratio >= FASTER else "torch"
     logger.info("%s: scored by %s; %s is %.1f times as fast as torch here", given.model, who, engine.title, ratio)

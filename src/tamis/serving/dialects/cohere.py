@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, NotRequired
 from pydantic import ConfigDict, Field
 from typing_extensions import TypedDict
 
+from tamis.models.known.documents import is_named
 from tamis.models.serializer import DocumentText
 from tamis.serving.dialects.dialect import Beside, Count, Dialect, Given, check_texts, documents_of, first_stage_in
 from tamis.serving.request import Answered, RefusedError, RerankRequest, text_of, warnings_of
@@ -152,6 +153,8 @@ def _check(query: str, documents: list[Any]) -> None:
 def _fields(number: int, document: str | dict[str, Any], wanted: list[str] | None) -> DocumentText:
     if isinstance(document, str):
         return document
+    if not wanted and is_named(document):
+        return {"id": document["id"]}
     values = []
     for name in dict.fromkeys(wanted or ["text"]):  # a field that is named a million times is read once
         value = document.get(name)

@@ -91,19 +91,34 @@ class DialectText(Body):
     score: float | None = None
 
 
-Given = Annotated[list[str | DialectText], Field(fail_fast=True)]
+class DialectId(Body):
+    """A document of the server's index, by its id; `score` is the first stage's."""
+
+    id: str
+    score: float | None = None
+
+
+Item = Annotated[str | DialectText | DialectId, Field(union_mode="left_to_right")]
+"""A document. An object with a text is its text, whatever id it has: clients send ids of their own."""
+
+Given = Annotated[list[Item], Field(fail_fast=True)]
 """Documents; the first that is none ends the check: a body may hold millions."""
 
 Count = Annotated[int, Field(ge=1, le=2**31)]
 CountOrAll = Annotated[int, Field(ge=0, le=2**31)]
 
 
-def documents_of(given: Sequence[str | DialectText]) -> list[DocumentText]:
+def documents_of(given: Sequence[str | DialectText | DialectId]) -> list[DocumentText]:
     """Documents as the engine takes them."""
-    return [
-        one if isinstance(one, str) else {"text": one.text, "title": one.title} if one.title else one.text
-        for one in given
-    ]
+    return [_document(one) for one in given]
+
+
+def _document(given: str | DialectText | DialectId) -> DocumentText:
+    if isinstance(given, DialectId):
+        return {"id": given.id}
+    if isinstance(given, DialectText):
+        return {"text": given.text, "title": given.title} if given.title else given.text
+    return given
 
 
 def first_stage_in(body: Beside, documents: Sequence[Any]) -> FirstStageArgument | None:
@@ -142,7 +157,7 @@ def _scores_in(documents: Sequence[Any]) -> list[float] | None:
 
 
 def _score_in(document: Any) -> float | None:
-    if isinstance(document, DialectText):
+    if isinstance(document, DialectText | DialectId):
         return document.score
     # A client of Cohere's first version may keep anything in a field of this name.
     score = document.get("score") if isinstance(document, Mapping) else None
@@ -200,7 +215,10 @@ def _line(error: ValidationError) -> str:
     """One line of pydantic's report: the place of the first error, and all that was expected there."""
     found = error.errors(include_url=False, include_input=False, include_context=False)
     place = _place(found[0]["loc"])
-    said = [_said(one["type"], one["loc"], one["msg"]) for one in found if _place(one["loc"]) == place]
+    there = [one for one in found if _place(one["loc"]) == place]
+    if any(_inside(one["loc"], DialectText) and one["type"] != "missing" for one in there):
+        there = [one for one in there if not _inside(one["loc"], DialectId)]  # it has a text: no id was meant
+    said = [_said(one["type"], one["loc"], one["msg"]) for one in there]
     expected = "expected " if found[0]["msg"].startswith("Input should be ") else ""
     return f"{place or 'body'}: {expected}{' or '.join(dict.fromkeys(said))}"
 
@@ -210,9 +228,13 @@ def _said(kind: str, location: tuple[int | str, ...], message: str) -> str:
         return "an object"
     if kind == "missing" and len(location) > 1:
         return f"an object with the field {location[-1]!r}"
-    if location[-2:-1] == (DialectText.__name__,):
+    if _inside(location, DialectText) or _inside(location, DialectId):
         return f"an object with {message.removeprefix('Input should be ')} in the field {location[-1]!r}"
     return message.removeprefix("Input should be ")
+
+
+def _inside(location: tuple[int | str, ...], document: type[BaseModel]) -> bool:
+    return location[-2:-1] == (document.__name__,)
 
 
 def _place(location: tuple[int | str, ...]) -> str:

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, NotRequired
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from tamis.serving.dialects.dialect import Beside, Dialect, check_texts, first_stage_in
+from tamis.serving.dialects.dialect import Beside, Dialect, DialectId, check_texts, documents_of, first_stage_in
 from tamis.serving.request import Answered, Kind, RefusedError, RerankRequest, text_of
 
 ERROR_TYPES: dict[Kind, str] = {
@@ -21,11 +21,11 @@ ERROR_TYPES: dict[Kind, str] = {
 class TeiRerank(Beside):
     """Long texts are cut unless `truncate` is false.
 
-    `model`, `instruction`, `min_score` and the first stage are ours.
+    `model`, `instruction`, `min_score`, ids and the first stage are ours.
     """
 
     query: str
-    texts: Annotated[list[str], Field(fail_fast=True)]
+    texts: Annotated[list[Annotated[str | DialectId, Field(union_mode="left_to_right")]], Field(fail_fast=True)]
     truncate: bool | None = None
     truncation_direction: Literal["left", "Left", "right", "Right"] = "right"
     raw_scores: bool = False
@@ -54,7 +54,7 @@ def read(body: TeiRerank) -> RerankRequest:
     return RerankRequest(
         model=body.model,
         queries=[body.query],
-        documents=body.texts,
+        documents=documents_of(body.texts),
         echo=body.return_text,
         raw=body.raw_scores,
         instruction=body.instruction,

@@ -10,8 +10,10 @@ from tamis.serving.dialects.dialect import (
     Beside,
     CountOrAll,
     Dialect,
+    DialectId,
     DialectText,
     Given,
+    Item,
     check_texts,
     documents_of,
     first_stage_in,
@@ -35,7 +37,8 @@ STATUSES: dict[Kind, int] = {"malformed": 400, "empty": 400}
 ONLY_HERE = frozenset({"max_tokens_per_query", "truncate_prompt_tokens", "truncation_side", "use_activation", "user"})
 """Fields that tell a body of vLLM from one of Cohere or Jina."""
 
-Side = Given | str | DialectText
+OneOfSide = str | DialectText | DialectId
+Side = Given | Item
 
 
 class Knobs(Beside):
@@ -149,7 +152,7 @@ def read_score(body: VllmScore) -> RerankRequest:
         raise RefusedError("malformed", "min_score: every pair is answered here; ask /rerank to leave documents out")
     first = _one_of(body, ("text_1", "queries", "data_1"))
     second = _one_of(body, ("text_2", "documents", "items", "data_2"))
-    queries = [one if isinstance(one, str) else one.text for one in _as_list(first)]
+    queries = [_query(one) for one in _as_list(first)]
     documents = _as_list(second)
     if not queries or not documents:
         raise RefusedError("empty", "both sides need at least one text")
@@ -163,13 +166,19 @@ def read_score(body: VllmScore) -> RerankRequest:
     return _asked(body, queries, documents, said or NONE)  # pairs count by themselves, unless they are a ranking
 
 
-def _as_list(side: list[str | DialectText] | str | DialectText) -> list[str | DialectText]:
+def _query(one: OneOfSide) -> str:
+    if isinstance(one, DialectId):
+        raise RefusedError("malformed", "the first side: expected texts, got an id")
+    return one if isinstance(one, str) else one.text
+
+
+def _as_list(side: list[OneOfSide] | OneOfSide) -> list[OneOfSide]:
     return side if isinstance(side, list) else [side]
 
 
-def _one_of(body: VllmScore, names: tuple[str, ...]) -> list[str | DialectText] | str | DialectText:
+def _one_of(body: VllmScore, names: tuple[str, ...]) -> list[OneOfSide] | OneOfSide:
     for name in names:
-        side: list[str | DialectText] | str | DialectText | None = getattr(body, name)
+        side: list[OneOfSide] | OneOfSide | None = getattr(body, name)
         if side is not None:
             return side
     raise RefusedError("malformed", f"{names[0]}: missing; {' or '.join(names[1:])} will do too")
@@ -178,7 +187,7 @@ def _one_of(body: VllmScore, names: tuple[str, ...]) -> list[str | DialectText] 
 def _asked(
     body: Knobs,
     queries: list[str],
-    documents: list[str | DialectText],
+    documents: list[OneOfSide],
     said: FirstStageArgument | None,
     top: int | None = None,
 ) -> RerankRequest:

@@ -32,7 +32,13 @@ class Rerankers:
         """A reranker, which stays loaded until it is released."""
         if teacher.path not in self._loaded:
             machine = self._machine
-            loaded = Reranker(teacher.path, machine.precision, machine.token_budget, device=str(machine.device))
+            loaded = Reranker(
+                teacher.path,
+                machine.precision,
+                machine.token_budget,
+                device=str(machine.device),
+                engine=machine.settings.engine,
+            )
             # Most documents are candidates of many queries. Alone: no score depends on the order of the queries.
             loaded.remember(TEACHERS_MEMORY, alone=True)
             self._loaded[teacher.path] = loaded
