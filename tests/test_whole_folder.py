@@ -3,9 +3,10 @@ import fcntl
 from pathlib import Path
 
 import pytest
+from safetensors import SafetensorError
 
 from tamis.errors import InputError, RunError
-from tamis.whole_folder import whole_folder
+from tamis.whole_folder import unfinished_file, whole_file, whole_folder
 
 
 def test_the_folder_appears_when_the_block_ends(tmp_path):
@@ -75,3 +76,51 @@ def test_a_file_system_that_locks_no_folders_will_do(tmp_path, monkeypatch):
     with whole_folder(tmp_path / "out") as folder:
         (folder / "a").touch()
     assert (tmp_path / "out" / "a").exists()
+
+
+def test_tensors_that_cannot_be_written_are_one_line(tmp_path):
+    with pytest.raises(RunError, match="out: cannot be written"), whole_folder(tmp_path / "out"):
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_is_replaced_when_the_block_ends(tmp_path):
+    file = tmp_path / "figures.json"
+    file.write_text("old")
+    with whole_file(file) as partial:
+        partial.write_text("new")
+        assert file.read_text() == "old"
+    assert file.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def fail_after(_):
+    raise FileNotFoundError
+
+
+def test_an_error_leaves_the_older_file_and_nothing_else(tmp_path):
+    file = tmp_path / "figures.json"
+    file.write_text("old")
+    with pytest.raises(FileNotFoundError), whole_file(file) as partial:
+        fail_after(partial.write_text("half"))
+    assert file.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_what_a_kill_left_is_written_over(tmp_path):
+    file = tmp_path / "figures.json"
+    unfinished_file(file).write_text("half of something longer")
+    with whole_file(file) as partial:
+        partial.write_text("new")
+    assert file.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_link_or_a_device_is_written_as_it_is(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    for path in (tmp_path / "link", Path("/dev/null")):
+        with whole_file(path) as partial:
+            partial.write_text("new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "file").read_text() == "new"
+    assert Path("/dev/null").is_char_device()

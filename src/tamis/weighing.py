@@ -48,6 +48,7 @@ from tamis.stages.merge.weights import (
     deal_folds,
     sample_of,
 )
+from tamis.whole_folder import whole_file
 
 FEW: Final = 100
 """Queries below which a weight may be luck."""
@@ -216,9 +217,8 @@ def export_queries(asked: WeighingConfig, out: Path) -> tuple[int, int, Sequence
     drawn = _drawn(queries)
     with writing(out, "make room or name another file"):
         lines = (f"{query_id}\t{' '.join(query.text.split())}\n" for query_id, query in drawn.items())
-        part = out.with_name(f".{out.name}.part")
-        part.write_text("".join(lines), encoding="utf-8")
-        part.rename(out)
+        with whole_file(out) as partial:
+            partial.write_text("".join(lines), encoding="utf-8")
     return len(drawn), len(queries), notes
 
 

@@ -1,4 +1,4 @@
-"""A result folder that appears whole or not at all."""
+"""Result folders and files that appear whole or not at all."""
 
 import fcntl
 import os
@@ -6,6 +6,8 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from safetensors import SafetensorError
 
 from tamis.errors import InputError, RunError
 
@@ -40,8 +42,42 @@ def whole_folder(out: Path) -> Iterator[Path]:
                 shutil.rmtree(partial, ignore_errors=True)
     except BlockingIOError:
         raise RunError(f"{out}: another process is making it; wait for it, or name another folder") from None
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         raise RunError(f"{out}: cannot be written ({error}); free the disk or name another folder") from error
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Fill a hidden file next to `path` and put it into its place when the block ends without an error.
+
+    Whoever reads the file meanwhile reads the older one, and so does everybody where the block is left by an error or a
+    kill. What a kill left in the hidden file is written over the next time. A link or a device (`/dev/stdout`) is
+    written as it is: nothing may take its place.
+
+    Args:
+        path: The file to make or to replace; its folder must be there.
+
+    Yields:
+        The file to write.
+
+    Raises:
+        OSError: It cannot be put into its place.
+    """
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        yield path
+        return
+    partial = unfinished_file(path)
+    try:
+        yield partial
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def unfinished_file(path: Path) -> Path:
+    """The hidden file of `whole_file`, which a kill may leave."""
+    return path.with_name(f".{path.name}.part")
 
 
 @contextmanager

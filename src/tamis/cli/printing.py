@@ -32,6 +32,7 @@ from tamis.stages.queries.writers.endpoint import cut_warning
 from tamis.stages.report.stage import costs
 from tamis.text import clip
 from tamis.weighing import Weighed, WeightRow
+from tamis.whole_folder import whole_file
 
 COLUMNS = (
     ("bm25", "BM25"),
@@ -225,7 +226,8 @@ def write_results(folders: Mapping[str, Path], path: Path) -> None:
     figures = figures_of(folders)
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, figures)
+        with whole_file(path) as partial:
+            write_json(partial, figures)
 
 
 def copy_file(file: Path, copy: Path) -> None:
@@ -236,7 +238,8 @@ def copy_file(file: Path, copy: Path) -> None:
     """
     with writing(copy):
         copy.parent.mkdir(parents=True, exist_ok=True)
-        copy.write_bytes(file.read_bytes())
+        with whole_file(copy) as partial:
+            partial.write_bytes(file.read_bytes())
 
 
 def link_folder(folder: Path, link: Path) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from tamis.file_modes import write_tensors
 from tamis.models.student import Student
+from tamis.whole_folder import whole_file
 
 Counted = Callable[[int], None]
 
@@ -76,10 +77,9 @@ class Prepared:
         if not file.exists():
             found = prepare(texts, progress)
             ends = torch.tensor([len(values) for values in found]).cumsum(0)  # [texts]
-            unfinished = file.with_suffix(".part")
             file.parent.mkdir(parents=True, exist_ok=True)
-            write_tensors(unfinished, {"values": torch.cat(found).cpu(), "ends": ends})
-            unfinished.rename(file)
+            with whole_file(file) as partial:
+                write_tensors(partial, {"values": torch.cat(found).cpu(), "ends": ends})
         elif progress:
             progress(len(texts))
         with safe_open(file, framework="pt") as opened:

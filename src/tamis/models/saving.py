@@ -17,6 +17,7 @@ from tamis.models.sequence import ClassifierModel, LastTokenModel
 from tamis.models.sequence_student import SequenceStudent
 from tamis.models.serializer import Joined, PairTemplate, Serializer, to_facts
 from tamis.models.student import Student
+from tamis.whole_folder import whole_file
 
 ST_MODULE = "tamis.models.sentence_transformers_module.WarmModule"
 """Import path of the module through which sentence-transformers scores a warm folder."""
@@ -202,12 +203,8 @@ def _change_facts(folder: Path, change: Callable[[dict[str, Any]], None]) -> Non
     if file.exists():
         facts = json.loads(file.read_text(encoding="utf-8"))
     change(facts)
-    unfinished = folder / ".tamis.json.part"
-    try:
-        write_json(unfinished, facts)
-        unfinished.replace(file)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with whole_file(file) as partial:
+        write_json(partial, facts)
 
 
 def save_tokenizer(tokenizer: Any, folder: Path) -> None:

@@ -111,7 +111,8 @@ class Parts:
     def corpus(self) -> CorpusStage:
         """The first stage."""
         recipe = self.recipe
-        return CorpusStage(recipe.corpus, recipe.queries.keep_out, self.students.reading, recipe.evaluate is not None)
+        judged, runs = recipe.evaluate is not None, recipe.candidates.runs
+        return CorpusStage(recipe.corpus, recipe.queries.keep_out, self.students.reading, judged, runs.keys())
 
     @cached_property
     def queries(self) -> QueriesStage:

@@ -1,7 +1,7 @@
 """The stage corpus: read, clean and name the language of the documents."""
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Final
@@ -38,12 +38,14 @@ class CorpusStage:
         keep_out: Evaluation sets that nothing of a general corpus may overlap.
         reading: Says how the student reads, which long documents are cut for.
         judged: Whether the recipe has judged questions, which name whole documents.
+        runs: Names by which runs are told: general corpora are among them, whose names their documents' ids begin with.
     """
 
     settings: CorpusSettings
     keep_out: Sequence[Path]
     reading: Callable[[], Reading]
     judged: bool
+    runs: Collection[str]
     name: ClassVar = "corpus"
     reads: ClassVar[tuple[str, ...]] = ()
     version: ClassVar = 1
@@ -63,7 +65,8 @@ class CorpusStage:
             del facts["fields"]
         if self._may_cut:
             facts["passages"] = cut_facts(self.reading(), corpus.passages)
-        return [facts, hashes, *(kept_out_hashes(self.keep_out) if corpus.general else ())]
+        named = [general.path.name for general in corpus.general if general.path.name in self.runs]
+        return [facts, hashes, *([named] if named else ()), *(kept_out_hashes(self.keep_out) if corpus.general else ())]
 
     def run(self, folder: Path) -> Facts:
         """Fill the folder of the stage."""

@@ -21,6 +21,7 @@ from tamis.stages.queries.writers.answers import CUT
 from tamis.stages.queries.writers.endpoint import answer_of, body_of, most_tokens, route_of
 from tamis.stages.queries.writers.writers import QueryWriters
 from tamis.text import clip, one_line
+from tamis.whole_folder import whole_file
 
 _KIND: Final = "endpoint"
 _VERSION: Final = "/v1"
@@ -180,17 +181,15 @@ def write_prompts(writers: QueryWriters, path: Path) -> PromptFile:
     settings = endpoint_of(writers.settings, "")
     _spare_answers(path)
     count, answered, tokens = 0, 0, Tokens()
-    unfinished = path.with_name(f".{path.name}.part")
     with writing(path, "make room or choose another file"):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with unfinished.open("w", encoding="ascii", newline="\n") as stream:
+        with whole_file(path) as partial, partial.open("w", encoding="ascii", newline="\n") as stream:
             for custom_id, request, _, known in _requests(writers):
                 if known:
                     answered += 1
                     continue
                 stream.write(json.dumps(_line(custom_id, request, settings)) + "\n")
                 count, tokens = count + 1, tokens + most_tokens(request, settings)
-        unfinished.rename(path)
     return PromptFile(count, answered, tokens)
 
 

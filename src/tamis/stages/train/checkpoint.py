@@ -10,6 +10,7 @@ from torch import Tensor
 
 from tamis.artifacts import write_json, writing
 from tamis.file_modes import write_tensors
+from tamis.whole_folder import unfinished_file, whole_file
 
 
 class StateFile:
@@ -34,11 +35,10 @@ class StateFile:
         Raises:
             RunError: the disk cannot be written; the file is then as it was.
         """
-        unfinished = self.path.with_suffix(".part")
         with writing(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            write_tensors(unfinished, {n: t.contiguous() for n, t in tensors.items()}, {"facts": json.dumps(facts)})
-            unfinished.rename(self.path)
+            with whole_file(self.path) as partial:
+                write_tensors(partial, {n: t.contiguous() for n, t in tensors.items()}, {"facts": json.dumps(facts)})
 
     def failed(self, facts: Mapping[str, Any]) -> str:
         """Write what is known of a batch that broke the training beside the state; says where, for the message."""
@@ -49,5 +49,6 @@ class StateFile:
         return f" (written to {file})"
 
     def forget(self) -> None:
-        """Remove the file: the training is finished."""
-        self.path.unlink(missing_ok=True)
+        """Remove the file, and what a kill left while it was written: the training is finished."""
+        for path in (self.path, unfinished_file(self.path)):
+            path.unlink(missing_ok=True)
