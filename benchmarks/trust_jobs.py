@@ -20,7 +20,7 @@ from tests.failing_disk import Ended, Fault, attempt
 NOT_COUNTED = "/tensorboard/"
 """A thread of TensorBoard's writes there at moments of its own; nothing reads it."""
 
-MOMENTARY = {"seconds", "peak_memory_bytes", "costs", "command"}
+MOMENTARY = {"seconds", "stage_seconds", "peak_memory_bytes", "cost", "command"}
 """Keys of JSON files that hold times, memory and where the command wrote."""
 
 

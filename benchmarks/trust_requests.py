@@ -86,11 +86,18 @@ def _answer(path: str, asked: dict[str, Any]) -> dict[str, Any]:
     return {"choices": [choice], **usage}
 
 
+class _Server(ThreadingHTTPServer):
+    """Does not complain of clients that were killed."""
+
+    def handle_error(self, *_: object) -> None:
+        """Say nothing."""
+
+
 @contextmanager
 def counting(log: Path) -> Iterator[str]:
     """A server in a process of its own while the block lasts; its address."""
     log.touch()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"log": log}))
+    server = _Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"log": log}))
     if not (child := os.fork()):
         server.serve_forever()
         os._exit(0)

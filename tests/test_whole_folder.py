@@ -6,7 +6,7 @@ import pytest
 from safetensors import SafetensorError
 
 from tamis.errors import InputError, RunError
-from tamis.whole_folder import unfinished_file, whole_file, whole_folder
+from tamis.whole_folder import unfinished, whole_file, whole_folder
 
 
 def test_the_folder_appears_when_the_block_ends(tmp_path):
@@ -107,9 +107,14 @@ def test_an_error_leaves_the_older_file_and_nothing_else(tmp_path):
     assert list(tmp_path.iterdir()) == [file]
 
 
-def test_what_a_kill_left_is_written_over(tmp_path):
+@pytest.mark.parametrize("left", ["file", "folder"])
+def test_what_a_kill_left_is_removed(tmp_path, left):
     file = tmp_path / "figures.json"
-    unfinished_file(file).write_text("half of something longer")
+    if left == "file":
+        unfinished(file).write_text("half of something longer")
+    else:
+        unfinished(file).mkdir()
+        (unfinished(file) / ".tmpA1b2C3").write_text("of a library")
     with whole_file(file) as partial:
         partial.write_text("new")
     assert file.read_text() == "new"

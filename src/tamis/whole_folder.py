@@ -48,11 +48,12 @@ def whole_folder(out: Path) -> Iterator[Path]:
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Fill a hidden file next to `path` and put it into its place when the block ends without an error.
+    """Fill a file in a hidden folder next to `path` and put it into its place when the block ends without an error.
 
     Whoever reads the file meanwhile reads the older one, and so does everybody where the block is left by an error or a
-    kill. What a kill left in the hidden file is written over the next time. A link or a device (`/dev/stdout`) is
-    written as it is: nothing may take its place.
+    kill. What a kill left in the hidden folder is removed the next time: safetensors writes to files of names of its
+    own first, which nobody would find again beside `path`. A link or a device (`/dev/stdout`) is written as it is:
+    nothing may take its place.
 
     Args:
         path: The file to make or to replace; its folder must be there.
@@ -66,18 +67,28 @@ def whole_file(path: Path) -> Iterator[Path]:
     if path.is_symlink() or (path.exists() and not path.is_file()):
         yield path
         return
-    partial = unfinished_file(path)
+    forget_unfinished(path)
+    unfinished(path).mkdir()
     try:
+        partial = unfinished(path) / path.name
         yield partial
         partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+    finally:
+        shutil.rmtree(unfinished(path), ignore_errors=True)
 
 
-def unfinished_file(path: Path) -> Path:
-    """The hidden file of `whole_file`, which a kill may leave."""
+def unfinished(path: Path) -> Path:
+    """The hidden folder of `whole_file`, which a kill may leave."""
     return path.with_name(f".{path.name}.part")
+
+
+def forget_unfinished(path: Path) -> None:
+    """Remove what a kill left of `whole_file`; earlier versions left a file there."""
+    left = unfinished(path)
+    if left.is_dir():
+        shutil.rmtree(left)
+    else:
+        left.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from typing import Any
 from tamis.artifacts.disk import read_json, write_json, writing
 from tamis.artifacts.keys import file_hash
 from tamis.errors import RunError
-from tamis.whole_folder import locked, unfinished_file, whole_file
+from tamis.whole_folder import locked, unfinished, whole_file
 
 VERSIONS_OF = ("tamis", "torch", "transformers", "numpy", "bm25s", "ir-measures", "pyarrow")
 """Packages whose versions are written into each manifest."""
@@ -128,7 +128,7 @@ def newest_results(run: Path, stage: str) -> dict[str, Path]:
 
 def _mark(marker: Path, recipe_name: str) -> None:
     """Make a run folder of an empty one."""
-    if any(path != unfinished_file(marker) for path in marker.parent.iterdir()):
+    if any(path != unfinished(marker) for path in marker.parent.iterdir()):
         raise RunError(f"{marker.parent}: not empty and not a run folder; choose another one with --out")
     with whole_file(marker) as partial:
         write_json(partial, {"recipe": recipe_name})

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from tamis.artifacts import writing
 from tamis.errors import RunError
 from tamis.formulas.arrays import VectorArray
 
@@ -31,15 +32,19 @@ class VectorFile:
         """Put `block` [rows, width] at `row`, over whatever lies there and behind it, and wait for the disk.
 
         Raises:
-            RunError: the file ends before `row`.
+            RunError: the file ends before `row`, or the disk cannot be written.
         """
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with writing(self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._put(row, np.ascontiguousarray(block, "<f4"))
+
+    def _put(self, row: int, block: Floats) -> None:
         with self.path.open("ab") as file:
             start = row * self.width * 4
             if file.tell() < start:
                 raise self._damaged(f"ends before row {row}")
             file.truncate(start)
-            file.write(np.ascontiguousarray(block, "<f4").data)
+            file.write(block.data)
             file.flush()
             # Whoever notes down that the rows are there must not outlive them.
             os.fsync(file.fileno())

@@ -5,7 +5,7 @@ import torch
 
 from tamis.errors import RunError
 from tamis.stages.train.checkpoint import StateFile
-from tamis.whole_folder import unfinished_file
+from tamis.whole_folder import unfinished
 
 TENSORS = {"now/a": torch.randn(3, 2), "mean/a": torch.zeros(()), "half": torch.ones(2, dtype=torch.bfloat16)}
 
@@ -36,7 +36,8 @@ def test_a_state_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
 def test_a_finished_training_leaves_no_state(tmp_path):
     state = StateFile(tmp_path / "state.safetensors")
     state.save(TENSORS, {"step": 1})
-    unfinished_file(state.path).write_bytes(b"half")  # as a kill leaves it
+    unfinished(state.path).mkdir()  # as a kill leaves it
+    (unfinished(state.path) / ".tmpA1b2C3").write_bytes(b"half")
     state.forget()
     assert list(tmp_path.iterdir()) == []
     state.forget()

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tamis.artifacts import write_json, writing
 from tamis.file_modes import write_tensors
-from tamis.whole_folder import unfinished_file, whole_file
+from tamis.whole_folder import forget_unfinished, whole_file
 
 
 class StateFile:
@@ -50,5 +50,5 @@ class StateFile:
 
     def forget(self) -> None:
         """Remove the file, and what a kill left while it was written: the training is finished."""
-        for path in (self.path, unfinished_file(self.path)):
-            path.unlink(missing_ok=True)
+        self.path.unlink(missing_ok=True)
+        forget_unfinished(self.path)
