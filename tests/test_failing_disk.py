@@ -25,4 +25,4 @@ def test_whatever_ends_or_fails_the_work_goes_on_and_ends_with_the_same_bytes() 
     assert [row["wrong"] for row in rows if row["wrong"]] == []
     assert ended.returncode == 0, ended.stderr
     assert {row["kind"] for row in rows} == {"killed", "failing"}
-    assert all(row["tried"] == row["right"] == row["possible"] > 10 for row in rows)
+    assert all(row["tried"] == row["right"] == row["possible"] > 4 for row in rows)
