@@ -21,7 +21,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from machine import DOCS, commit, machine, print_targets, show_in_readme, target
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from tests.failing_disk import SIGKILLED, Call, Ended, Fault, attempt, forget_library, start_again_watched
-from trust_jobs import NOT_COUNTED, Job, chain, languages, others, pieces, run_results
+from trust_jobs import NOT_COUNTED, Job, chain, command, languages, others, pieces, recipe_file, run_results
 from trust_requests import killed_while_paying
 
 ROOT = Path(__file__).resolve().parent
@@ -41,6 +41,7 @@ SAID = {
     "killed": "killed before, in or after a step, run again, the same bytes",
     "failing": "a call fails, one line or none, run again, the same bytes",
     "killed at random": "killed at a random moment, run again, the same bytes",
+    "reused": "a setting changed and run in the same folder, the bytes of a new folder",
 }
 """What is claimed of each kind of try."""
 
@@ -306,6 +307,31 @@ def reused(base: Path) -> dict[str, Any]:
     return counts
 
 
+def changed_in_place(base: Path, only: str) -> Tally:
+    """A setting is changed and the run repeated in the folder that is there, and in a new one: the same bytes."""
+    from tests.pipeline.reuse import CHANGES, RUNNABLE, with_value
+
+    place = base / "changed"
+    recipe = recipe_file(base / "changed-inputs", place)
+    content = json.loads(recipe.read_text(encoding="utf-8"))
+    work = command(place, "run", recipe, "--yes", "--out", place / "run", "--until", "evaluate")
+    new = Job("run: a setting changed", work, place, run_results)
+    old = replace(new, start=kept(new, base / "before-changes"))
+    tally = Tally(new.name, "reused", possible=len(RUNNABLE))
+    for name in sorted(one for one in RUNNABLE if only in one):
+        changed = with_value(content, name, CHANGES[name].value)
+        recipe.write_text(json.dumps(changed), encoding="utf-8")
+        complaint, found = "", []
+        for job in (new, old):
+            job.prepare()
+            ended = job.run()
+            complaint = complaint or (f"ends with {ended.status}: {last_line(ended)}" if ended.status else "")
+            found.append(job.results(place))
+        fresh, again = found
+        tally.add(complaint or differences({one: again.get(one, "") for one in fresh}, fresh), name)
+    return tally
+
+
 # Results
 
 
@@ -364,6 +390,8 @@ def measured(base: Path, asked: argparse.Namespace) -> dict[str, Any]:
                 found = written(found, enumerated(job, kind, True, None))
     for tally in commands(base, asked):
         found = written(found, tally)
+    if asked.only in "run: a setting changed":
+        found = written(found, changed_in_place(base, asked.setting))
     if asked.paying:
         found = written(found, paid=killed_while_paying(base, asked.paying, SEED).facts())
     if not asked.only:
@@ -376,6 +404,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="The single pieces alone; nothing is written")
     parser.add_argument("--only", default="", help="Text in the names of what to do; the other rows stay")
+    parser.add_argument("--setting", default="", help="Text in the names of settings to change in runs")
     parser.add_argument("--most", type=int, help="Most faults of a kind and command, evenly chosen")
     parser.add_argument("--kills", type=int, default=0, help="Kills of runs at random moments, besides")
     parser.add_argument("--paying", type=int, default=20, help="Kills of runs that ask a server")

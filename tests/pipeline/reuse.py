@@ -251,6 +251,18 @@ TEACHERS: dict[str, tuple[dict[str, Any], dict[str, Change]]] = {
 }
 """A teacher of each kind as a recipe has it, and its settings."""
 
+RUNNABLE = frozenset(
+    name
+    for name, change in CHANGES.items()
+    if name.partition(".")[0] in ("corpus", "candidates", "scores", "lists", "student", "train", "merge", "evaluate")
+    and not change.beside
+    and not change.place
+    and "@" not in repr(change.value)
+    and name not in ("candidates.retriever.name", "candidates.retriever.version", "candidates.index", "scores.use")
+    and not name.startswith(("corpus.fields", "corpus.include", "corpus.exclude", "candidates.weights"))
+) | {"seed", "queries.per_document", "queries.near_duplicate"}
+"""Settings that the tiny recipe can be run with, as `CHANGES` changes them."""
+
 CONSTANT = "kind"
 """Says which kind of teacher it is; another kind is another teacher."""
 

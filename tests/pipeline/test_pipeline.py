@@ -619,37 +619,9 @@ def test_other_lists_rebuild_the_lists_and_what_follows_only(finished: Finished,
     assert run_and_list_reused(finished.content, root) == list(NAMES)  # the old results still lie beside the new ones
 
 
-@pytest.mark.parametrize(
-    ("setting", "value", "first"),
-    [
-        ("corpus.max_chars", 500, "corpus"),
-        ("corpus.general", [], "corpus"),
-        ("seed", 4, "queries"),
-        ("queries.per_document", 1, "queries"),
-        ("candidates.depth", 9, "candidates"),
-        ("candidates.bm25.b", 0.3, "candidates"),
-        ("candidates.languages", "any", "candidates"),
-        ("precision", "bfloat16", "candidates"),
-        ("scores.bm25", 0.4, "scores"),
-        ("scores.seed_bonus", 0.4, "scores"),
-        ("lists.domains", {"one": ["en", "de"]}, "lists"),
-        ("train.learning_rate", 3e-4, "train"),
-        ("merge.held_out", 9, "train"),
-        ("merge.tolerance", 0.1, "merge"),
-        ("evaluate.depth", 4, "merge"),
-        ("evaluate.rounds", 600, "evaluate"),
-        ("machine.threads", 2, None),
-        ("machine.token_budget", 100, None),
-    ],
-)
-def test_a_setting_changes_the_keys_from_its_stage_on(
-    finished: Finished, setting: str, value: object, first: str | None
-) -> None:
-    before, after = keys(finished.content), keys(changed(finished.content, setting, value))
-    assert before == {stage: folder.name for stage, folder in finished.folders.items()}
-    assert [stage for stage in NAMES if before[stage] != after[stage]] == list(
-        NAMES[NAMES.index(first) :] if first else ()
-    )
+def test_keys_are_known_without_a_run(finished: Finished) -> None:
+    """What each setting does to them: test_reuse.py."""
+    assert keys(finished.content) == {stage: folder.name for stage, folder in finished.folders.items()}
 
 
 @pytest.mark.parametrize(
