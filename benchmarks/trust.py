@@ -46,6 +46,9 @@ SAID = {
 """What is claimed of each kind of try."""
 
 SEED = 25
+TOLD = 20
+"""Tries between two times that the results are written."""
+
 SLOW_IMPORTS = ("pytest", "hypothesis", "tamis.cli.printing", "tamis.pipeline.run", "matplotlib.pyplot", "ir_measures")
 """What every try would import anew otherwise; what else it needs, the first try tells."""
 
@@ -202,22 +205,27 @@ def differences(found: Mapping[str, str], expected: Mapping[str, str]) -> str:
     return ", ".join(told[:4])
 
 
-def enumerated(job: Job, kind: str, thorough: bool, most: int | None) -> Tally:
-    """Every fault of a kind at every step of a job; `most` takes so many of them, evenly."""
+def enumerated(job: Job, kind: str, thorough: bool = False, most: int | None = None) -> Iterator[Tally]:
+    """Every fault of a kind at every step of a job, in a random order; the tally after each `TOLD` of them, and at last.
+
+    Args:
+        job: What is disturbed.
+        kind: One of `KINDS`.
+        thorough: Every single call, not each step.
+        most: Faults after which it ends; None for all.
+    """
     ended, expected, seconds = undisturbed(job)
     make, check = (killing, killed) if kind == "killed" else (failing, failed)
     faults = list(make(ended.calls, thorough))
-    possible = len(faults)
-    if most and len(faults) > most:
-        faults = [faults[number * len(faults) // most] for number in range(most)]
+    random.Random(SEED).shuffle(faults)
     print(f"{job.name}: {len(ended.calls)} calls in {seconds:.2f} s, {len(faults)} to be {kind}", flush=True)
-    tally = Tally(job.name, kind, len(list(steps(ended.calls))), possible)
+    tally = Tally(job.name, kind, len(list(steps(ended.calls))), len(faults))
     called = {call.number: f"{call.name} {call.path}" for call in ended.calls}
-    for number, fault in enumerate(faults, 1):
+    for fault in faults[:most]:
         tally.add(check(job, fault, expected), fault, called[fault.at])
-        if number % 100 == 0:
-            print(f"   {number} of {len(faults)}", flush=True)
-    return tally
+        if tally.tried % TOLD == 0:
+            yield tally
+    yield tally
 
 
 def killed_at_random(job: Job, count: int, seed: int) -> Tally:
@@ -256,7 +264,7 @@ def import_what_it_imported(ended: Ended) -> None:
 
 def quick(base: Path) -> list[Tally]:
     """Every fault at every step of the single pieces, which need no model and some seconds."""
-    return [enumerated(job, kind, False, None) for job in pieces(base) for kind in KINDS]
+    return [last for job in pieces(base) for kind in KINDS for *_, last in [enumerated(job, kind)]]
 
 
 def commands(base: Path, asked: argparse.Namespace) -> Iterator[Tally]:
@@ -268,13 +276,19 @@ def commands(base: Path, asked: argparse.Namespace) -> Iterator[Tally]:
     for name, until, work in chain(base / "run"):
         job = Job(name, work, base / "run" / "place", run_results, start)
         if asked.only in name:
-            yield from (enumerated(job, kind, asked.thorough, asked.most) for kind in KINDS)
+            yield from in_both_ways(job, asked)
             if asked.kills:
                 yield killed_at_random(job, asked.kills // 4, SEED)
         start = kept(job, base / f"after-{until}")
     for job in others(base / "others"):
         if asked.only in job.name:
-            yield from (enumerated(job, kind, asked.thorough, asked.most) for kind in KINDS)
+            yield from in_both_ways(job, asked)
+
+
+def in_both_ways(job: Job, asked: argparse.Namespace) -> Iterator[Tally]:
+    """A job killed, and with failing calls."""
+    for kind in KINDS:
+        yield from enumerated(job, kind, asked.thorough, asked.most)
 
 
 def kept(job: Job, folder: Path) -> Path:
@@ -387,7 +401,8 @@ def measured(base: Path, asked: argparse.Namespace) -> dict[str, Any]:
     for job in pieces(base):
         if asked.only in job.name:
             for kind in KINDS:
-                found = written(found, enumerated(job, kind, True, None))
+                for tally in enumerated(job, kind, thorough=True):
+                    found = written(found, tally)
     for tally in commands(base, asked):
         found = written(found, tally)
     if asked.only in "run: a setting changed":
@@ -405,7 +420,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="The single pieces alone; nothing is written")
     parser.add_argument("--only", default="", help="Text in the names of what to do; the other rows stay")
     parser.add_argument("--setting", default="", help="Text in the names of settings to change in runs")
-    parser.add_argument("--most", type=int, help="Most faults of a kind and command, evenly chosen")
+    parser.add_argument("--most", type=int, help="Most faults of a kind and command, drawn at random")
     parser.add_argument("--kills", type=int, default=0, help="Kills of runs at random moments, besides")
     parser.add_argument("--paying", type=int, default=20, help="Kills of runs that ask a server")
     parser.add_argument("--thorough", action="store_true", help="Every single call, not each step")

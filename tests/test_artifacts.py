@@ -8,6 +8,7 @@ import sqlite3
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
+from contextlib import closing
 from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ from tamis.artifacts import (
     file_hash,
     find_records,
     item_key,
+    item_store,
+    newest_results,
     open_cache,
     read_column,
     read_json,
@@ -35,6 +38,7 @@ from tamis.artifacts import (
     split_dropped,
     stage_key,
     stream_columns,
+    versions,
     write_records,
     writing,
 )
@@ -128,6 +132,15 @@ def test_the_hash_of_a_folder_differs_exactly_where_names_or_bytes_differ(
     assert (hashes[0] == hashes[1]) == (files[0] == files[1])
 
 
+def test_files_that_are_named_do_not_count_in_the_hash_of_a_folder(tmp_path: Path) -> None:
+    for name in ("a", "README.md"):
+        (tmp_path / name).write_text(name, encoding="utf-8")
+    before = file_hash(tmp_path, ["README.md"]), file_hash(tmp_path)
+    (tmp_path / "README.md").write_text("another", encoding="utf-8")
+    assert file_hash(tmp_path, ["README.md"]) == before[0]
+    assert file_hash(tmp_path) != before[1]
+
+
 # Folders of stages
 
 
@@ -190,6 +203,22 @@ def test_a_failing_disk_is_one_line_and_other_errors_pass() -> None:
         raise sqlite3.OperationalError("database or disk is full")
     with pytest.raises(ValueError, match="a bug"), writing(Path("run")):
         raise ValueError("a bug")
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"reads": ["scores"]}'])
+def test_a_result_whose_manifest_is_damaged_is_named(run: RunFolder, content: str) -> None:
+    folder = run.build("lists", "k1", {"reads": {}}, fill_with("text"))
+    assert newest_results(run.root, "lists") == {"lists": folder}
+    (folder / "manifest.json").write_text(content, encoding="utf-8")
+    with pytest.raises(RunError, match="lists/k1: no manifest that is understood; run the recipe again"):
+        newest_results(run.root, "lists")
+
+
+def test_a_package_that_is_not_there_is_told_among_the_versions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_folder, "VERSIONS_OF", ("numpy", "no-such-package"))
+    found = versions()
+    assert found["no-such-package"] == "not installed"
+    assert found["numpy"][0].isdigit()
 
 
 def test_the_folder_of_another_recipe_is_refused_by_name(run: RunFolder) -> None:
@@ -374,6 +403,22 @@ def check_batches(path: Path, at_least: int) -> None:
     store.put([("after", b"")])
     assert store.get(["after"]) == {"after": b""}
     store.close()
+
+
+def test_a_store_that_another_program_holds_is_named_after_a_while(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(item_store, "_PATIENCE", 0.1)
+    path = tmp_path / "items.sqlite"
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("CREATE TABLE theirs (key)")
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(RunError, match=r"items\.sqlite: cannot be written: database is locked; "):
+            ItemStore(path)
+
+
+def test_nothing_is_asked_of_a_store_for_no_keys(items: ItemStore) -> None:
+    assert items.get([]) == {}
 
 
 def test_a_damaged_store_is_named_with_what_to_do(tmp_path: Path) -> None:

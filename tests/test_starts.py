@@ -14,7 +14,7 @@ import pytest
 
 from tests.commands import write_recipe
 
-STARTS = int(os.environ.get("TAMIS_STARTS", "200"))
+STARTS = 100
 AT_ONCE = 2 * (os.cpu_count() or 1)
 """More than there are processors: each waits for the others at every point at some time."""
 
