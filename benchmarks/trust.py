@@ -206,7 +206,7 @@ def differences(found: Mapping[str, str], expected: Mapping[str, str]) -> str:
 
 
 def enumerated(job: Job, kind: str, thorough: bool = False, most: int | None = None) -> Iterator[Tally]:
-    """Every fault of a kind at every step of a job, in a random order; the tally after each `TOLD` of them, and at last.
+    """Every fault of a kind at each step of a job, in a random order; the tally after each `TOLD` of them, and at last.
 
     Args:
         job: What is disturbed.
