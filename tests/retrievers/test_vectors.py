@@ -49,7 +49,7 @@ def test_a_file_that_lost_its_end_is_named(tmp_path, act):
 
 def test_a_disk_that_cannot_be_written_is_one_line(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(RunError, match=r"v\.f32: cannot be written: Not a directory; finished stages are kept"):
+    with pytest.raises(RunError, match=r"v\.f32: cannot be written: File exists; finished stages are kept"):
         VectorFile(tmp_path / "file" / "v.f32", 5).write(0, ARRAY)
 
 
