@@ -46,6 +46,9 @@ SAID = {
 """What is claimed of each kind of try."""
 
 SEED = 25
+MEMORY = Path("/dev/shm")
+"""Where tries are made, if it is there: each waits for the disk tens of times, which is not what is looked at."""
+
 TOLD = 20
 """Tries between two times that the results are written."""
 
@@ -427,7 +430,7 @@ def main() -> None:
     asked = parser.parse_args()
     start_again_watched()
     forget_library()
-    with tempfile.TemporaryDirectory(prefix="trust-") as folder:
+    with tempfile.TemporaryDirectory(prefix="trust-", dir=MEMORY if MEMORY.is_dir() else None) as folder:
         base = Path(folder)
         if asked.quick:
             tallies = quick(base)
