@@ -38,7 +38,7 @@ class VectorFile:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._put(row, np.ascontiguousarray(block, "<f4"))
 
-    def _put(self, row: int, block: Floats) -> None:
+    def _put(self, row: int, block: VectorArray) -> None:
         with self.path.open("ab") as file:
             start = row * self.width * 4
             if file.tell() < start:
