@@ -41,7 +41,9 @@ def grading_page(folder: Path, port: int = 0) -> Iterator[Grader]:
         url = f"http://{HOST}:{listening.getsockname()[1]}"
         while not server.started:
             time.sleep(0.01)
-        with httpx2.Client(base_url=url, timeout=20) as client:
-            yield Grader(url, desk, client)
-        server.should_exit = True
-        thread.join()
+        try:
+            with httpx2.Client(base_url=url, timeout=20) as client:
+                yield Grader(url, desk, client)
+        finally:
+            server.should_exit = True
+            thread.join()

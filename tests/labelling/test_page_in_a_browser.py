@@ -41,6 +41,7 @@ def opened(browser: Browser, folder: Path, **how: Any) -> Iterator[tuple[Page, G
         page.on("request", lambda request: wrong.extend([request.url] * (not request.url.startswith(grader.url))))
         page.goto(grader.url)
         yield page, grader
+        expect(page.locator("[aria-busy=true]")).to_have_count(0)  # every grade has arrived
         context.close()
         assert [line for line in wrong if "Failed to load resource" not in line] == []
 
@@ -81,6 +82,7 @@ def test_two_questions_by_the_keyboard_alone(browser: Browser, tmp_path: Path):
             page.keyboard.press(key)
         expect(page.locator("#finished")).to_be_visible()
         expect(page.locator("#left")).to_contain_text("6 of 6 passages")
+        expect(page.locator("#progress")).to_have_attribute("aria-busy", "false")
         assert grader.desk.grading.judgements() == {"q0": {"d0": 2, "d1": 1}, "q1": {"d1": 1, "d2": 0, "d3": 2}}
     assert [one[1:] for one in told(folder)] == [
         ("q0", "d0", 2),

@@ -68,6 +68,7 @@ function send(one) {
 async function pump() {
   if (state.sending) return;
   state.sending = true;
+  at("progress").ariaBusy = "true"; // until all that was given is kept
   while (state.queue.length) {
     const one = state.queue[0];
     try {
@@ -87,6 +88,7 @@ async function pump() {
     }
   }
   state.sending = false;
+  at("progress").ariaBusy = "false";
 }
 
 addEventListener("beforeunload", (event) => {
