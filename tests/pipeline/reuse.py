@@ -168,6 +168,7 @@ CHANGES: dict[str, Change] = {
             "corpus": {"passages": {"by": "off"}},
         },
     ),
+    "merge.judged": Change("merge", "@another"),
     "merge.weigh_on": Change("merge", "@another"),
     "merge.first_stage_weights": Change("merge", [0.0, 1.0]),
     "evaluate.queries": Change("evaluate", "@another/queries.jsonl"),
