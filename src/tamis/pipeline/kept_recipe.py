@@ -7,6 +7,7 @@ from tamis.artifacts import read_json, write_json, writing
 from tamis.errors import RunError
 from tamis.pipeline.reading import recipe_from
 from tamis.pipeline.recipe import Recipe
+from tamis.whole_folder import whole_file
 
 FILE: Final = "recipe.json"
 
@@ -17,10 +18,8 @@ def keep_recipe(recipe: Recipe, root: Path) -> None:
     Raises:
         RunError: The disk cannot be written.
     """
-    unfinished = root / f".{FILE}.part"
-    with writing(root):
-        write_json(unfinished, recipe.model_dump(mode="json", exclude_unset=True))
-        unfinished.rename(root / FILE)
+    with writing(root), whole_file(root / FILE) as partial:
+        write_json(partial, recipe.model_dump(mode="json", exclude_unset=True))
 
 
 def forget_recipe(root: Path) -> None:
