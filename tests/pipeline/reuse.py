@@ -180,6 +180,7 @@ CHANGES: dict[str, Change] = {
     "machine.threads": Change(NOTHING, 2),
     "machine.device": Change(NOTHING, "cpu"),
     "machine.token_budget": Change(NOTHING, 4096),
+    "machine.engine": Change(NOTHING, "auto"),
     "machine.recompute": Change(NOTHING, True),
     "machine.checkpointing": Change(NOTHING, True),
     "machine.shard": Change(NOTHING, True, STOCK),
