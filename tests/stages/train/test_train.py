@@ -19,7 +19,7 @@ from tamis.stages.train import train as train_stage
 from tamis.stages.train.agreement import TrainingTexts, grades_of, mean_agreement
 from tamis.stages.train.losses import LOSSES
 from tamis.stages.train.settings import TrainSettings
-from tamis.stages.train.train import Execution, train_student
+from tamis.stages.train.train import NOISE, Execution, train_student
 from tests.conftest import TOPICS
 
 QUERIES = {f"q/{lang}/{n}": question for lang, topics in TOPICS.items() for n, (question, _) in enumerate(topics)}
@@ -139,12 +139,12 @@ def test_a_stock_student_learns_too(encoder):
 
 
 @pytest.mark.parametrize("learning_rate", [2e-3, 0.3])
-def test_the_student_ends_with_the_checkpoint_that_agreed_best(student, learning_rate):
+def test_the_student_ends_with_the_last_checkpoint_that_no_other_one_beats_beyond_chance(student, learning_rate):
     curve = train(student, learning_rate=learning_rate)
     seen = dict(curve.agreement)
     assert list(seen) == [0, 6, 12, 18, 24]
-    assert seen[curve.chosen] == max(seen.values())
-    assert curve.chosen == min(step for step, value in seen.items() if value == max(seen.values()))
+    as_good = [step for step, value in seen.items() if value > seen[0] and value > max(seen.values()) - NOISE]
+    assert curve.chosen == max(as_good, default=0)
     assert mean_agreement(student, HELD_OUT, texts_for(student), MARGIN_MSE, 8192) == pytest.approx(
         seen[curve.chosen], abs=1e-6
     )
@@ -162,7 +162,7 @@ def test_a_student_that_only_gets_worse_keeps_the_weights_it_came_with(student):
     assert not all(torch.equal(tensor, before[name]) for name, tensor in learnt.items())
 
 
-def test_among_checkpoints_that_agree_alike_the_earliest_is_kept(student):
+def test_among_checkpoints_that_agree_as_the_start_does_the_start_is_kept(student):
     curve = train(student, learning_rate=1e-12)
     assert len({value for _, value in curve.agreement}) == 1
     assert curve.chosen == 0

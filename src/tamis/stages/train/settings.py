@@ -55,7 +55,8 @@ class TrainSettings(Section):
     checkpoints: int = Field(
         default=3,
         ge=1,
-        description="Number of times that the held-out agreement is measured. The best checkpoint is kept.",
+        description="Number of times that the held-out agreement is measured. Of those above the start the last is "
+        "kept, unless an earlier one is better by more than 0.005.",
     )
     patience: int = Field(
         default=0,

@@ -57,7 +57,7 @@ class TrainStage:
     context: RunContext
     name: ClassVar = "train"
     reads: ClassVar = ("corpus", "queries", "lists")
-    version: ClassVar = 7
+    version: ClassVar = 8
 
     def key(self) -> object:
         """Settings of student and training."""

@@ -37,6 +37,10 @@ PARTS_IN_MEMORY = 4
 EXPLODED = 100.0
 """A loss this many times the mean of the first steps is no noise."""
 
+NOISE = 0.005
+"""Agreement by which checkpoints differ by chance: some hundreds of held-out lists do not tell them apart."""
+
+
 SAVE_SECONDS = 60.0
 """Time between two saved states: the most that a kill can lose."""
 
@@ -114,9 +118,9 @@ def train_student(
     keeper: Keeper | None = None,
     watch: Watch = lambda *_: None,
 ) -> Curve:
-    """Train in place; the student ends with the weights of its best checkpoint, which may be the one it came with.
+    """Train in place; the student ends with the weights of a checkpoint, which may be the one it came with.
 
-    Without held-out lists there is nothing to choose by, and the last weights are kept.
+    That is the last one that is better than the start and, but for `NOISE`, than every other one. Without held-out lists there is nothing to choose by, and the last weights are kept.
 
     Args:
         student: What to train; sharded, all processes of the team call with the same arguments.
@@ -246,7 +250,7 @@ class _Run:
         self.watch(step, figures | {"operations_per_second": speed * (self.operations_per_token or 0.0)})
         if step in self.marks:
             now = self._agreement()
-            if not self.held_out or now > max(value for _, value in self.curve.agreement):
+            if not self.held_out or is_kept(now, [value for _, value in self.curve.agreement]):
                 self.best, self.curve.chosen = self.student.trained(), step
             self.curve.agreement.append((step, now))
             self.watch(step, {"agreement": now})
@@ -336,6 +340,20 @@ class _Run:
         # The leader's: processes that differed in the last bit would keep the parts of different checkpoints.
         found = mean_agreement(self.student, self.held_out, self.texts, self.settings, self.machine.score_tokens)
         return self.machine.team.agree(found)
+
+
+def is_kept(now: float, before: Sequence[float]) -> bool:
+    """Whether a new checkpoint takes the place of the one that is kept.
+
+    The learning rate falls to the end, so that of checkpoints which the agreement cannot tell apart the last is the
+    least shaken one: it ranks real questions better (docs/decisions.md). Against the start there is no such ground.
+
+    Args:
+        now: Its held-out agreement, in [0, 1].
+        before: Those of the start and of all checkpoints since, in order.
+    """
+    start, best = before[0], max(before)
+    return now > start and now > best - NOISE
 
 
 def own_order(parts: Sequence[Sequence[int]]) -> list[int]:
