@@ -120,7 +120,8 @@ def train_student(
 ) -> Curve:
     """Train in place; the student ends with the weights of a checkpoint, which may be the one it came with.
 
-    That is the last one that is better than the start and, but for `NOISE`, than every other one. Without held-out lists there is nothing to choose by, and the last weights are kept.
+    That is the last one that is better than the start and, but for `NOISE`, than every other one. Without held-out
+    lists there is nothing to choose by, and the last weights are kept.
 
     Args:
         student: What to train; sharded, all processes of the team call with the same arguments.
