@@ -221,10 +221,11 @@ def unit_keys(identity: Sequence[object], parent: Tensors) -> list[str]:
     """Where a student and its curve lie in the item store when it is trained.
 
     Args:
-        identity: Names everything that its training depends on but the parent, its own name last.
+        identity: Names everything that its training depends on but the stage's version and the parent, its own name
+            last.
         parent: What it starts with.
     """
-    facts = [*identity, digest(parent)]
+    facts = [TrainStage.version, *identity, digest(parent)]
     return [item_key("trained", *facts), item_key("curve", *facts)]
 
 
