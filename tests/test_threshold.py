@@ -156,3 +156,22 @@ def test_the_command_line_leaves_out_what_is_below(warm_folder, tmp_path):
     assert (none.status, none.out) == (0, "")
     wrong = tamis("rerank", warm_folder, tmp_path / "lines.txt", "-q", QUERY, "--min-score", "high")
     assert wrong.complaint == "--min-score is 'high', expected a number or model"
+
+
+def test_the_page_shows_the_levels_of_the_table_and_no_foreign_markup(model, judged, tmp_path):
+    page = tmp_path / "levels.html"
+    found = threshold(str(model), str(judged), 0.5, report=page)
+    text = page.read_text(encoding="utf-8")
+    assert text.count("<svg") == 1
+    assert "<script" not in text
+    for row in found.rows:
+        assert f"{row.level.score:.4f}" in text
+        assert f"{row.level.precision.lower:.3f} to {row.level.precision.upper:.3f}" in text
+    assert f"{found.chosen.level.score:.3f} was kept" in text
+
+
+def test_a_page_in_a_folder_that_is_not_there_is_told_before_anything_is_scored(model, judged, tmp_path):
+    before = (model / "tamis.json").read_bytes()
+    with pytest.raises(InputError, match="there is no folder"):
+        threshold(str(model), str(judged), report=tmp_path / "none" / "levels.html")
+    assert (model / "tamis.json").read_bytes() == before

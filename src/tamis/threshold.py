@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tamis.artifacts import writing
 from tamis.errors import InputError, ModelError
 from tamis.evaluation.reading import read_set
 from tamis.evaluation.sets import JudgedSet
@@ -18,6 +19,7 @@ from tamis.models.kept_settings import checked_model, keep_in
 from tamis.models.reranker import Reranker, bounded
 from tamis.models.saving import keep_min_score
 from tamis.progress import track
+from tamis.whole_folder import whole_file
 
 FEW: Final = 20
 """Pairs above the level below which it may be luck."""
@@ -71,7 +73,9 @@ class ScoredPairs(NamedTuple):
     relevant: NDArray[np.bool_]
 
 
-def threshold(model: str, on: str, precision: float = 0.9, out: Path | None = None) -> ThresholdResult:
+def threshold(
+    model: str, on: str, precision: float = 0.9, out: Path | None = None, report: Path | None = None
+) -> ThresholdResult:
     """Find the lowest score with a precision on graded pairs, and keep it in the model or a copy of it.
 
     The model alone scores; what a first stage adds is not in it.
@@ -81,6 +85,7 @@ def threshold(model: str, on: str, precision: float = 0.9, out: Path | None = No
         on: Folder of grades, or any judged set with grades of 0 among others, as for `read_set`.
         precision: Share of relevant documents wanted among those that are kept, in (0, 1].
         out: New folder for a copy of the model with the level; None: it is put into the model.
+        report: File for a page with precision and recall by score as a plot; None: none.
 
     Raises:
         TamisError: what was given does not fit together, see the messages; nothing is written then.
@@ -88,6 +93,8 @@ def threshold(model: str, on: str, precision: float = 0.9, out: Path | None = No
     if not 0 < precision <= 1:
         raise InputError(f"--precision is {precision:g}, expected a share above 0 and at most 1")
     folder = checked_model(model, out, "levels")
+    if report and not report.parent.is_dir():
+        raise InputError(f"--report {report}: there is no folder {report.parent}; make it or name another file")
     (judged, *others) = read_set(on)
     if others:
         raise InputError(f"--on {on} holds {1 + len(others)} sets, expected one; name one of them")
@@ -106,7 +113,7 @@ def threshold(model: str, on: str, precision: float = 0.9, out: Path | None = No
     if chosen:
         facts = _facts(chosen.level, precision, judged, scored)
         keep_in(folder, out, lambda there: keep_min_score(there, facts))
-    return ThresholdResult(
+    result = ThresholdResult(
         out or folder if chosen else folder,
         precision,
         chosen,
@@ -116,6 +123,25 @@ def threshold(model: str, on: str, precision: float = 0.9, out: Path | None = No
         int(scored.relevant.sum()),
         notes,
     )
+    if report:
+        _write_page(report, f"{Path(model).name} on {judged.name}", result)
+    return result
+
+
+def _write_page(file: Path, title: str, found: ThresholdResult) -> None:
+    """Write the page of a result, whole or not at all."""
+    from tamis.report.levels import write_levels  # brings matplotlib
+
+    level = found.chosen.level if found.chosen else None
+    counts = f"{found.questions:,} questions, {found.pairs:,} graded pairs, {found.relevant:,} of them relevant."
+    answer = (
+        f"Above {level.score:.4f} a document fits with {level.precision.value:.0%} precision "
+        f"({level.precision.lower:.0%} to {level.precision.upper:.0%}) and {level.recall.value:.0%} recall: {counts}"
+        if level
+        else f"No level has a precision of {found.precision:.0%}: {counts}"
+    )
+    with writing(file, "make room or name another file"), whole_file(file) as partial:
+        write_levels(partial, title, answer, [row.level for row in found.rows], level, found.notes)
 
 
 def _scored(reranker: Reranker, judged: JudgedSet, notes: list[str]) -> ScoredPairs:

@@ -96,6 +96,9 @@ def threshold(
             "--out", help="New folder for a copy of the model with the level; default: the model's own folder"
         ),
     ] = None,
+    report: Annotated[
+        Path | None, typer.Option("--report", help="File for a page with precision and recall by score as a plot")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Find the score below which nothing fits, by graded questions, and keep it in the model."""
@@ -108,7 +111,7 @@ def threshold(
     from tamis.threshold import threshold as find_threshold
 
     quiet_libraries()
-    found = find_threshold(model, on, precision, out)
+    found = find_threshold(model, on, precision, out, report)
     if as_json:
         print_json(found)
     else:

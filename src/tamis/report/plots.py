@@ -13,6 +13,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from tamis.formulas.thresholds import Level
 from tamis.records import TrainingList
 from tamis.report.changes import Change, LanguageChange
 from tamis.report.wording import signed
@@ -222,6 +223,37 @@ def weight_curves(curves: Mapping[str, Sequence[Sequence[float]]], chosen: Mappi
         axes.legend(frameon=False, labelcolor=_INK)
         described = ", ".join(f"{first_stage} {weight:g}" for first_stage, weight in chosen.items())
         return _svg(figure, name, f"nDCG@10 by weight of the first-stage score; chosen: {described}")
+
+
+def level_curves(levels: Sequence[Level], chosen: Level | None, name: str) -> str:
+    """Precision, with its intervals, and recall by the lowest score that is kept; the chosen level is ringed.
+
+    Args:
+        levels: At least one.
+        chosen: None where no level was kept.
+        name: Unique on the page; prefix of the ids inside the plot.
+
+    Returns:
+        An `<svg>` element.
+    """
+    scores = [one.score for one in levels]
+    precision = [one.precision.value for one in levels]
+    below = [one.precision.value - one.precision.lower for one in levels]
+    above = [one.precision.upper - one.precision.value for one in levels]
+    with rc_context({**_STYLE, "svg.hashsalt": name}):
+        figure, axes = _axes(520, 260)
+        axes.errorbar(scores, precision, yerr=[below, above], color=_GAIN, marker="o", markersize=4, elinewidth=1,
+                      capsize=2, label="precision")  # fmt: skip
+        axes.plot(scores, [one.recall.value for one in levels], color=_SECOND, linestyle="--", label="recall")
+        if chosen:
+            axes.plot(chosen.score, chosen.precision.value, "o", markersize=10, markerfacecolor="none",
+                      markeredgecolor=_INK)  # fmt: skip
+        axes.set_ylim(-0.03, 1.03)
+        axes.set_xlabel("lowest score that is kept")
+        axes.set_ylabel("share")
+        axes.legend(frameon=False, labelcolor=_INK)
+        kept = f"{chosen.score:.3f} was kept" if chosen else "none was kept"
+        return _svg(figure, name, f"Precision and recall by lowest score; {kept}")
 
 
 def merge_curves(curves: Mapping[str, Sequence[tuple[float, float, str]]], name: str) -> str:
