@@ -9,7 +9,8 @@ relevant documents in the pool they see so many, and call so many of the others 
 
 BM25 over whole words is compared with BM25 over pieces of four letters, and with BM25 over the first 40 words of each
 document. Where grades of a strong language model are there (DIR/graded), they are a fourth judge, and two rankings of
-its pools the systems. Writes benchmarks/results/proof.json and proof.md.
+its pools the systems. Writes benchmarks/results/proof.json, proof-comparisons.md with a row for each set, comparison and
+judge, and proof.md, which sums them up by judge, into the docs as well.
 """
 
 import argparse
@@ -66,6 +67,19 @@ PIECE = 4
 WORDS = 40
 SEED = 0
 LEVELS = (0.93, 0.97)
+
+
+AVERAGED = (
+    "coverage_alone",
+    "coverage",
+    "width_alone",
+    "width",
+    "narrower",
+    "wrong_of_none",
+    "wrong_of_three",
+    "asked_of_three",
+)
+"""What the summary takes the mean of."""
 
 
 class Quality(NamedTuple):
@@ -295,8 +309,8 @@ def targets_of(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """A row for each set and judge."""
+def comparisons_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """A row for each set, comparison and judge."""
     lines = [
         "| set | against | changed | judge | correlation | coverage, person | both | half width, person | both "
         "| narrower | wrong, no gain | wrong, 3 points | asks, 3 points |",
@@ -319,7 +333,41 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
             f"{one['asked_of_three']:.0%}",
         )
         lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def summary(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Means over the comparisons of a judge, those that count for the target and the others apart, and the targets."""
+    lines = [
+        "| questions that change | judge | comparisons | coverage, person | both | its lowest "
+        "| half width, person | both | narrower | wrong, no gain | wrong, 3 points | asks, 3 points |",
+        "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for changed, counts in ((f"{CHANGED:.0%} or more", True), ("fewer", False)):
+        for judge in dict.fromkeys(one["judge"] for one in rows):
+            own = [one for one in rows if one["judge"] == judge and (one["changed"] >= CHANGED) == counts]
+            if own:
+                lines.append(_summary_row(changed, judge, own))
     return "\n".join([*lines, "", *targets_table(targets_of(rows))]) + "\n"
+
+
+def _summary_row(changed: str, judge: str, rows: Sequence[Mapping[str, Any]]) -> str:
+    mean = {name: float(np.mean([one[name] for one in rows])) for name in AVERAGED}
+    cells = (
+        changed,
+        judge,
+        f"{len(rows)}",
+        f"{mean['coverage_alone']:.3f}",
+        f"{mean['coverage']:.3f}",
+        f"{min(one['coverage'] for one in rows):.3f}",
+        f"{50 * mean['width_alone']:.1f}",
+        f"{50 * mean['width']:.1f}",
+        f"{mean['narrower']:.0%}",
+        f"{mean['wrong_of_none']:.1%}",
+        f"{mean['wrong_of_three']:.1%}",
+        f"{mean['asked_of_three']:.0%}",
+    )
+    return f"| {' | '.join(cells)} |"
 
 
 def main() -> None:
@@ -345,10 +393,12 @@ def main() -> None:
         "figures": rows,
         "targets": targets_of(rows),
     }
-    write_results("proof", content, table(rows))
+    table = summary(rows)
+    write_results("proof", content, table)
+    (Path(__file__).parent / "results" / "proof-comparisons.md").write_text(comparisons_table(rows), "utf-8")
     if tuple(chosen.sets) == SETS:
-        show_in_readme(table(rows), "proof", DOCS / "judging.md")
-    print(table(rows))
+        show_in_readme(table, "proof", DOCS / "judging.md")
+    print(table)
     print_targets(content["targets"])
 
 

@@ -13,6 +13,7 @@ from tamis.models.windows import room_for_document, windows_of
 from tests.conftest import TOPICS
 from tests.families import build_querit
 
+NOT_RANKED = "the rest is not ranked; long='windows' (--long windows) ranks all of it"
 WORDS = " ".join(answer for topics in TOPICS.values() for _, answer in topics).split()
 QUERY = TOPICS["en"][0][0]
 LONG = " ".join(WORDS * 6)
@@ -71,7 +72,7 @@ def test_cut_documents_are_told_once(reranker, caplog: pytest.LogCaptureFixture)
     for _ in range(2):
         reranker.rank(QUERY, [LONG, "Mit apt."])
     told = [record.getMessage() for record in caplog.records if "longer than" in record.getMessage()]
-    assert told == ["1 of 2 documents are longer than the model reads, the rest is not ranked: see long='windows'"]
+    assert told == [f"1 of 2 documents are longer than the model reads, {NOT_RANKED}"]
     caplog.clear()
     reranker.rank(QUERY, [LONG], long="windows")
     assert not caplog.records
@@ -130,7 +131,7 @@ def test_empty_documents_are_counted_not_their_windows(reranker, caplog: pytest.
 def test_predict_tells_once_what_it_did_not_read(reranker, caplog: pytest.LogCaptureFixture):
     for _ in range(2):
         reranker.predict([(QUERY, LONG), (QUERY, "Mit apt."), ("Wie?", LONG)])
-    told = "2 of 3 documents are longer than the model reads, the rest is not ranked: see long='windows'"
+    told = f"2 of 3 documents are longer than the model reads, {NOT_RANKED}"
     assert [record.getMessage() for record in caplog.records] == [told]
     caplog.clear()
     reranker.predict([(" ".join(WORDS * 9), LONG)], long="windows")

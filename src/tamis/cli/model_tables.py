@@ -47,7 +47,7 @@ def print_indexed(found: "Indexed", out: Path) -> None:
     if found.left_out:
         table.add_row("left out", ", ".join(f"{count:,} {escape(reason)}" for reason, count in found.left_out.items()))
     if found.cut:
-        table.add_row("cut", f"{found.cut:,} are longer than the model reads")
+        table.add_row("cut", f"{found.cut:,} longer than the model reads: read by the beginning")
     if found.read:
         table.add_row(
             "read", f"{found.read:,} texts in {found.seconds:.1f} s, {found.read / found.seconds:,.1f} a second"

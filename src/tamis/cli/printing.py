@@ -65,7 +65,8 @@ class Announcer:
         dropped = escape(", ".join(grouped(counts["dropped"])))
         took = "reused" if reused else f"{manifest['seconds']:,.1f} s"
         place = f"[{NAMES.index(stage) + 1}/{len(NAMES)}]"
-        kept = f"{counts['kept']:,} kept of {counts['in']:,}" + (f" (dropped: {dropped})" if dropped else "")
+        kept = f"{counts['kept']:,} kept of {counts['in']:,}" if counts["in"] else "done"
+        kept += f" (dropped: {dropped})" if dropped else ""
         skipped = skipped_line(manifest.get("folder", {}).get("skipped", {}))
         kept += "".join(f"; {told}" for told in (read_line(manifest), skipped) if told)
         self._console.print(f"{place} [bold]{stage:<10}[/] {took:>9}  {kept}", markup=True, soft_wrap=True)

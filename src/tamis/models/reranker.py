@@ -376,8 +376,8 @@ class Reranker:
         if scored.cut and f"long {long}" not in self._doubted:
             self._doubted.add(f"long {long}")
             what = {
-                "first": "%d of %d documents are longer than the model reads, the rest is not ranked: "
-                "see long='windows'",
+                "first": "%d of %d documents are longer than the model reads, the rest is not ranked; "
+                "long='windows' (--long windows) ranks all of it",
                 "windows": "%d of %d documents were read beside a query that is longer than the model reads: its rest "
                 "was left out",
             }

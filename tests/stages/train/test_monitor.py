@@ -21,9 +21,9 @@ def test_the_line_beside_the_bar_says_what_a_step_came_to():
     advance = Advance(lambda *_: None)
     with watching(None, advance, rate=2e9) as watch:
         watch(1, {"loss": 0.5, "gradient_norm": 1.0} | took(2.0, 1234.0, 5e8))
-        assert advance.note == "loss 0.500, 1,234 tokens/s, 25% of the product rate"
+        assert advance.note == "loss 0.500, 1,234 tokens/s, 25% of the matrix-product rate"
         watch(2, {"agreement": 0.75})
-        assert advance.note == "loss 0.500, agreement 0.7500, 1,234 tokens/s, 25% of the product rate"
+        assert advance.note == "loss 0.500, agreement 0.7500, 1,234 tokens/s, 25% of the matrix-product rate"
 
 
 @given(st.lists(st.tuples(st.floats(0.01, 30), st.floats(0, 1e5)), min_size=1, max_size=40))
@@ -47,16 +47,16 @@ def test_one_step_that_looks_too_fast_spoils_no_other():
         watch(1, took(0.01, 11_388.0, 2e10))
         for step in range(2, 40):
             watch(step, took(2.0, 1000.0, 1e9))
-        assert advance.note == "1,000 tokens/s, 50% of the product rate"
+        assert advance.note == "1,000 tokens/s, 50% of the matrix-product rate"
 
 
 def test_a_training_that_is_faster_than_the_measured_rate_corrects_it():
     advance = Advance(lambda *_: None)
     with watching(None, advance, rate=2e9) as watch:
         watch(1, took(60.0, 1.0, 4e9))
-        assert advance.note == "1 tokens/s, 100% of the product rate"
+        assert advance.note == "1 tokens/s, 100% of the matrix-product rate"
         watch(2, took(60.0, 1.0, 2e9))
-        assert advance.note == "1 tokens/s, 50% of the product rate"
+        assert advance.note == "1 tokens/s, 50% of the matrix-product rate"
 
 
 def test_the_product_rate_is_that_of_a_product():

@@ -25,7 +25,7 @@ SHOWN = {
     "loss": "loss {:.3f}",
     "agreement": "agreement {:.4f}",
     "tokens_per_second": "{:,.0f} tokens/s",
-    "product_share": "{:.0%} of the product rate",
+    "product_share": "{:.0%} of the matrix-product rate",
 }
 """What stands beside the bar, in this order."""
 
