@@ -57,6 +57,23 @@ def test_an_object_with_a_text_is_its_text_whatever_id_it_has(server):
     assert found["results"] == expected["results"]
 
 
+@pytest.mark.parametrize("beside", [{"text": DOCUMENTS[5], "title": 5}, {"text": 5}])
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_a_text_beside_an_id_is_never_passed_over(server, dialect, beside):
+    path, body, name, _ = DIALECTS[dialect]
+    if dialect == "cohere-v1":
+        return  # takes any fields that `rank_fields` does not name
+    refused = server.post(path, {**body, name: ["a", {"id": "doc-0", **beside}]})
+    assert refused.status_code in (400, 422), refused.text
+    assert f"{name}.1: " in refused.text
+
+
+def test_texts_embeddings_inference_has_no_objects_with_a_text(server):
+    refused = server.post("/rerank", {"query": QUERY, "texts": ["a", {"id": "doc-0", "text": DOCUMENTS[5]}]})
+    assert refused.status_code == 422
+    assert refused.json()["error"] == "texts.1: expected a valid string or an object with an id and no text"
+
+
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_an_id_that_is_not_known_is_named(server, dialect):
     path, body, name, _ = DIALECTS[dialect]

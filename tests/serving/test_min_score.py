@@ -37,6 +37,12 @@ def test_a_level_that_is_no_number_is_refused(server: Running, dialect: str):
     assert complaint(server, dialect, min_score="high").startswith("min_score: ")
 
 
+@pytest.mark.parametrize("name", ["min_scores", "minScore", "min-score", "minscore"])
+@pytest.mark.parametrize("dialect", RANKING)
+def test_a_misspelt_level_is_refused_with_its_name(server: Running, dialect: str, name: str):
+    assert complaint(server, dialect, **{name: 0.5}) == f"{name}: unknown field; did you mean 'min_score'?"
+
+
 def test_pairs_are_all_answered_and_the_field_is_refused_there(server: Running):
     assert "ask /rerank to leave documents out" in complaint(server, "vllm-score", min_score=0.5)
 

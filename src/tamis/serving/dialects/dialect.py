@@ -16,6 +16,9 @@ from tamis.serving.request import STATUS, Answered, Kind, RefusedError, RerankRe
 FIRST_STAGE: Final = ("first_stage", "first_stage_scores")
 """The fields of `Beside` about the first stage."""
 
+_OURS: Final = (*FIRST_STAGE, "min_score")
+"""Fields that no other server has: one that is misspelt is refused, for it would change nothing in silence."""
+
 READING: Final = (
     "max_chunks_per_doc", "max_tokens_per_doc", "max_tokens_per_query", "truncate", "truncate_prompt_tokens",
     "truncation", "truncation_direction", "truncation_side",
@@ -92,9 +95,13 @@ class DialectText(Body):
 
 
 class DialectId(Body):
-    """A document of the server's index, by its id; `score` is the first stage's."""
+    """A document of the server's index, by its id; `score` is the first stage's.
+
+    It has no text: one beside an id would go unread.
+    """
 
     id: str
+    text: None = None
     score: float | None = None
 
 
@@ -191,7 +198,7 @@ def _check_reading(body: Mapping[str, Any], known: type[BaseModel], dialect: str
 
 
 def _check_spelling(body: Mapping[str, Any], known: type[BaseModel]) -> None:
-    """Refuse a first stage that would be ignored for its spelling, in the body or in a document."""
+    """Refuse a field of ours that would be ignored for its spelling, in the body or in a document."""
     for name in islice((name for name in body if name not in known.model_fields), _LOOKED_AT):
         if right := _meant(name):
             raise RefusedError("malformed", f"{name[:100]}: unknown field; did you mean {right!r}?")
@@ -204,10 +211,10 @@ def _check_spelling(body: Mapping[str, Any], known: type[BaseModel]) -> None:
 
 
 def _meant(name: str) -> str | None:
-    """The field of the first stage that a name may be meant for: one of ours, which no other server has."""
+    """The field of ours that a name may be meant for."""
     written = name[:_LONGEST_NAME].lower().replace("-", "_")
-    likeness = {ours: SequenceMatcher(None, ours, written, autojunk=False).ratio() for ours in FIRST_STAGE}
-    nearest = max(FIRST_STAGE, key=likeness.__getitem__)
+    likeness = {ours: SequenceMatcher(None, ours, written, autojunk=False).ratio() for ours in _OURS}
+    nearest = max(_OURS, key=likeness.__getitem__)
     return nearest if likeness[nearest] >= _ALIKE or written.replace("_", "").startswith("firststage") else None
 
 
@@ -226,6 +233,8 @@ def _line(error: ValidationError) -> str:
 def _said(kind: str, location: tuple[int | str, ...], message: str) -> str:
     if kind in ("model_type", "dict_type"):
         return "an object"
+    if kind == "none_required":
+        return "an object with an id and no text"
     if kind == "missing" and len(location) > 1:
         return f"an object with the field {location[-1]!r}"
     if _inside(location, DialectText) or _inside(location, DialectId):
