@@ -233,6 +233,30 @@ def test_a_top_k_that_is_no_number_of_documents_is_refused(reranker, top_k):
         reranker.rank(QUERY, DOCUMENTS, top_k)
 
 
+@pytest.mark.parametrize("level", [float("nan"), 10**400, True, "0.4", [0.4], np.float32("inf")])
+def test_a_lowest_score_that_is_no_number_is_refused(reranker, level):
+    for documents in (DOCUMENTS, []):
+        with pytest.raises(InputError, match="min_score is .*, expected a finite number or 'model'"):
+            reranker.rank(QUERY, documents, min_score=level)
+
+
+def test_a_lowest_score_may_be_numpys(reranker):
+    level = reranker.rank(QUERY, DOCUMENTS)[3]["score"]
+    expected = reranker.rank(QUERY, DOCUMENTS, min_score=level)
+    assert len(expected) >= 4
+    assert reranker.rank(QUERY, DOCUMENTS, min_score=np.float32(level)) == expected
+
+
+@pytest.mark.parametrize("long", ["last", ["windows"], {}, None])
+def test_what_says_nothing_about_long_documents_is_refused(reranker, long):
+    message = "long is .*, expected first or windows"
+    for documents in (DOCUMENTS, []):
+        with pytest.raises(InputError, match=message):
+            reranker.rank(QUERY, documents, long=long)
+        with pytest.raises(InputError, match=message):
+            reranker.predict([(QUERY, document) for document in documents], long=long)
+
+
 def test_scores_of_a_first_stage_may_come_in_any_form_of_a_list(reranker):
     scores = np.arange(len(DOCUMENTS), dtype=float)
     expected = reranker.rank(QUERY, DOCUMENTS, first_stage=("bm25", scores.tolist()))

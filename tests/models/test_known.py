@@ -126,6 +126,26 @@ def test_what_cannot_be_ranked_by_id_is_named(warm_folder, reranker, corpus, ind
     assert knowing.rank("a", ids=[]) == []
 
 
+@pytest.mark.parametrize(
+    ("ids", "said"),
+    [
+        (["doc-1", 1], "ids: id 1 is 1, expected a string"),
+        (["doc-1", {"id": "doc-2"}], r"ids: id 1 is \{'id': 'doc-2'\}, expected a string"),
+        ("doc-1", "ids: expected a list of strings, got a single string"),
+        (["doc-1", "\ud800"], r"document 1 is named by its id '\\ud800', but it is not in the index"),
+    ],
+)
+def test_what_is_no_id_is_named_and_the_index_is_not_blamed(warm_folder, reranker, corpus, index, ids, said):
+    index_corpus(reranker, corpus, index)
+    with pytest.raises(InputError, match=said):
+        Reranker(warm_folder, index=index).rank("a", ids=ids)
+    if "index" in said:
+        assert delete_documents(index, ids) == 1
+    else:
+        with pytest.raises(InputError, match=said):
+            delete_documents(index, ids)
+
+
 # Another model, other documents
 
 

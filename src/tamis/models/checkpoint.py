@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from numbers import Real
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -112,9 +113,14 @@ def lowest_score(said: MinScore | None, deployment: Deployment, path: str | Path
         if deployment.min_score is None:
             raise InputError(f"min_score 'model': {path} keeps no level; find one with tamis threshold")
         return deployment.min_score
-    if isinstance(said, bool) or not isinstance(said, int | float) or not math.isfinite(said):
+    try:
+        # NumPy's numbers are real ones, too.
+        score = float(said) if isinstance(said, Real) and not isinstance(said, bool) else math.nan
+    except OverflowError:
+        score = math.nan
+    if not math.isfinite(score):
         raise InputError(f"min_score is {said!r:.100}, expected a finite number or 'model'")
-    return float(said)
+    return score
 
 
 def find_checkpoint(path: str | Path) -> str | Path:
@@ -193,10 +199,10 @@ def _facts(content: Mapping[str, Any]) -> CheckpointFacts:
 def _min_score(content: Mapping[str, Any]) -> float | None:
     if "min_score" not in content:
         return None
-    score = float(content["min_score"]["score"])
-    if not math.isfinite(score):
-        raise ValueError(f"min_score is {score}, expected a finite number")
-    return score
+    score = content["min_score"]["score"]
+    if isinstance(score, bool) or not isinstance(score, int | float) or not math.isfinite(score):
+        raise ValueError(f"min_score.score is {score!r:.40}, expected a finite number")
+    return float(score)
 
 
 def _weights(content: Mapping[str, Any]) -> dict[str, float]:

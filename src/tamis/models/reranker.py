@@ -27,7 +27,7 @@ from tamis.models.first_stage import (
     ranked_beside,
     weight_of,
 )
-from tamis.models.known.documents import KnownDocuments, is_named, with_texts
+from tamis.models.known.documents import KnownDocuments, checked_ids, is_named, with_texts
 from tamis.models.parameters import scorer_parameters
 from tamis.models.precision import Precision, fastest_device, fastest_precision, scoring_tokens
 from tamis.models.remembered import REMEMBERED, CachedStates
@@ -339,6 +339,7 @@ class Reranker:
         more = renamed("rank", others, self.device)
         most = None if top_k is None else count("top_k", top_k)
         lowest = lowest_score(min_score, self.deployment, self.path)
+        check_long("long", long)
         named = _candidates(documents, ids)
         given = _documents(with_texts(named, self.index))
         if not given:
@@ -477,13 +478,14 @@ def _candidates(documents: Any, ids: Any) -> list[DocumentText]:
     """The documents of a query, as they came.
 
     Raises:
-        InputError: both, or neither.
+        InputError: both, or neither, or an id that is no string.
     """
     if (documents is None) == (ids is None):
-        raise InputError("rank: expected documents or ids, one of both")
+        got = "NoneType for each" if ids is None else "both"
+        raise InputError(f"rank: expected documents or ids, one of both, got {got}")
     if ids is None:
         return list(listed("documents", documents, "strings"))
-    return [{"id": one} for one in listed("ids", ids, "strings")]
+    return [{"id": one} for one in checked_ids(listed("ids", ids, "strings"))]
 
 
 def _documents(documents: Any) -> list[DocumentText]:

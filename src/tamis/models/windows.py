@@ -25,7 +25,7 @@ _BACK: Final = 0.25
 """Share of a window that is given up at most, to end it between two words."""
 
 
-def check_long(name: str, given: str) -> Long:
+def check_long(name: str, given: object) -> Long:
     """What was said about long documents.
 
     Args:
@@ -35,10 +35,10 @@ def check_long(name: str, given: str) -> Long:
     Raises:
         InputError: neither `first` nor `windows`.
     """
-    known = {long: long for long in LONG}
-    if given not in known:
-        raise InputError(f"{name} is {given!r}, expected {' or '.join(LONG)}")
-    return known[given]
+    for known in LONG:
+        if given == known:
+            return known
+    raise InputError(f"{name} is {given!r:.100}, expected {' or '.join(LONG)}")
 
 
 class Windows:

@@ -153,7 +153,7 @@ class KnownDocuments:
     def texts(self, ids: Iterable[str]) -> dict[str, str]:
         """Texts by id, of those that are known."""
         with self._lock, self._reading():
-            return dict(self._rows("id, text", "documents", "id", list(ids)))
+            return dict(self._rows("id, text", "documents", "id", list(filter(_whole, ids))))
 
     def states(self, texts: Iterable[TokenIds]) -> dict[TokenIds, Tensor]:
         """States of those texts that are known: float32 [tokens, hidden] each, on the processor.
@@ -233,6 +233,24 @@ def _finish_kill(catalogue: Path) -> None:
             opened.execute("SELECT count(*) FROM facts").fetchone()
 
 
+def _whole(text: str) -> bool:
+    """Whether a text has no half of a surrogate pair, which no file and thus no index holds."""
+    return text == text.encode("utf-8", "replace").decode()
+
+
+def checked_ids(ids: Iterable[Any]) -> list[str]:
+    """Ids of documents as a caller gave them.
+
+    Raises:
+        InputError: names the first that is no string.
+    """
+    found = list(ids)
+    for number, one in enumerate(found):
+        if not isinstance(one, str):
+            raise InputError(f"ids: id {number} is {one!r:.100}, expected a string")
+    return found
+
+
 def is_named(document: Any) -> TypeGuard[Mapping[str, str]]:
     """Whether a document is a mapping with an id and no text."""
     return isinstance(document, Mapping) and "text" not in document and isinstance(document.get("id"), str)
@@ -301,7 +319,10 @@ def refuse_unused(folders: Sequence[Path], used: Iterable[Path | None], models: 
     for folder in set(folders) - set(used):
         known = KnownDocuments(folder)
         known.close()
+        given = ", ".join(models)
+        if not given:
+            raise InputError(f"--index {folder}: there is no model to use it; name {known.facts.name}, which made it")
         raise InputError(
             f"--index {folder}: it is of {known.facts.name} as it was when it read the documents, of none of "
-            f"{', '.join(models)} as they are; make another one with tamis index"
+            f"{given} as they are; make another one with tamis index"
         )

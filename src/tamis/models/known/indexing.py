@@ -11,8 +11,9 @@ import numpy as np
 
 from tamis.errors import InputError, ModelError
 from tamis.formats.documents import Corpus
+from tamis.models.arguments import listed
 from tamis.models.checkpoint import model_identity
-from tamis.models.known.documents import CATALOGUE, IndexFacts, KnownDocuments, facts_of_file
+from tamis.models.known.documents import CATALOGUE, IndexFacts, KnownDocuments, checked_ids, facts_of_file
 from tamis.models.known.values import VALUES, factors_of
 from tamis.models.known.writing import Entry, IndexWriter, create_index, open_index
 from tamis.models.reranker import Reranker
@@ -116,11 +117,13 @@ def delete_documents(folder: Path, ids: Iterable[str]) -> int:
     """Delete documents from an index; returns how many of them were there.
 
     Raises:
-        InputError: there is no index.
+        InputError: there is no index, or what is no list of ids.
         RunError: the disk fails, or another process writes there.
     """
+    given = checked_ids(listed("ids", ids, "strings"))
     with open_index(folder) as writer:
-        count = writer.delete(ids)
+        there = set(writer.ids())
+        count = writer.delete([one for one in given if one in there])
         writer.tidy()
     return count
 
