@@ -79,11 +79,29 @@ def test_one_log_is_open_once(tmp_path: Path):
 
 
 def test_a_line_that_is_not_understood_is_named(tmp_path: Path):
-    (tmp_path / LOG).write_text(
-        '{"person": "A", "query": "q", "document": "d", "grade": 3, "time": 0}\n', encoding="utf-8"
-    )
-    with pytest.raises(InputError, match=r"grades\.jsonl, line 1: got .* expected person, query, document and a grade"):
-        GradeLog(tmp_path)
+    line = {"person": "A", "query": "q", "document": "d", "grade": 1, "time": 0}
+    for wrong in (
+        {"grade": 3},
+        {"grade": True},
+        {"person": ""},
+        {"person": "A\nB"},
+        {"person": "\ud800"},
+        {"query": 1},
+    ):
+        (tmp_path / LOG).write_text(json.dumps({**line, **wrong}) + "\n", encoding="utf-8")
+        with pytest.raises(
+            InputError, match=r"grades\.jsonl, line 1: got .* expected person, query, document and a grade"
+        ):
+            GradeLog(tmp_path)
+
+
+@pytest.mark.parametrize("time", ["1e999", "NaN", "-1e999", f"1{'0' * 400}", '"noon"', "null"])
+def test_a_time_that_is_none_loses_no_grade(tmp_path: Path, time: str):
+    line = '{"person": "A", "query": "q0", "document": "d%d", "grade": 1, "time": %s}\n'
+    (tmp_path / LOG).write_text("".join(line % (n, time) for n in range(4)), encoding="utf-8")
+    grading = Grading(made_pools(), read_entries(tmp_path / LOG))
+    assert grading.judgements() == {"q0": {f"d{n}": 1 for n in range(4)}}
+    assert grading.sheets["A"].seconds is None
 
 
 STEPS = st.lists(

@@ -104,6 +104,9 @@ def test_a_prompt_of_ones_own_is_of_either_kind_and_faults_are_named(tmp_path: P
         ("prompt: '{query}'\ngrades: {0: [a], 1: [b], 2: [c]}", r"prompt: expected the placeholders"),
         ("prompt: '{query}{document}'\ngrades: {0: [a], 1: [b]}", r"grades: "),
         ("prompt: '{query}{document}'\ngrades: {0: [a], 1: [b], 3: [c]}", r"grades\.3"),
+        ("prompt: '{query}{document}'\ngrades: {0: [a], 1: [b], 2: [' A']}", "grades: 'a' stands for 0 and for 2"),
+        ("prompt: '{query}{document}'\nyes: [y]\nno: [n, Y]", "content: 'y' stands for yes and for no"),
+        ("prompt: '{query}{document}'\nyes: [' ']\nno: [n]", "yes: a word of it is empty"),
     ):
         file.write_text(content, encoding="utf-8")
         with pytest.raises(InputError, match=said):

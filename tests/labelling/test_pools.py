@@ -87,7 +87,13 @@ def test_documents_alone_are_searched_by_bm25_and_pooled_with_given_runs(tmp_pat
     assert {"en/5", "de/3"} <= set(pools.pools["q1"])  # "Add a user with the adduser script."
     assert len(pools.pools["q1"]) == 4 - len({"de/3", "en/0"} & {"en/5"})
     assert "de/1" in pools.pools["q2"]
-    assert pools.notes == (f"1 lines of the run mine name documents that {corpus} does not have; they are left out",)
+    assert pools.notes == (
+        f"1 lines of the run mine name documents that {corpus} does not have; they are left out",
+        "the run mine ranks nothing for 1 of 2 questions",
+    )
+    write_run(tmp_path / "mine.trec", [by_rank("7", ["de/3"])], "mine")
+    with pytest.raises(InputError, match=r"it ranks nothing for any .* first is '7'\) have to be .* first is 'q[12]'"):
+        pools_of_documents(corpus, Wanted(tmp_path / "q.txt", depth=2, runs=runs))
     (tmp_path / "q.txt").write_text("xylophone\n", encoding="utf-8")
     with pytest.raises(InputError, match="no system finds a document for any question"):
         pools_of_documents(corpus, Wanted(tmp_path / "q.txt"))
@@ -153,9 +159,42 @@ def test_a_damaged_folder_is_one_line(tmp_path: Path):
     file.write_text(json.dumps({**facts, "pools": {"q0": ["gone"]}}), encoding="utf-8")
     with pytest.raises(InputError, match=r"'gone' is not in corpus\.jsonl"):
         read_pools(tmp_path)
-    file.write_text("[]", encoding="utf-8")
-    with pytest.raises(RunError, match=r"pools\.json: not understood"):
-        read_pools(tmp_path)
+    for changed in (
+        [],
+        {**facts, "pools": {}},
+        {**facts, "pools": {"q0": [1]}},
+        {**facts, "pools": {"q0": "d0"}},
+        {**facts, "pools": {"q0": ["d0", "d0"]}},
+        {**facts, "questions": "ten"},
+        {**facts, "questions": {"from": "file", "left_out": {"why": "5"}}},
+        {**facts, "notes": [1]},
+    ):
+        file.write_text(json.dumps(changed), encoding="utf-8")
+        with pytest.raises(RunError, match=r"pools\.json: not understood"):
+            read_pools(tmp_path)
+    file.write_text(json.dumps(facts), encoding="utf-8")
+    for name in ("queries", "corpus"):
+        rows = tmp_path / f"{name}.jsonl"
+        before = rows.read_text(encoding="utf-8")
+        for wrong in ("5", "null"):
+            rows.write_text(before.replace('"text": "', f'"text": {wrong}, "was": "', 1), encoding="utf-8")
+            with pytest.raises(InputError, match=rf"{name}\.jsonl, line 1: not as tamis label writes it"):
+                read_pools(tmp_path)
+        rows.write_text(before, encoding="utf-8")
+    assert read_pools(tmp_path).pools == made_pools().pools
+
+
+@pytest.mark.parametrize(
+    "more",
+    [["--queries", "q.txt"], ["--runs", "a=q.txt"], ["--out", "new"], ["--depth", "3"], ["--questions", "1"]],
+)
+def test_what_changes_nothing_of_pools_is_refused(tmp_path: Path, more: list[str]):
+    judged = tmp_path / "judged"
+    write_pools(judged, made_pools())
+    for command in (["label"], ["judge", "--url", "http://localhost:9/v1", "--model", "m"]):
+        told = tamis(*command, judged, *more)
+        assert told.status == 2
+        assert told.complaint.startswith(f"{more[0]}: {judged} holds pools, which are graded as they are")
 
 
 def test_a_folder_of_others_is_not_touched(tmp_path: Path):

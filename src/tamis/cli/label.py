@@ -6,12 +6,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tamis.cli.options import AsJson, Yes, fields_of, print_json, quiet_libraries
+from tamis.errors import SettingsError
 from tamis.extras import require
 from tamis.named_paths import check_documents
 from tamis.whole_folder import require_free
 
 if TYPE_CHECKING:
     from tamis.labelling.pools import Pools
+
+DEPTH = 10  # as `tamis.labelling.pools` has it, which takes longer to load than `--help` may
+"""Passages of each system that are graded, where nobody says how many."""
 
 DECLINED = 1
 """Exit status where the user was asked and did not agree."""
@@ -49,7 +53,7 @@ def label(
     queries: Queries = None,
     out: Out = None,
     runs: Runs = None,
-    depth: Depth = 10,
+    depth: Depth = DEPTH,
     questions: Questions = 0,
     port: Annotated[int, typer.Option(help="Port of the page on this machine; 0: any that is free")] = 8010,
 ) -> None:
@@ -71,7 +75,7 @@ def judge(
     queries: Queries = None,
     out: Out = None,
     runs: Runs = None,
-    depth: Depth = 10,
+    depth: Depth = DEPTH,
     questions: Questions = 0,
     prompt: Annotated[
         str,
@@ -115,6 +119,29 @@ def judge(
         print_judged(folder, model, judged)
 
 
+def _refuse_unused(
+    source: Path, queries: Path | None, out: Path | None, runs: list[str] | None, depth: int, questions: int
+) -> None:
+    """Refuse what changes nothing of pools that are there.
+
+    Raises:
+        SettingsError: Names the option.
+    """
+    elsewhere = out is not None and out.resolve() != source.resolve()
+    given = {
+        "--queries": queries,
+        "--runs": runs,
+        "--out": elsewhere,
+        "--depth": depth != DEPTH,
+        "--questions": questions,
+    }
+    for option in (option for option, value in given.items() if value):
+        raise SettingsError(
+            f"{option}: {source} holds pools, which are graded as they are; leave it out, or put more into them with "
+            f"the run or the documents in its place: RUN|DOCUMENTS --queries FILE --out {source}"
+        )
+
+
 def _pools(
     source: Path, queries: Path | None, out: Path | None, runs: list[str] | None, depth: int, questions: int
 ) -> tuple[Path, "Pools"]:
@@ -122,7 +149,8 @@ def _pools(
     from tamis.labelling.pools import POOLS, joined, read_pools, write_pools
     from tamis.labelling.wanted import Wanted, is_run, runs_named
 
-    if (source / POOLS).is_file() and not (queries or runs):
+    if (source / POOLS).is_file() and not is_run(source):
+        _refuse_unused(source, queries, out, runs, depth, questions)
         return source, read_pools(source)
     wanted = Wanted(queries, questions, depth, runs_named(runs or ()))
     folder = out or (source / "judged" if is_run(source) else Path("judged"))

@@ -9,7 +9,7 @@ from tamis.errors import SettingsError
 from tamis.formats.documents import read_documents
 from tamis.formats.queries import LoggedQuery
 from tamis.labelling.pools import Pools, make_pools
-from tamis.labelling.wanted import Wanted, asked_of, unknown_note
+from tamis.labelling.wanted import Wanted, asked_of, notes_of_run
 from tamis.records import Document
 from tamis.retrievers.given_run import read_run
 from tamis.retrievers.index import QueryBatch, Searching, build_indexes
@@ -34,13 +34,12 @@ def pools_of_documents(source: Path, wanted: Wanted) -> Pools:
     asked = asked_of(wanted.queries, wanted.most, documents.values())
     rankings: dict[str, dict[str, Sequence[str]]] = {one.query_id: {} for one in asked.questions}
     own = own_ids({query_id: {} for query_id in rankings}, documents).ids
-    notes = []
+    notes: list[str] = []
     for query_id, found in _bm25(asked.questions, list(documents.values()), own, wanted.depth).items():
         rankings[query_id]["bm25"] = found
     for name, path in wanted.runs.items():
         run = read_run(path, documents)
-        if run.unknown:
-            notes.append(unknown_note(name, run.unknown, source))
+        notes += notes_of_run(name, run, wanted, asked, source)
         for query_id, ranking in rankings.items():
             scores = run.scores.get(query_id, {})
             ranked = rank_candidates(query_id, tuple(scores), np.array(list(scores.values())), len(scores))

@@ -13,7 +13,7 @@ from tamis.artifacts import writing
 from tamis.errors import InputError, RunError
 from tamis.formats.lines import objects
 from tamis.labelling.durable import ADVICE, keep_name
-from tamis.text import quoted
+from tamis.text import one_line, quoted
 
 CANNOT_TELL: Final = "cannot tell"
 """Given where somebody has looked and does not know."""
@@ -28,6 +28,9 @@ Grade = int | str
 """One of `GRADES`, `CANNOT_TELL` or `TAKEN_BACK`."""
 
 LOG: Final = "grades.jsonl"
+
+_LATEST: Final = 1e12
+"""Seconds since 1970 that may be a time; whatever else stands there says nothing of how long a passage takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,12 +148,13 @@ def _entry(content: dict[str, object], where: str) -> Entry:
     grade, time = content.get("grade"), content.get("time")
     person, query_id, doc_id = (content.get(name) for name in ("person", "query", "document"))
     texts = isinstance(person, str) and isinstance(query_id, str) and isinstance(doc_id, str)
-    if not texts or not (is_grade(grade) or grade == TAKEN_BACK):
+    named = texts and bool(person) and one_line(str(person)) == person
+    if not named or not (is_grade(grade) or grade == TAKEN_BACK):
         raise InputError(
             f"{where}: got {quoted(json.dumps(content))}, expected person, query, document and a grade of 0, 1, 2, "
             f"{CANNOT_TELL!r} or {TAKEN_BACK!r}; remove the line or mend it"
         )
-    known = float(time) if isinstance(time, int | float) else 0.0
+    known = float(time) if isinstance(time, int | float) and 0 <= time < _LATEST else 0.0
     undone = content.get("undone") is True
     return Entry(str(person), str(query_id), str(doc_id), cast(Grade, grade), known, undone)
 

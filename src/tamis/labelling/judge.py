@@ -35,7 +35,7 @@ from tamis.section import Section
 from tamis.stages.scores.score import Unscored
 from tamis.stages.scores.settings import JudgeTeacher
 from tamis.stages.scores.teachers.cached import CachedScores, Group, GroupScores, ScoreGroups
-from tamis.stages.scores.teachers.judge import JudgePrompt, LLMJudge, PairPrompt, bare, load_judge_prompt
+from tamis.stages.scores.teachers.judge import JudgePrompt, LLMJudge, PairPrompt, bare, check_words, load_judge_prompt
 from tamis.stages.scores.teachers.teaching import SPEED
 from tamis.user_cache import user_cache
 
@@ -60,7 +60,9 @@ class ScalePrompt(PairPrompt):
     @field_validator("grades")
     @classmethod
     def _bare(cls, grades: dict[Any, tuple[str, ...]]) -> dict[Any, tuple[str, ...]]:
-        return {grade: tuple(bare(word) for word in words) for grade, words in grades.items()}
+        found = {grade: tuple(bare(word) for word in words) for grade, words in grades.items()}
+        check_words(found)
+        return found
 
     def score(self, listed: Mapping[str, float]) -> float | None:
         """The likeliest grade, each by the sum of the probabilities of all tokens that spell it."""
@@ -113,7 +115,12 @@ def read_judge_prompt(named: str) -> PairPrompt:
         return load_judge_prompt(None)
     file = _SCALE_FILE if named == SCALE else Path(named)
     scaled = named == SCALE or _has_grades(file)
-    return read_prompt(file, ScalePrompt if scaled else JudgePrompt, "a judge's prompt", yaml.BaseLoader)
+    return read_prompt(
+        file,
+        ScalePrompt if scaled else JudgePrompt,
+        f"a judge's prompt ({YES_NO}, {SCALE} or a YAML file)",
+        yaml.BaseLoader,
+    )
 
 
 def _has_grades(file: Path) -> bool:

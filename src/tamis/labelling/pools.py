@@ -221,8 +221,7 @@ def read_pools(folder: Path) -> Pools:
         raise InputError(f"{folder}: no {POOLS} in it; make pools with tamis label RUN --queries FILE --out {folder}")
     try:
         facts = read_json(folder / POOLS)
-        asked = facts["questions"]
-        pools = {query_id: tuple(pool) for query_id, pool in facts["pools"].items()}
+        asked, pools = facts["questions"], _checked(facts)
         rest = (tuple(facts["systems"]), int(facts["depth"]), str(facts["made_from"]), asked, tuple(facts["notes"]))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise RunError(f"{folder / POOLS}: not understood; take it from a copy, or choose another --out") from None
@@ -235,6 +234,24 @@ def read_pools(folder: Path) -> Pools:
     return Pools({query_id: questions[query_id] for query_id in pools}, pools, passages, *rest)
 
 
+def _checked(facts: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """The pools of `pools.json`.
+
+    Raises:
+        ValueError, TypeError, KeyError, AttributeError: What `tamis label` never writes.
+    """
+    left_out, pools = facts["questions"].get("left_out", {}), facts["pools"]
+    texts = [facts["questions"]["from"], *facts["systems"], *facts["notes"], *left_out]
+    documents = [doc_id for pool in pools.values() for doc_id in pool]
+    if not documents or not all(isinstance(one, str) for one in (*texts, *documents)):
+        raise ValueError("no pools")
+    if not all(isinstance(pool, list) and 0 < len(pool) == len(set(pool)) for pool in pools.values()):
+        raise ValueError("documents are named twice")
+    if not all(type(count) is int for count in left_out.values()):
+        raise ValueError("no numbers")
+    return {query_id: tuple(pool) for query_id, pool in pools.items()}
+
+
 def _rows(folder: Path, name: str) -> Iterable[tuple[str, Mapping[str, Any]]]:
     file = beir_file(folder, name)
     if file is None:
@@ -245,7 +262,7 @@ def _rows(folder: Path, name: str) -> Iterable[tuple[str, Mapping[str, Any]]]:
 def _question(row: tuple[str, Mapping[str, Any]]) -> LoggedQuery:
     where, entry = row
     try:
-        return LoggedQuery(str(entry["_id"]), str(entry["text"]), str(entry["metadata"]["lang"]))
+        return LoggedQuery(*_texts(entry["_id"], entry["text"], entry["metadata"]["lang"]))
     except (KeyError, TypeError):
         raise InputError(f"{where}: not as tamis label writes it; take the file from a copy") from None
 
@@ -255,9 +272,20 @@ def _passage(row: tuple[str, Mapping[str, Any]]) -> Passage:
     try:
         told = entry["metadata"]
         named = told.get("title", "")
-        return Passage(str(entry["_id"]), named or entry["title"], entry["text"], told["lang"], not named)
+        return Passage(*_texts(entry["_id"], named or entry["title"], entry["text"], told["lang"]), not named)
     except (KeyError, TypeError, AttributeError):
         raise InputError(f"{where}: not as tamis label writes it; take the file from a copy") from None
+
+
+def _texts(*values: object) -> list[str]:
+    """Values of a row that are text, all of them.
+
+    Raises:
+        TypeError: One is not.
+    """
+    if not all(isinstance(one, str) for one in values):
+        raise TypeError("no text")
+    return [str(one) for one in values]
 
 
 def _query_row(one: LoggedQuery) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from tamis.errors import InputError, RunError
 from tamis.evaluation.judged import Question
 from tamis.labelling.pools import Pools, make_pools
 from tamis.labelling.questions import Asked, written_questions
-from tamis.labelling.wanted import Wanted, asked_of, unknown_note
+from tamis.labelling.wanted import Wanted, asked_of, notes_of_run
 from tamis.pipeline.parts import Parts
 from tamis.pipeline.run import with_finished
 from tamis.records import SERVED, Query, TrainingList
@@ -44,7 +44,8 @@ def _of_run(source: Path, wanted: Wanted, parts: Parts) -> Pools:
     known, notes = _searchable(asked, parts)
     systems = replace(parts.systems, runs=wanted.runs)
     rankings = _ranked(systems, [Question(q.query_id, q.text, q.language, {}) for q in known.questions])
-    notes += [unknown_note(name, run.unknown, source) for name, run in systems.external_runs.items() if run.unknown]
+    for name, run in systems.external_runs.items():
+        notes += notes_of_run(name, run, wanted, known, source)
     if "merge" not in parts.context.folders:
         notes.append("the run has no merged student yet: only first stages and the teacher are in the pools")
     return make_pools(known, rankings, target, wanted.depth, source.as_posix(), notes)

@@ -5,15 +5,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from tamis.errors import SettingsError
+from tamis.errors import InputError, SettingsError
 from tamis.formats.trec import named_run
 from tamis.labelling.pools import DEPTH
 from tamis.labelling.questions import Asked, questions_of_file
 from tamis.languages import language_identifier
 from tamis.records import Document
+from tamis.retrievers.given_run import GivenRun
 from tamis.section import NAME
 from tamis.stages.evaluate.settings import FIRST_STAGE_NAMES
 from tamis.stages.queries.write import primary
+from tamis.text import quoted
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,32 @@ def asked_of(file: Path, most: int, documents: Iterable[Document]) -> Asked:
     return replace(
         asked, questions=[one if one.language in spoken else one._replace(language=tag) for one, tag in told]
     )
+
+
+def notes_of_run(name: str, run: GivenRun, wanted: Wanted, asked: Asked, source: Path) -> list[str]:
+    """What a reader should know about a given run: what it names that is not there, and what it is silent about.
+
+    Args:
+        name: Of the run.
+        run: What it says.
+        wanted: Where it is from.
+        asked: The questions.
+        source: The documents or the run that they are in.
+
+    Raises:
+        InputError: It ranks nothing for any question, so that nothing of it would be in the pools.
+    """
+    silent = [one.query_id for one in asked.questions if not run.scores.get(one.query_id)]
+    if len(silent) == len(asked.questions):
+        first = next(iter(run.scores))
+        raise InputError(
+            f"--runs {name}={wanted.runs[name]}: it ranks nothing for any of the questions; its query ids (the first is "
+            f"{quoted(first)}) have to be those of the questions (the first is {quoted(silent[0])})"
+        )
+    notes = [unknown_note(name, run.unknown, source)] if run.unknown else []
+    if silent:
+        notes.append(f"the run {name} ranks nothing for {len(silent):,} of {len(asked.questions):,} questions")
+    return notes
 
 
 def unknown_note(name: str, count: int, source: Path) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Final
 
 import yaml
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from tamis.errors import ModelError
 from tamis.formats.prompt_files import placeholders, read_prompt
@@ -80,6 +80,11 @@ class JudgePrompt(PairPrompt):
     def _bare(cls, words: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(bare(word) for word in words)
 
+    @model_validator(mode="after")
+    def _words_say_one_thing(self) -> "JudgePrompt":
+        check_words({"yes": self.yes, "no": self.no})
+        return self
+
     def score(self, listed: Mapping[str, float]) -> float | None:
         """The log-odds of yes against no."""
         return log_odds(listed, self.yes, self.no)
@@ -93,6 +98,26 @@ def load_judge_prompt(path: Path | None) -> JudgePrompt:
     """
     # Everything is text: to YAML's usual reader, yes and no are truth values.
     return read_prompt(path or _SHIPPED, JudgePrompt, "a judge's prompt", yaml.BaseLoader)
+
+
+def check_words(answers: Mapping[str, Collection[str]]) -> None:
+    """Refuse words that do not tell answers apart.
+
+    Args:
+        answers: Words of each answer, as `bare` gives them.
+
+    Raises:
+        ValueError: One has no letter or digit, or stands for two answers.
+    """
+    owner: dict[str, str] = {}
+    for answer, words in answers.items():
+        for word in words:
+            if not word:
+                raise ValueError(f"{answer}: a word of it is empty; every token without a letter would be that answer")
+            if owner.setdefault(word, answer) != answer:
+                raise ValueError(
+                    f"{word!r} stands for {owner[word]} and for {answer}; give each answer words of its own"
+                )
 
 
 def bare(token: str) -> str:
