@@ -236,7 +236,7 @@ def test_a_top_k_that_is_no_number_of_documents_is_refused(reranker, top_k):
 @pytest.mark.parametrize("level", [float("nan"), 10**400, True, "0.4", [0.4], np.float32("inf")])
 def test_a_lowest_score_that_is_no_number_is_refused(reranker, level):
     for documents in (DOCUMENTS, []):
-        with pytest.raises(InputError, match="min_score is .*, expected a finite number or 'model'"):
+        with pytest.raises(InputError, match=r"min_score is .*, expected a finite number or 'model'"):
             reranker.rank(QUERY, documents, min_score=level)
 
 
@@ -249,7 +249,7 @@ def test_a_lowest_score_may_be_numpys(reranker):
 
 @pytest.mark.parametrize("long", ["last", ["windows"], {}, None])
 def test_what_says_nothing_about_long_documents_is_refused(reranker, long):
-    message = "long is .*, expected first or windows"
+    message = r"long is .*, expected first or windows"
     for documents in (DOCUMENTS, []):
         with pytest.raises(InputError, match=message):
             reranker.rank(QUERY, documents, long=long)

@@ -96,8 +96,8 @@ def notes_of_run(name: str, run: GivenRun, wanted: Wanted, asked: Asked, source:
     if len(silent) == len(asked.questions):
         first = next(iter(run.scores))
         raise InputError(
-            f"--runs {name}={wanted.runs[name]}: it ranks nothing for any of the questions; its query ids (the first is "
-            f"{quoted(first)}) have to be those of the questions (the first is {quoted(silent[0])})"
+            f"--runs {name}={wanted.runs[name]}: it ranks nothing for any of the questions; its query ids (the first "
+            f"is {quoted(first)}) have to be those of the questions (the first is {quoted(silent[0])})"
         )
     notes = [unknown_note(name, run.unknown, source)] if run.unknown else []
     if silent:
