@@ -21,9 +21,9 @@ TRUTH = "truth_for_a_number"
 
 
 class Section(BaseModel):
-    """A part of a recipe: immutable, and closed to keys it does not know."""
+    """A part of a recipe: immutable, and closed to keys it does not know and to numbers that are not finite."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod

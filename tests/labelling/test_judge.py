@@ -121,6 +121,10 @@ def test_settings_that_are_none():
         (["judge.budget_money=-1"], "judge.budget_money"),
         (["requests.concurrency=0"], "requests.concurrency"),
         (["judge.budget_money=3"], "budget_money needs prompt_price"),
+        (["judge.budget_money=x"], "judge.budget_money: expected a number, got 'x'"),
+        (["judge.prompt_price=.inf"], "judge.prompt_price: expected a finite number, got inf"),
+        (["judge.budget_mony=1"], "unknown key 'judge.budget_mony'; did you mean 'budget_money'"),
+        (["machine.threads=1"], "unknown key 'machine'; known here: judge, requests"),
     ):
         with pytest.raises(SettingsError, match=said):
             judging_settings("http://localhost:1/v1", "m", changes)

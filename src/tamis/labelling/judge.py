@@ -23,7 +23,7 @@ from tamis.labelling.durable import put_file
 from tamis.labelling.grade_log import GRADES, LOG, read_entries
 from tamis.labelling.grading import Grading, qrels_text
 from tamis.labelling.pools import Pools
-from tamis.pipeline.reading import apply_changes
+from tamis.pipeline.reading import apply_changes, complaint_of
 from tamis.progress import track
 from tamis.records import GIVEN, Document, Query, Tokens
 from tamis.remote.attempts import Answer
@@ -97,9 +97,7 @@ def judging_settings(url: str, model: str, changes: Sequence[str] = ()) -> Judgi
     try:
         return JudgingSettings.model_validate(content)
     except ValidationError as error:
-        found = error.errors(include_url=False)[0]
-        field = ".".join(str(part) for part in found["loc"])
-        raise SettingsError(f"{field}: {found['msg'].removeprefix('Value error, ')}") from None
+        raise SettingsError(complaint_of(error, JudgingSettings)) from None
 
 
 def read_judge_prompt(named: str) -> PairPrompt:

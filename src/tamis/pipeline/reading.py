@@ -82,25 +82,25 @@ def recipe_from(content: Mapping[str, Any], name: str) -> Recipe:
         raise SettingsError(f"{name}: {complaint_of(error)}") from None
 
 
-def complaint_of(error: ValidationError) -> str:
-    """What pydantic found first in a recipe, in plain words."""
+def complaint_of(error: ValidationError, settings: type[BaseModel] = Recipe) -> str:
+    """What pydantic found first in a recipe, or in other settings, in plain words."""
     found: Mapping[str, Any] = error.errors(include_url=False)[0]
     location: tuple[int | str, ...] = found["loc"]
     if found["type"] == TRUTH:
         location, found = (*location, *found["ctx"]["place"]), {**found, "input": found["ctx"]["value"]}
     field = ".".join(str(part) for part in location if part != "[key]")
     if found["type"] == "extra_forbidden":
-        return f"unknown key {field!r}{_nearest(location)}"
+        return f"unknown key {field!r}{_nearest(location, settings)}"
     if found["type"] == "missing":
         return f"{field} is missing; add it"
     if found["type"] == "value_error":  # our own words
         return f"{field}: {found['ctx']['error']}" if field else str(found["ctx"]["error"])
-    return f"{field}: {in_words(found, _entries(location))}"
+    return f"{field}: {in_words(found, _entries(location, settings))}"
 
 
-def _entries(location: tuple[int | str, ...]) -> Any:
+def _entries(location: tuple[int | str, ...], settings: type[BaseModel]) -> Any:
     """Type of the entries of a list at some place of a recipe; None where it is not known."""
-    found: Any = Recipe
+    found: Any = settings
     for part in location:
         section = next((one for one in _sections(found) if part in one.model_fields), None)
         if section is None:
@@ -110,9 +110,9 @@ def _entries(location: tuple[int | str, ...]) -> Any:
     return next(iter(get_args(entries)), entries)  # without what is said of its range
 
 
-def _nearest(location: tuple[int | str, ...]) -> str:
+def _nearest(location: tuple[int | str, ...], settings: type[BaseModel]) -> str:
     """' (did you mean ...?)' for an unknown key, or the keys that its section knows."""
-    section: type[BaseModel] = Recipe
+    section = settings
     within: list[type[BaseModel]] = []
     for part in location[:-1]:
         if part in section.model_fields:

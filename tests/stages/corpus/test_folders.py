@@ -116,6 +116,15 @@ def test_keys_follow_what_is_read_and_why_it_is_not(
     assert key() != first
 
 
+@pytest.mark.parametrize("setting", ["include", "exclude"])
+def test_patterns_that_would_choose_nothing_among_rows_are_refused(
+    recipe: dict[str, Any], tmp_path: Path, setting: str
+) -> None:
+    content = recipe | {"corpus": recipe["corpus"] | {setting: ["old.*"]}}
+    with pytest.raises(InputError, match=r"corpus\.jsonl holds rows, of which all are read; leave the patterns out"):
+        run_recipe(recipe_from(content, "tiny"), tmp_path / "run", until="corpus")
+
+
 def test_settings_that_are_not_used_are_in_no_key(recipe: dict[str, Any]) -> None:
     facts, *_ = key_of(recipe)
     assert not {"include", "exclude", "fields"} & facts.keys()

@@ -13,7 +13,7 @@ from tamis.errors import InputError
 from tamis.formats.beir import beir_file
 from tamis.formats.documents import Corpus
 from tamis.formats.fields import Names
-from tamis.formats.folder import Choice
+from tamis.formats.folder import EVERYTHING, Choice
 from tamis.formats.queries import given_query_files
 from tamis.languages import UNKNOWN_LANGUAGE
 from tamis.models.read_part import Reading
@@ -73,6 +73,11 @@ class CorpusStage:
         settings = self.settings
         names = Names(**settings.fields.model_dump())
         target = Corpus(settings.target, _choice(settings), names) if settings.target else None
+        if target and not target.folder and _choice(settings) != EVERYTHING:
+            raise InputError(
+                f"{settings.target}: corpus.include and corpus.exclude choose files of a folder of texts, but "
+                f"{target.files[0].name} holds rows, of which all are read; leave the patterns out"
+            )
         files: set[str] = set()
         raw = itertools.chain(
             _noting_files(target.documents("target"), files) if target else (),
