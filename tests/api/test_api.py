@@ -173,6 +173,19 @@ def test_a_recipe_of_a_file_is_that_of_python_and_complains_in_one_line(recipe, 
         tamis.Recipe(**{**recipe, "train": {"los": "ranknet"}})
 
 
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: tamis.run({"name": "mine"}), "tamis.run: expected a recipe or the path of one, got dict"),
+        (lambda: tamis.evaluate("tamis-base", on="judged"), "models is 'tamis-base', expected a list of models"),
+        (lambda: tamis.evaluate(["tamis-base"], on=5), "on is 5, expected a judged set or a list of them"),
+    ],
+)
+def test_what_is_no_argument_is_told_in_one_line(call, said):
+    with pytest.raises(SettingsError, match=said):
+        call()
+
+
 def test_the_same_call_goes_on_where_it_was(recipe, tmp_path):
     told: list[tamis.Progress] = []
     first = tamis.run(tamis.Recipe(**recipe), tmp_path / "run", until="queries")

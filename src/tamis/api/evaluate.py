@@ -53,6 +53,10 @@ def evaluate(
         InputError: a set or a run that cannot be read, or a retriever that gives something else than ids and scores.
         TamisError: whatever else can be mended.
     """
+    if isinstance(models, str) or not isinstance(models, Iterable):
+        raise SettingsError(f"tamis.evaluate: models is {models!r:.60}, expected a list of models")
+    if not isinstance(on, str | Path | Iterable):
+        raise SettingsError(f"tamis.evaluate: on is {on!r:.60}, expected a judged set or a list of them")
     sets = [str(one) for one in ([on] if isinstance(on, str | Path) else on)]
     if depth < 1 or languages not in LANGUAGES:
         raise SettingsError(
