@@ -9,8 +9,8 @@ relevant documents in the pool they see so many, and call so many of the others 
 
 BM25 over whole words is compared with BM25 over pieces of four letters, and with BM25 over the first 40 words of each
 document. Where grades of a strong language model are there (DIR/graded), they are a fourth judge, and two rankings of
-its pools the systems. Writes benchmarks/results/proof.json, proof-comparisons.md with a row for each set, comparison and
-judge, and proof.md, which sums them up by judge, into the docs as well.
+its pools the systems. Writes benchmarks/results/proof.json, proof-comparisons.md with a row for each set, comparison
+and judge, and proof.md, which sums them up by judge, into the docs as well.
 """
 
 import argparse

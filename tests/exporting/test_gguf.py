@@ -115,6 +115,7 @@ def refused(folder, tmp_path):
 
 
 def test_what_llama_cannot_read_is_refused_by_name(folders, warm_folder, tmp_path, monkeypatch):
+    pytest.importorskip("gguf")
     monkeypatch.setattr(writing, "require_gguf", lambda: None)
     assert "cannot rank with a body of type modernbert" in refused(folders["modernbert"], tmp_path)
     assert "no tokenizer of the kind WordLevel" in refused(folders["words by themselves"], tmp_path)

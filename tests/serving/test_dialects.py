@@ -146,7 +146,7 @@ def test_tei_errors(server: Running):
     wrong = server.post("/rerank", {"query": QUERY, "texts": [1]})
     assert (wrong.status_code, wrong.json()) == (
         422,
-        {"error": "texts.0: expected a valid string", "error_type": "Validation"},
+        {"error": "texts.0: expected a valid string or an object", "error_type": "Validation"},
     )
     long = server.post("/rerank", {"query": QUERY, "texts": [DOCUMENTS[0], LONG], "truncate": False})
     assert (long.status_code, long.json()["error"]) == (

@@ -75,7 +75,9 @@ def run(
     settings = Recipe.from_yaml(recipe) if isinstance(recipe, str | Path) else recipe
     if not isinstance(settings, Settings):
         got = type(recipe).__name__
-        raise SettingsError(f"tamis.run: expected a recipe or the path of one, got {got}; make one with tamis.Recipe(...)")
+        raise SettingsError(
+            f"tamis.run: expected a recipe or the path of one, got {got}; make one with tamis.Recipe(...)"
+        )
     settings = with_own_parts(settings, teachers, retriever, writer)
     return _run(settings, Path(out) if out is not None else Path("runs") / settings.name, until, on_progress, engine)
 

@@ -8,8 +8,6 @@ import typer
 from tamis.cli.options import AsJson, Yes, fields_of, print_json, quiet_libraries
 from tamis.errors import SettingsError
 from tamis.extras import require
-from tamis.named_paths import check_documents
-from tamis.whole_folder import require_free
 
 if TYPE_CHECKING:
     from tamis.labelling.pools import Pools
@@ -148,6 +146,8 @@ def _pools(
     """The pools that a command speaks of: those of a folder, or new ones that are put into it."""
     from tamis.labelling.pools import POOLS, joined, read_pools, write_pools
     from tamis.labelling.wanted import Wanted, is_run, runs_named
+    from tamis.named_paths import check_documents
+    from tamis.whole_folder import require_free
 
     if (source / POOLS).is_file() and not is_run(source):
         _refuse_unused(source, queries, out, runs, depth, questions)

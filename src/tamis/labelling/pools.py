@@ -272,7 +272,8 @@ def _passage(row: tuple[str, Mapping[str, Any]]) -> Passage:
     try:
         told = entry["metadata"]
         named = told.get("title", "")
-        return Passage(*_texts(entry["_id"], named or entry["title"], entry["text"], told["lang"]), not named)
+        doc_id, title, body, language = _texts(entry["_id"], named or entry["title"], entry["text"], told["lang"])
+        return Passage(doc_id, title, body, language, not named)
     except (KeyError, TypeError, AttributeError):
         raise InputError(f"{where}: not as tamis label writes it; take the file from a copy") from None
 
