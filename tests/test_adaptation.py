@@ -14,6 +14,7 @@ from tamis.errors import SettingsError
 from tamis.models.reranker import Reranker
 from tamis.pipeline.reading import recipe_from
 from tamis.pipeline.run import run_recipe
+from tamis.user_cache import user_cache
 from tests.commands import Outcome, manifests, tamis
 from tests.conftest import tiny_recipe, write_beir
 
@@ -243,3 +244,14 @@ def test_written_queries_are_adapted_by_from_the_command_line(base, tmp_path):
     outcome = tamis("adapt", base / "model", base / "new", "--out", tmp_path / "run", *queries, *options(*small))
     assert outcome.status == 0, outcome.err
     assert manifests(tmp_path / "run")["queries"]["generators"].keys() == {"asked"}
+
+
+def test_the_encoder_of_tamis_base_comes_from_its_package_where_none_is_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # where no demo/models is
+    made = []
+    monkeypatch.setattr("tamis.weights.e5_small.convert_e5_small", made.append)
+    (tmp_path / "one.txt").write_text("Packages are installed with apt.")
+    (tmp_path / "queries.tsv").write_text("doc_id\tquery\none.txt\thow are packages installed?\n")
+    recipe = adapting_recipe("tamis-base", tmp_path / "one.txt", (), None, [tmp_path / "queries.tsv"], ())
+    assert [Path(recipe.candidates.dense.path)] == made
+    assert made[0].parent == user_cache()

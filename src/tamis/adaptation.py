@@ -16,9 +16,13 @@ from tamis.models.serializer import Apart
 from tamis.pipeline.reading import apply_changes, recipe_from
 from tamis.pipeline.recipe import Recipe
 from tamis.stages.lists.settings import RESERVED
+from tamis.weights.e5_small import e5_small
 
 DOMAIN = "corpus"
 """Name of the new domain."""
+
+FETCHED: Final = "e5-small"
+"""Last part of the encoder's name in the lineage of `tamis-base`; its weights come with a package."""
 
 GRADED: Final = "judged"
 """Folder of graded questions beside a corpus or in a run folder."""
@@ -55,7 +59,8 @@ def adapting_recipe(
         model: Folder of a reranker, or `tamis-base`.
         corpus: As `corpus.target` of a recipe.
         keep: Folders of earlier runs whose domains the result is judged by too; without any, only the new one.
-        encoder: The bi-encoder that retrieves and teaches; None for the one that the model's lineage names.
+        encoder: The bi-encoder that retrieves and teaches; None for the one that the model's lineage names, which for
+            `tamis-base` is made in the user's cache.
         queries: As `queries.written` of a recipe.
         changes: As for `read_recipe`.
 
@@ -140,5 +145,7 @@ def graded_gain(model: str, adapted: Path, judged: Path, run: Path) -> dict[str,
 def _known_encoder(model: str, named: object) -> Path:
     if isinstance(named, str) and Path(named).is_dir():
         return Path(named)
+    if isinstance(named, str) and Path(named).name == FETCHED:
+        return e5_small()
     found = f"it names {named!r}, which is not here" if named else "its lineage names none"
     raise SettingsError(f"{model}: no bi-encoder to retrieve and teach with ({found}); give one with --encoder")

