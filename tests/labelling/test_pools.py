@@ -1,6 +1,7 @@
 """Pools: what is in them, in which order, and the folder that they are kept in."""
 
 import json
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from tamis.formats.beir import read_query_texts
 from tamis.formats.documents import read_documents
 from tamis.formats.trec import by_rank, write_run
 from tamis.labelling.document_pools import pools_of_documents
+from tamis.labelling.grade_log import GradeLog
 from tamis.labelling.pools import Passage, joined, pooled, read_pools, write_pools
 from tamis.labelling.questions import questions_of_file, written_questions
 from tamis.labelling.wanted import Wanted, runs_named
@@ -206,3 +208,15 @@ def test_a_folder_of_others_is_not_touched(tmp_path: Path):
     with pytest.raises(InputError, match="already holds something else"):
         write_pools(judged, made_pools())
     assert {file: file.read_bytes() for file in judged.rglob("*.*")} == before
+
+
+def test_pools_that_a_page_has_open_do_not_grow_under_it(tmp_path: Path):
+    (tmp_path / "q.txt").write_text("How do I add a user?\n", encoding="utf-8")
+    documents, judged = write_beir(tmp_path / "docs"), tmp_path / "judged"
+    write_pools(judged, made_pools())
+    before = {file: file.read_bytes() for file in judged.rglob("*.json*")}
+    with closing(GradeLog(judged)):
+        told = tamis("label", documents, "--queries", tmp_path / "q.txt", "--out", judged)
+    assert told.status == 2
+    assert "another tamis label has it open" in told.complaint
+    assert {file: file.read_bytes() for file in before} == before

@@ -144,6 +144,7 @@ def _pools(
     source: Path, queries: Path | None, out: Path | None, runs: list[str] | None, depth: int, questions: int
 ) -> tuple[Path, "Pools"]:
     """The pools that a command speaks of: those of a folder, or new ones that are put into it."""
+    from tamis.labelling.grade_log import LOG, GradeLog
     from tamis.labelling.pools import POOLS, joined, read_pools, write_pools
     from tamis.labelling.wanted import Wanted, is_run, runs_named
     from tamis.named_paths import check_documents
@@ -167,6 +168,8 @@ def _pools(
 
         pools = pools_of_documents(source, wanted)
     if (folder / POOLS).is_file():
+        if (folder / LOG).is_file():
+            GradeLog(folder).close()  # refused while a page has them open, which would go on with the old ones
         pools = joined(read_pools(folder), pools)
     write_pools(folder, pools)
     return folder, pools
