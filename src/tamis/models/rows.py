@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from tamis.errors import InputError, ModelError
 from tamis.models.serializer import Joined, PairTemplate
 
 Pair = tuple[str, str]
+Rows = TypeVar("Rows", "JoinedRows", "TemplateRows")
 
 SLICE = 256
 """Texts tokenised at once: the tokenizer's own records of a text take much more room than its ids."""
@@ -70,19 +71,13 @@ class JoinedRows:
             raise ModelError(f"max_tokens is {serializer.max_tokens}: the special tokens leave no room")
         self._closing = self._closing[self._closing != unread] if unread is not None else self._closing
 
-    def within(self, longest: int | None) -> Self:
+    def within(self, longest: int | None) -> "JoinedRows":
         """The same for rows of at most so many tokens, special ones included; None for what the model reads.
 
         Raises:
             InputError: too few for a token of each text.
         """
-        fewer = fewer_tokens(self.serializer.max_tokens, longest, self._room)
-        if not fewer:
-            return self
-        shorter = copy.copy(self)
-        shorter._room = self._room - fewer
-        shorter.serializer = replace(self.serializer, max_tokens=self.serializer.max_tokens - fewer)
-        return shorter
+        return _shortened(self, longest)
 
     def rows(self, pairs: Sequence[Pair], instruction: str | None = None) -> list[TokenRow]:
         """Rows of pairs, in their order.
@@ -171,15 +166,9 @@ class TemplateRows:
     def _fixed(self, text: str) -> np.ndarray:
         return np.array(self._backend.encode(text, add_special_tokens=False).ids, np.int32)
 
-    def within(self, longest: int | None) -> Self:
+    def within(self, longest: int | None) -> "TemplateRows":
         """See `JoinedRows.within`."""
-        fewer = fewer_tokens(self.serializer.max_tokens, longest, self._room)
-        if not fewer:
-            return self
-        shorter = copy.copy(self)
-        shorter._room = self._room - fewer
-        shorter.serializer = replace(self.serializer, max_tokens=self.serializer.max_tokens - fewer)
-        return shorter
+        return _shortened(self, longest)
 
     def rows(self, pairs: Sequence[Pair], instruction: str | None = None) -> list[TokenRow]:
         """Rows of pairs, in their order.
@@ -273,21 +262,18 @@ class TemplateRows:
         return self._row(ids[: self._room], cut=True, emptied=emptied)
 
 
-def fewer_tokens(most: int, longest: int | None, room: int) -> int:
-    """How many tokens less a row may have than the model reads.
-
-    Args:
-        most: What the model reads.
-        longest: What is asked for; None for all of it.
-        room: What the model reads of both texts.
-
-    Raises:
-        InputError: no room for a token of each text would be left.
-    """
+def _shortened(rows: Rows, longest: int | None) -> Rows:
+    """See `JoinedRows.within`."""
+    most = rows.serializer.max_tokens
     fewer = max(0, most - (most if longest is None else longest))
-    if room - fewer < 2:
-        raise InputError(f"{longest} tokens of a pair are too few, expected at least {most - room + 2}")
-    return fewer
+    if rows._room - fewer < 2:
+        raise InputError(f"{longest} tokens of a pair are too few, expected at least {most - rows._room + 2}")
+    if not fewer:
+        return rows
+    shorter = copy.copy(rows)
+    shorter._room = rows._room - fewer
+    shorter.serializer = replace(rows.serializer, max_tokens=most - fewer)
+    return shorter
 
 
 def plain_backend(tokenizer: Any) -> Any:
