@@ -12,6 +12,7 @@ from tamis.evaluation.figures import ComparedPair, Measured
 from tamis.evaluation.judged import Question
 from tamis.evaluation.reading import is_folder, read_set
 from tamis.evaluation.sets import JudgedSet
+from tamis.formats.pools import FILE as POOLS
 from tamis.formats.qrels import qrels_files
 from tamis.formats.trec import read_run
 from tamis.formulas.arrays import FloatArray, IndexArray
@@ -27,9 +28,6 @@ from tamis.retrievers.index import Languages
 
 MODEL_SPLIT: Final = "model"
 """Name of the judgements of a model: qrels/model.tsv."""
-
-POOLS: Final = "pools.json"
-"""What `tamis label` writes beside grades: they are of few questions, and a verdict follows from them."""
 
 FEWEST: Final = 30
 """Questions of a person below which there is no verdict: with so many the interval's coverage was measured."""
