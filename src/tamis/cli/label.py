@@ -1,5 +1,6 @@
 """Judgements for people who have none: a page for grading, and a model that grades beside them."""
 
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +12,7 @@ from tamis.extras import require
 
 if TYPE_CHECKING:
     from tamis.labelling.pools import Pools
+    from tamis.labelling.wanted import Wanted
 
 DEPTH = 10  # as `tamis.labelling.pools` has it, which takes longer to load than `--help` may
 """Passages of each system that are graded, where nobody says how many."""
@@ -147,7 +149,6 @@ def _pools(
     from tamis.labelling.grade_log import LOG, GradeLog
     from tamis.labelling.pools import POOLS, joined, read_pools, write_pools
     from tamis.labelling.wanted import Wanted, is_run, runs_named
-    from tamis.named_paths import check_documents
     from tamis.whole_folder import require_free
 
     if (source / POOLS).is_file() and not is_run(source):
@@ -157,19 +158,26 @@ def _pools(
     folder = out or (source / "judged" if is_run(source) else Path("judged"))
     if not (folder / POOLS).is_file():
         require_free(folder)  # told before the systems are asked
+    # Refused while a page has the pools open, which would go on with the old ones.
+    with closing(GradeLog(folder)) if (folder / LOG).is_file() else nullcontext():
+        pools = _found_pools(source, wanted)
+        if (folder / POOLS).is_file():
+            pools = joined(read_pools(folder), pools)
+        write_pools(folder, pools)
+    return folder, pools
+
+
+def _found_pools(source: Path, wanted: "Wanted") -> "Pools":
+    """What the systems of a run, or BM25 over documents, find now."""
+    from tamis.labelling.wanted import is_run
+
     if is_run(source):
         from tamis.labelling.run_pools import pools_of_run  # brings torch
 
         quiet_libraries()
-        pools = pools_of_run(source, wanted)
-    else:
-        check_documents(source)
-        from tamis.labelling.document_pools import pools_of_documents
+        return pools_of_run(source, wanted)
+    from tamis.labelling.document_pools import pools_of_documents
+    from tamis.named_paths import check_documents
 
-        pools = pools_of_documents(source, wanted)
-    if (folder / POOLS).is_file():
-        if (folder / LOG).is_file():
-            GradeLog(folder).close()  # refused while a page has them open, which would go on with the old ones
-        pools = joined(read_pools(folder), pools)
-    write_pools(folder, pools)
-    return folder, pools
+    check_documents(source)
+    return pools_of_documents(source, wanted)
