@@ -1,12 +1,14 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import ttest_rel
 
 from tamis.formulas.slerp import merge_state_dicts
-from tamis.stages.merge.merge import between, judgements, merge_specialists, refuse
+from tamis.stages.merge.merge import between, judgements, means, merge_specialists, refuse
 from tamis.stages.merge.settings import MergeSettings
 
 DOMAINS = ("east", "north", "south", "west")
@@ -25,7 +27,7 @@ class NearnessJudge:
 
     def __call__(self, given):
         self.calls += 1
-        return {domain: 1 / (1 + float((given["weight"] - best).norm())) for domain, best in self.best.items()}
+        return {d: np.array([1 / (1 + float((given["weight"] - best).norm()))]) for d, best in self.best.items()}
 
 
 def random_case(seed, count):
@@ -80,7 +82,7 @@ def test_the_result_is_in_mean_no_worse_than_any_single_model_or_accepted_step(s
     case = random_case(seed, count)
     model, path = run(case, tolerance=tolerance, on=on, refine=refine)
     judge = case[-1]
-    assert judge(model) == path.agreement["merged"]
+    assert means(judge(model)) == path.agreement["merged"]
     others = [*path.agreement.values(), *(step.agreement for step in path.steps if step.accepted)]
     assert mean(path.agreement["merged"]) == max(map(mean, others))
 
@@ -233,7 +235,7 @@ def test_where_no_merge_is_admissible_the_best_single_model_is_taken(best):
         value = next(
             (0.5 + 0.4 * (name == best) for name in given if torch.equal(model["weight"], given[name]["weight"])), 0.1
         )
-        return {"east": value, "west": value}
+        return {"east": np.array([value]), "west": np.array([value])}
 
     specialists = {name: given[name] for name in ("east", "west")}
     model, path = run((specialists, given["general"], given["untrained"], judge), tolerance=0.01, on="weights")
@@ -292,7 +294,7 @@ def test_the_arc_is_over_differences_from_the_parent_or_over_weights(on, base):
     _, path = run(case, t=(0.4,), refine=0, tolerance=1.0, on=on)
     (step,) = path.steps
     expected, statistics = merge_state_dicts(specialists[step.merged[0]], specialists[step.other], 0.4, base)
-    assert step.agreement == judge(expected)
+    assert step.agreement == means(judge(expected))
     assert step.statistics == statistics
 
 
@@ -312,4 +314,28 @@ def test_the_arc_is_over_differences_from_the_parent_or_over_weights(on, base):
     ],
 )
 def test_a_step_is_refused_for_the_domain_that_falls_most(bounds, after, reason):
-    assert refuse(bounds, after, 0.01) == reason
+    def of_one_list(agreement):
+        return {domain: np.array([value]) for domain, value in agreement.items()}
+
+    found = {who: of_one_list(agreement) for who, agreement in bounds.items()}
+    assert refuse(found, of_one_list(after), 0.01) == reason
+
+
+@given(seed=st.integers(0, 10_000), lists=st.integers(2, 300), fall=st.floats(-0.05, 0.1))
+@settings(max_examples=60)
+def test_a_fall_counts_beyond_the_tolerance_and_one_standard_error_list_by_list(seed, lists, fall):
+    drawn = np.random.default_rng(seed)
+    before = drawn.uniform(0, 1, lists)
+    after = before - fall + drawn.normal(0, 0.2, lists)
+    found = ttest_rel(before, after)
+    error = (before - after).mean() / found.statistic  # the t statistic is the mean difference in standard errors
+    reason = refuse({"x": {"a": before}}, {"a": after}, 0.005)
+    assert bool(reason) == ((before - after).mean() > 0.005 + error)
+    if reason:
+        assert reason.endswith(f"below x, more than 0.005 and the {error:.4f} of chance")
+
+
+def test_the_more_lists_the_smaller_a_fall_is_refused():
+    fall = np.tile([0.1, -0.06], 200)
+    refused = [bool(refuse({"x": {"a": fall[:n]}}, {"a": 0 * fall[:n]}, 0.005)) for n in (20, 400)]
+    assert refused == [False, True]

@@ -73,8 +73,8 @@ class GradedJudge:
         self._queries = students.prepared.queries([query_id for query_id, _ in pairs], queries)
         self._documents = students.prepared.documents([doc_id for _, doc_id in pairs], documents)
 
-    def __call__(self, student: Student) -> float:
-        """Mean over the questions; in [0, 1].
+    def __call__(self, student: Student) -> np.ndarray:
+        """nDCG@10 of every question: [questions], in [0, 1].
 
         Raises:
             ModelError: a score is not finite.
@@ -87,4 +87,4 @@ class GradedJudge:
             raise ModelError("scores of graded questions are not finite; the weights are broken")
         parts = np.split(logits, np.cumsum([len(q.relevant) for q in self._questions])[:-1])
         grades = (np.array(list(q.relevant.values()), np.float64) for q in self._questions)
-        return float(np.mean([agreement(part, own) for part, own in zip(parts, grades, strict=True)]))
+        return np.array([agreement(part, own) for part, own in zip(parts, grades, strict=True)])

@@ -8,10 +8,10 @@ from tamis.models.student import Student
 from tamis.records import TrainingList
 from tamis.stages.lists.held_out import judging_lists
 from tamis.stages.merge.graded import DOMAIN, GradedJudge
-from tamis.stages.merge.merge import MergeObjective
+from tamis.stages.merge.merge import Agreements, MergeObjective
 from tamis.stages.merge.previous_runs import old_domains
 from tamis.stages.student.factory import StudentFactory
-from tamis.stages.train.agreement import TrainingTexts, mean_agreement
+from tamis.stages.train.agreement import TrainingTexts, agreements
 from tamis.stages.train.settings import TrainSettings
 from tamis.stages.train.stage import Tensors
 
@@ -49,10 +49,10 @@ def judge_students(
         queries, documents = texts_of(old.queries), texts_of(old.documents)
         texts = TrainingTexts(texts.prepared, {**texts.queries, **queries}, {**texts.documents, **documents})
 
-    def judge(tensors: Tensors) -> dict[str, float]:
+    def judge(tensors: Tensors) -> Agreements:
         student.load_trained(tensors)
         budget = context.machine.token_budget
         found = {DOMAIN: graded(student)} if graded else {}
-        return found | {d: mean_agreement(student, own, texts, settings, budget) for d, own in held_out.items()}
+        return found | {d: agreements(student, own, texts, settings, budget) for d, own in held_out.items()}
 
     return judge

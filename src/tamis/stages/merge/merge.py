@@ -7,13 +7,19 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
+import numpy as np
+
 from tamis.formulas.slerp import MergeStatistics, merge_state_dicts
 from tamis.stages.merge.settings import MergeSettings
 from tamis.stages.train.stage import Tensors
 
 Agreement = dict[str, float]
-MergeObjective = Callable[[Tensors], Agreement]
-"""Agreement with the teacher on the held-out synthetic queries of each domain."""
+"""Mean agreement with the teacher on the held-out lists of each domain, in [0, 1]."""
+
+Agreements = dict[str, np.ndarray]
+"""The same of every list by itself, [lists] a domain, in the same order whatever is judged."""
+
+MergeObjective = Callable[[Tensors], Agreements]
 
 
 @dataclass(frozen=True)
@@ -88,7 +94,12 @@ class MergePath:
 class _Model(NamedTuple):
     names: tuple[str, ...]
     tensors: Tensors
-    agreement: Agreement
+    agreements: Agreements
+
+
+class _Tried(NamedTuple):
+    step: Step
+    agreements: Agreements
 
 
 def merge_specialists(
@@ -104,8 +115,8 @@ def merge_specialists(
     The specialist with the best mean agreement over all domains comes first. At each step every specialist that is
     left is tried at every t of the settings, then the most promising one between the best t and its neighbours, and
     again between those (`refine` times). The best admissible result becomes the model. A result is admissible if no
-    domain falls more than `tolerance` below the better of its two parents, nor below the untrained student. When no
-    step is admissible, the specialists that are left stay out.
+    domain falls more than `tolerance`, and what chance does, below the better of its two parents, nor below the
+    untrained student. When no step is admissible, the specialists that are left stay out.
 
     Of the models on the way and of each single one, the untrained student included, the best in mean is the result:
     it is never worse than where the chain started. Of equal ones the most merged counts. Without specialists the
@@ -115,7 +126,7 @@ def merge_specialists(
         specialists: Trained tensors by name.
         parent: Trained tensors of the general student, from which they all started.
         untrained: The same tensors before any training.
-        judge: Agreement by domain of a set of tensors.
+        judge: Agreement of a set of tensors on every list, by domain.
         settings: The values of t, the tolerance, and whether differences from the parent or weights are turned.
         progress: Called with 1 after each judged model.
 
@@ -123,7 +134,7 @@ def merge_specialists(
         The merged tensors and the path to them.
     """
 
-    def judged(tensors: Tensors) -> Agreement:
+    def judged(tensors: Tensors) -> Agreements:
         found = judge(tensors)
         progress(1)
         return found
@@ -132,41 +143,41 @@ def merge_specialists(
     alone = {name: _Model((name,), tensors, judged(tensors)) for name, tensors in given.items()}
     base = parent if settings.on == "differences" else None
 
-    def attempt(model: _Model, name: str, t: float) -> Step:
+    def attempt(model: _Model, name: str, t: float) -> _Tried:
         tensors, statistics = merge_state_dicts(model.tensors, specialists[name], t, base)
         found = judged(tensors)
         bounds = {" + ".join(model.names): model, name: alone[name], "untrained": alone["untrained"]}
-        reason = refuse({who: bound.agreement for who, bound in bounds.items()}, found, settings.tolerance)
-        return Step(model.names, name, t, found, False, reason, statistics)
+        reason = refuse({who: bound.agreements for who, bound in bounds.items()}, found, settings.tolerance)
+        return _Tried(Step(model.names, name, t, means(found), False, reason, statistics), found)
 
-    path = MergePath({name: model.agreement for name, model in alone.items()})
+    path = MergePath({name: means(model.agreements) for name, model in alone.items()})
     model = max((alone[name] for name in specialists), key=_mean_of, default=alone["general"])
     on_the_way = [model]
     left = [name for name in specialists if name not in model.names]
     while left:
         tried = _search(left, functools.partial(attempt, model), settings)
-        best = max(tried, key=_promise)
-        path.steps += [replace(step, accepted=step is best and not step.reason) for step in tried]
+        best, found = max(tried, key=_promise)
+        path.steps += [replace(step, accepted=step is best and not step.reason) for step, _ in tried]
         if best.reason:
             break
         # Made again rather than kept: a set of tensors for everything that was tried would fill the memory.
         tensors, _ = merge_state_dicts(model.tensors, specialists[best.other], best.t, base)
-        model = _Model((*model.names, best.other), tensors, best.agreement)
+        model = _Model((*model.names, best.other), tensors, found)
         on_the_way.append(model)
         left.remove(best.other)
     singles = [*(alone[name] for name in specialists), alone["general"], alone["untrained"]]
     chosen = max([*reversed(on_the_way), *singles], key=_mean_of)
-    path.agreement["merged"] = chosen.agreement
+    path.agreement["merged"] = means(chosen.agreements)
     path.order = list(chosen.names)
     return chosen.tensors, path
 
 
-def _search(left: Iterable[str], attempt: Callable[[str, float], Step], settings: MergeSettings) -> list[Step]:
+def _search(left: Iterable[str], attempt: Callable[[str, float], _Tried], settings: MergeSettings) -> list[_Tried]:
     """Try all specialists at the coarse values of t, and the most promising one at finer ones."""
     tried = [attempt(name, t) for name in left for t in settings.t]
     for _ in range(settings.refine):
-        best = max(tried, key=_promise)
-        known = [step.t for step in tried if step.other == best.other]
+        best, _ = max(tried, key=_promise)
+        known = [step.t for step, _ in tried if step.other == best.other]
         tried += [attempt(best.other, t) for t in between(best.t, known)]
     return tried
 
@@ -177,20 +188,46 @@ def between(best: float, known: Sequence[float]) -> list[float]:
     return [(a + b) / 2 for a, b in itertools.pairwise(values) if best in (a, b)]
 
 
-def refuse(bounds: Mapping[str, Agreement], after: Agreement, tolerance: float) -> str:
+def refuse(bounds: Mapping[str, Agreements], after: Agreements, tolerance: float) -> str:
     """Why a merge step must not be taken, empty if it may.
 
+    A domain of twenty lists falls and rises by more than the tolerance where two of them change places: what counts is
+    a fall beyond the tolerance and one standard error of the mean difference, list by list.
+
     Args:
-        bounds: Agreement by domain of the models that the result must not fall below, by name.
-        after: Agreement of the result.
-        tolerance: How far a domain may fall below the best of them.
+        bounds: Agreements of the models that the result must not fall below, by name.
+        after: Agreements of the result.
+        tolerance: How far a domain may fall below the best of them, chance aside.
 
     Returns:
-        The domain that falls most, how far, and below which model.
+        The domain that falls most beyond what it may, how far, and below which model.
     """
-    falls = [(before[domain] - after[domain], domain, who) for who, before in bounds.items() for domain in after]
-    fall, domain, who = max(falls, key=lambda one: one[0])
-    return f"{domain} falls {fall:.4f} below {who}, more than {tolerance:g}" if fall > tolerance else ""
+    falls = [_fall(domain, who, before[domain] - after[domain]) for who, before in bounds.items() for domain in after]
+    worst = max(falls, key=lambda fall: fall.mean - fall.error)
+    if worst.mean <= tolerance + worst.error:
+        return ""
+    chance = f" and the {worst.error:.4f} of chance" if worst.error else ""
+    return f"{worst.domain} falls {worst.mean:.4f} below {worst.who}, more than {tolerance:g}{chance}"
+
+
+class _Fall(NamedTuple):
+    """How far a domain falls below a model, in agreement, and the standard error of it."""
+
+    domain: str
+    who: str
+    mean: float
+    error: float
+
+
+def _fall(domain: str, who: str, differences: np.ndarray) -> _Fall:
+    count = len(differences)
+    error = float(differences.std(ddof=1)) / math.sqrt(count) if count > 1 else 0.0
+    return _Fall(domain, who, float(differences.mean()), error)
+
+
+def means(agreements: Agreements) -> Agreement:
+    """The mean over the lists of each domain."""
+    return {domain: float(values.mean()) for domain, values in agreements.items()}
 
 
 def judgements(specialists: int, values_of_t: int, refine: int) -> int:
@@ -198,9 +235,9 @@ def judgements(specialists: int, values_of_t: int, refine: int) -> int:
     return 2 + specialists + sum(left * values_of_t + 2 * refine for left in range(1, specialists))
 
 
-def _promise(step: Step) -> tuple[bool, float]:
+def _promise(tried: _Tried) -> tuple[bool, float]:
     """Admissible results first, then the best mean: near a good one that is refused may lie one that is not."""
-    return not step.reason, _mean(step.agreement)
+    return not tried.step.reason, _mean(tried.step.agreement)
 
 
 def _outcome(step: Step) -> Literal["accepted", "refused", "passed over"]:
@@ -208,7 +245,7 @@ def _outcome(step: Step) -> Literal["accepted", "refused", "passed over"]:
 
 
 def _mean_of(model: _Model) -> float:
-    return _mean(model.agreement)
+    return _mean(means(model.agreements))
 
 
 def _mean(agreement: Agreement) -> float:

@@ -29,8 +29,8 @@ class MergeSettings(Section):
     tolerance: float = Field(
         default=0.005,
         ge=0,
-        description="Most agreement (nDCG@10 with the teacher, 0 to 1) that a domain may lose in a merge step. A step "
-        "that costs more is refused.",
+        description="Most agreement (nDCG@10 with the teacher, 0 to 1) that a domain may lose in a merge step, beside "
+        "one standard error of the difference on its held-out lists. A step that costs more is refused.",
     )
     held_out: int = Field(
         default=60,

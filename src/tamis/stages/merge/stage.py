@@ -58,7 +58,7 @@ class MergeStage:
     context: RunContext
     name: ClassVar = "merge"
     reads: ClassVar = ("corpus", "queries", "lists", "train")
-    version: ClassVar = 14
+    version: ClassVar = 15
 
     def key(self) -> object:
         """Settings of the merge, and the depth for which it weighs the first stages."""

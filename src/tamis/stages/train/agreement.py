@@ -51,8 +51,17 @@ def mean_agreement(
     student: Student, lists: Sequence[TrainingList], texts: TrainingTexts, settings: TrainSettings, token_budget: int
 ) -> float:
     """Mean agreement of the student's order with the teacher's grades over lists; in [0, 1], 0 without lists."""
-    if not lists:
-        return 0.0
+    return float(agreements(student, lists, texts, settings, token_budget).mean()) if lists else 0.0
+
+
+def agreements(
+    student: Student, lists: Sequence[TrainingList], texts: TrainingTexts, settings: TrainSettings, token_budget: int
+) -> np.ndarray:
+    """Agreement of the student's order with the teacher's grades on each of some lists: [lists], in [0, 1].
+
+    Raises:
+        ModelError: a score is not finite; names its query.
+    """
     queries, documents, index = texts.pairs(lists)
     logits = np.empty(len(queries))  # [pairs]
     for batch, values in score_prepared(student, queries, documents, token_budget):
@@ -64,6 +73,4 @@ def mean_agreement(
         )
     ends = np.cumsum([len(one.doc_ids) for one in lists])[:-1]
     parts = np.split(logits, ends)  # [documents] of each list
-    return float(
-        np.mean([agreement(part, grades_of(one.labels, settings)) for part, one in zip(parts, lists, strict=True)])
-    )
+    return np.array([agreement(part, grades_of(one.labels, settings)) for part, one in zip(parts, lists, strict=True)])
