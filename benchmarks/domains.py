@@ -32,7 +32,7 @@ from tamis.pipeline.reading import read_recipe
 from tamis.pipeline.recipe import Recipe
 from tamis.pipeline.run import run_recipe
 from tamis.stages.merge.judge import judge_students
-from tamis.stages.merge.merge import means
+from tamis.stages.merge.merge import mean_agreements
 from tamis.stages.train.stage import training_texts
 
 ROOT = Path(__file__).resolve().parent
@@ -128,7 +128,7 @@ def measure_seed(folder: Path, seed: int) -> dict[str, Any]:
         judge = judge_students(students, students.untrained(), *training_texts(students), *how)
         values = dict(run.first)
         for name, tensors in candidates_of(run.parts.context).items():
-            agreement[name] = means(judge(tensors))
+            agreement[name] = mean_agreements(judge(tensors))
             values |= run.of(name, tensors, path["first_stage_weights"])
         questions = run.questions
     means = {name: macro_mean(own, questions) for name, own in values.items()}

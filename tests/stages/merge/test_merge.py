@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy.stats import ttest_rel
 
 from tamis.formulas.slerp import merge_state_dicts
-from tamis.stages.merge.merge import between, judgements, means, merge_specialists, refuse
+from tamis.stages.merge.merge import between, judgements, mean_agreements, merge_specialists, refuse
 from tamis.stages.merge.settings import MergeSettings
 
 DOMAINS = ("east", "north", "south", "west")
@@ -82,7 +82,7 @@ def test_the_result_is_in_mean_no_worse_than_any_single_model_or_accepted_step(s
     case = random_case(seed, count)
     model, path = run(case, tolerance=tolerance, on=on, refine=refine)
     judge = case[-1]
-    assert means(judge(model)) == path.agreement["merged"]
+    assert mean_agreements(judge(model)) == path.agreement["merged"]
     others = [*path.agreement.values(), *(step.agreement for step in path.steps if step.accepted)]
     assert mean(path.agreement["merged"]) == max(map(mean, others))
 
@@ -294,7 +294,7 @@ def test_the_arc_is_over_differences_from_the_parent_or_over_weights(on, base):
     _, path = run(case, t=(0.4,), refine=0, tolerance=1.0, on=on)
     (step,) = path.steps
     expected, statistics = merge_state_dicts(specialists[step.merged[0]], specialists[step.other], 0.4, base)
-    assert step.agreement == means(judge(expected))
+    assert step.agreement == mean_agreements(judge(expected))
     assert step.statistics == statistics
 
 

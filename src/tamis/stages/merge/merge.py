@@ -148,9 +148,9 @@ def merge_specialists(
         found = judged(tensors)
         bounds = {" + ".join(model.names): model, name: alone[name], "untrained": alone["untrained"]}
         reason = refuse({who: bound.agreements for who, bound in bounds.items()}, found, settings.tolerance)
-        return _Tried(Step(model.names, name, t, means(found), False, reason, statistics), found)
+        return _Tried(Step(model.names, name, t, mean_agreements(found), False, reason, statistics), found)
 
-    path = MergePath({name: means(model.agreements) for name, model in alone.items()})
+    path = MergePath({name: mean_agreements(model.agreements) for name, model in alone.items()})
     model = max((alone[name] for name in specialists), key=_mean_of, default=alone["general"])
     on_the_way = [model]
     left = [name for name in specialists if name not in model.names]
@@ -167,7 +167,7 @@ def merge_specialists(
         left.remove(best.other)
     singles = [*(alone[name] for name in specialists), alone["general"], alone["untrained"]]
     chosen = max([*reversed(on_the_way), *singles], key=_mean_of)
-    path.agreement["merged"] = means(chosen.agreements)
+    path.agreement["merged"] = mean_agreements(chosen.agreements)
     path.order = list(chosen.names)
     return chosen.tensors, path
 
@@ -225,7 +225,7 @@ def _fall(domain: str, who: str, differences: np.ndarray) -> _Fall:
     return _Fall(domain, who, float(differences.mean()), error)
 
 
-def means(agreements: Agreements) -> Agreement:
+def mean_agreements(agreements: Agreements) -> Agreement:
     """The mean over the lists of each domain."""
     return {domain: float(values.mean()) for domain, values in agreements.items()}
 
@@ -245,7 +245,7 @@ def _outcome(step: Step) -> Literal["accepted", "refused", "passed over"]:
 
 
 def _mean_of(model: _Model) -> float:
-    return _mean(means(model.agreements))
+    return _mean(mean_agreements(model.agreements))
 
 
 def _mean(agreement: Agreement) -> float:
