@@ -1,3 +1,4 @@
+import copy
 import shutil
 
 import numpy as np
@@ -6,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
+from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import AutoModel, AutoTokenizer, RobertaConfig, RobertaModel, XLMRobertaConfig, XLMRobertaModel
 
 from tamis.errors import ModelError
@@ -152,3 +154,33 @@ def test_weights_with_a_tensor_left_out_are_refused_and_not_made_up(copied):
 def test_a_broken_tokenizer_is_refused(copied):
     (copied / "tokenizer.json").write_text("{")
     assert "cannot be loaded as an encoder" in refused(copied)
+
+
+class _Casts(TorchDispatchMode):
+    """Counts matrices that are turned into bfloat16."""
+
+    def __init__(self):
+        super().__init__()
+        self.matrices = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func is torch.ops.aten._to_copy.default and isinstance(args[0], torch.nn.Parameter) and args[0].ndim == 2:
+            self.matrices += 1
+        return func(*args, **(kwargs or {}))
+
+
+def test_in_bfloat16_frozen_matrices_are_cast_once_and_nothing_else_changes(encoder):
+    body = copy.deepcopy(encoder.body)
+    low = Encoder(body, encoder.tokenizer, "bfloat16")
+    ids = low.tokenise(TEXTS[:6], "", 128)
+    low.states(ids, low.layers)
+    with _Casts() as casts:
+        found = low.states(ids, low.layers)
+    assert casts.matrices == 0
+    assert {weight.dtype for weight in body.parameters()} == {torch.float32}
+
+    body.encoder.layer.requires_grad_(True)  # layers that learn are run as they are
+    with _Casts() as casts:
+        expected = low.states(ids, low.layers)
+    assert casts.matrices == sum(isinstance(part, torch.nn.Linear) for part in body.encoder.modules())
+    assert all(torch.equal(*both) for both in zip(found, expected, strict=True))

@@ -19,7 +19,7 @@ from tamis.models.encoder import loading, mean_state, right_padded
 from tamis.models.families import is_causal
 from tamis.models.folders import check_folder, refuse_adapter
 from tamis.models.positions import NO_LIMIT, give_padding, longest_row
-from tamis.models.precision import Precision, autocast
+from tamis.models.precision import Precision, autocast, with_cast_matrices
 
 Pooling = Literal["mean", "cls", "last"]
 """Which of the last layer's states become the vector: their mean, the first one, or the last one."""
@@ -78,6 +78,8 @@ class Embedder:
             self.positions: int = longest_row(self._body, self._tokenizer) or NO_LIMIT
         self._body = self._body.eval().requires_grad_(False).to(device or torch.device("cpu"))
         self._precision: Precision = precision
+        if precision == "bfloat16":
+            with_cast_matrices(self._body)
         self._token_budget = token_budget
         self.pooling: Pooling = pooling or pooling_of(path) or ("last" if is_causal(self._body.config) else "mean")
 

@@ -16,7 +16,7 @@ from tamis.models.batching import token_batches
 from tamis.models.folders import check_folder, refuse_adapter
 from tamis.models.packing import Packing, pays
 from tamis.models.positions import give_padding, position_limit
-from tamis.models.precision import Precision, autocast
+from tamis.models.precision import CastLayers, Precision, autocast
 
 BODIES = ("bert", "roberta", "xlm-roberta")
 """Model types whose layers can be run one by one."""
@@ -41,6 +41,7 @@ class Encoder:
         self.precision: Precision = precision
         self.token_budget = token_budget
         self.positions: int = position_limit(body) or tokenizer.model_max_length
+        self._cast = CastLayers(precision)
 
     @classmethod
     def load(cls, path: str | Path, precision: Precision = "float32", token_budget: int = 8192) -> "Encoder":
@@ -143,7 +144,7 @@ class Encoder:
         """
         with autocast(self.device, self.precision):
             for layer in self.body.encoder.layer[first:end]:
-                hidden = run_layer(layer, hidden, bias)
+                hidden = run_layer(self._cast.of(layer), hidden, bias)
         return hidden.to(torch.bfloat16 if self.precision == "bfloat16" else torch.float32)
 
     def embed(

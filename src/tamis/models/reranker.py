@@ -131,7 +131,7 @@ class Reranker:
         if facts.family == "warm":
             if max_tokens is not None:
                 raise ModelError(f"{path}: max_tokens is set, but a warm checkpoint has a limit for each text")
-            student = load_warm(path, facts, chosen, budget).to(where)
+            student = load_warm(path, facts, chosen, budget).to(where).requires_grad_(False)
             self.scorer = WarmScorer(student, budget)
             self.family, self.tokenizer = "warm", student.encoder.tokenizer
             self.serializer: Serializer = student.serializer

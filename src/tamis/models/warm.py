@@ -25,7 +25,7 @@ from tamis.errors import ModelError
 from tamis.models.attention import padding_bias
 from tamis.models.encoder import Encoder, mean_state, run_layer
 from tamis.models.packing import Packing, pays
-from tamis.models.precision import Precision, autocast
+from tamis.models.precision import CastLayers, Precision, autocast
 from tamis.models.serializer import Apart
 from tamis.models.trained import take_over
 
@@ -68,6 +68,7 @@ class WarmCrossEncoder(nn.Module):
         lower = encoder.layers - joint_layers
         self.joint = nn.ModuleList(copy.deepcopy(layer) for layer in encoder.body.encoder.layer[lower:])
         self.joint.requires_grad_(True)
+        self._cast = CastLayers(encoder.precision)
         self.apart_layers = 0
         self.scale = nn.Parameter(torch.tensor(scale))
         self.bias = nn.Parameter(torch.tensor(bias))
@@ -168,7 +169,7 @@ class WarmCrossEncoder(nn.Module):
         """States after the joint layers, of the shape of `hidden`, in float32."""
         with autocast(hidden.device, self.precision):
             for layer in self.joint:
-                hidden = run_layer(layer, hidden, bias)
+                hidden = run_layer(self._cast.of(layer), hidden, bias)
         return hidden.float()
 
     def _read_and_pad(
