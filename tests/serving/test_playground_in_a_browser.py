@@ -455,3 +455,17 @@ def violations(page: Page) -> list[str]:
     """What axe finds wrong for readers who do not see, or see little."""
     found = Axe().run(page).response["violations"]
     return [f"{one['id']}: {node['html'][:200]}" for one in found for node in one["nodes"]]
+
+
+def test_a_long_document_is_shown_by_its_best_part_and_whole_at_a_click(playground: Playground) -> None:
+    long = f"{'Something else is said here. ' * 40}{DOCUMENTS[0]}{' And here.' * 40}"
+    playground.ask(QUERY, [long])
+    card = playground.page.locator("li.document").first
+    text = card.locator(".text")
+    assert len(text.inner_text()) < len(long)
+    card.get_by_role("button", name="Whole text").click()
+    expect(card.get_by_role("button", name="Less")).to_have_attribute("aria-expanded", "true")
+    assert text.inner_text() == long
+    card.get_by_role("button", name="Less").click()
+    expect(card.get_by_role("button", name="Whole text")).to_have_attribute("aria-expanded", "false")
+    assert len(text.inner_text()) < len(long)

@@ -155,14 +155,7 @@ function card(one, number, count, words) {
   const title = one.title ? [make("h3", { dir: "auto" }, ...marked(one.title, words, [0, one.title.length]))] : [];
   const box = make("li", { class: "passage", tabIndex: -1, "aria-label": `Passage ${number + 1} of ${count}` }, ...title, text);
   if (part[1] - part[0] < line.length) {
-    const more = make("button", { type: "button", class: "more", ariaExpanded: "false" }, "Whole text");
-    more.addEventListener("click", () => {
-      const open = more.ariaExpanded === "false";
-      more.ariaExpanded = String(open);
-      more.textContent = open ? "Less" : "Whole text";
-      text.replaceChildren(...marked(line, words, open ? [0, line.length] : part));
-    });
-    box.append(more);
+    box.append(wholeText((open) => text.replaceChildren(...marked(line, words, open ? [0, line.length] : part))));
   }
   const buttons = GRADES.map(([grade, key, name]) => {
     const button = make("button", { type: "button", ariaPressed: "false" }, make("kbd", { "aria-hidden": "true" }, key), ` ${name}`);

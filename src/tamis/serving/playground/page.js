@@ -230,15 +230,10 @@ function card(text, index, place, figures, wanted) {
   );
   one.dataset.index = index;
   if (part[1] - part[0] < line.length) {
-    const more = make("button", { type: "button", class: "more", ariaExpanded: "false" }, "Whole text");
-    more.addEventListener("click", () => {
-      const open = more.ariaExpanded === "false";
-      more.ariaExpanded = String(open);
-      more.textContent = open ? "Less" : "Whole text";
+    one.append(wholeText((open) => {
       shown.classList.toggle("whole", open);
       shown.replaceChildren(...(open ? marked(text, wanted, [0, text.length]) : marked(line, wanted, part)));
-    });
-    one.append(more);
+    }));
   }
   one.addEventListener("pointerenter", () => choose(index));
   one.addEventListener("pointerleave", () => choose(null));

@@ -15,6 +15,18 @@ function make(tag, properties = {}, ...children) {
   return one;
 }
 
+/** A button that opens and shuts a text; `show` is told whether the whole of it is wanted. */
+function wholeText(show) {
+  const more = make("button", { type: "button", class: "more", ariaExpanded: "false" }, "Whole text");
+  more.addEventListener("click", () => {
+    const open = more.ariaExpanded === "false";
+    more.ariaExpanded = String(open);
+    more.textContent = open ? "Less" : "Whole text";
+    show(open);
+  });
+  return more;
+}
+
 // ---- Words: as tamis.text.words, so that what is marked is what BM25 counts
 
 const PAIRED = String.raw`\p{sc=Han}\p{sc=Hira}\p{sc=Kana}\p{sc=Thai}\p{sc=Laoo}\p{sc=Khmr}\p{sc=Mymr}\p{sc=Hang}\u30fc`;
