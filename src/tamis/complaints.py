@@ -1,11 +1,16 @@
-"""What is wrong with a value of a recipe, in plain words: what was expected, what came, and what to write."""
+"""What is wrong with settings that a user wrote, in plain words: what was expected, what came, and what to write."""
 
+import difflib
 import json
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args
 
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from tamis.errors import SettingsError
 from tamis.languages import not_a_tag
 from tamis.section import NAME, TAG_OR_NONE, TRUTH
 
@@ -36,6 +41,72 @@ _EXPECTED: Final[Mapping[str, Callable[[Mapping[str, Any]], str]]] = {
     "too_long": lambda bound: f"at most {_entries(bound['max_length'])}",
 }
 """By kind of finding; `tests/pipeline/test_recipe.py` goes through all that a recipe can have."""
+
+
+def parsed_yaml(text: str, where: str) -> Any:
+    """Content of a YAML text.
+
+    Args:
+        text: The text.
+        where: What holds it, for messages.
+
+    Raises:
+        SettingsError: it is none; PyYAML's own errors, and what it lets through: impossible dates, bottomless nesting.
+    """
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise SettingsError(f"{where}: not YAML: {' '.join(str(error).split())}") from None
+
+
+def complaint_of(error: ValidationError, settings: type[BaseModel]) -> str:
+    """What pydantic found first in a recipe or in other settings, with the name of the field."""
+    found: Mapping[str, Any] = error.errors(include_url=False)[0]
+    location: tuple[int | str, ...] = found["loc"]
+    if found["type"] == TRUTH:
+        location, found = (*location, *found["ctx"]["place"]), {**found, "input": found["ctx"]["value"]}
+    field = ".".join(str(part) for part in location if part != "[key]")
+    if found["type"] == "extra_forbidden":
+        return f"unknown key {field!r}{_nearest(location, settings)}"
+    if found["type"] == "missing":
+        return f"{field} is missing; add it"
+    if found["type"] == "value_error":  # our own words
+        return f"{field}: {found['ctx']['error']}" if field else str(found["ctx"]["error"])
+    return f"{field}: {in_words(found, _entry_type(location, settings))}"
+
+
+def _entry_type(location: tuple[int | str, ...], settings: type[BaseModel]) -> Any:
+    """Type of the entries of a list at some place of a recipe; None where it is not known."""
+    found: Any = settings
+    for part in location:
+        section = next((one for one in _sections(found) if part in one.model_fields), None)
+        if section is None:
+            return None
+        found = section.model_fields[str(part)].annotation
+    entries = next(iter(get_args(found)), None)
+    return next(iter(get_args(entries)), entries)  # without what is said of its range
+
+
+def _nearest(location: tuple[int | str, ...], settings: type[BaseModel]) -> str:
+    """' (did you mean ...?)' for an unknown key, or the keys that its section knows."""
+    section = settings
+    within: list[type[BaseModel]] = []
+    for part in location[:-1]:
+        if part in section.model_fields:
+            within = _sections(section.model_fields[str(part)].annotation)
+            section = within[0] if len(within) == 1 else section
+        elif isinstance(part, str):  # names one of several sections by its kind
+            section = next((one for one in within if part in get_args(one.model_fields["kind"].annotation)), section)
+    known = list(section.model_fields)
+    near = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.5)
+    return f"; did you mean {near[0]!r}?" if near else f"; known here: {', '.join(known)}"
+
+
+def _sections(annotation: Any) -> list[type[BaseModel]]:
+    """The sections in a field's type, however deep."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [section for argument in get_args(annotation) for section in _sections(argument)]
 
 
 def in_words(found: PydanticError, entries: Any) -> str:
