@@ -35,7 +35,10 @@ def probe(*arguments: object) -> tuple[int, str, str]:
         (("evaluate", "m=./none", "--on", "."), "./none: not a model folder; give a Hugging Face folder or a hub"),
         (("evaluate", "tamis-base", "--on", "none"), "--on none: no such folder; expected a BEIR folder (FOLDER:SPLIT"),
         (("serve", "/none/m"), "/none/m: not a model folder; give a Hugging Face folder or a hub name"),
-        (("compare", "a.trec", "b.trec"), "a.trec: not there; expected a TREC run or the folder of an evaluation"),
+        (
+            ("compare", "a.trec", "b.trec"),
+            "a.trec: not there; expected a TREC run, LOG:MODEL or the folder of an evaluation",
+        ),
         (
             ("adapt", "tamis-base", "none", "--out", "o"),
             "none: not found; the recipe's corpus section names it",

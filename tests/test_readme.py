@@ -23,6 +23,7 @@ from tamis.models.serializer import Apart
 from tamis.models.warm import WarmCrossEncoder
 from tamis.pipeline.reading import read_recipe, recipe_from
 from tamis.pipeline.recipe import Recipe
+from tamis.serving.settings import Sources
 from tamis.stages.queries.settings import PromptSettings
 from tests.commands import tamis as run_tamis
 from tests.conftest import write_beir
@@ -161,7 +162,17 @@ def test_the_small_recipe_is_whole_and_runs(tmp_path: Path, tiny_encoder: Path, 
     assert run_tamis(*ranked).out.endswith("Pakete installiert man mit apt.\n")
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "yaml")])
+OF_SERVERS = "docs/operating.md"
+"""Its YAML holds settings of a server, all others' those of a recipe."""
+
+
+def test_settings_of_a_server_are_understood(tmp_path: Path):
+    for snippet in blocks(OF_SERVERS, "yaml"):
+        (tmp_path / "serve.yaml").write_text(snippet, encoding="utf-8")
+        assert Sources({}, {}, tmp_path / "serve.yaml").read().notes == []
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "yaml") and page != OF_SERVERS])
 def test_recipe_snippets_fit_into_the_demo_recipe(page: str):
     for snippet in blocks(page, "yaml"):
         demo: dict[str, Any] = yaml.safe_load((ROOT / "recipes" / "demo.yaml").read_text(encoding="utf-8"))
@@ -259,7 +270,7 @@ def test_the_marked_tables_are_those_that_the_benchmarks_wrote():
         )
     }
     models = {"adaptation", "general", "scoring", "training", "merging"}
-    written = {"first_stages", "known", "long_documents", "mining", "proof", "search", "served", "serving", "trust"}
+    written = {"first_stages", "known", "long_documents", "mining", "production", "proof", "search", "served", "serving", "trust"}
     assert marked.keys() == models | written
     for name, table in marked.items():
         results = ROOT / "benchmarks" / "results" / f"{name}.md"

@@ -127,6 +127,8 @@ def check_rankings(*paths: Path) -> None:
     Raises:
         InputError: one of them is not there.
     """
+    from tamis.formats.trec import run_exists
+
     for path in paths:
-        if not path.exists():
-            raise InputError(f"{path}: not there; expected a TREC run or the folder of an evaluation")
+        if not run_exists(path):
+            raise InputError(f"{path}: not there; expected a TREC run, LOG:MODEL or the folder of an evaluation")

@@ -101,7 +101,7 @@ def test_two_evaluations_are_compared_system_by_system(folder, runs, tmp_path):
 def test_what_cannot_be_compared(runs, tmp_path):
     (a, _), _ = runs
     assert tamis("compare", a, tmp_path / "none").complaint.endswith(
-        "not there; expected a TREC run or the folder of an evaluation"
+        "not there; expected a TREC run, LOG:MODEL or the folder of an evaluation"
     )
     assert "one is a folder, one a file; compare two runs" in tamis("compare", a, tmp_path).complaint
     assert "no runs in it; expected the folder of an evaluation" in tamis("compare", tmp_path, tmp_path).complaint

@@ -2,8 +2,9 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -13,12 +14,15 @@ import httpx2
 
 from tamis.models.reranker import Reranker
 from tamis.models.windows import Long
-from tamis.serving.app import Limits, Service
+from tamis.serving.app import Service
 from tamis.serving.engine import Engine
+from tamis.serving.fleet import Fleet
 from tamis.serving.keys import ApiKeys
+from tamis.serving.limits import Limits
 from tamis.serving.metrics import Metrics
 from tamis.serving.playground.collection import Collection
-from tamis.serving.serve import DrainingServer, listen
+from tamis.serving.serve import DrainingServer, listen, prepared
+from tamis.serving.settings import Sources
 
 
 @dataclass
@@ -65,7 +69,7 @@ def served(
         watch = partial(metrics.batch, name)
         engines[name] = Engine(reranker, queue_pairs, limits.seconds, watch, long=long, min_score=min_score)
     collection = Collection(on) if on else None
-    service = Service(engines, limits, ApiKeys(list(keys)), metrics, collection)
+    service = Service(Fleet.of(engines, metrics), limits, ApiKeys(list(keys)), metrics, collection)
     server = DrainingServer(service, origins, local)
     listening = listen("127.0.0.1", 0)
     thread = threading.Thread(target=lambda: asyncio.run(server.serve([listening])), daemon=True)
@@ -80,3 +84,30 @@ def served(
         listening.close()
         for engine in engines.values():
             engine.close()
+
+
+@contextmanager
+def operated(admin_key: str = "", config: Path | None = None, wait: bool = True, **settings: Any) -> Iterator[Running]:
+    """A server as the command makes it, which can load other models; unless nobody waits, its first ones are there."""
+    environment = {"TAMIS_ADMIN_KEY": admin_key} if admin_key else {}
+    sources = Sources({"port": 0, **settings}, environment, config)
+    with ExitStack() as open_things:
+        server, listening = prepared(sources, open_things)
+        thread = threading.Thread(target=lambda: asyncio.run(server.serve([listening])), daemon=True)
+        thread.start()
+        running = Running(f"http://127.0.0.1:{listening.getsockname()[1]}", server._service, server)
+        try:
+            until(lambda: not wait or running.service.fleet.loaded.is_set())
+            yield running
+        finally:
+            running.client.close()
+            server.should_exit = True
+            thread.join(10)
+
+
+def until(condition: Callable[[], bool], seconds: float = 10) -> None:
+    """Wait for something to become true."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.005)

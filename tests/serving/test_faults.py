@@ -19,9 +19,9 @@ from typing import Any
 import httpx2
 import pytest
 
-from tamis.serving.app import Limits
 from tamis.serving.connection import Connection
 from tamis.serving.dialects.choosing import PATHS
+from tamis.serving.limits import Limits
 from tamis.serving.logs import log_to
 from tests.serving.running import Running, served
 

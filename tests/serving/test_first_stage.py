@@ -21,9 +21,10 @@ from tamis.errors import InputError
 from tamis.serving.dialects import dialect
 from tamis.serving.dialects.jina import JINA
 from tamis.serving.engine import Engine
+from tamis.serving.loading import load_models
 from tamis.serving.logs import log_to
 from tamis.serving.metrics import Metrics
-from tamis.serving.serve import Settings, load_engines
+from tamis.serving.settings import Settings
 from tests.commands import tamis
 from tests.conftest import TOPICS
 from tests.rerankers import weighed
@@ -145,7 +146,8 @@ def test_the_server_may_be_told_otherwise(weighed_folder: Path, offline: Reranke
     log_to(said)
     folders = {"weighed": str(weighed_folder)}
     for asked, told in ((None, "order"), ("none", "none"), ("order", "order")):
-        (engine,) = load_engines(folders, Settings(first_stage=asked), Metrics()).values()
+        (loaded,) = load_models(folders, Settings(first_stage=asked), Metrics()).values()
+        engine = loaded.engine
         engine.close()
         assert engine.first_stage == told
         assert json.loads(said.getvalue().splitlines()[-1])["first_stage"] == told
@@ -155,9 +157,9 @@ def test_no_order_counts_where_nothing_says_how_much(warm_folder: Path, stock_fo
     zero = weighed(stock_folder, tmp_path / "zero", {"order": 0.0}, {})
     for folder in (warm_folder, zero):
         with pytest.raises(InputError, match=r"--first-stage order: .* has no weight for the order .* tamis weigh"):
-            load_engines({"m": str(folder)}, Settings(first_stage="order"), Metrics())
+            load_models({"m": str(folder)}, Settings(first_stage="order"), Metrics())
     outcome = tamis("serve", stock_folder, "--port", 0, "--first-stage", "bm25")
-    assert (outcome.status, outcome.complaint) == (2, "--first-stage 'bm25': expected order or none")
+    assert (outcome.status, outcome.complaint) == (2, "--first-stage: expected 'order' or 'none', got 'bm25'")
     with Engine(Reranker(zero), 100) as engine:
         assert engine.first_stage == "none"
 

@@ -7,8 +7,9 @@ import pytest
 from tamis import Reranker
 from tamis.errors import InputError
 from tamis.models.known.indexing import index_corpus
+from tamis.serving.loading import load_models
 from tamis.serving.metrics import Metrics
-from tamis.serving.serve import Settings, load_engines
+from tamis.serving.settings import Settings
 from tests.serving.running import served
 from tests.serving.test_first_stage import DIALECTS, DOCUMENTS, QUERY
 
@@ -98,10 +99,11 @@ def test_the_list_of_models_says_how_many_documents_each_knows(server):
 
 def test_each_index_goes_to_its_model_and_one_of_none_is_refused(weighed_folder, stock_folder, index):
     folders = {"stock": str(stock_folder), "warm": str(weighed_folder)}
-    engines = load_engines(folders, Settings(indexes=[index]), Metrics())
+    models = load_models(folders, Settings(index=(index,)), Metrics())
+    engines = {name: one.engine for name, one in models.items()}
     assert engines["stock"].reranker.index is None
     assert len(engines["warm"].reranker.index) == len(DOCUMENTS)
     for engine in engines.values():
         engine.close()
     with pytest.raises(InputError, match=r"it is of .* as it was when it read the documents, of none of stock"):
-        load_engines({"stock": str(stock_folder)}, Settings(indexes=[index]), Metrics())
+        load_models({"stock": str(stock_folder)}, Settings(index=(index,)), Metrics())

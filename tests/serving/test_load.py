@@ -21,9 +21,11 @@ import numpy as np
 import pytest
 
 from tamis import Reranker
-from tamis.serving.app import Limits, Service, create_app
+from tamis.serving.app import Service, create_app
 from tamis.serving.engine import Engine
+from tamis.serving.fleet import Fleet
 from tamis.serving.keys import ApiKeys, read_keys
+from tamis.serving.limits import Limits
 from tamis.serving.logs import log_to
 from tamis.serving.metrics import Metrics
 from tamis.serving.serve import DrainingServer, listen
@@ -325,7 +327,8 @@ def test_a_key_may_hold_any_letters(stock_folder: Path, tmp_path: Path):
 def test_the_path_that_is_answered_is_the_one_that_a_key_is_asked_for(stock_folder: Path):
     """Whatever a client says the host is, and wherever the application is mounted."""
     with Engine(Reranker(stock_folder), 4096) as engine:
-        app = create_app(Service({"m": engine}, Limits(), ApiKeys(["one"]), Metrics()))
+        metrics = Metrics()
+        app = create_app(Service(Fleet.of({"m": engine}, metrics), Limits(), ApiKeys(["one"]), metrics))
 
         def status(path: str, prefix: str = "", host: bytes = b"h", key: bytes = b"") -> int:
             headers = [(b"host", host), (b"authorization", key)]
@@ -422,7 +425,8 @@ def test_no_text_is_in_the_logs(stock_folder: Path):
 def test_a_signal_lets_what_is_under_way_finish_and_then_ends_the_server(gated, threads: ThreadPoolExecutor):
     reranker, gate = gated
     with Engine(reranker, 4096) as engine, listen("127.0.0.1", 0) as listening:
-        service = Service({"m": engine}, Limits(), ApiKeys([]), Metrics())
+        metrics = Metrics()
+        service = Service(Fleet.of({"m": engine}, metrics), Limits(), ApiKeys([]), metrics)
         server = DrainingServer(service, (), local=True)
         running = threads.submit(asyncio.run, server.serve([listening]))
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
@@ -476,7 +480,7 @@ def _answers(url: str) -> bool:
         (["m=a", "m=b"], "'m' names two models; give one of them another name, as NAME=FOLDER"),
         (["=a"], "'=a': expected FOLDER or NAME=FOLDER"),
         (["a", "--queue", "9"], "--queue is 9, expected at least the 1000 documents that one request may hold"),
-        (["a", "--precision", "int8"], "--precision 'int8': expected float32, bfloat16 or auto"),
+        (["a", "--precision", "int8"], "--precision: expected 'float32', 'bfloat16' or 'auto', got 'int8'"),
         (["a", "--keys", "EMPTY"], "--keys EMPTY: no key in it; put one on a line, or leave the option out"),
         (["a", "--host", "256.0.0.1"], "cannot listen on 256.0.0.1:8000: "),
         (["a", "--host", "127..0.1"], "cannot listen on 127..0.1:8000: "),

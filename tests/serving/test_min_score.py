@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from tamis.errors import InputError
+from tamis.serving.loading import load_models
 from tamis.serving.metrics import Metrics
-from tamis.serving.serve import Settings, load_engines
+from tamis.serving.settings import Settings
 from tests.serving.running import Running, served
 from tests.serving.test_first_stage import DIALECTS, DOCUMENTS, ask, complaint
 
@@ -71,5 +72,5 @@ def test_a_server_has_a_level_of_its_own_and_a_request_another(weighed_folder: P
         assert ask(running, "jina", first_stage="none", min_score=0) == every
         assert ask(running, "vllm-score") == pairs
     with pytest.raises(InputError, match="keeps no level"):
-        load_engines({"weighed": str(weighed_folder)}, Settings(min_score="model"), metrics)
+        load_models({"weighed": str(weighed_folder)}, Settings(min_score="model"), metrics)
     assert len(DOCUMENTS) == len(every)

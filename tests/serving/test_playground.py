@@ -16,7 +16,7 @@ import pytest
 from tamis.artifacts import ItemStore
 from tamis.evaluation.candidates import Wanted, find
 from tamis.evaluation.reading import read_set
-from tamis.serving.app import Limits
+from tamis.serving.limits import Limits
 from tamis.serving.playground.collection import Collection
 from tests.commands import tamis
 from tests.conftest import TOPICS, write_beir

@@ -13,7 +13,8 @@ from tamis.errors import InputError
 from tamis.serving.dialects.choosing import choose
 from tamis.serving.dialects.vllm import VLLM_RERANK
 from tamis.serving.origins import check_origins
-from tamis.serving.serve import Settings, serve
+from tamis.serving.serve import serve
+from tamis.serving.settings import Sources
 from tamis.serving.targets import plain_target
 from tests.serving.running import Running, served
 
@@ -100,7 +101,7 @@ def test_origins_that_no_browser_sends_are_refused_with_what_was_meant(given: st
         check_origins([PAGE, given])
     assert f"{meant}, or" in str(told.value) or f"{meant} https" in str(told.value)
     with pytest.raises(InputError, match=r"--cors .*: no browser calls a page so"):
-        serve(["nowhere"], Settings(origins=(given,)))  # before any model is loaded
+        serve(Sources({"models": ["nowhere"], "cors": [given]}, {}))  # before any model is loaded
 
 
 @pytest.mark.parametrize("path", ["/v2/rerank/", "//v2/rerank", "/v2//rerank", "/v2/rerank//", "///v2/rerank/"])

@@ -1,7 +1,8 @@
 """Use: rank lines, answer over HTTP, read documents once, or go to another engine."""
 
+import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -67,16 +68,57 @@ def rerank(
 
 
 def serve(
+    context: typer.Context,
     models: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(help="Rerankers: tamis-base, folders, hub names, or NAME=FOLDER; the first one is the default"),
-    ],
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="YAML file with any of these options, as first_stage: order; beside it each may be an environment "
+            "variable, as TAMIS_FIRST_STAGE; the command line counts most, then the environment",
+        ),
+    ] = None,
+    print_config: Annotated[
+        bool, typer.Option("--print-config", help="Print what counts and who says it, and stop")
+    ] = False,
     host: Annotated[str, typer.Option(help="Address to listen on")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0: any that is free")] = 8000,
+    metrics_port: Annotated[
+        int | None, typer.Option(help="Port of /metrics, /livez and /readyz alone, without keys; default: none")
+    ] = None,
     precision: PrecisionOption = "float32",
     keys: Annotated[
         Path | None,
         typer.Option(help="File of API keys, one a line; the environment variable TAMIS_API_KEYS adds more"),
+    ] = None,
+    admin_keys: Annotated[
+        Path | None,
+        typer.Option(help="File of keys of those who may change models; the variable TAMIS_ADMIN_KEY adds more"),
+    ] = None,
+    split: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=MODEL:WEIGHT,...",
+            help="Name under which several models answer, each in its share: --split model=old:9,new:1; repeatable",
+        ),
+    ] = None,
+    split_by: Annotated[
+        str,
+        typer.Option(
+            metavar="chance|query|header:NAME",
+            help="Part of a request that decides which model of a split answers: the same part, the same model",
+        ),
+    ] = "chance",
+    probe: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Training file with queries whose relevant documents a model has to score above the others, or it "
+            "is not served",
+        ),
     ] = None,
     cors: Annotated[
         list[str] | None,
@@ -103,23 +145,46 @@ def serve(
     min_score: MinScoreOption = None,
     scoring_engine: ScoringEngineOption = "torch",
     index: Indexes = None,
+    log_queries: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="Folder for a file a day of queries, candidates and scores; default: none is kept"
+        ),
+    ] = None,
+    log_redact: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PATTERN", help="Regular expression of what is taken out of logged queries and texts; repeatable"
+        ),
+    ] = None,
+    log_days: Annotated[int, typer.Option(min=1, help="Days for which logged queries are kept")] = 30,
 ) -> None:
     """Serve rerankers over HTTP, as Cohere, Jina, TEI and vLLM do; Ctrl-C or SIGTERM answers what is under way."""
     require("tamis serve", "serve")
     from tamis.named_paths import check_models
 
-    check_models(models)
-    from tamis.serving.app import Limits
-    from tamis.serving.serve import Settings
+    check_models(models or ())
+    from tamis.serving.settings import Sources
+
+    sources = Sources(_typed(context), os.environ, config)
+    if print_config:
+        typer.echo(sources.read().as_yaml())
+        return
     from tamis.serving.serve import serve as serve_models
 
     quiet_libraries()
-    limits = Limits(body, documents, characters, deadline)
-    lowest, indexes = min_score_of(min_score), index or ()
-    settings = Settings(
-        host, port, precision, queue, limits, keys, cors or (), on, first_stage, scoring_engine, long, lowest, indexes
-    )
-    serve_models(models, settings)
+    serve_models(sources)
+
+
+def _typed(context: typer.Context) -> dict[str, Any]:
+    """The options that were typed, and not those that have their default."""
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    given = {name: context.params[name] for name, source in sources.items() if source and source.name == "COMMANDLINE"}
+    given.pop("config", None)
+    given.pop("print_config", None)
+    if "min_score" in given:
+        given["min_score"] = min_score_of(given["min_score"])
+    return given
 
 
 def index(

@@ -12,6 +12,7 @@ from tamis.artifacts import ItemStore, item_key, kept_in
 from tamis.errors import InputError, SettingsError
 from tamis.evaluation.passages import of_whole_documents
 from tamis.evaluation.sets import JudgedSet, alike
+from tamis.formats.query_logs import log_side
 from tamis.formats.trec import read_run
 from tamis.formulas.arrays import VectorArray
 from tamis.progress import track
@@ -96,7 +97,7 @@ def find(judged: JudgedSet, wanted: Wanted, items: ItemStore) -> dict[str, Candi
 
 def run_file(path: Path, set_name: str) -> Path | None:
     """The run of a set: the file itself, or in a folder that named after the set; None where it has none."""
-    if not path.is_dir():
+    if not path.is_dir() or log_side(path):
         return path
     endings = ("", ".trec", ".run", ".txt")
     names = [f"{set_name}{ending}{packed}" for ending in endings for packed in ("", ".gz", ".zst")]

@@ -14,7 +14,8 @@ from tamis.evaluation.passages import of_whole_documents
 from tamis.evaluation.reading import read_set
 from tamis.evaluation.sets import JudgedSet
 from tamis.formats.qrels import grades_of, read_qrels
-from tamis.formats.trec import read_run
+from tamis.formats.query_logs import log_side
+from tamis.formats.trec import read_run, run_exists
 from tamis.formulas.measures import measure_rankings, parse_measures
 from tamis.formulas.significance import paired_comparison
 from tamis.records import Candidates
@@ -22,6 +23,8 @@ from tamis.retrievers.own_ids import without
 
 OVERLAP = 10
 """Best documents that are compared where nothing is judged."""
+
+Runs = tuple[Mapping[str, Candidates], Mapping[str, Candidates]]
 
 ROUNDS = 10_000
 """Sign flips of the randomisation test."""
@@ -141,17 +144,46 @@ def compare(
     except ValueError as error:
         raise SettingsError(f"--measure: {error}") from None
     for path in (a, b):
-        if not path.exists():
-            raise InputError(f"{path}: not there; expected a TREC run or the folder of an evaluation")
-    if a.is_dir() != b.is_dir():
+        if not run_exists(path):
+            raise InputError(f"{path}: not there; expected a TREC run, LOG:MODEL or the folder of an evaluation")
+    if _is_evaluation(a) != _is_evaluation(b):
         raise InputError(f"{a} and {b}: one is a folder, one a file; compare two runs, or two evaluations")
-    if not a.is_dir():
+    if not _is_evaluation(a):
         texts = SetTexts.of(read_set(on)[0]) if on else _own_texts(a)
-        yield _compared(f"{a.stem} → {b.stem}", (read_run(a), read_run(b)), texts, measures, queries, top)
+        title, runs = f"{a.stem} → {b.stem}", (read_run(a), read_run(b))
+        if log_side(a) and log_side(b):
+            title, runs, texts = _answered_by_both(title, runs, texts)
+        yield _compared(title, runs, texts, measures, queries, top)
         return
     for name, title, files, folder in _common(a, b, on, system):
         texts = _own_texts(folder / "sets" / name / "runs" / "any.trec")
         yield _compared(title, (read_run(files[0]), read_run(files[1])), texts, measures, queries, top)
+
+
+def _is_evaluation(path: Path) -> bool:
+    """Whether a path is the folder of an evaluation, and neither a run nor the log of a server."""
+    return path.is_dir() and not log_side(path)
+
+
+def _answered_by_both(title: str, runs: Runs, texts: SetTexts) -> tuple[str, Runs, SetTexts]:
+    """Two sides of a server's log without the queries that only one of them was asked: it says nothing of the other.
+
+    Raises:
+        InputError: there is none that both were asked.
+    """
+    asked = len({*runs[0], *runs[1]})
+    both = runs[0].keys() & runs[1].keys()
+    if not both:
+        raise InputError(
+            f"{title}: of {asked:,} queries none was asked of both; split by chance or by a header, or let both models "
+            "rank the same candidates: tamis evaluate A B --first NAME=LOG:A"
+        )
+    title = f"{title}, {len(both):,} of {asked:,} queries that both were asked"
+    grades = {query_id: found for query_id, found in texts.grades.items() if query_id in both}
+    if texts.grades and not grades:
+        raise InputError(f"{title}: none of them is judged; do set and log belong together?")
+    a, b = ({query_id: found for query_id, found in run.items() if query_id in both} for run in runs)
+    return title, (a, b), replace(texts, grades=grades)
 
 
 def _common(a: Path, b: Path, on: str | None, system: str | None) -> Iterator[tuple[str, str, tuple[Path, Path], Path]]:
@@ -190,9 +222,6 @@ def _own_texts(run: Path) -> SetTexts:
     except (TamisError, OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError):
         return SetTexts(grades)
     return replace(SetTexts.of(known), grades=grades)
-
-
-Runs = tuple[Mapping[str, Candidates], Mapping[str, Candidates]]
 
 
 def _compared(

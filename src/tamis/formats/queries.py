@@ -8,6 +8,7 @@ from tamis.errors import InputError
 from tamis.formats.beir import beir_file, judged_files, read_judged_queries
 from tamis.formats.fields import QUERY_IDS, QUERY_TEXTS, language_of, record_id, text_of
 from tamis.formats.lines import ending
+from tamis.formats.query_logs import CANDIDATES, daily_files
 from tamis.formats.query_rows import LINES, query_rows
 from tamis.formats.tables import check_new, table_files
 from tamis.formats.training_files import FORMS, read_examples
@@ -66,6 +67,7 @@ def read_query_log(path: Path, setting: str = "queries.logs", numbered: str = ""
         path: A `.txt` file with a query a line; rows (see `table_files`) with `text`, `query` or `question`, if you
             like with `_id`, `id`, `query_id` or `qid`, and with a language as documents have it; or a `.tsv` without a
             header, whose lines hold id and text.
+            Of the log of a server (`tamis serve --log-queries`), a folder or a file of it, each query is read once.
         setting: Setting or option that names it, for messages.
         numbered: Put before the number of a query whose log has no ids.
 
@@ -77,6 +79,8 @@ def read_query_log(path: Path, setting: str = "queries.logs", numbered: str = ""
     for number, row in enumerate(query_rows(query_log_files(path, setting)), 1):
         named = any(name in row.content for name in QUERY_IDS)
         query_id = record_id(row.content, row.where, QUERY_IDS) if named else f"{numbered}{number}"
+        if CANDIDATES in row.content and query_id in places:
+            continue  # a server's log has a line for each time that somebody asked
         check_new(query_id, row, places)
         yield LoggedQuery(query_id, text_of(row.content, row.where, QUERY_TEXTS), language_of(row.content, row.where))
     if not places:
@@ -89,7 +93,7 @@ def query_log_files(path: Path, setting: str = "queries.logs") -> list[Path]:
     Raises:
         InputError: Nothing there that can be read.
     """
-    files = [path] if ending(path) == LINES and path.is_file() else table_files(path)
+    files = [path] if ending(path) == LINES and path.is_file() else table_files(path) or daily_files(path)
     if not files:
         found = f"cannot read {path.suffix or 'a file without ending'}" if path.is_file() else "no such file"
         found = "no tables in this folder; of a BEIR folder name the file of queries" if path.is_dir() else found

@@ -11,6 +11,7 @@ import numpy as np
 
 from tamis.errors import InputError, SettingsError
 from tamis.formats.lines import columns_of, filled_lines
+from tamis.formats.query_logs import log_side, read_side
 from tamis.formulas.ranking import rank_order, tie_key
 from tamis.records import Candidates
 from tamis.text import quoted
@@ -19,14 +20,14 @@ _COLUMNS = "query id, Q0, document id, rank, score and tag"
 
 
 def read_run(file: Path) -> dict[str, Candidates]:
-    """Read a TREC run.
+    """Read a TREC run, or what a model has ranked by the log of a server, see `tamis.formats.query_logs`.
 
     The score ranks, whatever the rank column says, and ties are broken by hash: neither the order of the lines nor a
     rank that was written for show decides.
 
     Args:
         file: A line holds query id, `Q0`, document id, rank, score and tag, between tabs (ids may then hold spaces) or
-            white space. Lines may be compressed (`.gz`, `.zst`).
+            white space. Lines may be compressed (`.gz`, `.zst`). Or `LOG` or `LOG:MODEL`.
 
     Returns:
         Documents of each query, best first, in the order in which the queries first come.
@@ -35,6 +36,8 @@ def read_run(file: Path) -> dict[str, Candidates]:
         InputError: A line without six columns or with a score that is no finite number, or a document that comes twice
             for a query, named by its number; or no line at all.
     """
+    if side := log_side(file):
+        return {query_id: _ranked(query_id, found) for query_id, found in read_side(file, *side).items()}
     scores: dict[str, dict[str, float]] = {}
     for number, line in filled_lines(file):
         where = f"{file}, line {number}"
@@ -60,9 +63,14 @@ def named_run(option: str, given: str) -> tuple[str, Path]:
         raise SettingsError(
             f"{option} {given}: expected NAME=FILE, a TREC run (or a folder with SET.trec for each set)"
         )
-    if not Path(path).exists():
+    if not run_exists(Path(path)):
         raise InputError(f"{option} {given}: {path} is not there")
     return name, Path(path)
+
+
+def run_exists(path: Path) -> bool:
+    """Whether a path leads to a run, a folder of runs, or a model's side of a server's log."""
+    return path.exists() or log_side(path) is not None
 
 
 def contradicted(file: Path) -> set[str]:
@@ -75,6 +83,8 @@ def contradicted(file: Path) -> set[str]:
         InputError: A line without six columns or with a score that is no finite number.
     """
     ranked: dict[str, list[tuple[float, float]]] = {}
+    if log_side(file):
+        return set()  # it has no ranks
     for number, line in filled_lines(file):
         query_id, _, rank, score = _fields(line, f"{file}, line {number}")
         with suppress(ValueError):

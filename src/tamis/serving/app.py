@@ -4,10 +4,8 @@ import asyncio
 import math
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
-from operator import attrgetter
-from typing import Any
+from typing import Any, TypeVar
+from urllib.parse import quote
 
 from pydantic_core import from_json
 from starlette.applications import Starlette
@@ -19,16 +17,21 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Message
 
+from tamis.serving.admin import Reread, admin_routes
 from tamis.serving.dialects.choosing import PATHS, choose
 from tamis.serving.dialects.dialect import Dialect
 from tamis.serving.engine import Engine, ScoredRequest
+from tamis.serving.fleet import Fleet, Served
 from tamis.serving.guard import Guard, not_here, path_of, refusal, told_refusal
+from tamis.serving.health import dead, not_scoring
 from tamis.serving.keys import ApiKeys
+from tamis.serving.limits import Limits
 from tamis.serving.metrics import Metrics
 from tamis.serving.openapi import describe
 from tamis.serving.playground.collection import Collection
 from tamis.serving.playground.routes import playground_routes
-from tamis.serving.request import Answered, RefusedError, RerankRequest, text_of
+from tamis.serving.query_log import Logged, QueryLog
+from tamis.serving.request import Answered, RefusedError, RerankRequest
 
 BODIES = 16
 """Bodies of full size that may be read and answered at a time; smaller ones are as many more."""
@@ -36,72 +39,56 @@ BODIES = 16
 FIGURES = ("x-truncated-docs", "x-compute-tokens", "x-queue-time", "x-total-time")
 """Headers of an answer with scores: documents not read whole, tokens read, milliseconds waited and in all."""
 
+ANSWERED_BY = ("x-model", "x-model-version")
+"""Headers of an answer with scores: name of the model, percent-encoded, and what its folder held."""
+
+Result = TypeVar("Result")
+
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What a request may hold.
-
-    Attributes:
-        body_bytes: Most bytes of a body.
-        documents: Most documents of a request.
-        characters: Most characters of a query, an instruction or a document.
-        seconds: Most seconds from the first byte to the answer.
-    """
-
-    body_bytes: int = 16 * 2**20
-    documents: int = 1000
-    characters: int = 200_000
-    seconds: float = 60.0
-
-    def check(self, asked: RerankRequest) -> None:
-        """Refuse what is too much.
-
-        Raises:
-            RefusedError: of kind `malformed`, with both numbers.
-        """
-        if len(asked.documents) > self.documents:
-            raise RefusedError("malformed", f"{len(asked.documents)} documents, at most {self.documents} are taken")
-        titles = [one.get("title", "") for one in asked.documents if not isinstance(one, str)]
-        texts = [*asked.queries, asked.instruction or "", *titles, *map(text_of, asked.documents)]
-        longest = max(map(len, texts))
-        if longest > self.characters:
-            raise RefusedError("malformed", f"a text of {longest} characters, at most {self.characters} are taken")
 
 
 class Service:
     """The models, limits and keys behind the paths of the server.
 
     Attributes:
-        engines: By name; the first one answers requests that name none.
+        fleet: The models.
         limits: Limits of each request.
         keys: Keys of those who may ask.
         metrics: Counters of what was done.
         collection: Documents that the playground searches.
+        admin_keys: Keys of those who may change models; nobody may where there are none.
+        log: Log of queries; None for none.
+        reread: Reads settings again and follows them.
         draining: Whether new requests are refused.
         under_way: Requests that are being answered.
     """
 
     def __init__(
         self,
-        engines: Mapping[str, Engine],
+        fleet: Fleet,
         limits: Limits,
         keys: ApiKeys,
         metrics: Metrics,
         collection: Collection | None = None,
+        admin_keys: ApiKeys | None = None,
+        log: QueryLog | None = None,
     ) -> None:
-        self.engines = engines
+        self.fleet = fleet
         self.limits = limits
         self.keys = keys
         self.metrics = metrics
         self.collection = collection
+        self.admin_keys = admin_keys or ApiKeys([])
+        self.log = log
+        self.reread: Reread = _nothing_to_read
         self.draining = False
         self.under_way = 0
         self._held = 0  # bytes of all bodies that are read or answered
-        self._started = int(time.time())
-        for name, engine in engines.items():
-            metrics.waiting.labels(name).set_function(partial(attrgetter("pairs"), engine))
+
+    @property
+    def engines(self) -> Mapping[str, Engine]:
+        """What scores, by the name of the model."""
+        return {name: one.engine for name, one in self.fleet.models.items()}
 
     async def rerank(self, request: Request) -> Response:
         """Answer one of the dialects' paths."""
@@ -161,24 +148,16 @@ class Service:
 
     async def _answer(self, request: Request, dialect: Dialect, asked: RerankRequest) -> Response:
         facts = request.state.facts
-        name = asked.model or next(iter(self.engines))
-        if name not in self.engines:
-            known = ", ".join(self.engines)
-            raise RefusedError("unknown model", f"model {name[:100]!r} is not served here; there are {known}")
-        facts |= {"model": name, "pairs": len(asked.documents)}
-        asked = await self.engines[name].with_texts(asked)
+        facts["pairs"] = len(asked.documents)
         left = self.limits.seconds - (time.monotonic() - facts["begun"])
-        scores = await _while_wanted(request, self.engines[name].score(asked), left, self.limits.seconds)
+        served, asked, scores = await _while_wanted(request, self._scored(request, asked), left, self.limits.seconds)
         facts |= {"tokens": scores.tokens, "cut": len(scores.cut)}
         if scores.doubt:
             facts["warning"] = scores.doubt
-        if len(asked.queries) == 1:
-            self.metrics.ranked(name, len(asked.documents), scores.leading, scores.correlation)
-        self.metrics.waited.labels(name).observe(scores.waited)
-        self.metrics.cut.labels(name).inc(len(scores.cut))
+        self._count(served, asked, scores)
         answered = Answered(
             id=facts["request_id"],
-            model=name,
+            model=served.name,
             created=int(time.time()),
             values=scores.values,
             order=scores.order,
@@ -186,41 +165,60 @@ class Service:
             cut=scores.cut,
             doubt=scores.doubt,
         )
+        if self.log and len(asked.queries) == 1:
+            self.log.add(_logged(served, asked, answered))
         seconds = scores.waited, time.monotonic() - facts["begun"]
         values = len(scores.cut), scores.tokens, *(round(1000 * each) for each in seconds)
         headers = {name: str(value) for name, value in zip(FIGURES, values, strict=True)}
+        headers |= zip(ANSWERED_BY, (quote(served.name, safe="/"), served.version.short), strict=True)
         return JSONResponse(dialect.answer(asked, answered), headers=headers)
 
+    async def _scored(self, request: Request, asked: RerankRequest) -> tuple[Served, RerankRequest, ScoredRequest]:
+        """Choose a model and let it score; the request stays with it, whatever is swapped meanwhile.
+
+        Raises:
+            RefusedError: no such model, or it cannot.
+        """
+        await self.fleet.loaded.wait()
+        served = self.fleet.choose(asked.model, asked.queries[0], request.headers)
+        facts = request.state.facts
+        facts |= {"model": served.name, "version": served.version.short}
+        if served.split:
+            facts["split"] = served.split
+            self.metrics.split.labels(served.split, served.name).inc()
+        with self.fleet.using(served.engine):
+            asked = await served.engine.with_texts(asked)
+            return served, asked, await served.engine.score(asked)
+
+    def _count(self, served: Served, asked: RerankRequest, scores: ScoredRequest) -> None:
+        if len(asked.queries) == 1:
+            self.metrics.ranked(served.name, len(asked.documents), scores.leading, scores.correlation)
+        self.metrics.waited.labels(served.name).observe(scores.waited)
+        self.metrics.cut.labels(served.name).inc(len(scores.cut))
+
     async def models(self, request: Request) -> Response:
-        """Names of models, as OpenAI lists them."""
-        data = [
-            {
-                "id": name,
-                "object": "model",
-                "created": self._started,
-                "owned_by": "tamis",
-                "family": engine.reranker.family,
-                "activation": engine.reranker.activation,
-                "first_stage": engine.first_stage,
-                "long": engine.long,
-                "min_score": engine.min_score if math.isfinite(engine.min_score) else None,
-                "first_stage_weights": dict(engine.reranker.deployment.first_stage_weights),
-                "known_documents": 0 if engine.reranker.index is None else len(engine.reranker.index),
-            }
-            for name, engine in self.engines.items()
+        """Names of models, as OpenAI lists them; splits, which are asked for in the same way, come first."""
+        splits = [
+            {"id": name, "object": "model", "created": 0, "owned_by": "tamis", "split": dict(one.weights)}
+            for name, one in self.fleet.splits.items()
         ]
+        data = [*splits, *map(_described, self.fleet.models.values())]
         return JSONResponse({"object": "list", "data": data})
 
-    async def health(self, request: Request) -> Response:
-        """Whether every model's thread runs."""
-        alive = all(engine.alive for engine in self.engines.values())
-        return JSONResponse({"status": "ok" if alive else "a model's thread has ended"}, 200 if alive else 503)
+    async def live(self, request: Request) -> Response:
+        """Whether the process should go on: every model's thread runs, or may yet recover."""
+        reason = dead(self.engines)
+        return JSONResponse({"status": reason or "ok"}, 503 if reason else 200)
 
     async def ready(self, request: Request) -> Response:
-        """Whether new requests are taken."""
+        """Whether new requests should be sent: models are there, and each of them scores."""
         if self.draining:
-            return JSONResponse({"status": "draining"}, 503)
-        return await self.health(request)
+            reason = "draining"
+        elif not self.fleet.loaded.is_set():
+            reason = "models are being loaded"
+        else:
+            reason = await not_scoring(self.engines)
+        return JSONResponse({"status": reason or "ok"}, 503 if reason else 200)
 
     async def told(self, request: Request) -> Response:
         """Metrics."""
@@ -240,7 +238,10 @@ def create_app(service: Service, origins: Sequence[str] = (), local: bool = Fals
         local: Whether only this machine reaches it; it is then asked by its own names, or with a key.
     """
     own_names = local and not len(service.keys)
-    middleware = [Middleware(Guard, keys=service.keys, metrics=service.metrics, own_names=own_names)]
+    guard = Middleware(
+        Guard, keys=service.keys, metrics=service.metrics, own_names=own_names, admin_keys=service.admin_keys
+    )
+    middleware = [guard]
     if origins:
         allowed = Middleware(
             CORSMiddleware,
@@ -248,16 +249,16 @@ def create_app(service: Service, origins: Sequence[str] = (), local: bool = Fals
             allow_methods=["GET", "POST"],
             allow_headers=["*"],  # clients of Cohere and OpenAI send a dozen of their own, and more with each version
             allow_private_network=True,  # a page that may ask may do so from the internet, too
-            expose_headers=["x-request-id", "retry-after", *FIGURES],
+            expose_headers=["x-request-id", "retry-after", *FIGURES, *ANSWERED_BY],
         )
         middleware.insert(0, allowed)
     app = Starlette(
         routes=[
             *[Route(path, service.rerank, methods=["POST"]) for path in PATHS],
             Route("/v1/models", service.models),
-            Route("/health", service.health),
-            Route("/ready", service.ready),
+            *_probes(service),
             Route("/metrics", service.told),
+            *admin_routes(service.fleet, lambda: service.reread()),
             Route("/openapi.json", service.described),
             *playground_routes(len(service.keys) > 0, service.collection, service.limits.characters),
         ],
@@ -266,6 +267,53 @@ def create_app(service: Service, origins: Sequence[str] = (), local: bool = Fals
     )
     app.router.redirect_slashes = False  # it would lead a client, and its key, to whatever Host the request names
     return app
+
+
+def create_watching_app(service: Service) -> Starlette:
+    """Metrics and probes alone, without keys, for a port that only a watcher reaches."""
+    return Starlette(routes=[*_probes(service), Route("/metrics", service.told)])
+
+
+def _probes(service: Service) -> list[Route]:
+    """Paths of liveness and readiness, each by two names."""
+    live = [Route(path, service.live) for path in ("/livez", "/health")]
+    return [*live, *(Route(path, service.ready) for path in ("/readyz", "/ready"))]
+
+
+async def _nothing_to_read() -> list[str]:
+    return ["this server reads no settings again"]
+
+
+def _logged(served: Served, asked: RerankRequest, answered: Answered) -> Logged:
+    return Logged(
+        time=time.time(),
+        request_id=answered.id,
+        model=served.name,
+        version=served.version.short,
+        split=served.split,
+        query=asked.queries[0],
+        documents=asked.documents,
+        ids=asked.ids,
+        scores=answered.values,
+    )
+
+
+def _described(served: Served) -> dict[str, Any]:
+    engine = served.engine
+    return {
+        "id": served.name,
+        "object": "model",
+        "created": served.since,
+        "owned_by": "tamis",
+        "version": served.version.short,
+        "family": engine.reranker.family,
+        "activation": engine.reranker.activation,
+        "first_stage": engine.first_stage,
+        "long": engine.long,
+        "min_score": engine.min_score if math.isfinite(engine.min_score) else None,
+        "first_stage_weights": dict(engine.reranker.deployment.first_stage_weights),
+        "known_documents": 0 if engine.reranker.index is None else len(engine.reranker.index),
+    }
 
 
 def _parsed(raw: bytes) -> dict[str, Any]:
@@ -279,9 +327,7 @@ def _parsed(raw: bytes) -> dict[str, Any]:
     return body
 
 
-async def _while_wanted(
-    request: Request, work: Coroutine[Any, Any, ScoredRequest], seconds: float, promised: float
-) -> ScoredRequest:
+async def _while_wanted(request: Request, work: Coroutine[Any, Any, Result], seconds: float, promised: float) -> Result:
     """The result of some work, which is cancelled when the client leaves or time is up.
 
     Raises:

@@ -172,6 +172,8 @@ class Engine:
         self._closed = False
         self._released = 0.0
         self._recent = np.zeros(3)  # pairs, tokens and seconds of the last batches
+        self._batch_since = math.inf  # when the batch under way was begun
+        self._failing_since = math.inf  # when the first of the last batches failed, where all of them did
         self._words = plain_backend(reranker.tokenizer)
         reranker.decide()
         reranker.remember()
@@ -195,6 +197,17 @@ class Engine:
     def alive(self) -> bool:
         """Whether the thread that scores runs."""
         return self._worker.is_alive()
+
+    def trouble(self) -> tuple[str, float]:
+        """What is wrong with it, and for how many seconds; empty where it scores or has nothing to do."""
+        now = time.monotonic()
+        if not self.alive:
+            return "its thread has ended", math.inf
+        if (seconds := now - self._batch_since) > self.seconds:
+            return f"it has been at one batch for {seconds:.0f} seconds", seconds
+        if (seconds := now - self._failing_since) >= 0:
+            return f"it has failed on every batch for {seconds:.0f} seconds", seconds
+        return "", 0.0
 
     async def with_texts(self, asked: RerankRequest) -> RerankRequest:
         """The request with the text of each document that is named by its id.
@@ -332,7 +345,7 @@ class Engine:
     def _run(self, batch: list[tuple[Waiting, list[int]]]) -> None:
         jobs = [(job, places) for job, places in batch if isinstance(job, _Job)]
         rows = [job.rows[place] for job, places in jobs for place in places]
-        start = time.monotonic()
+        self._batch_since = start = time.monotonic()
         for job, _ in jobs:
             job.begun = job.begun or start
         error: Exception | None = None
@@ -342,6 +355,9 @@ class Engine:
             error, logits = raised, np.full(len(rows), np.nan, np.float32)
             log_failure(raised, "a model failed")
         seconds = time.monotonic() - start
+        self._batch_since = math.inf
+        broken = error is not None or not np.isfinite(logits).all()
+        self._failing_since = min(self._failing_since, start) if broken else math.inf
         offset = 0
         for job, places in jobs:
             self._give(job, places, logits[offset : offset + len(places)])

@@ -12,6 +12,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from tamis.serving.admin import ADMIN
 from tamis.serving.dialects.choosing import PATHS
 from tamis.serving.dialects.dialect import Dialect
 from tamis.serving.dialects.vllm import VLLM_RERANK
@@ -24,7 +25,7 @@ from tamis.serving.targets import plain_target
 
 logger = logging.getLogger(__name__)
 
-PROBES = ("/health", "/ready")
+PROBES = ("/livez", "/readyz", "/health", "/ready")
 """Paths that are asked every few seconds."""
 
 OPEN_PATHS = ("/", *PROBES)
@@ -37,9 +38,12 @@ LEFT = 499
 class Guard:
     """Around every request: its id, its key, its line in the log, and an answer whatever goes wrong."""
 
-    def __init__(self, app: ASGIApp, keys: ApiKeys, metrics: Metrics, own_names: bool) -> None:
+    def __init__(
+        self, app: ASGIApp, keys: ApiKeys, metrics: Metrics, own_names: bool, admin_keys: ApiKeys | None = None
+    ) -> None:
         self._app = app
         self._keys = keys
+        self._admin_keys = admin_keys or ApiKeys([])
         self._metrics = metrics
         self._own_names = own_names
 
@@ -84,12 +88,22 @@ class Guard:
     def _refused(self, request: Request) -> RefusedError | None:
         if path_of(request) in OPEN_PATHS:
             return None
+        if path_of(request).startswith(f"{ADMIN}/"):
+            return self._refused_admin(request)
         if not self._keys.accept(request.headers.get("authorization", "")):
             return RefusedError("unauthorized", "invalid api token; send Authorization: Bearer KEY")
         host = request.headers.get("host", "")
         if self._own_names and not is_own_name(host):
             what = f"this server has no keys and answers to localhost and addresses only, not to {host[:100]!r}"
             return RefusedError("forbidden", f"{what}; set keys, or let your proxy send another Host")
+        return None
+
+    def _refused_admin(self, request: Request) -> RefusedError | None:
+        """Whoever may change models has a key of another list; without one nobody may."""
+        if not len(self._admin_keys):
+            return RefusedError("forbidden", "nobody may change models here; set TAMIS_ADMIN_KEY or --admin-keys")
+        if not self._admin_keys.accept(request.headers.get("authorization", "")):
+            return RefusedError("unauthorized", "invalid admin key; send Authorization: Bearer KEY")
         return None
 
     def _note(self, request: Request, facts: dict[str, Any], status: int) -> None:

@@ -9,6 +9,7 @@ from tamis.errors import InputError
 from tamis.formats.lines import filled_lines
 
 VARIABLE = "TAMIS_API_KEYS"
+ADMIN_VARIABLE = "TAMIS_ADMIN_KEY"
 
 
 class ApiKeys:
@@ -20,6 +21,10 @@ class ApiKeys:
     def __len__(self) -> int:
         """How many keys there are."""
         return len(self._digests)
+
+    def take_over(self, other: "ApiKeys") -> None:
+        """Ask for other keys from now on."""
+        self._digests = other._digests
 
     def accept(self, authorization: str) -> bool:
         """Whether a request with this header `Authorization` may pass.
@@ -34,8 +39,16 @@ class ApiKeys:
         return scheme.lower() == "bearer" and any(equal)
 
 
-def read_keys(file: Path | None, environment: Mapping[str, str]) -> ApiKeys:
-    """Keys of a file, one a line, and of the environment's `TAMIS_API_KEYS`, between commas or spaces.
+def read_keys(
+    file: Path | None, environment: Mapping[str, str], option: str = "--keys", variable: str = VARIABLE
+) -> ApiKeys:
+    """Keys of a file, one a line, and of a variable of the environment, between commas or spaces.
+
+    Args:
+        file: None for none.
+        environment: Where the variable may be.
+        option: How the file was named, for messages.
+        variable: Name of the variable.
 
     Raises:
         InputError: a file that cannot be read or holds no key, or a variable that is set and holds none.
@@ -45,16 +58,21 @@ def read_keys(file: Path | None, environment: Mapping[str, str]) -> ApiKeys:
         try:
             lines = [line.strip() for _, line in filled_lines(file)]
         except InputError as error:
-            raise InputError(f"--keys {error}") from None
+            raise InputError(f"{option} {error}") from None
         keys += [line for line in lines if not line.startswith("#")]
         if not keys:
-            raise InputError(f"--keys {file}: no key in it; put one on a line, or leave the option out")
-    if VARIABLE in environment:
-        named = environment[VARIABLE].replace(",", " ").split()
+            raise InputError(f"{option} {file}: no key in it; put one on a line, or leave the option out")
+    if variable in environment:
+        named = environment[variable].replace(",", " ").split()
         if not named:
-            raise InputError(f"{VARIABLE} is set and holds no key; unset it, or put keys into it")
+            raise InputError(f"{variable} is set and holds no key; unset it, or put keys into it")
         keys += named
     return ApiKeys(keys)
+
+
+def read_admin_keys(file: Path | None, environment: Mapping[str, str]) -> ApiKeys:
+    """Keys of those who may change models, see `read_keys`."""
+    return read_keys(file, environment, "--admin-keys", ADMIN_VARIABLE)
 
 
 def _digest(key: bytes) -> bytes:

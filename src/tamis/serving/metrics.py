@@ -1,5 +1,8 @@
 """The metrics that Prometheus reads."""
 
+from collections.abc import Callable
+from contextlib import suppress
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
 from tamis.serving.engine import HEAD, Batch
@@ -46,9 +49,27 @@ class Metrics:
             "tamis_batch_pairs", "Pairs of a batch", ["model"], buckets=PAIRS, registry=self.registry
         )
         self.waiting = Gauge("tamis_waiting_pairs", "Pairs admitted, not answered", ["model"], registry=self.registry)
+        self.versions = Gauge(
+            "tamis_model", "1 for the version that answers", ["model", "version"], registry=self.registry
+        )
+        self.changes = self._counter("tamis_model_changes", "Models loaded, swapped, removed", "change", "outcome")
+        self.split = self._counter("tamis_split_requests", "Requests by split and the model drawn", "split", "model")
+        self.unlogged = self._counter("tamis_unlogged_requests", "Requests that the log of queries could not hold")
 
     def _counter(self, name: str, what: str, *labels: str) -> Counter:
         return Counter(name, what, labels, registry=self.registry)
+
+    def watch(self, model: str, version: str, waiting: Callable[[], float]) -> None:
+        """Tell which version of a model answers, and how many pairs wait at it."""
+        self.versions.labels(model, version).set(1)
+        self.waiting.labels(model).set_function(waiting)
+
+    def forget(self, model: str, version: str, gone: bool) -> None:
+        """Tell a version no more, and nothing of a model that is gone; what was counted stays."""
+        with suppress(KeyError):
+            self.versions.remove(model, version)
+            if gone:
+                self.waiting.remove(model)
 
     def batch(self, model: str, batch: Batch) -> None:
         """Count a batch of a model."""

@@ -54,8 +54,10 @@ def describe(keys: bool) -> dict[str, Any]:
     for path, what in {
         "/": "The playground; needs no key",
         "/v1/models": "Names that `model` may have",
-        "/health": "Whether the server works; needs no key",
-        "/ready": "Whether it takes requests; needs no key",
+        "/livez": "Whether the server works; needs no key",
+        "/readyz": "Whether its models score; needs no key",
+        "/health": "As /livez",
+        "/ready": "As /readyz",
         "/metrics": "For Prometheus",
         "/openapi.json": "This description",
     }.items():

@@ -16,10 +16,12 @@ from ray import serve
 from starlette.types import ASGIApp
 
 from tamis.serving.app import Service, create_app
+from tamis.serving.fleet import Fleet
 from tamis.serving.keys import read_keys
+from tamis.serving.loading import load_models
 from tamis.serving.logs import log_to
 from tamis.serving.metrics import Metrics
-from tamis.serving.serve import Settings, folders_of, load_engines
+from tamis.serving.settings import Settings, folders_of
 
 
 class Arguments(BaseModel):
@@ -76,16 +78,18 @@ class Replica:
     def __init__(self, arguments: Arguments) -> None:
         log_to(sys.stderr)
         settings = Settings(
+            models=folders_of(arguments.model.split(",")),
             precision=arguments.precision,
-            queue_pairs=arguments.queue,
+            queue=arguments.queue,
             keys=arguments.keys,
             first_stage=arguments.first_stage,
             long=arguments.long,
             min_score=arguments.min_score,
         )
         metrics = Metrics()
-        engines = load_engines(folders_of(arguments.model.split(",")), settings, metrics)
-        self._service = Service(engines, settings.limits, read_keys(settings.keys, os.environ), metrics)
+        models = load_models(settings.models, settings, metrics)
+        fleet = Fleet.of({name: one.engine for name, one in models.items()}, metrics)
+        self._service = Service(fleet, settings.limits, read_keys(settings.keys, os.environ), metrics)
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
         """What answers; Ray asks for it after the constructor."""

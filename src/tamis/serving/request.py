@@ -9,7 +9,7 @@ from tamis.models.serializer import DocumentText
 
 Kind = Literal[
     "malformed", "empty", "too large", "unknown model", "not found", "wrong method", "unauthorized", "forbidden",
-    "overloaded", "draining", "too slow", "too late", "failed",
+    "overloaded", "draining", "too slow", "too late", "failed", "not loaded",
 ]  # fmt: skip
 
 STATUS: dict[Kind, int] = {
@@ -26,6 +26,7 @@ STATUS: dict[Kind, int] = {
     "too slow": 408,
     "too late": 504,
     "failed": 500,
+    "not loaded": 422,
 }
 """HTTP status of each kind of refusal, where a dialect has no other."""
 
@@ -66,6 +67,7 @@ class RerankRequest:
         cut: Whether pairs of which not all is read are taken; they are refused otherwise.
         first_stage: What is said of the first stage; None for what the server does by default. Only with one query.
         min_score: Lowest score of a result, on the scale of what is returned; None for what the server does by default.
+        ids: What the client calls each document, None for those that it sends without; none of all where it is empty.
     """
 
     model: str | None
@@ -82,6 +84,7 @@ class RerankRequest:
     cut: bool = True
     first_stage: FirstStageArgument | None = None
     min_score: float | None = None
+    ids: Sequence[str | None] = ()
 
     def pairs(self) -> list[tuple[str, DocumentText]]:
         """(query, document) of each document, in order."""
@@ -95,7 +98,7 @@ class Answered:
 
     Attributes:
         id: Id of the request.
-        model: The name under which it was asked for.
+        model: The name of the model that answered; of a split the one that was drawn.
         created: Unix time in seconds.
         values: What ranks, bounded or on the scale of the logits, of each document in the order of the request.
         order: Indices of the documents that are not below the lowest score, best first.

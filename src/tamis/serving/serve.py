@@ -1,222 +1,275 @@
-"""From a command's words to a running server, and to its end: what is under way is answered first."""
+"""From settings to a running server, and to its end: what is under way is answered first."""
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
 import socket
 import sys
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import uvicorn
+from starlette.applications import Starlette
 
-from tamis.errors import InputError
-from tamis.models.checkpoint import ORDER, MinScore, model_identity
-from tamis.models.first_stage import NONE, order_counts
-from tamis.models.known.documents import index_of, refuse_unused
-from tamis.models.reranker import Reranker
-from tamis.models.windows import check_long
-from tamis.serving.app import Limits, Service, create_app
+from tamis.errors import InputError, TamisError
+from tamis.serving.app import Service, create_app, create_watching_app
 from tamis.serving.connection import Connection
-from tamis.serving.engine import Engine
+from tamis.serving.fleet import Fleet
 from tamis.serving.hosts import is_loopback
-from tamis.serving.keys import ApiKeys, read_keys
+from tamis.serving.keys import ApiKeys, read_admin_keys, read_keys
 from tamis.serving.listening import listen
+from tamis.serving.loading import Loaded, load_model, load_models
 from tamis.serving.logs import log_to
 from tamis.serving.metrics import Metrics
 from tamis.serving.origins import check_origins
 from tamis.serving.playground.collection import Collection
+from tamis.serving.query_log import QueryLog
+from tamis.serving.settings import AT_ONCE, Settings, Sources, Told
+from tamis.serving.split import Split
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """Settings of a server.
+def serve(sources: Sources) -> None:
+    """Listen, load models, answer until a signal comes; then answer what is under way and return.
 
-    Attributes:
-        host: Address to listen on.
-        port: Port; 0 for any that is free.
-        precision: Number format of the models: `float32`, `bfloat16` or `auto`.
-        queue_pairs: Pairs that may wait at each model.
-        limits: Limits of each request.
-        keys: File of API keys.
-        origins: Web pages that may ask from a browser.
-        on: BEIR folder that the playground searches.
-        first_stage: What is done with requests that say nothing of theirs: `order` or `none`; None for what each model
-            says.
-        scoring_engine: What computes the scores, as for `Reranker`.
-        long: What becomes of documents that are longer than a model reads: `first` or `windows`, see `Reranker.rank`.
-        min_score: Lowest published score of a result where a request names none: a number, `model` for the level that
-            each model keeps, or None for all.
-        indexes: Indexes of documents, each of one of the models.
-    """
-
-    host: str = "127.0.0.1"
-    port: int = 8000
-    precision: str = "float32"
-    queue_pairs: int = 4096
-    limits: Limits = field(default_factory=Limits)
-    keys: Path | None = None
-    origins: Sequence[str] = ()
-    on: Path | None = None
-    first_stage: str | None = None
-    scoring_engine: str = "torch"
-    long: str = "first"
-    min_score: MinScore | None = None
-    indexes: Sequence[Path] = ()
-
-
-def serve(models: Sequence[str], settings: Settings) -> None:
-    """Load models, listen, answer until a signal comes; then answer what is under way and return.
+    SIGHUP reads the settings again.
 
     Args:
-        models: `tamis-base`, folders or hub names, each perhaps as `NAME=FOLDER`; a folder under several names is
-            loaded once.
-        settings: See there.
+        sources: Where settings are told; a folder under several names is loaded once.
 
     Raises:
-        InputError: limits, names or origins that do not fit, keys or a folder that cannot be read, an index of no
-            model here, an address that cannot be listened on.
-        ModelError: a model that cannot be loaded.
+        TamisError: see `prepared`; or a model that cannot be loaded.
     """
-    if settings.queue_pairs < settings.limits.documents:
-        raise InputError(
-            f"--queue is {settings.queue_pairs}, expected at least the {settings.limits.documents} documents that one "
-            "request may hold"
-        )
-    if settings.precision not in ("float32", "bfloat16", "auto"):
-        raise InputError(f"--precision {settings.precision!r}: expected float32, bfloat16 or auto")
-    if settings.first_stage not in (None, ORDER, NONE):
-        raise InputError(f"--first-stage {settings.first_stage!r}: expected {ORDER} or {NONE}")
-    check_long("--long", settings.long)
-    check_origins(settings.origins)
-    folders = folders_of(models)
-    keys = read_keys(settings.keys, os.environ)
-    collection = None if settings.on is None else Collection(settings.on)
-    metrics = Metrics()
     with ExitStack() as open_things:
-        listening = open_things.enter_context(listen(settings.host, settings.port))
-        log_to(sys.stderr)
-        engines = load_engines(folders, settings, metrics)
-        for engine in set(engines.values()):
-            open_things.callback(engine.close)
-        _announce(listening, settings, keys, list(folders))
-        service = Service(engines, settings.limits, keys, metrics, collection)
-        DrainingServer(service, settings.origins, is_loopback(settings.host)).run(sockets=[listening])
+        server, listening = prepared(sources, open_things)
+        server.run(sockets=[listening])
+        if server.failure:
+            raise server.failure
     logger.info("stopped")
 
 
-def folders_of(models: Sequence[str]) -> dict[str, str]:
-    """Folder by name, of `NAME=FOLDER`, or of `FOLDER`, whose last part is the name.
+def prepared(sources: Sources, open_things: ExitStack) -> tuple["DrainingServer", socket.socket]:
+    """A server that listens and loads its models as soon as it runs.
+
+    Args:
+        sources: Where settings are told.
+        open_things: Closes what is open when the server has ended.
 
     Raises:
-        InputError: a name that is empty or comes twice.
+        SettingsError: settings that are not understood or do not fit.
+        InputError: no model, origins that do not fit, keys or a folder that cannot be read, or an address that cannot
+            be listened on.
     """
-    found: dict[str, str] = {}
-    for given in models:
-        name, is_named, folder = given.partition("=")
-        name, folder = (name, folder) if is_named else (Path(given).name, given)
-        if not name or not folder:
-            raise InputError(f"{given!r}: expected FOLDER or NAME=FOLDER")
-        if name in found:
-            raise InputError(f"{name!r} names two models; give one of them another name, as NAME=FOLDER")
-        found[name] = folder
-    return found
+    told = sources.read()
+    settings = told.settings
+    if not settings.models:
+        raise InputError("no model is named; name one behind the command, in TAMIS_MODELS or in --config FILE")
+    check_origins(settings.cors)
+    keys = [read_keys(settings.keys, sources.environment), read_admin_keys(settings.admin_keys, sources.environment)]
+    listening = open_things.enter_context(listen(settings.host, settings.port))
+    watched = None
+    if settings.metrics_port is not None:
+        watched = open_things.enter_context(listen(settings.host, settings.metrics_port, "--metrics-port"))
+    service = _service(settings, *keys, open_things)
+    log_to(sys.stderr)
+    for note in told.notes:
+        logger.warning(note)
+    _announce(listening, watched, service, settings)
+    changes = Changes(service, sources, told)
+    service.reread = changes.follow
+    return DrainingServer(service, settings.cors, is_loopback(settings.host), changes.begin, watched), listening
 
 
-def load_engines(folders: Mapping[str, str], settings: Settings, metrics: Metrics) -> dict[str, Engine]:
-    """An engine by name; a folder under several names is loaded once.
+def _service(settings: Settings, keys: ApiKeys, admin_keys: ApiKeys, open_things: ExitStack) -> Service:
+    metrics = Metrics()
+    collection = None if settings.on is None else Collection(settings.on)
+    log = None
+    if settings.log_queries is not None:
+        log = QueryLog(settings.log_queries, settings.log_redact, settings.log_days, metrics.unlogged.inc)
+        open_things.callback(log.close)
 
-    Raises:
-        InputError: the order of documents is to count, and a model has no weight for it; or an index of none of them.
-        ModelError: a model that cannot be loaded.
-    """
-    indexes = _indexes(folders, settings.indexes)
-    by_folder: dict[str, Engine] = {}
-    for name, folder in folders.items():
-        if folder not in by_folder:
-            reranker = Reranker(
-                folder,
-                precision=settings.precision,  # type: ignore[arg-type]
-                engine=settings.scoring_engine,  # type: ignore[arg-type]
-                index=indexes[folder],
-            )
-            if settings.first_stage == ORDER and not order_counts(reranker.deployment):
-                raise InputError(
-                    f"--first-stage {ORDER}: {folder} has no weight for the order of documents; find one with tamis "
-                    "weigh --order, or leave the option out"
+    def load(name: str, folder: str) -> Loaded:
+        return load_model(name, folder, settings, metrics)
+
+    fleet = Fleet(load, metrics)
+    open_things.callback(fleet.close)
+    return Service(fleet, settings.limits, keys, metrics, collection, admin_keys, log)
+
+
+def splits_of(settings: Settings) -> dict[str, Split]:
+    """The splits that settings name."""
+    return {name: Split(name, weights, settings.split_by) for name, weights in settings.split.items()}
+
+
+class Changes:
+    """Follows what settings say: at the start, and whenever they are read again."""
+
+    def __init__(self, service: Service, sources: Sources, told: Told) -> None:
+        self._service = service
+        self._sources = sources
+        self._first = told.settings
+        self._following = asyncio.Lock()
+
+    async def begin(self) -> None:
+        """Load the first models.
+
+        Raises:
+            TamisError: one of them cannot be loaded.
+        """
+        settings, service = self._first, self._service
+        loading = partial(load_models, settings.models, settings, service.metrics)
+        models = await asyncio.get_running_loop().run_in_executor(None, loading)
+        service.fleet.begin(models, splits_of(settings))
+        logger.info("ready", extra={"facts": {"models": list(models), "splits": list(settings.split)}})
+
+    async def follow(self) -> list[str]:
+        """Read settings again and do what they say; what cannot be done leaves things as they are.
+
+        Returns:
+            A line for each thing that could not be done.
+        """
+        await self._service.fleet.loaded.wait()
+        async with self._following:
+            failures = await self._followed()
+        for failure in failures:
+            logger.error(failure)
+        logger.info("settings were read again", extra={"facts": {"failures": len(failures)}})
+        return failures
+
+    async def _followed(self) -> list[str]:
+        try:
+            told = self._sources.read()
+            keys = read_keys(told.settings.keys, self._sources.environment)
+            admin_keys = read_admin_keys(told.settings.admin_keys, self._sources.environment)
+        except TamisError as error:
+            return [f"{error}; everything stays as it is"]
+        for note in told.notes:
+            logger.warning(note)
+        failures = [*self._later(told), *self._change_keys(keys, admin_keys)]
+        return failures + await self._service.fleet.take_over(told.settings.models, splits_of(told.settings))
+
+    def _later(self, told: Told) -> list[str]:
+        """A line for each setting that a running server cannot follow."""
+        names = [name for name in Settings.model_fields if name not in AT_ONCE]
+        changed = [name for name in names if getattr(told.settings, name) != getattr(self._first, name)]
+        return [f"{name}: changes with the next start only" for name in changed]
+
+    def _change_keys(self, keys: ApiKeys, admin_keys: ApiKeys) -> list[str]:
+        failures = []
+        for name, old, new in (
+            ("keys", self._service.keys, keys),
+            ("admin_keys", self._service.admin_keys, admin_keys),
+        ):
+            if bool(len(old)) == bool(len(new)):
+                old.take_over(new)
+            else:
+                failures.append(
+                    f"{name}: a server with keys cannot go on without, nor one without with; start it again"
                 )
-            watch = partial(metrics.batch, name)
-            long = check_long("--long", settings.long)
-            engine = Engine(
-                reranker,
-                settings.queue_pairs,
-                settings.limits.seconds,
-                watch,
-                settings.first_stage,
-                long,
-                settings.min_score,
-            )
-            facts = {
-                "model": name,
-                "family": reranker.family,
-                "first_stage": engine.first_stage,
-                "long": engine.long,
-                "engine": reranker.engine,
-                **({"min_score": engine.min_score} if settings.min_score is not None else {}),
-                "known_documents": 0 if reranker.index is None else len(reranker.index),
-            }
-            logger.info("model", extra={"facts": facts})
-            by_folder[folder] = engine
-    return {name: by_folder[folder] for name, folder in folders.items()}
+        return failures
 
 
-def _indexes(folders: Mapping[str, str], indexes: Sequence[Path]) -> dict[str, Path | None]:
-    """The index of each folder of a model.
+def _config(app: Starlette, **changes: int) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http=Connection,  # and no other parser, loop or protocol because of what else is installed
+        loop="asyncio",
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        lifespan="off",
+        **changes,  # type: ignore[arg-type]
+    )
 
-    Raises:
-        InputError: one of another model, or two of the same.
-    """
-    if not indexes:
-        return dict.fromkeys(folders.values())
-    found = {folder: index_of(indexes, model_identity(Path(folder))) for folder in set(folders.values())}
-    refuse_unused(indexes, found.values(), folders)
-    return found
+
+class WatchingServer(uvicorn.Server):
+    """Metrics and probes on a port of their own, in the loop of the server that they tell of."""
+
+    def __init__(self, service: Service) -> None:
+        super().__init__(_config(create_watching_app(service), timeout_graceful_shutdown=1))
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Leave signals to the other server."""
+        yield
 
 
 class DrainingServer(uvicorn.Server):
     """uvicorn, but for the first signal: new requests are refused, those under way answered, then it stops.
 
-    A second signal stops it at once.
+    A second signal stops it at once. SIGHUP lets settings be read again, unless the terminal is gone that the server
+    was started from.
+
+    Attributes:
+        failure: Why there are no models; the server has ended then.
     """
 
-    def __init__(self, service: Service, origins: Sequence[str], local: bool) -> None:
-        super().__init__(
-            uvicorn.Config(
-                create_app(service, origins, local),
-                http=Connection,  # and no other parser, loop or protocol because of what else is installed
-                loop="asyncio",
-                ws="none",
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                lifespan="off",
-                timeout_graceful_shutdown=5,
-            )
-        )
+    def __init__(
+        self,
+        service: Service,
+        origins: Sequence[str],
+        local: bool,
+        begin: Callable[[], Awaitable[None]] | None = None,
+        watched: socket.socket | None = None,
+    ) -> None:
+        """Make a server that does not run yet.
+
+        Args:
+            service: What answers.
+            origins: See `create_app`.
+            local: Likewise.
+            begin: Loads the models while probes are answered already; None where they are there.
+            watched: Where metrics and probes are answered, too.
+        """
+        super().__init__(_config(create_app(service, origins, local), timeout_graceful_shutdown=5))
+        self.failure: TamisError | None = None
         self._service = service
+        self._begin = begin
+        self._watched = watched
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._tasks: set[asyncio.Task[object]] = set()
+        self._had_terminal = _has_terminal()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Remember the loop in which requests are answered."""
+        """Remember the loop in which requests are answered, and begin to load models."""
         self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
+        if self._begin:
+            self._also(self._load(self._begin))
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """Answer until the end; those who watch are answered until then, too."""
+        if self._watched is None:
+            await super().serve(sockets)
+            return
+        watching = WatchingServer(self._service)
+        other = asyncio.create_task(watching.serve([self._watched]))
+        try:
+            await super().serve(sockets)
+        finally:
+            watching.should_exit = True
+            await other
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Handle SIGHUP, too."""
+        with super().capture_signals():
+            if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "SIGHUP"):
+                yield
+                return
+            before = signal.signal(signal.SIGHUP, self._hang_up)
+            try:
+                yield
+            finally:
+                signal.signal(signal.SIGHUP, before)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Handle a signal: answer what is under way, then end."""
@@ -227,16 +280,43 @@ class DrainingServer(uvicorn.Server):
         logger.info("draining", extra={"facts": {"signal": signal.Signals(sig).name}})
         asyncio.run_coroutine_threadsafe(self._drain(), self._loop)
 
+    def _hang_up(self, sig: int, frame: FrameType | None) -> None:
+        if self._had_terminal and not _has_terminal():
+            self.handle_exit(sig, frame)
+        elif self._loop is not None:
+            self._loop.call_soon_threadsafe(lambda: self._also(self._service.reread()))
+
+    def _also(self, work: Coroutine[Any, Any, object]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)  # the loop itself keeps no task alive
+        task.add_done_callback(self._tasks.discard)
+
+    async def _load(self, begin: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await begin()
+        except TamisError as error:
+            self.failure = error
+            self.should_exit = True
+
     async def _drain(self) -> None:
         while self._service.under_way:
             await asyncio.sleep(0.02)  # each of them has a deadline
         self.should_exit = True
 
 
-def _announce(listening: socket.socket, settings: Settings, keys: ApiKeys, names: list[str]) -> None:
+def _has_terminal() -> bool:
+    return os.isatty(2)
+
+
+def _announce(listening: socket.socket, watched: socket.socket | None, service: Service, settings: Settings) -> None:
     port = listening.getsockname()[1]
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     if not is_loopback(settings.host):
-        what = "with keys" if len(keys) else "without keys: whoever reaches this address may ask"
+        what = "with keys" if len(service.keys) else "without keys: whoever reaches this address may ask"
         logger.warning(f"listening beyond this machine, {what}", extra={"facts": {"host": settings.host}})
-    logger.info("listening", extra={"facts": {"url": f"http://{host}:{port}", "models": names}})
+    facts: dict[str, object] = {"url": f"http://{host}:{port}", "models": list(settings.models)}
+    if watched:
+        facts["metrics"] = f"http://{host}:{watched.getsockname()[1]}/metrics"
+    if service.log:
+        facts["log_queries"] = str(service.log.folder)
+    logger.info("listening", extra={"facts": facts})

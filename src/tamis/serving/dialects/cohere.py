@@ -7,7 +7,16 @@ from typing_extensions import TypedDict
 
 from tamis.models.known.documents import is_named
 from tamis.models.serializer import DocumentText
-from tamis.serving.dialects.dialect import Beside, Count, Dialect, Given, check_texts, documents_of, first_stage_in
+from tamis.serving.dialects.dialect import (
+    Beside,
+    Count,
+    Dialect,
+    Given,
+    check_texts,
+    documents_of,
+    first_stage_in,
+    ids_of,
+)
 from tamis.serving.request import Answered, RefusedError, RerankRequest, text_of, warnings_of
 
 DOCUMENTS_PER_UNIT = 100
@@ -118,6 +127,7 @@ def read_v2(body: V2) -> RerankRequest:
         document_tokens=body.max_tokens_per_doc,
         first_stage=first_stage_in(body, body.documents),
         min_score=body.min_score,
+        ids=ids_of(body.documents),
     )
 
 
@@ -140,6 +150,7 @@ def read_v1(body: V1) -> RerankRequest:
         windows=body.max_chunks_per_doc,
         first_stage=first_stage_in(body, body.documents),
         min_score=body.min_score,
+        ids=ids_of(body.documents),
     )
 
 

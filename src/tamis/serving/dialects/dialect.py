@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from tamis.formats.fields import usable_id
 from tamis.models.checkpoint import ORDER, OTHER
 from tamis.models.first_stage import NONE, FirstStageArgument
 from tamis.models.serializer import DocumentText
@@ -27,6 +28,7 @@ READING: Final = (
 
 _ALIKE: Final = 0.87  # likeness of names from which one is the other misspelt; first_page is less like first_stage
 _LONGEST_NAME: Final = 40  # characters of a name that are compared
+_BITS: Final = 64  # of a whole number that is an id; Python writes no number of thousands of digits
 _LOOKED_AT: Final = 100  # unknown names that are compared: a body may hold millions of them
 
 
@@ -87,11 +89,12 @@ class Beside(Body):
 
 
 class DialectText(Body):
-    """A document as an object; `score` is the first stage's."""
+    """A document as an object; `score` is the first stage's, `id` is for the log of queries."""
 
     text: str
     title: str | None = None
     score: float | None = None
+    id: Any = None
 
 
 class DialectId(Body):
@@ -126,6 +129,18 @@ def _document(given: str | DialectText | DialectId) -> DocumentText:
     if isinstance(given, DialectText):
         return {"text": given.text, "title": given.title} if given.title else given.text
     return given
+
+
+def ids_of(given: Sequence[Any]) -> list[str | None]:
+    """What a client calls each document; None where it says nothing that can be an id."""
+    return [_id_of(one) for one in given]
+
+
+def _id_of(document: Any) -> str | None:
+    found = document.get("id", document.get("_id")) if isinstance(document, Mapping) else getattr(document, "id", None)
+    if isinstance(found, int) and not isinstance(found, bool) and found.bit_length() <= _BITS:
+        return str(found)
+    return found if isinstance(found, str) and usable_id(found) else None
 
 
 def first_stage_in(body: Beside, documents: Sequence[Any]) -> FirstStageArgument | None:

@@ -5,7 +5,16 @@ from typing import Any
 from typing_extensions import TypedDict
 
 from tamis.serving.dialects.cohere import CohereResult, Meta, meta, results
-from tamis.serving.dialects.dialect import Beside, Count, Dialect, Given, check_texts, documents_of, first_stage_in
+from tamis.serving.dialects.dialect import (
+    Beside,
+    Count,
+    Dialect,
+    Given,
+    check_texts,
+    documents_of,
+    first_stage_in,
+    ids_of,
+)
 from tamis.serving.request import Answered, RefusedError, RerankRequest
 
 
@@ -60,6 +69,7 @@ def read(body: JinaRerank) -> RerankRequest:
         cut=body.truncation is not False,
         first_stage=first_stage_in(body, body.documents),
         min_score=body.min_score,
+        ids=ids_of(body.documents),
     )
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, NotRequired
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from tamis.serving.dialects.dialect import Beside, Dialect, DialectId, check_texts, documents_of, first_stage_in
+from tamis.serving.dialects.dialect import Beside, Dialect, DialectId, check_texts, documents_of, first_stage_in, ids_of
 from tamis.serving.request import Answered, Kind, RefusedError, RerankRequest, text_of
 
 ERROR_TYPES: dict[Kind, str] = {
@@ -61,6 +61,7 @@ def read(body: TeiRerank) -> RerankRequest:
         cut=body.truncate is not False,
         first_stage=first_stage_in(body, body.texts),
         min_score=body.min_score,
+        ids=ids_of(body.texts),
     )
 
 

@@ -17,6 +17,7 @@ from tamis.serving.dialects.dialect import (
     check_texts,
     documents_of,
     first_stage_in,
+    ids_of,
 )
 from tamis.serving.request import Answered, Kind, RefusedError, RerankRequest, text_of
 
@@ -209,6 +210,7 @@ def _asked(
         pair_tokens=pair_tokens,
         first_stage=said,
         min_score=body.min_score,
+        ids=ids_of(documents),
     )
 
 
