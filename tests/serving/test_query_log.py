@@ -17,6 +17,8 @@ from tamis.evaluation.comparing import compare
 from tamis.formats.fields import content_id
 from tamis.formats.queries import read_query_log
 from tamis.formats.trec import named_run, read_run
+from tamis.labelling.document_pools import pools_of_documents
+from tamis.labelling.wanted import Wanted, runs_named
 from tamis.serving import query_log
 from tamis.serving.query_log import Logged, QueryLog
 from tamis.text import normalise
@@ -24,6 +26,11 @@ from tests.commands import tamis
 from tests.serving.running import operated
 
 NOON = datetime(2026, 11, 30, 12, tzinfo=UTC).timestamp()
+
+
+@pytest.fixture(autouse=True)
+def _told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(query_log, "QUIET", 0.0)
 
 
 def logged(query: str = "a user", when: float = NOON, model: str = "m", **others: Any) -> Logged:
@@ -190,6 +197,25 @@ def test_a_disk_that_stands_still_stops_no_request(tmp_path: Path, monkeypatch: 
     log.close()
 
 
+def test_a_disk_that_comes_and_goes_is_told_of_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setattr(query_log, "QUIET", 60.0)
+    entries = [logged(str(place), 1e15 if place % 2 else NOON) for place in range(10)]
+    assert len(write(tmp_path, *entries)["2026-11-30.jsonl"]) == 5
+    assert [record.message for record in caplog.records] == ["queries cannot be logged; serving goes on"]
+
+
+def test_what_waits_is_bounded_by_its_texts_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(query_log, "CHARACTERS", 1000)
+    lost: list[None] = []
+    large = [logged(documents=["x" * 2000], ids=[], scores=[0.5]), logged("kept")]
+    assert [line["query"] for line in write(tmp_path, *large, lost=lambda: lost.append(None))["2026-11-30.jsonl"]] == [
+        "kept"
+    ]
+    assert len(lost) == 1
+
+
 @pytest.mark.parametrize("torn", [b'{"query', b"x" * 10_000, b'{"a": 1}\n{"b', b'{"a": "' + b"y" * 9000 + b'"}\n{"b'])
 def test_a_line_that_a_kill_left_unfinished_is_cut_off(torn: bytes, tmp_path: Path):
     (tmp_path / "2026-11-30.jsonl").write_bytes(torn)
@@ -247,6 +273,20 @@ def test_each_side_of_a_log_is_a_run(tmp_path: Path):
     (tmp_path / "rows.jsonl").write_text('{"query_id": "a"}\n')
     with pytest.raises(InputError, match=r"rows.jsonl, line 1: no candidates; expected what tamis serve --log-queries"):
         read_run(tmp_path / "rows.jsonl")
+
+
+def test_a_log_gives_questions_and_both_systems_to_those_who_label(tmp_path: Path):
+    logs = sides(tmp_path)
+    corpus = tmp_path / "corpus.jsonl"
+    rows = [{"_id": f"d{place}", "text": f"Ein Benutzer und ein Paket {place}."} for place in (1, 2)]
+    corpus.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    runs = runs_named([f"old={logs}:old", f"new={logs}:new"])
+    pools = pools_of_documents(corpus, Wanted(logs, depth=1, runs=runs))
+    assert pools.systems == ("bm25", "old", "new")
+    package = content_id(normalise("ein paket"))
+    assert set(pools.pools[package]) == {"d1", "d2"}  # the first one of each
+    assert len(pools.questions) == 4
+    assert pools.notes == tuple(f"the run {name} ranks nothing for 1 of 4 questions" for name in ("old", "new"))
 
 
 def test_both_sides_are_compared_on_what_both_were_asked(tmp_path: Path):

@@ -50,7 +50,7 @@ def test_who_says_the_same_does_not_disagree(tmp_path: Path):
 def test_every_setting_can_be_told_by_each_of_the_three(tmp_path: Path):
     """What is printed is a file that says the same; every option of the command is a setting, and none is missing."""
     values: dict[str, Any] = {
-        "models": ["a=/m", "b=/n"],
+        "models": ["a=org/m", "b=org/n"],
         "split": ["s=a:9,b:1"],
         "split_by": "header:x-user",
         "host": "0.0.0.0",

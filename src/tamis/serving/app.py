@@ -4,6 +4,7 @@ import asyncio
 import math
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -32,6 +33,7 @@ from tamis.serving.playground.collection import Collection
 from tamis.serving.playground.routes import playground_routes
 from tamis.serving.query_log import Logged, QueryLog
 from tamis.serving.request import Answered, RefusedError, RerankRequest
+from tamis.serving.split import Split
 
 BODIES = 16
 """Bodies of full size that may be read and answered at a time; smaller ones are as many more."""
@@ -197,12 +199,10 @@ class Service:
         self.metrics.cut.labels(served.name).inc(len(scores.cut))
 
     async def models(self, request: Request) -> Response:
-        """Names of models, as OpenAI lists them; splits, which are asked for in the same way, come first."""
-        splits = [
-            {"id": name, "object": "model", "created": 0, "owned_by": "tamis", "split": dict(one.weights)}
-            for name, one in self.fleet.splits.items()
-        ]
-        data = [*splits, *map(_described, self.fleet.models.values())]
+        """Names of models, as OpenAI lists them, and of splits, which are asked for in the same way."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.fleet.loaded.wait(), self.limits.seconds)
+        data = [*map(_described, self.fleet.models.values()), *map(_shared, self.fleet.splits.values())]
         return JSONResponse({"object": "list", "data": data})
 
     async def live(self, request: Request) -> Response:
@@ -313,6 +313,17 @@ def _described(served: Served) -> dict[str, Any]:
         "min_score": engine.min_score if math.isfinite(engine.min_score) else None,
         "first_stage_weights": dict(engine.reranker.deployment.first_stage_weights),
         "known_documents": 0 if engine.reranker.index is None else len(engine.reranker.index),
+    }
+
+
+def _shared(split: Split) -> dict[str, Any]:
+    return {
+        "id": split.name,
+        "object": "model",
+        "created": 0,
+        "owned_by": "tamis",
+        "split": dict(split.weights),
+        "first_stage_weights": {},  # those of its models may differ
     }
 
 

@@ -393,7 +393,7 @@ def _overloaded(why: str, wait: float) -> RefusedError:
     return RefusedError("overloaded", f"{why}; try again later", min(max(1, math.ceil(wait)), LONGEST_WAIT))
 
 
-def log_failure(error: Exception, what: str) -> None:
+def log_failure(error: BaseException, what: str) -> None:
     """Say what failed and where; the error's own words might hold a request's text."""
     frames = traceback.extract_tb(error.__traceback__)
     where = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]

@@ -30,6 +30,12 @@ logger = logging.getLogger(__name__)
 WAITING: Final = 256
 """Requests that may wait for the disk; what comes beyond is not logged, and counted."""
 
+CHARACTERS: Final = 2**25
+"""Characters of their queries and documents, likewise."""
+
+QUIET: Final = 10.0
+"""Seconds without a loss after which it is told that nothing is lost any more."""
+
 REDACTED: Final = "[redacted]"
 
 LOOKED_AFTER: Final = 60.0
@@ -67,6 +73,11 @@ class Logged:
     documents: Sequence[DocumentText]
     ids: Sequence[str | None]
     scores: Sequence[float]
+
+    @property
+    def characters(self) -> int:
+        """Characters of its texts."""
+        return len(self.query) + sum(len(text_of(one)) for one in self.documents)
 
 
 class SteadyClock:
@@ -115,7 +126,10 @@ class QueryLog:
         self._lost = lost
         self._waiting: Queue[Logged | None] = Queue(WAITING)
         self._clock = SteadyClock()
-        self._failing = False
+        self._held = 0  # characters that wait
+        self._changing = threading.Lock()
+        self._losses = 0  # since it was told that there are any
+        self._last_loss = 0.0
         self._whole: Path | None = None  # a file whose last line this process has seen whole
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -130,9 +144,15 @@ class QueryLog:
 
     def add(self, logged: Logged) -> None:
         """Have a request written; returns at once, whatever the disk does."""
+        with self._changing:
+            fits = self._held + logged.characters <= CHARACTERS
+            self._held += logged.characters if fits else 0
         try:
+            if not fits:
+                raise Full
             self._waiting.put_nowait(logged)
         except Full:
+            self._hold(-logged.characters if fits else 0)
             self._fail("the disk is too slow")
 
     def close(self) -> None:
@@ -148,6 +168,7 @@ class QueryLog:
                 if logged is None:
                     return
                 self._write(logged)
+                self._hold(-logged.characters)
             if time.monotonic() - looked >= LOOKED_AFTER:
                 looked = time.monotonic()
                 if self._clock.steady():
@@ -161,17 +182,25 @@ class QueryLog:
         except (OSError, ValueError, OverflowError) as error:  # a full disk; a clock beyond all years
             self._fail(str(error))
         else:
-            if self._failing:
-                logger.warning("queries are logged again")
-            self._failing = False
+            self._recover()
 
     def _fail(self, why: str) -> None:
         """Count what is lost, and say it when it begins."""
         self._lost()
-        if not self._failing:
-            self._failing = True
+        self._last_loss = time.monotonic()
+        self._losses += 1
+        if self._losses == 1:
             facts = {"folder": str(self.folder), "error": why}
             logger.error("queries cannot be logged; serving goes on", extra={"facts": facts})
+
+    def _recover(self) -> None:
+        if self._losses and time.monotonic() - self._last_loss >= QUIET:
+            logger.warning("queries are logged again", extra={"facts": {"lost": self._losses}})
+            self._losses = 0
+
+    def _hold(self, characters: int) -> None:
+        with self._changing:
+            self._held += characters
 
     def _append(self, file: Path, line: bytes) -> None:
         """Put a whole line to the end of a file, or nothing."""

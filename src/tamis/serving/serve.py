@@ -20,6 +20,7 @@ from starlette.applications import Starlette
 from tamis.errors import InputError, TamisError
 from tamis.serving.app import Service, create_app, create_watching_app
 from tamis.serving.connection import Connection
+from tamis.serving.engine import log_failure
 from tamis.serving.fleet import Fleet
 from tamis.serving.hosts import is_loopback
 from tamis.serving.keys import ApiKeys, read_admin_keys, read_keys
@@ -230,7 +231,7 @@ class DrainingServer(uvicorn.Server):
             watched: Where metrics and probes are answered, too.
         """
         super().__init__(_config(create_app(service, origins, local), timeout_graceful_shutdown=5))
-        self.failure: TamisError | None = None
+        self.failure: Exception | None = None
         self._service = service
         self._begin = begin
         self._watched = watched
@@ -289,12 +290,17 @@ class DrainingServer(uvicorn.Server):
     def _also(self, work: Coroutine[Any, Any, object]) -> None:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)  # the loop itself keeps no task alive
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[object]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            log_failure(error, "settings could not be followed")
 
     async def _load(self, begin: Callable[[], Awaitable[None]]) -> None:
         try:
             await begin()
-        except TamisError as error:
+        except Exception as error:  # without models there is nothing to serve, whatever went wrong
             self.failure = error
             self.should_exit = True
 
