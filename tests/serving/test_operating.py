@@ -80,6 +80,11 @@ def admin(server: Running, method: str, path: str, body: Any = None) -> httpx2.R
     return server.client.request(method, f"/admin/{path}", json=body, headers=BOSS)
 
 
+def said(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    """The lines of the log; the progress of libraries, which the command line turns off, is passed over."""
+    return [json.loads(line) for line in capsys.readouterr().err.splitlines() if line.startswith("{")]
+
+
 def short(folder: Path) -> str:
     return version_of(str(folder)).short
 
@@ -159,8 +164,21 @@ def test_a_broken_model_leaves_the_old_one_and_one_line(how: str, folders, capsy
         assert ask(server).headers["x-model-version"] == short(old)
         counted = server.get("/metrics").text
         assert 'tamis_model_changes_total{change="swap",outcome="failed"} 1.0' in counted
-    errors = [one for one in map(json.loads, capsys.readouterr().err.splitlines()) if one["level"] == "error"]
+    errors = [one for one in said(capsys) if one["level"] == "error"]
     assert [one["event"] for one in errors if one["event"] != "a model could not be loaded"] == [line]
+
+
+@pytest.mark.parametrize("kind", ["stock_folder", "warm_folder"])
+def test_a_model_that_is_loaded_does_not_change_with_its_files(kind: str, request, tmp_path: Path):
+    folder = shutil.copytree(request.getfixturevalue(kind), tmp_path / "m")
+    right = expected(folder)
+    with operated(models=[f"m={folder}"]) as server:
+        for file in folder.glob("*.safetensors"):
+            with file.open("r+b") as stream:  # in place, as a copy over it is written
+                stream.seek(file.stat().st_size // 3)
+                stream.write(b"\x11" * (file.stat().st_size // 2))
+                stream.truncate()
+        assert scores_of(ask(server)) == pytest.approx(right, abs=1e-5)
 
 
 def test_a_model_that_draws_its_scores_by_chance_is_not_served(folders, monkeypatch: pytest.MonkeyPatch):
@@ -433,8 +451,7 @@ def test_the_log_names_model_version_and_split(folders, capsys: pytest.CaptureFi
     old, new = folders
     with operated(models=[f"old={old}", f"new={new}"], split=["m=old:1"]) as server:
         ask(server, x_request_id="one")
-    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
-    (found,) = [line for line in lines if line.get("request_id") == "one"]
+    (found,) = [line for line in said(capsys) if line.get("request_id") == "one"]
     assert found.items() >= {"model": "old", "version": short(old), "split": "m", "status": 200}.items()
 
 
@@ -447,15 +464,15 @@ def test_sighup_reads_settings_again_and_a_terminal_that_closes_ends_the_server(
     command = [sys.executable, "-m", "tamis", "serve", "--config", str(file)]
     process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True)
     os.close(theirs)
-    said = bytearray()
-    reading = threading.Thread(target=read_all, args=(ours, said), daemon=True)
+    heard = bytearray()
+    reading = threading.Thread(target=read_all, args=(ours, heard), daemon=True)
     reading.start()
     try:
-        until(lambda: b'"ready"' in said, 60)
-        url = re.findall(rb'"url": "([^"]+)"', said)[0].decode()
+        until(lambda: b'"ready"' in heard, 60)
+        url = re.findall(rb'"url": "([^"]+)"', heard)[0].decode()
         file.write_text(yaml.safe_dump({"models": {"m": str(new)}, "port": 0}))
         process.send_signal(signal.SIGHUP)
-        until(lambda: b"settings were read again" in said, 30)
+        until(lambda: b"settings were read again" in heard, 30)
         assert httpx2.get(f"{url}/v1/models").json()["data"][0]["version"] == short(new)
         os.close(ours)
         process.send_signal(signal.SIGHUP)  # as a shell does whose terminal has gone
@@ -464,7 +481,7 @@ def test_sighup_reads_settings_again_and_a_terminal_that_closes_ends_the_server(
         process.kill()
 
 
-def read_all(terminal: int, said: bytearray) -> None:
+def read_all(terminal: int, heard: bytearray) -> None:
     with contextlib.suppress(OSError):
         while part := os.read(terminal, 4096):
-            said += part
+            heard += part

@@ -11,6 +11,7 @@ from tamis.formats.fields import content_id
 from tamis.models.checkpoint import ORDER, model_identity
 from tamis.models.first_stage import order_counts
 from tamis.models.known.documents import index_of, refuse_unused
+from tamis.models.own_weights import take_weights
 from tamis.models.reranker import Reranker
 from tamis.serving.engine import Engine
 from tamis.serving.metrics import Metrics
@@ -114,6 +115,7 @@ def _checked_reranker(folder: str, settings: Settings, version: Version) -> Rera
             "weigh --order, or leave the option out"
         )
     reranker.decide()
+    take_weights(reranker.scorer)
     check_scoring(reranker, settings.precision)
     if settings.probe is not None:
         check_examples(reranker, settings.probe)
