@@ -211,7 +211,7 @@ class Clients:
         version = answer.headers["x-model-version"]
         self.seen.versions[version] += 1
         right = self.right[version][query, chosen]
-        gap = max(abs(hit["relevance_score"] - right[hit["index"]]) for hit in answer.json()["results"])
+        gap = max(abs(hit["relevance_score"] - float(right[hit["index"]])) for hit in answer.json()["results"])
         self.seen.gap = max(self.seen.gap, gap)
         self.seen.wrong += gap > EQUAL
 
