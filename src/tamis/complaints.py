@@ -59,6 +59,11 @@ def parsed_yaml(text: str, where: str) -> Any:
         raise SettingsError(f"{where}: not YAML: {' '.join(str(error).split())}") from None
 
 
+def settings_error(error: ValidationError, settings: type[BaseModel], where: str) -> SettingsError:
+    """The error that a user is told: where it stands, the field, and what is wrong with it."""
+    return SettingsError(f"{where}: {complaint_of(error, settings)}")
+
+
 def complaint_of(error: ValidationError, settings: type[BaseModel]) -> str:
     """What pydantic found first in a recipe or in other settings, with the name of the field."""
     found: Mapping[str, Any] = error.errors(include_url=False)[0]

@@ -6,8 +6,7 @@ from typing import Any, Self
 
 from pydantic import ValidationError
 
-from tamis.complaints import complaint_of
-from tamis.errors import SettingsError
+from tamis.complaints import settings_error
 from tamis.pipeline import recipe as sections
 from tamis.pipeline.reading import read_recipe
 
@@ -52,7 +51,7 @@ class Recipe(sections.Recipe):
         try:
             super().__init__(**content)
         except ValidationError as error:
-            raise SettingsError(f"tamis.Recipe: {complaint_of(error, sections.Recipe)}") from None
+            raise settings_error(error, sections.Recipe, "tamis.Recipe") from None
 
     __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]  # reading a file does not come by here
 

@@ -150,7 +150,8 @@ def compare(
         raise InputError(f"{a} and {b}: one is a folder, one a file; compare two runs, or two evaluations")
     if not _is_evaluation(a):
         texts = SetTexts.of(read_set(on)[0]) if on else _own_texts(a)
-        title, runs = f"{a.stem} → {b.stem}", (read_run(a), read_run(b))
+        title = f"{a.stem} → {b.stem}"
+        runs: Runs = read_run(a), read_run(b)
         if log_side(a) and log_side(b):
             title, runs, texts = _answered_by_both(title, runs, texts)
         yield _compared(title, runs, texts, measures, queries, top)

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from tamis.complaints import complaint_of, parsed_yaml, shown
+from tamis.complaints import parsed_yaml, settings_error, shown
 from tamis.errors import SettingsError
 from tamis.pipeline.recipe import Recipe
 
@@ -68,4 +68,4 @@ def recipe_from(content: Mapping[str, Any], name: str) -> Recipe:
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:
-        raise SettingsError(f"{name}: {complaint_of(error, Recipe)}") from None
+        raise settings_error(error, Recipe, name) from None

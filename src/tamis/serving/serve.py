@@ -73,12 +73,13 @@ def prepared(sources: Sources, open_things: ExitStack) -> tuple["DrainingServer"
     if not settings.models:
         raise InputError("no model is named; name one behind the command, in TAMIS_MODELS or in --config FILE")
     check_origins(settings.cors)
-    keys = [read_keys(settings.keys, sources.environment), read_admin_keys(settings.admin_keys, sources.environment)]
+    keys = read_keys(settings.keys, sources.environment)
+    admin_keys = read_admin_keys(settings.admin_keys, sources.environment)
     listening = open_things.enter_context(listen(settings.host, settings.port))
     watched = None
     if settings.metrics_port is not None:
         watched = open_things.enter_context(listen(settings.host, settings.metrics_port, "--metrics-port"))
-    service = _service(settings, *keys, open_things)
+    service = _service(settings, keys, admin_keys, open_things)
     log_to(sys.stderr)
     for note in told.notes:
         logger.warning(note)

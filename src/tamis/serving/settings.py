@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final, Literal
 import yaml
 from pydantic import AfterValidator, Field, ValidationError, field_validator
 
-from tamis.complaints import complaint_of, parsed_yaml, shown
+from tamis.complaints import complaint_of, parsed_yaml, settings_error, shown
 from tamis.errors import SettingsError
 from tamis.section import Section
 from tamis.serving.limits import Limits
@@ -248,7 +248,7 @@ def _checked(content: Mapping[str, Any], where: str) -> Settings:
     try:
         return Settings.model_validate(content)
     except ValidationError as error:
-        raise SettingsError(f"{where}: {complaint_of(error, Settings)}") from None
+        raise settings_error(error, Settings, where) from None
 
 
 def _one(name: str, value: Any, who: str) -> Any:
