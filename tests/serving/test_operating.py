@@ -200,20 +200,18 @@ def test_a_model_that_draws_its_scores_by_chance_is_not_served(folders, monkeypa
 
 def test_a_model_has_to_put_the_relevant_documents_of_the_probe_first(folders, tmp_path: Path):
     old, new = folders
-    ranked = {folder: Reranker(folder).rank(QUERY, DOCUMENTS) for folder in folders}
-    first, last = (DOCUMENTS[ranked[old][place]["corpus_id"]] for place in (0, -1))
-    order = [hit["corpus_id"] for hit in ranked[new]]
-    if order.index(DOCUMENTS.index(first)) < order.index(DOCUMENTS.index(last)):
-        first, last = (DOCUMENTS[order[place]] for place in (-1, 0))
-        old, new = new, old
+    of_old, of_new = np.array(expected(old)), np.array(expected(new))
+    disagree = (of_old[:, None] > of_old + 0.01) & (of_new[:, None] < of_new - 0.01)  # [one above, other]
+    first, last = (DOCUMENTS[place] for place in np.argwhere(disagree)[0])
     probe = tmp_path / "probe.jsonl"
     probe.write_text(json.dumps({"query": QUERY, "pos": [first], "neg": [last]}) + "\n", encoding="utf-8")
-    good, bad = (old, new) if Reranker(old).predict([(QUERY, first), (QUERY, last)])[0] > 0 else (new, old)
-    if Reranker(good).predict((QUERY, first)) < Reranker(good).predict((QUERY, last)):
-        good, bad = bad, good
-    with operated("boss", models=[f"m={good}"], probe=probe) as server:
-        told = admin(server, "PUT", "models/m", {"folder": str(bad)}).json()["error"]["message"]
+    with operated("boss", models=[f"m={old}"], probe=probe) as server:
+        told = admin(server, "PUT", "models/m", {"folder": str(new)}).json()["error"]["message"]
         assert re.search(r"of 'How do I install a package\?' in the probe .* it scores another document above", told)
+        assert ask(server).headers["x-model-version"] == short(old)
+        probe.write_text("{}\n", encoding="utf-8")
+        told = admin(server, "PUT", "models/m", {"folder": str(new)}).json()["error"]["message"]
+        assert "expected the fields of a training file" in told
 
 
 def test_what_is_put_back_has_to_be_what_was_served(folders):

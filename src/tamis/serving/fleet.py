@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
+import torch
+
 from tamis.errors import InputError, ModelError, TamisError
 from tamis.process_memory import release_memory
 from tamis.serving.engine import Engine, log_failure
@@ -319,3 +321,5 @@ class Fleet:
 def _give_memory_back() -> None:
     gc.collect()
     release_memory()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
