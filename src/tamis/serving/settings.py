@@ -25,7 +25,7 @@ PREFIX: Final = "TAMIS_"
 KEY_VARIABLES: Final = ("TAMIS_API_KEYS", "TAMIS_ADMIN_KEY")
 """Variables that are no settings: keys stand in no file of settings and on no command line."""
 
-AT_ONCE: Final = ("models", "split", "split_by", "keys", "admin_keys", "probe")
+AT_ONCE: Final = ("models", "split", "split_by", "keys", "admin_keys")
 """Settings that a server takes over when it reads them again; the others count from the next start on."""
 
 CHANCE: Final = "chance"
