@@ -1,12 +1,12 @@
 """Models loaded, swapped, put back, split and taken away while requests go on; probes, metrics, and who may do it."""
 
-import contextlib
 import dataclasses
 import gc
 import json
 import os
 import random
 import re
+import select
 import shutil
 import signal
 import socket
@@ -462,8 +462,8 @@ def test_sighup_reads_settings_again_and_a_terminal_that_closes_ends_the_server(
     command = [sys.executable, "-m", "tamis", "serve", "--config", str(file)]
     process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True)
     os.close(theirs)
-    heard = bytearray()
-    reading = threading.Thread(target=read_all, args=(ours, heard), daemon=True)
+    heard, ended = bytearray(), threading.Event()
+    reading = threading.Thread(target=read_all, args=(ours, heard, ended), daemon=True)
     reading.start()
     try:
         until(lambda: b'"ready"' in heard, 60)
@@ -472,6 +472,8 @@ def test_sighup_reads_settings_again_and_a_terminal_that_closes_ends_the_server(
         process.send_signal(signal.SIGHUP)
         until(lambda: b"settings were read again" in heard, 30)
         assert httpx2.get(f"{url}/v1/models").json()["data"][0]["version"] == short(new)
+        ended.set()
+        reading.join()  # who reads keeps a terminal open
         os.close(ours)
         process.send_signal(signal.SIGHUP)  # as a shell does whose terminal has gone
         assert process.wait(20) == 0
@@ -479,7 +481,7 @@ def test_sighup_reads_settings_again_and_a_terminal_that_closes_ends_the_server(
         process.kill()
 
 
-def read_all(terminal: int, heard: bytearray) -> None:
-    with contextlib.suppress(OSError):
-        while part := os.read(terminal, 4096):
-            heard += part
+def read_all(terminal: int, heard: bytearray, ended: threading.Event) -> None:
+    while not ended.is_set():
+        if select.select([terminal], [], [], 0.1)[0]:
+            heard += os.read(terminal, 4096)
