@@ -8,7 +8,7 @@ TAMIS := $(BIN)/tamis
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 LOCK := requirements-dev.lock
 
-.PHONY: help demo demo-data general general-data test check lint coverage lock format docs clean
+.PHONY: help demo demo-data general general-data test test-engines check lint coverage lock format docs clean
 help:  ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+[a-z%-]*:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -96,6 +96,15 @@ docs: $(VENV)/installed-docs  ## Write docs/settings.md and build the site of do
 $(VENV)/installed-bench: $(VENV)/installed-dev
 	$(PIP) --editable '.[demo,dev,bench]'
 	touch $@
+
+$(VENV)/installed-engines: $(VENV)/installed-dev
+	$(PIP) --editable '.[demo,dev,engines]'
+	touch $@
+
+test-engines: $(VENV)/installed-engines  ## Test the pages of docs/behind with the engines and frameworks themselves
+	$(BIN)/python -m pytest tests/behind tests/integrations
+
+bench-behind: $(VENV)/installed-engines
 
 bench-queries: $(VENV)/installed-llm
 
