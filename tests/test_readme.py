@@ -269,9 +269,9 @@ def test_the_marked_tables_are_those_that_the_benchmarks_wrote():
             r"<!-- (\w+): written by benchmarks/\1\.py -->\n(.*?)<!-- /\1 -->", text, re.DOTALL
         )
     }
-    models = {"adaptation", "general", "scoring", "training", "merging"}
+    models = {"adaptation", "behind", "general", "scoring", "training", "merging"}
     served = {"production", "served", "serving"}
-    written = {"behind", "first_stages", "known", "long_documents", "mining", "proof", "search", "trust", *served}
+    written = {"first_stages", "known", "long_documents", "mining", "proof", "search", "trust", *served}
     assert marked.keys() == models | written
     for name, table in marked.items():
         results = ROOT / "benchmarks" / "results" / f"{name}.md"

@@ -3,6 +3,7 @@
 import sys
 
 import lancedb
+from lancedb.index import FTS
 from lancedb.query import MatchQuery
 from lancedb.rerankers import RRFReranker
 from sentence_transformers import SentenceTransformer
@@ -17,7 +18,7 @@ def index(documents):
     vectors = encoder.encode([passage(one) for one in documents], normalize_embeddings=True)
     fields = [{key: one[key] for key in ("_id", "title", "text")} for one in documents]
     made = [one | {"vector": vector} for one, vector in zip(fields, vectors, strict=True)]
-    database.create_table("tamis_example", made, mode="overwrite").create_fts_index("text")
+    database.create_table("tamis_example", made, mode="overwrite").create_index("text", config=FTS())
 
 
 def search(query, depth=20):

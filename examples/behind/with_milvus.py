@@ -15,12 +15,12 @@ FIELDS = ["_id", "title", "text"]
 def index(documents):
     vectors = encoder.encode([passage(one) for one in documents], normalize_embeddings=True)
     client.drop_collection("tamis_example")
-    client.create_collection("tamis_example", vectors.shape[1], "_id", "string", metric_type="COSINE", max_length=512)
-    for place in range(0, len(documents), 500):  # a request of a server holds 64 MiB at most
+    settings = {"metric_type": "COSINE", "max_length": 512, "consistency_level": "Strong"}
+    client.create_collection("tamis_example", vectors.shape[1], "_id", "string", **settings)
+    for place in range(0, len(documents), 500):  # a server takes 64 MiB in a request
         pairs = zip(documents[place : place + 500], vectors[place : place + 500], strict=True)
-        client.insert(
-            "tamis_example", [{key: one[key] for key in FIELDS} | {"vector": vector} for one, vector in pairs]
-        )
+        made = [{key: one[key] for key in FIELDS} | {"vector": vector} for one, vector in pairs]
+        client.insert("tamis_example", made)
 
 
 def search(query, depth=20):

@@ -9,6 +9,7 @@ from loop import passage, put_behind
 
 encoder = SentenceTransformer(sys.argv[4])
 database = psycopg.connect(sys.argv[5], autocommit=True, row_factory=psycopg.rows.dict_row)
+database.execute("SET hnsw.ef_search = 100")  # as many as an index on vectors finds, 40 by default
 TABLE = """CREATE TABLE tamis_example (_id text PRIMARY KEY, title text, text text, vector vector({}),
     words tsvector GENERATED ALWAYS AS (to_tsvector('simple', title || ' ' || text)) STORED)"""
 HYBRID = """WITH asked AS (SELECT replace(plainto_tsquery('simple', %(query)s)::text, '&', '|')::tsquery AS any_word),

@@ -212,3 +212,11 @@ def test_the_page_shows_the_script_and_no_script_is_long(engine: str) -> None:
     assert (EXAMPLES / "loop.py").read_text(encoding="utf-8") in (ROOT / "docs" / "behind" / "index.md").read_text(
         "utf-8"
     )
+
+
+def test_the_pages_say_what_was_measured() -> None:
+    results = ROOT / "benchmarks" / "results" / "behind.json"
+    for row in json.loads(results.read_text(encoding="utf-8"))["rows"]:
+        page = (ROOT / "docs" / "behind" / f"{row['engine']}.md").read_text(encoding="utf-8")
+        assert f"A search took {row['search_ms']:.1f} ms" in page
+        assert f"`tamis-base` {row['rerank_ms']:.0f} ms: medians of {row['queries']} questions" in page

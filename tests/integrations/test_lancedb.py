@@ -16,13 +16,14 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def table(tmp_path_factory):
     import lancedb
+    from lancedb.index import FTS
 
     vectors = np.random.default_rng(0).normal(size=(len(TEXTS), 8)).astype(np.float32)
     rows = [
         {"id": f"d{place}", "text": text, "vector": vectors[place], "lang": "en"} for place, text in enumerate(TEXTS)
     ]
     made = lancedb.connect(tmp_path_factory.mktemp("lance")).create_table("documents", rows)
-    made.create_fts_index("text")
+    made.create_index("text", config=FTS())
     return made
 
 
