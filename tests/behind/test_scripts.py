@@ -145,12 +145,16 @@ def test_what_is_left_is_a_judged_set_for_tamis(
     assert outcome.status == 0, outcome.err
     (figures,) = json.loads((tmp_path / "eval" / "results.json").read_text("utf-8"))["sets"].values()
     assert {engine, "reranked", f"m+{engine}"} <= figures["figures"].keys()
-    asked = tmp_path / "queries.tsv"
-    asked.write_text("document-id\tquery\nen/0\tinstall a package\n", "utf-8")
-    adapting = ("--queries", asked, "--encoder", tiny_encoder, "--out", tmp_path / "run", "--estimate")
-    planned = tamis("adapt", warm_folder, left.out / "corpus.jsonl", *adapting)
+    written = tmp_path / "written.tsv"
+    lines = [f"{query_id}\t{query_id.removeprefix('q/')}\t{text}" for query_id, text in left.queries.items()]
+    written.write_text("\n".join(["_id\tdocument-id\tquery", *lines]) + "\n", "utf-8")
+    corpus, run = left.out / "corpus.jsonl", f"{engine}={left.out / engine}.trec"
+    weighed = tamis("weigh", warm_folder, corpus, "--queries", written, "--run", run, "--out", tmp_path / "mine")
+    assert weighed.status == 0, weighed.err
+    assert engine in Reranker(tmp_path / "mine").deployment.first_stage_weights
+    adapting = ("--queries", written, "--encoder", tiny_encoder, "--out", tmp_path / "run", "--estimate")
+    planned = tamis("adapt", warm_folder, corpus, *adapting)
     assert planned.status == 0, planned.err
-    assert "20" in planned.out
 
 
 @pytest.mark.parametrize("engine", marked("elasticsearch"))
