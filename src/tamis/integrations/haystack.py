@@ -27,7 +27,7 @@ class TamisRanker:
         """Load the model, unless it is."""
         self._model = loaded(self._model)
 
-    @component.output_types(documents=list[Document])
+    @component.output_types(documents=list[Document])  # type: ignore[untyped-decorator]
     def run(self, query: str, documents: list[Document], top_k: int | None = None) -> dict[str, list[Document]]:
         """The best documents, best first, see `rank_found`; `top_k` replaces that of the component."""
         self.warm_up()

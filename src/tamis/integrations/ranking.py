@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tamis.errors import InputError
-from tamis.models.checkpoint import OTHER
-from tamis.models.first_stage import NONE, ORDER, FirstStageArgument, default_of
+from tamis.models.checkpoint import ORDER, OTHER
+from tamis.models.first_stage import NONE, FirstStageArgument, default_of
 from tamis.models.reranker import Reranker
 
 Model = str | Path | Reranker
