@@ -48,7 +48,8 @@ def english(source: Path, folder: Path, questions: int) -> Path:
 def measure(name: str, source: Path, out: Path, address: str) -> dict[str, Any]:
     """Run a script, and keep what it says."""
     told = [MODEL] if name == "tantivy" else [MODEL, ENCODER]
-    call = [sys.executable, SCRIPTS / f"with_{name}.py", source, out, *told, *([address] if address else [])]
+    script = [sys.executable, str(SCRIPTS / f"with_{name}.py"), str(source), str(out)]
+    call = [*script, *told, *([address] if address else [])]
     said = subprocess.run(call, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()[-1]
     queries, search_ms, rerank_ms = map(float, re.findall(r"\d+(?:\.\d+)?", said.split(":", 1)[1]))
     package, how = ENGINES[name]
