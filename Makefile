@@ -8,7 +8,7 @@ TAMIS := $(BIN)/tamis
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 LOCK := requirements-dev.lock
 
-.PHONY: help demo demo-data general general-data test test-engines check lint coverage lock format docs clean
+.PHONY: help demo demo-data general general-data test test-engines check lint coverage lock format docs release release-check clean
 help:  ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+[a-z%-]*:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -92,6 +92,17 @@ $(VENV)/installed-docs: $(VENV)/installed $(LOCK)
 docs: $(VENV)/installed-docs  ## Write docs/settings.md and build the site of docs/ into site/; any warning fails
 	$(BIN)/python docs/tools/settings_reference.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+$(VENV)/installed-release: $(VENV)/installed
+	$(PIP) 'build>=1.3' 'twine>=6'
+	touch $@
+
+release: $(VENV)/installed-release  ## Build wheel and source twice into dist/, see that both are the same bytes, and let twine check them
+	$(BIN)/python deploy/release.py build
+	$(BIN)/python -m twine check --strict dist/*.whl dist/*.tar.gz
+
+release-check: release  ## Install the wheel into new environments and run the README's first lines there
+	TORCH='$(TORCH)' $(BIN)/python deploy/release.py check
 
 $(VENV)/installed-bench: $(VENV)/installed-dev
 	$(PIP) --editable '.[demo,dev,bench]'

@@ -27,7 +27,14 @@ from tamis.artifacts.record_files import (
     stream_columns,
     write_records,
 )
-from tamis.artifacts.run_folder import RunFolder, folder_bytes, newest_results, versions
+from tamis.artifacts.run_folder import (
+    RunFolder,
+    finished_results,
+    folder_bytes,
+    newest_results,
+    results_behind,
+    versions,
+)
 
 __all__ = [
     "ItemStore",
@@ -38,6 +45,7 @@ __all__ = [
     "drop_counts",
     "file_hash",
     "find_records",
+    "finished_results",
     "folder_bytes",
     "item_key",
     "kept_in",
@@ -48,6 +56,7 @@ __all__ = [
     "read_json",
     "read_records",
     "read_stream",
+    "results_behind",
     "split_dropped",
     "stage_key",
     "stored_items",

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from tamis.artifacts.disk import read_json, write_json, writing
 from tamis.artifacts.keys import file_hash
@@ -16,6 +16,9 @@ from tamis.whole_folder import locked, unfinished, whole_file
 
 VERSIONS_OF = ("tamis", "torch", "transformers", "numpy", "bm25s", "ir-measures", "pyarrow")
 """Packages whose versions are written into each manifest."""
+
+FORMAT: Final = 1
+"""Version of the layout of a run folder; a folder that names none has the first one."""
 
 
 class RunFolder:
@@ -110,11 +113,27 @@ def newest_results(run: Path, stage: str) -> dict[str, Path]:
     Raises:
         RunError: that stage was never finished in this folder, or something it was made from is gone.
     """
-    manifests = sorted(run.glob(f"{stage}/*/manifest.json"), key=lambda file: file.stat().st_mtime)
+    manifests = finished_results(run, stage)
     if not manifests:
         raise RunError(f"{run}: no finished stage {stage} in it; expected the folder of a run, as --out names it")
-    found = {stage: manifests[-1].parent}
-    ahead = [stage]
+    return results_behind(manifests[-1])
+
+
+def finished_results(run: Path, stage: str) -> list[Path]:
+    """Folders of every finished result of a stage in a run folder, the newest last."""
+    manifests = sorted(run.glob(f"{stage}/*/manifest.json"), key=lambda file: file.stat().st_mtime)
+    return [file.parent for file in manifests]
+
+
+def results_behind(folder: Path) -> dict[str, Path]:
+    """Folder of a stage's result, and of every result that it was made from, by stage.
+
+    Raises:
+        RunError: something that it was made from is gone.
+    """
+    run = folder.parent.parent
+    found = {folder.parent.name: folder}
+    ahead = [folder.parent.name]
     while ahead:
         folder = found[ahead.pop()]
         try:
@@ -131,15 +150,22 @@ def _mark(marker: Path, recipe_name: str) -> None:
     if any(path != unfinished(marker) for path in marker.parent.iterdir()):
         raise RunError(f"{marker.parent}: not empty and not a run folder; choose another one with --out")
     with whole_file(marker) as partial:
-        write_json(partial, {"recipe": recipe_name})
+        write_json(partial, {"recipe": recipe_name, "format": FORMAT})
 
 
 def _owner(marker: Path) -> str:
     """Name of the recipe that a run folder belongs to."""
     try:
-        return str(read_json(marker)["recipe"])
-    except (ValueError, KeyError, TypeError):
+        found = read_json(marker)
+        name, layout = str(found["recipe"]), found.get("format", 1)
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise RunError(f"{marker}: not written by tamis; choose another folder with --out") from None
+    if layout != FORMAT:
+        raise RunError(
+            f"{marker}: a run folder of format {layout!r}, expected {FORMAT}: another version of tamis made it; use "
+            "that version, or choose another folder with --out"
+        )
+    return name
 
 
 def folder_bytes(folder: Path) -> int:

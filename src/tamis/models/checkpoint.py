@@ -169,8 +169,11 @@ def _content(file: Path) -> dict[str, Any] | None:
         return None
     except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{file}: cannot be read: {error}") from None
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise ModelError(f"{file}: expected format {FORMAT}, the one that this version of tamis writes")
+    found = content.get("format") if isinstance(content, dict) else None
+    if found != FORMAT:
+        raise ModelError(
+            f"{file}: format {found!r}, expected format {FORMAT}, the one that this tamis writes"
+        )
     return content
 
 
