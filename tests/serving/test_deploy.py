@@ -1,43 +1,294 @@
-"""The files in deploy/ start the command as it is; containers themselves are not run here."""
+"""The files in deploy/: commands that are understood, valid manifests, alerts and panels of metrics that exist."""
 
 import json
+import os
 import re
 import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import httpx2
+import jsonschema
 import pytest
 import yaml
 from typer.main import get_command
 
+import tamis
 from tamis.cli import app
+from tamis.serving.engine import Batch
+from tamis.serving.metrics import Metrics
+from tests.serving.running import served
 
-DEPLOY = Path(__file__).parents[2] / "deploy"
+ROOT = Path(__file__).parents[2]
+DEPLOY = ROOT / "deploy"
+CHART = DEPLOY / "helm" / "tamis"
+USER = 10001
+KUBERNETES = "1.31"
+"""Whose schemas the manifests are checked with."""
+
+GO_PATH = Path("/usr/share/gocode")
+"""Where Debian keeps Go's libraries: golang-github-masterminds-sprig-dev and golang-gopkg-yaml.v3-dev."""
+
+
+def manifests(text: str) -> dict[str, dict[str, Any]]:
+    """Kubernetes objects by kind."""
+    found = [one for one in yaml.safe_load_all(text) if one]
+    by_kind = {one["kind"]: one for one in found}
+    assert len(by_kind) == len(found)
+    return by_kind
+
+
+def rendered(tmp_path: Path, **changes: Any) -> dict[str, dict[str, Any]]:
+    """The chart as Go's templates make it of its values."""
+    if not shutil.which("go") or not (GO_PATH / "src/github.com/Masterminds/sprig").is_dir():
+        pytest.skip("Go and sprig are not installed, which render the chart")
+    values = tmp_path / "values.yaml"
+    values.write_text(yaml.safe_dump(changes), encoding="utf-8")
+    environment = {**os.environ, "GO111MODULE": "off", "GOPATH": str(GO_PATH), "GOCACHE": str(tmp_path / "go")}
+    command = ["go", "run", str(DEPLOY / "check" / "render.go"), str(CHART), "mine", str(values)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return manifests(done.stdout)
+
+
+def container_of(deployment: dict[str, Any]) -> dict[str, Any]:
+    (only,) = deployment["spec"]["template"]["spec"]["containers"]
+    return only
 
 
 def commands() -> dict[str, list[str]]:
+    """What each file starts, in words."""
     dockerfile = (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
     entry, arguments = (
         json.loads(re.findall(rf"^{name} (.*)$", dockerfile, re.M)[0]) for name in ("ENTRYPOINT", "CMD")
     )
     compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text(encoding="utf-8"))["services"]["tamis"]["command"]
     unit = re.findall(r"^ExecStart=(.*)$", (DEPLOY / "tamis.service").read_text(encoding="utf-8"), re.M)[0]
-    return {"docker": [*entry, *arguments], "compose": [*entry, *compose], "systemd": shlex.split(unit)}
+    pods = container_of(manifests((DEPLOY / "kubernetes.yaml").read_text(encoding="utf-8"))["Deployment"])["args"]
+    return {
+        "docker": [*entry, *arguments],
+        "compose": [*entry, *compose],
+        "systemd": shlex.split(unit),
+        "kubernetes": [*entry, *pods],
+    }
 
 
-@pytest.mark.parametrize("where", ["docker", "compose", "systemd"])
+@pytest.mark.parametrize("where", ["docker", "compose", "systemd", "kubernetes"])
 def test_the_command_is_understood(where: str):
     program, command, *arguments = commands()[where]
     assert Path(program).name == "tamis"
     parsed = get_command(app).commands[command].make_context(command, arguments)
     assert parsed.params["models"][0].startswith("model=/")
-    assert parsed.params["port"] == 8000
+    assert parsed.params["port"] in (8000, None)
 
 
 def test_files_that_are_mounted_lie_beside():
     compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text(encoding="utf-8"))
     mounted = [volume.split(":")[0] for service in compose["services"].values() for volume in service["volumes"]]
-    assert mounted == ["./model", "./prometheus.yaml"]
-    prometheus = yaml.safe_load((DEPLOY / "prometheus.yaml").read_text(encoding="utf-8"))["scrape_configs"][0]
-    assert prometheus["static_configs"][0]["targets"] == ["tamis:8000"]
-    secret = Path(prometheus["authorization"]["credentials_file"]).name
+    assert mounted == ["./model", "./prometheus.yaml", "./alerts.yaml"]
+    prometheus = yaml.safe_load((DEPLOY / "prometheus.yaml").read_text(encoding="utf-8"))
+    (scraped,) = prometheus["scrape_configs"]
+    assert scraped["static_configs"][0]["targets"] == ["tamis:8000"]
+    assert prometheus["rule_files"] == ["alerts.yaml"]
+    secret = Path(scraped["authorization"]["credentials_file"]).name
     assert secret in compose["services"]["prometheus"]["secrets"]
+
+
+def test_the_image_gets_what_the_package_is_built_from():
+    ignored = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    sent = {line.removeprefix("!") for line in ignored if line.startswith("!")}
+    copied = re.findall(r"^COPY (?!--from)(.+) \S+$", (DEPLOY / "Dockerfile").read_text(encoding="utf-8"), re.M)
+    assert {name for line in copied for name in line.split()} == sent
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert {project["readme"], *project["license-files"], "pyproject.toml", "src"} == sent
+
+
+def test_the_unit_is_valid(tmp_path: Path):
+    if not shutil.which("systemd-analyze"):
+        pytest.skip("systemd is not installed")
+    unit = (DEPLOY / "tamis.service").read_text(encoding="utf-8")
+    (tmp_path / "tamis.service").write_text(unit.replace("/opt/tamis/bin/tamis", "/bin/true"), encoding="utf-8")
+    command = ["systemd-analyze", "verify", "--man=no", tmp_path / "tamis.service"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("source", ["kubernetes.yaml", "chart"])
+def test_manifests_are_what_kubernetes_takes(source: str, tmp_path: Path):
+    validate = pytest.importorskip("kubernetes_validate", reason="kubernetes-validate is not installed")
+    text = (DEPLOY / "kubernetes.yaml").read_text(encoding="utf-8")
+    for manifest in (rendered(tmp_path) if source == "chart" else manifests(text)).values():
+        validate.validate(manifest, KUBERNETES, strict=True)
+
+
+def test_a_pod_may_do_little_and_is_asked_how_it_is():
+    deployment = manifests((DEPLOY / "kubernetes.yaml").read_text(encoding="utf-8"))["Deployment"]
+    pod, container = deployment["spec"]["template"]["spec"], container_of(deployment)
+    assert pod["securityContext"]["runAsNonRoot"]
+    assert pod["securityContext"]["runAsUser"] == USER
+    assert container["securityContext"]["readOnlyRootFilesystem"]
+    assert not container["securityContext"]["allowPrivilegeEscalation"]
+    assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    asked = {name: container[name]["httpGet"]["path"] for name in container if name.endswith("Probe")}
+    assert asked == {"startupProbe": "/readyz", "livenessProbe": "/livez", "readinessProbe": "/readyz"}
+    writable = {mount["name"] for mount in container["volumeMounts"] if not mount.get("readOnly")}
+    assert writable == {volume["name"] for volume in pod["volumes"] if "emptyDir" in volume}
+
+
+def test_the_image_is_of_the_user_that_the_pods_name():
+    dockerfile = (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
+    assert re.findall(r"^USER (\d+):(\d+)$", dockerfile, re.M) == [(str(USER), str(USER))]
+    assert f"--uid {USER} " in dockerfile
+
+
+def test_the_chart_gives_the_manifests(tmp_path: Path):
+    """With its defaults, but for the release's name and labels, and the autoscaler that sets the replicas."""
+    given = manifests((DEPLOY / "kubernetes.yaml").read_text(encoding="utf-8"))
+    made = rendered(tmp_path)
+    assert made.keys() == given.keys()
+    spec, expected = made["Deployment"]["spec"], given["Deployment"]["spec"]
+    assert "replicas" not in spec
+    pod, expected_pod = spec["template"]["spec"], expected["template"]["spec"]
+    assert pod.pop("serviceAccountName") == "mine"
+    expected_pod.pop("serviceAccountName")
+    (container,), (other,) = pod["containers"], expected_pod["containers"]
+    assert container.pop("imagePullPolicy") == "IfNotPresent"
+    assert [word for one in container.pop("args") for word in one.split("=--")] == [
+        "model=/model", "--host=0.0.0.0", "--port=8000", "--metrics-port=9000", "--keys=/etc/tamis/keys",
+    ]  # fmt: skip
+    other.pop("args")
+    assert pod == expected_pod
+    labels = spec["template"]["metadata"]["labels"]
+    assert labels["app.kubernetes.io/version"] == tamis.__version__
+    for one in (spec["selector"]["matchLabels"], made["Service"]["spec"]["selector"]):
+        assert one.items() <= labels.items()
+
+
+def test_the_chart_without_keys_claim_and_autoscaler(tmp_path: Path):
+    made = rendered(
+        tmp_path, keysSecret="", modelClaim="", autoscaling={"enabled": False}, networkPolicy=False, replicas=1,
+        models=["tamis-base"], cores=2, arguments=["--first-stage", "order"],
+    )  # fmt: skip
+    assert made.keys() == {"Deployment", "Service", "ServiceAccount"}
+    container = container_of(made["Deployment"])
+    assert container["args"] == ["tamis-base", "--host=0.0.0.0", "--port=8000", "--metrics-port=9000", "--first-stage", "order"]
+    assert container["env"] == [{"name": "OMP_NUM_THREADS", "value": "2"}]
+    assert {mount["name"] for mount in container["volumeMounts"]} == {"cache", "tmp"}
+    assert made["Deployment"]["spec"]["replicas"] == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "fits"),
+    [({}, True), ({"replicas": 0}, False), ({"model": "x"}, False), ({"models": []}, False), ({"cores": "2"}, False)],
+)
+def test_values_of_the_chart_are_checked(changes: dict[str, Any], fits: bool):
+    schema = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
+    values = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
+    assert jsonschema.Draft7Validator(schema).is_valid(values | changes) == fits
+    assert values.keys() <= schema["properties"].keys()
+
+
+def metrics_of_the_server() -> set[str]:
+    """Names of the series of a server that has answered."""
+    metrics = Metrics()
+    metrics.requests.labels("cohere", "m", "200").inc()
+    metrics.abandoned.labels("cohere").inc()
+    metrics.seconds.labels("cohere").observe(0.1)
+    metrics.waited.labels("m").observe(0.1)
+    metrics.cut.labels("m").inc()
+    metrics.waiting.labels("m").set(0)
+    metrics.batch("m", Batch(pairs=1, tokens=1, seconds=0.1, failed=0))
+    metrics.ranked("m", 20, True, 0.5)
+    return set(re.findall(r"^(\w+)[ {]", metrics.text().decode(), re.MULTILINE))
+
+
+def asked_for(expressions: list[str]) -> set[str]:
+    return {name for one in expressions for name in re.findall(r"\b(?:tamis|process)_\w+\b", one)}
+
+
+def test_alerts_are_about_metrics_that_the_server_has():
+    (group,) = yaml.safe_load((DEPLOY / "alerts.yaml").read_text(encoding="utf-8"))["groups"]
+    asked = asked_for([rule["expr"] for rule in group["rules"]])
+    assert asked
+    assert asked <= metrics_of_the_server()
+    assert all(rule["annotations"].keys() == {"summary", "description"} for rule in group["rules"])
+
+
+def test_alerts_ring_when_they_should():
+    promtool = shutil.which("promtool")
+    if not promtool:
+        pytest.skip("promtool is not installed, which plays the alerts")
+    for command in (["check", "rules", "alerts.yaml"], ["test", "rules", "alerts_test.yaml"]):
+        done = subprocess.run([promtool, *command], cwd=DEPLOY, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_dashboard_draws_metrics_that_the_server_has_and_all_of_its_own():
+    board = json.loads((DEPLOY / "grafana.json").read_text(encoding="utf-8"))
+    asked = asked_for([target["expr"] for panel in board["panels"] for target in panel["targets"]])
+    found = metrics_of_the_server()
+    assert asked <= found
+    shown = {re.sub(r"_(bucket|total|sum|count|created)$", "", name) for name in asked}
+    own = {re.sub(r"_(bucket|total|sum|count|created)$", "", name) for name in found if name.startswith("tamis_")}
+    assert own <= shown
+    assert len({panel["id"] for panel in board["panels"]}) == len(board["panels"])
+    for panel in board["panels"]:
+        place = panel["gridPos"]
+        assert place["x"] + place["w"] <= 24
+        assert "$instance" in panel["targets"][0]["expr"]
+
+
+def test_probes_are_answered(warm_folder: Path):
+    with served({"model": warm_folder}) as server:
+        assert [server.get(path).status_code for path in ("/livez", "/readyz")] == [200, 200]
+
+
+NO_ROOT = """
+mount -o remount,bind,ro / && umask "$1" && shift && exec setpriv --reuid=10001 --regid=10001 --clear-groups \
+    --inh-caps=-all,+dac_read_search --ambient-caps=+dac_read_search --no-new-privs "$@"
+"""
+"""A user who may read this checkout and its Python wherever they lie, and write nowhere: the root is read-only."""
+
+
+@contextmanager
+def locked_up(umask: str, *arguments: object) -> Iterator[str]:
+    """`tamis serve` as a user without home, cache or a place to write; gives its address."""
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": "/nonexistent",
+        "HF_HUB_OFFLINE": "1",
+        "PYTHONPATH": str(ROOT / "src"),
+        "TMPDIR": "/dev/shm",  # dill, which torch imports where it is installed, asks for one
+    }
+    words = [sys.executable, "-m", "tamis", "serve", *map(str, arguments), "--port", "0"]
+    command = ["unshare", "--mount", "--propagation", "private", "sh", "-c", NO_ROOT, "sh", umask, *words]
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, cwd="/") as process:
+        assert process.stderr is not None
+        said = []
+        for line in process.stderr:
+            said.append(line)
+            if found := re.search(r"http://[\d.]+:\d+", line):
+                yield found[0]
+                process.send_signal(signal.SIGTERM)
+                assert process.wait(30) == 0
+                return
+        raise AssertionError("".join(said))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("setpriv"), reason="only root can give up what it may")
+@pytest.mark.parametrize("umask", ["077", "022"])
+def test_the_server_needs_neither_root_nor_a_place_to_write(umask: str, warm_folder: Path):
+    with locked_up(umask, f"model={warm_folder}") as url:
+        body = {"query": "How do I add a user?", "documents": ["Add a user.", "Print."]}
+        answer = httpx2.post(f"{url}/v2/rerank", json=body, timeout=30)
+        assert answer.status_code == 200
+        assert len(answer.json()["results"]) == 2
+        assert httpx2.get(f"{url}/readyz", timeout=30).status_code == 200
