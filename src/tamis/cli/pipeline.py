@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from tamis.costs.work import Estimate
     from tamis.pipeline.recipe import Recipe
     from tamis.pipeline.run import Consider
+    from tamis.readaptation import Comparison
+    from tamis.stages.report.since import Since
 
 DECLINED = 1
 """Exit status where the user was asked and did not agree."""
@@ -92,7 +94,7 @@ def adapt(
     check_models([model])
     check_corpus(corpus)
     from tamis.adaptation import adapting_recipe, graded_beside, graded_gain, outcome_of
-    from tamis.cli.printing import print_adapted, print_graded, print_warnings
+    from tamis.cli.printing import print_adapted, print_graded, print_since, print_warnings
 
     settings = adapting_recipe(model, corpus, keep or (), encoder, queries or (), change or ())
     folders = _run_stages(settings, out, "report", yes, estimate, engine)
@@ -106,9 +108,31 @@ def adapt(
             graded = graded_gain(model, folders["merge"] / "model", judged, out)
         except TamisError as error:  # the model is made, and its folder is what the user waits for
             print_warnings([f"{judged} says nothing of the result: {error}"])
-    _hand_over(folders, report, link, {**fields_of(outcome), "graded": graded} if as_json else None)
-    if judged and graded and not as_json:
+    since, compared = _since_before(folders, judged)
+    told = {**fields_of(outcome), "graded": graded, "since": since and fields_of(since), "compared": compared}
+    _hand_over(folders, report, link, told if as_json else None)
+    if as_json:
+        return
+    if since:
+        print_since(since, compared)
+    if judged and graded:
         print_graded(graded, judged)
+
+
+def _since_before(folders: Mapping[str, Path], judged: Path | None) -> tuple["Since | None", "Comparison | None"]:
+    """What changed since the run before in the same folder, and whether the new model is better than that one's."""
+    from tamis.cli.printing import print_warnings
+    from tamis.readaptation import compare_with_before
+    from tamis.stages.report.since import since_before
+
+    since = since_before(folders)
+    if since is None:
+        return None, None
+    try:
+        return since, compare_with_before(folders, since.model, judged)
+    except TamisError as error:  # the model is made, and its folder is what the user waits for
+        print_warnings([f"the new model was not compared with the one before: {error}"])
+        return since, None
 
 
 def queries(

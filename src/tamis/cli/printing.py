@@ -21,14 +21,18 @@ from tamis.inspection import History, StageFacts, read_line
 from tamis.models.checkpoint import ORDER
 from tamis.pipeline.run import NAMES
 from tamis.progress import lasting
+from tamis.readaptation import Comparison
 from tamis.records import WAYS, Query, Tokens
 from tamis.remote.budget import cost
 from tamis.remote.spending import Spending
 from tamis.report.changes import set_of_run, split_comparisons
 from tamis.report.graded import graded_answer
+from tamis.report.verdict import verdict
+from tamis.report.wording import signed
 from tamis.stages.queries.batches import AnswerFile, PromptFile
 from tamis.stages.queries.settings import EndpointSettings
 from tamis.stages.queries.writers.endpoint import cut_warning
+from tamis.stages.report.since import Since
 from tamis.stages.report.stage import costs
 from tamis.text import clip
 from tamis.weighing import Weighed, WeightRow
@@ -441,6 +445,31 @@ def print_adapted(adapted: Adapted) -> None:
     console.print(table)
     if adapted.order == ["untrained"] or adapted.order == ["start"]:
         console.print("nothing that was learnt is better: the result is the model as it came")
+
+
+def print_since(since: Since, compared: Comparison | None) -> None:
+    """Print what changed since the run before, what that made anew, and whether the new model is better."""
+    console = Console(highlight=False)
+    documents = ", ".join(f"{count:,} {what}" for what, count in since.documents.items())
+    work = ", ".join(f"{share.new:,} of {share.all:,} {what}" for what, share in since.work.items())
+    console.print(f"documents since the run before: {documents}; new work: {work}", soft_wrap=True)
+    if compared is not None:
+        found = verdict(compared.after - compared.before, compared.p, (), "the new model")
+        console.print(f"[bold]{escape(found.text)}[/] {escape(_told_of_both(compared))}", soft_wrap=True)
+    console.print(f"the model before stays: {escape(str(since.model))}", soft_wrap=True)
+
+
+def _told_of_both(compared: Comparison) -> str:
+    """The figures of both models on the same questions, in a sentence."""
+    low, high = (signed(bound) for bound in compared.interval)
+    where = (
+        "held-out queries that neither learnt from" if compared.judged is None else f"questions of {compared.judged}"
+    )
+    change = signed(compared.after - compared.before)
+    return (
+        f"nDCG@10 as served on BM25 is {compared.after:.3f} after {compared.before:.3f}, {change} points ({low} to "
+        f"{high}), on {compared.questions:,} {where}; {compared.report}"
+    )
 
 
 def print_graded(results: Mapping[str, Any], judged: Path) -> None:

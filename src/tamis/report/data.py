@@ -30,6 +30,7 @@ class ReportData:
         origin: What the students are made from, by what it is called: Initialiser, Teacher ...
         recipe: As YAML, to run it again.
         model_bytes: Size of the merged student's folder in bytes.
+        since: What differs from the run before in the same folder: its model, documents and work; empty where none was.
     """
 
     title: str
@@ -45,3 +46,4 @@ class ReportData:
     origin: Mapping[str, str] = field(default_factory=dict)
     recipe: str = ""
     model_bytes: int = 0
+    since: Mapping[str, Any] = field(default_factory=dict)

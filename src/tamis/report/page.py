@@ -20,6 +20,7 @@ from tamis.report.tables import agreement_rows, flows, package_versions, result_
 __all__ = ["ReportData", "write_report"]
 
 _SECTIONS: Final = {
+    "since": "What changed since the run before",
     "results": "Results",
     "means": "All sets together",
     "sets": "Set by set",
@@ -126,6 +127,7 @@ def _made_views(data: ReportData) -> dict[str, Any]:
         "flow": {"stages": flows(data.manifests), "writers": yields(data.manifests)},
         "samples": sample_queries(data.queries.values(), data.documents),
         "stages": stage_costs(data.manifests),
+        "since": data.since,
     }
 
 

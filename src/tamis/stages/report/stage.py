@@ -15,6 +15,7 @@ from tamis.report.answer import answer_of
 from tamis.report.changes import Results
 from tamis.report.examples import ChangedQuestions, QuestionRun, QuestionTexts, changed_questions
 from tamis.report.page import ReportData, write_report
+from tamis.stages.report.since import since_before
 
 
 @dataclass(frozen=True)
@@ -62,9 +63,19 @@ class ReportStage:
             origin=self.origin,
             recipe=self.recipe,
             model_bytes=folder_bytes(folders["merge"] / "model"),
+            since=_since(folders),
         )
         write_report(data, folder / "report.html")
         return {"counts": {"in": len(manifests), "kept": len(manifests), "dropped": {}}}
+
+
+def _since(folders: Mapping[str, Path]) -> dict[str, Any]:
+    """What differs from the run before, for the page; the model's place is told within the run folder."""
+    found = since_before(folders)
+    if found is None:
+        return {}
+    model = found.model.relative_to(folders["merge"].parent.parent)
+    return {"model": str(model), "documents": found.documents, "work": found.work}
 
 
 def with_whole(documents: Mapping[str, Document]) -> Mapping[str, Document]:
