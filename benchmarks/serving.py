@@ -12,7 +12,10 @@ Requests hold 20 documents of the Debian FAQ; under mixed load further clients s
 wait at least three times as long as one, whatever the order in which they are served, less what batches gain by being
 shared; so the mixture of three and one says what shared batches gain, those with one and two small clients what large
 requests cost small ones. At last, requests come at twice the rate that was reached, whether answers come or not: what
-is refused must be told so, and the memory must not grow. Servers and the engine take turns, round after round, since a
+is refused must be told so, and the memory must not grow. Before that, requests come at 25, 50, 75 and 90 % of the rate
+that `tamis serve --plan` plans for a replica of this machine's cores, at random times that are drawn beforehand: each
+latency counts from the time at which its request should have been sent, so that a server which is slow for a moment
+does not hide what it kept from being sent. Servers and the engine take turns, round after round, since a
 machine that has neighbours is faster in one minute than in another; those whose turn it is not are idle.
 """
 
@@ -47,6 +50,10 @@ FEW = 8
 
 MIXTURES = ((1, 8), (2, 2), (3, 1))
 """Clients that send small requests, clients that send large ones."""
+
+
+PLANNED = (0.25, 0.5, 0.75, 0.9)
+"""Shares of the planned rate at which requests come."""
 
 
 @dataclass
@@ -157,12 +164,19 @@ def first_scores(url: str) -> np.ndarray:
     return np.array([result["relevance_score"] for result in sorted(found, key=itemgetter("index"))])
 
 
-async def ask(client: httpx2.AsyncClient, url: str, body: dict[str, Any], load: Load, again: bool = False) -> None:
+async def ask(
+    client: httpx2.AsyncClient,
+    url: str,
+    body: dict[str, Any],
+    load: Load,
+    again: bool = False,
+    due: float | None = None,
+) -> None:
     """Send one request, again as often as it is refused if `again`, each time when told; write down what came.
 
-    The latency is that of all tries together.
+    The latency is that of all tries together, from `due` on where that is when it should have been sent.
     """
-    start = time.perf_counter()
+    start = time.perf_counter() if due is None else due
     while True:
         answer = await client.post(url, json=body)
         load.statuses[answer.status_code] = load.statuses.get(answer.status_code, 0) + 1
@@ -190,6 +204,54 @@ async def closed(url: str, small: int, large: int, seconds: float) -> Load:
         await asyncio.gather(*[one(small_ones) for _ in range(small)], *[one(large_ones) for _ in range(large)])
         load.seconds = time.perf_counter() - start
     return load
+
+
+async def constant(url: str, rate: float, seconds: float) -> Load:
+    """Requests at a constant mean rate, at random times that nothing delays; latencies from the scheduled times.
+
+    Args:
+        url: Of the server.
+        rate: Requests a second.
+        seconds: How long they come.
+    """
+    load = Load()
+    gaps = np.random.default_rng(0).exponential(1 / rate, max(1, round(rate * seconds)))
+    stream = requests(SMALL)
+    async with httpx2.AsyncClient(timeout=600, limits=httpx2.Limits(max_connections=None)) as client:
+        start = time.perf_counter()
+
+        async def one(body: dict[str, Any], due: float) -> None:
+            await asyncio.sleep(max(0.0, start + due - time.perf_counter()))
+            await ask(client, url, body, load, due=start + due)
+
+        await asyncio.gather(*[one(next(stream), float(due)) for due in np.cumsum(gaps)])
+        load.seconds = time.perf_counter() - start
+    return load
+
+
+def planned(model: Path, url: str, seconds: float) -> dict[str, Any]:
+    """The plan for a replica of this machine's cores, and what requests at shares of its rate saw."""
+    from tamis import Reranker
+    from tamis.serving.planning import Load as Wanted
+    from tamis.serving.planning import plan
+
+    tokens = mean_tokens(model)
+    probe = plan(lambda: Reranker(model, device="cpu"), Wanted(1.0, SMALL, tokens))[-1]
+    loads = {}
+    for share in PLANNED:
+        found = asyncio.run(constant(url, share * probe.planned, seconds)).summary()
+        loads[f"{share:.0%}"] = found | {"requests_per_second": share * probe.planned}
+        print("plan", share, json.dumps(found), file=sys.stderr)
+    return {"cores": probe.cores, "requests_per_second": probe.planned, "seconds": probe.seconds, "loads": loads}
+
+
+def mean_tokens(model: Path) -> int:
+    """Tokens of a pair of the requests."""
+    from tamis import Reranker
+
+    reranker, body = Reranker(model, device="cpu"), next(requests(SMALL))
+    rows = reranker.scorer.encode([(body["query"], text) for text in body["documents"]])
+    return round(sum(row.length for row in rows) / len(rows))
 
 
 async def overload(url: str, rate: float, seconds: float) -> dict[str, Any]:
@@ -257,11 +319,13 @@ def measure(
             f"{small} small, {large} large": asyncio.run(closed(url, small, large, rounds * seconds)).summary()
             for small, large in MIXTURES
         }
+        constant_rate = planned(model, url, rounds * seconds)
         best = max(row["pairs_per_second"] for row in rows["tamis"].values())
         over = asyncio.run(overload(url, 2 * best, overloaded))
     return {
         "servers": {name: {"clients": of} for name, of in rows.items()},
         "mixed": mixed,
+        "planned": constant_rate,
         "overload": over,
         "offline_pairs_per_second": engine.summary()["pairs_per_second"],
         "score_difference": max(float(np.abs(one - scores["tamis"]).max()) for one in scores.values()),
@@ -285,7 +349,7 @@ def targets_of(found: dict[str, Any]) -> list[dict[str, Any]]:
     unloaded = next(iter(ours.values()))["p50"]
     over = found["overload"]
     drift, swing = drift_and_swing(over["memory_bytes"][1:])
-    loads = [*(row for server in (ours, found["mixed"]) for row in server.values()), over]
+    loads = [*(row for server in (ours, found["mixed"], found["planned"]["loads"]) for row in server.values()), over]
     wrong = over["unanswered"] + sum(
         count for load in loads for status, count in load["statuses"].items() if status not in (200, 429)
     )
@@ -298,6 +362,9 @@ def targets_of(found: dict[str, Any]) -> list[dict[str, Any]]:
     for mixture, row in found["mixed"].items():
         slower = row["p99"] / unloaded
         rows.append((f"p99 of 20 documents against unloaded p50, {mixture}", slower, "<= 3", slower <= 3))
+    at = found["planned"]["loads"]["75%"]
+    slower = at["p99"] / at["p50"]
+    rows.append(("p99 against p50 at 75 % of the plan", slower, "<= 3", slower <= 3))
     for name, bound in (("naive", 2.0), ("infinity", 1.5)):
         for clients, row in found["servers"].get(name, {"clients": {}})["clients"].items():
             ratio = ours[clients]["pairs_per_second"] / row["pairs_per_second"]
@@ -312,6 +379,7 @@ def markdown(content: dict[str, Any]) -> str:
     lines = ["| server | clients | pairs/s | p50, s | p99, s | refused tries |", "|---|---|---:|---:|---:|---:|"]
     loads = {(name, n): row for name, of in content["servers"].items() for n, row in of["clients"].items()}
     loads |= {("tamis", mixture): row for mixture, row in content["mixed"].items()}
+    loads |= {("tamis", f"{share} of the plan"): row for share, row in content["planned"]["loads"].items()}
     loads["tamis", "twice the rate, refused ones leave"] = content["overload"]
     for (name, clients), row in loads.items():
         figures = f"{row['pairs_per_second']:.1f} | {row['p50']:.2f} | {row['p99']:.2f}"

@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -19,7 +19,11 @@ from tamis.cli.options import (
     print_json,
     quiet_libraries,
 )
+from tamis.errors import SettingsError
 from tamis.extras import require
+
+if TYPE_CHECKING:
+    from tamis.serving.settings import Sources
 
 
 def rerank(
@@ -65,6 +69,13 @@ def rerank(
         return
     for ranked in best:
         typer.echo(f"{ranked['score']:.4f}\t{ranked['text']}")
+
+
+NO_SETTINGS: Final = ("config", "print_config", "plan", "tokens")
+"""Options of `tamis serve` that no file of settings may hold: they say what else is done."""
+
+PLANNED_DOCUMENTS: Final = 20
+"""Documents of a request of a planned load where nobody says how many."""
 
 
 def serve(
@@ -130,7 +141,9 @@ def serve(
     queue: Annotated[
         int, typer.Option(min=1, help="Most pairs that may wait at each model; more are refused with 429")
     ] = 4096,
-    documents: Annotated[int, typer.Option(min=1, help="Most documents of a request")] = 1000,
+    documents: Annotated[
+        int, typer.Option(min=1, help="Most documents of a request; with --plan those of each, by default 20")
+    ] = 1000,
     characters: Annotated[int, typer.Option(min=1, help="Most characters of a text")] = 200_000,
     body: Annotated[int, typer.Option(min=1, help="Most bytes of a request")] = 16 * 2**20,
     deadline: Annotated[float, typer.Option(min=1, help="Most seconds until a request is answered")] = 60.0,
@@ -158,6 +171,16 @@ def serve(
         ),
     ] = None,
     log_days: Annotated[int, typer.Option(min=1, help="Days for which logged queries are kept")] = 30,
+    plan: Annotated[
+        float | None,
+        typer.Option(
+            metavar="RATE",
+            help="Requests a second of a load; says how many cores or replicas it needs, and serves nothing",
+        ),
+    ] = None,
+    tokens: Annotated[
+        int, typer.Option(min=1, help="Tokens of a pair, query and document together, of the load of --plan")
+    ] = 200,
 ) -> None:
     """Serve rerankers over HTTP, as Cohere, Jina, TEI and vLLM do; Ctrl-C or SIGTERM answers what is under way."""
     require("tamis serve", "serve")
@@ -170,18 +193,35 @@ def serve(
     if print_config:
         typer.echo(sources.read().as_yaml())
         return
+    quiet_libraries()
+    if plan is not None:
+        _print_plan(sources, plan, tokens)
+        return
     from tamis.serving.serve import serve as serve_models
 
-    quiet_libraries()
     serve_models(sources)
+
+
+def _print_plan(sources: "Sources", rate: float, tokens: int) -> None:
+    """Say how many cores or replicas a load on the first model needs."""
+    from tamis.cli.plan_tables import print_plan
+    from tamis.models.reranker import Reranker
+    from tamis.serving.planning import Load, plan
+
+    settings = sources.read().settings
+    if not settings.models:
+        raise SettingsError("--plan: no model is named; name one behind the command")
+    load = Load(rate, sources.typed.get("documents", PLANNED_DOCUMENTS), tokens)
+    folder, engine = next(iter(settings.models.values())), settings.scoring_engine
+    print_plan(load, plan(lambda: Reranker(folder, precision=settings.precision, engine=engine), load))  # type: ignore[arg-type]
 
 
 def _typed(context: typer.Context) -> dict[str, Any]:
     """The options that were typed, and not those that have their default."""
     sources = {name: context.get_parameter_source(name) for name in context.params}
     given = {name: context.params[name] for name, source in sources.items() if source and source.name == "COMMANDLINE"}
-    given.pop("config", None)
-    given.pop("print_config", None)
+    for name in NO_SETTINGS:
+        given.pop(name, None)
     if "min_score" in given:
         given["min_score"] = min_score_of(given["min_score"])
     return given

@@ -1,0 +1,47 @@
+"""What `tamis serve --plan` says on the terminal."""
+
+from collections.abc import Sequence
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from tamis.serving.planning import UTILISATION, Load, Probe
+
+
+def print_plan(load: Load, probes: Sequence[Probe]) -> None:
+    """Print what a request takes, and how many replicas of each size the load needs."""
+    console = Console(highlight=False)
+    tokens = probes[0].tokens
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        title=f"{load.rate:g} requests a second of {load.documents:,} documents, {tokens:.0f} tokens a pair",
+        caption=f"planned: {UTILISATION:.0%} of the most, so that waiting stays short; memory with this process's own",
+    )
+    for heading in ("cores of a replica", "a request, s", "slowest, s", "most, /s", "planned, /s", "replicas", "cores"):
+        table.add_column(heading, justify="right")
+    table.add_column("memory each", justify="right")
+    for probe in probes:
+        table.add_row(*_row(load, probe))
+    console.print(table)
+    best = min(probes, key=lambda probe: probe.replicas(load.rate) * probe.cores)
+    count = best.replicas(load.rate)
+    console.print(
+        f"{count:,} replica{'s' * (count != 1)} of {best.cores} core{'s' * (best.cores != 1)}, measured on this machine "
+        f"by {best.requests} requests one after the other; see docs/capacity.md",
+        soft_wrap=True,
+    )
+
+
+def _row(load: Load, probe: Probe) -> list[str]:
+    count = probe.replicas(load.rate)
+    return [
+        f"{probe.cores}",
+        f"{probe.seconds:.3f}",
+        f"{probe.slowest:.3f}",
+        f"{probe.most:.2f}",
+        f"{probe.planned:.2f}",
+        f"{count:,}",
+        f"{count * probe.cores:,}",
+        f"{probe.memory_bytes / 2**30:.1f} GiB",
+    ]
