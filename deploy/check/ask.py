@@ -22,7 +22,8 @@ def ask(url: str) -> None:
         if time.monotonic() > end:
             sys.exit(f"{url} is not ready after {PATIENCE:.0f} seconds")
         time.sleep(0.1)
-    body = json.dumps({"query": "install a package", "documents": ["apt install NAME", "founded in 1993"]}).encode()
+    asked = {"model": "model", "query": "install a package", "documents": ["apt install NAME", "founded in 1993"]}
+    body = json.dumps(asked).encode()
     request = urllib.request.Request(f"{url}/v2/rerank", body, {"authorization": f"Bearer {KEY}"})
     with urllib.request.urlopen(request, timeout=60) as answer:
         found = json.load(answer)

@@ -36,9 +36,11 @@ start() {
       chroot --userspec="$as" --groups= "$root" "$@"
   ) &
   server=$!
+  trap 'kill -KILL "$server" 2>/dev/null' EXIT
   python3 deploy/check/ask.py "$port"
   kill -TERM "$server"
   wait "$server"
+  trap - EXIT
   echo "$name: user $as, read-only root, umask $mask: answered, and ended with status 0"
 }
 
