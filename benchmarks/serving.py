@@ -251,7 +251,7 @@ def mean_tokens(model: Path) -> int:
 
     reranker, body = Reranker(model, device="cpu"), next(requests(SMALL))
     rows = reranker.scorer.encode([(body["query"], text) for text in body["documents"]])
-    return round(sum(row.length for row in rows) / len(rows))
+    return round(sum(int(row.length) for row in rows) / len(rows))
 
 
 async def overload(url: str, rate: float, seconds: float) -> dict[str, Any]:

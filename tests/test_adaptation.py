@@ -139,6 +139,30 @@ def test_graded_questions_in_the_run_folder_say_at_the_end_whether_it_helped(bas
     assert one["alone"]["difference"] == pytest.approx(means[0] - means[1])
 
 
+@pytest.mark.slow
+def test_adapting_again_on_changed_documents_says_what_changed_and_whether_it_helped(base, adapted, tmp_path):
+    run = shutil.copytree(base / "adapted", tmp_path / "adapted")
+    new = write_beir(tmp_path / "new", "n-")
+    (new / "queries.jsonl").rename(tmp_path / "queries.jsonl")
+    rows = (new / "corpus.jsonl").read_text().splitlines()
+    changed = json.loads(rows[0])
+    rows[0] = json.dumps(changed | {"text": f"{changed['text']} It needs the root account."})
+    (new / "corpus.jsonl").write_text("\n".join(rows[:-1]) + "\n")
+    write_beir(run / "judged", "n-")
+    words = ["adapt", base / "model", new, "--out", run, "--keep", base / "run", *options(*SMALL, "name=mine")]
+    again = tamis(*words)
+    assert again.status == 0, again.err
+    (line,) = [line for line in again.out.splitlines() if line.startswith("documents since the run before: ")]
+    assert "0 new, 1 changed, 1 gone, 18 the same" in line
+    (before,) = [path.parent for path in (base / "adapted" / "merge").glob("*/manifest.json")]
+    assert f"the model before stays: {run / 'merge' / before.name / 'model'}" in again.out
+    assert (run / "merge" / before.name / "model" / "tamis.json").is_file()
+    told = json.loads(tamis(*words, "--json").out)
+    assert told["since"]["documents"] == {"new": 0, "changed": 1, "gone": 1, "the same": 18}
+    assert told["compared"]["judged"] == str(run / "judged")
+    assert told["compared"]["questions"] == 20
+
+
 def test_grades_that_cannot_be_read_cost_no_adaptation(base, adapted, tmp_path):
     run = shutil.copytree(base / "adapted", tmp_path / "adapted")
     judged = write_beir(run / "judged", "n-")

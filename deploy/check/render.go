@@ -1,7 +1,9 @@
 // Renders a Helm chart as far as this chart needs it: text/template with sprig's functions, `include`, .Values of
 // values.yaml with `--set`-like changes, .Chart and .Release. It stands in where helm itself is not to be had.
 //
-//	render CHART RELEASE [values-file]
+//	GO111MODULE=off GOPATH=/usr/share/gocode go run render.go CHART RELEASE [values-file]
+//
+// Debian's golang-github-masterminds-sprig-dev and golang-gopkg-yaml.v3-dev bring what it imports.
 package main
 
 import (
@@ -11,7 +13,7 @@ import (
 	"strings"
 	"text/template"
 
-	"github.com/Masterminds/sprig/v3"
+	"github.com/Masterminds/sprig"
 	"gopkg.in/yaml.v3"
 )
 

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -45,17 +45,26 @@ def manifests(text: str) -> dict[str, dict[str, Any]]:
     return by_kind
 
 
-def rendered(tmp_path: Path, **changes: Any) -> dict[str, dict[str, Any]]:
-    """The chart as Go's templates make it of its values."""
+Render = Callable[..., dict[str, dict[str, Any]]]
+
+
+@pytest.fixture(scope="module")
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> Render:
+    """Renders the chart with changed values, as Go's templates make it."""
     if not shutil.which("go") or not (GO_PATH / "src/github.com/Masterminds/sprig").is_dir():
         pytest.skip("Go and sprig are not installed, which render the chart")
-    values = tmp_path / "values.yaml"
-    values.write_text(yaml.safe_dump(changes), encoding="utf-8")
-    environment = {**os.environ, "GO111MODULE": "off", "GOPATH": str(GO_PATH), "GOCACHE": str(tmp_path / "go")}
-    command = ["go", "run", str(DEPLOY / "check" / "render.go"), str(CHART), "mine", str(values)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return manifests(done.stdout)
+    folder = tmp_path_factory.mktemp("render")
+    environment = {**os.environ, "GO111MODULE": "off", "GOPATH": str(GO_PATH), "GOCACHE": str(folder / "cache")}
+    command = ["go", "build", "-o", str(folder / "render"), str(DEPLOY / "check" / "render.go")]
+    subprocess.run(command, env=environment, check=True)
+
+    def render(**changes: Any) -> dict[str, dict[str, Any]]:
+        values = folder / "values.yaml"
+        values.write_text(yaml.safe_dump(changes), encoding="utf-8")
+        done = subprocess.run([folder / "render", CHART, "mine", values], capture_output=True, text=True, check=True)
+        return manifests(done.stdout)
+
+    return render
 
 
 def container_of(deployment: dict[str, Any]) -> dict[str, Any]:
@@ -119,11 +128,15 @@ def test_the_unit_is_valid(tmp_path: Path):
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("source", ["kubernetes.yaml", "chart"])
-def test_manifests_are_what_kubernetes_takes(source: str, tmp_path: Path):
+def test_manifests_are_what_kubernetes_takes():
     validate = pytest.importorskip("kubernetes_validate", reason="kubernetes-validate is not installed")
-    text = (DEPLOY / "kubernetes.yaml").read_text(encoding="utf-8")
-    for manifest in (rendered(tmp_path) if source == "chart" else manifests(text)).values():
+    for manifest in manifests((DEPLOY / "kubernetes.yaml").read_text(encoding="utf-8")).values():
+        validate.validate(manifest, KUBERNETES, strict=True)
+
+
+def test_what_the_chart_makes_is_what_kubernetes_takes(rendered: Render):
+    validate = pytest.importorskip("kubernetes_validate", reason="kubernetes-validate is not installed")
+    for manifest in rendered().values():
         validate.validate(manifest, KUBERNETES, strict=True)
 
 
@@ -147,10 +160,10 @@ def test_the_image_is_of_the_user_that_the_pods_name():
     assert f"--uid {USER} " in dockerfile
 
 
-def test_the_chart_gives_the_manifests(tmp_path: Path):
+def test_the_chart_gives_the_manifests(rendered: Render):
     """With its defaults, but for the release's name and labels, and the autoscaler that sets the replicas."""
     given = manifests((DEPLOY / "kubernetes.yaml").read_text(encoding="utf-8"))
-    made = rendered(tmp_path)
+    made = rendered()
     assert made.keys() == given.keys()
     spec, expected = made["Deployment"]["spec"], given["Deployment"]["spec"]
     assert "replicas" not in spec
@@ -170,14 +183,21 @@ def test_the_chart_gives_the_manifests(tmp_path: Path):
         assert one.items() <= labels.items()
 
 
-def test_the_chart_without_keys_claim_and_autoscaler(tmp_path: Path):
+def test_the_chart_without_keys_claim_and_autoscaler(rendered: Render):
     made = rendered(
-        tmp_path, keysSecret="", modelClaim="", autoscaling={"enabled": False}, networkPolicy=False, replicas=1,
+        keysSecret="", modelClaim="", autoscaling={"enabled": False}, networkPolicy=False, replicas=1,
         models=["tamis-base"], cores=2, arguments=["--first-stage", "order"],
     )  # fmt: skip
     assert made.keys() == {"Deployment", "Service", "ServiceAccount"}
     container = container_of(made["Deployment"])
-    assert container["args"] == ["tamis-base", "--host=0.0.0.0", "--port=8000", "--metrics-port=9000", "--first-stage", "order"]
+    assert container["args"] == [
+        "tamis-base",
+        "--host=0.0.0.0",
+        "--port=8000",
+        "--metrics-port=9000",
+        "--first-stage",
+        "order",
+    ]
     assert container["env"] == [{"name": "OMP_NUM_THREADS", "value": "2"}]
     assert {mount["name"] for mount in container["volumeMounts"]} == {"cache", "tmp"}
     assert made["Deployment"]["spec"]["replicas"] == 1
@@ -259,8 +279,8 @@ mount -o remount,bind,ro / && umask "$1" && shift && exec setpriv --reuid=10001 
 
 
 @contextmanager
-def locked_up(umask: str, *arguments: object) -> Iterator[str]:
-    """`tamis serve` as a user without home, cache or a place to write; gives its address."""
+def locked_up(umask: str, *arguments: object) -> Iterator[subprocess.Popen[str]]:
+    """`tamis serve` as a user without home, cache or a place to write."""
     environment = {
         "PATH": os.environ["PATH"],
         "HOME": "/nonexistent",
@@ -271,25 +291,47 @@ def locked_up(umask: str, *arguments: object) -> Iterator[str]:
     words = [sys.executable, "-m", "tamis", "serve", *map(str, arguments), "--port", "0"]
     command = ["unshare", "--mount", "--propagation", "private", "sh", "-c", NO_ROOT, "sh", umask, *words]
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, cwd="/") as process:
-        assert process.stderr is not None
-        said = []
-        for line in process.stderr:
-            said.append(line)
-            if found := re.search(r"http://[\d.]+:\d+", line):
-                yield found[0]
-                process.send_signal(signal.SIGTERM)
-                assert process.wait(30) == 0
-                return
-        raise AssertionError("".join(said))
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def address_of(process: subprocess.Popen[str]) -> str:
+    """Where a server listens, as its log says."""
+    assert process.stderr is not None
+    said = []
+    for line in process.stderr:
+        said.append(line)
+        if found := re.search(r"http://[\d.]+:\d+", line):
+            return found[0]
+    raise AssertionError("".join(said))
+
+
+ONLY_ROOT = pytest.mark.skipif(
+    os.geteuid() != 0 or not shutil.which("setpriv"), reason="only root can give up what it may"
+)
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("setpriv"), reason="only root can give up what it may")
+@ONLY_ROOT
 @pytest.mark.parametrize("umask", ["077", "022"])
 def test_the_server_needs_neither_root_nor_a_place_to_write(umask: str, warm_folder: Path):
-    with locked_up(umask, f"model={warm_folder}") as url:
+    with locked_up(umask, f"model={warm_folder}") as process:
+        url = address_of(process)
         body = {"model": "model", "query": "How do I add a user?", "documents": ["Add a user.", "Print."]}
         answer = httpx2.post(f"{url}/v2/rerank", json=body, timeout=30)
         assert answer.status_code == 200
         assert len(answer.json()["results"]) == 2
         assert httpx2.get(f"{url}/readyz", timeout=30).status_code == 200
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+
+
+@pytest.mark.slow
+@ONLY_ROOT
+def test_a_model_that_has_to_be_put_together_says_that_it_needs_a_cache():
+    with locked_up("077", "tamis-base") as process:
+        _, said = process.communicate(timeout=60)
+        assert process.returncode == 2
+        assert re.search(r"^tamis: .*cannot be written .*XDG_CACHE_HOME", said.splitlines()[-1])

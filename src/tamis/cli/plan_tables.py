@@ -27,8 +27,8 @@ def print_plan(load: Load, probes: Sequence[Probe]) -> None:
     best = min(probes, key=lambda probe: probe.replicas(load.rate) * probe.cores)
     count = best.replicas(load.rate)
     console.print(
-        f"{count:,} replica{'s' * (count != 1)} of {best.cores} core{'s' * (best.cores != 1)}, measured on this machine "
-        f"by {best.requests} requests one after the other; see docs/capacity.md",
+        f"{count:,} replica{'s' * (count != 1)} of {best.cores} core{'s' * (best.cores != 1)}, measured on this "
+        f"machine by {best.requests} requests one after the other; see docs/capacity.md",
         soft_wrap=True,
     )
 

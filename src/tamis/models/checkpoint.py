@@ -170,10 +170,8 @@ def _content(file: Path) -> dict[str, Any] | None:
     except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{file}: cannot be read: {error}") from None
     found = content.get("format") if isinstance(content, dict) else None
-    if found != FORMAT:
-        raise ModelError(
-            f"{file}: format {found!r}, expected format {FORMAT}, the one that this tamis writes"
-        )
+    if not isinstance(content, dict) or found != FORMAT:
+        raise ModelError(f"{file}: format {found!r}, expected format {FORMAT}, the one that this tamis writes")
     return content
 
 
