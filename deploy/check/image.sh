@@ -6,7 +6,8 @@
 #
 # MODEL: folder of a reranker. BASE: an image with Python 3.11 or later; where none can be fetched, one that debootstrap
 # made: debootstrap --variant=minbase --include=python3,python3-venv,ca-certificates bookworm ROOT, then
-# c=$(buildah from scratch) && buildah copy $c ROOT / && buildah commit $c base.
+# c=$(buildah from scratch) && buildah copy $c ROOT / && buildah commit $c base. STORAGE_DRIVER=vfs helps
+# where overlays cannot be mounted.
 set -eu
 model=$(realpath "$1")
 base=${2:-docker.io/library/python:3.12-slim}
