@@ -1,13 +1,17 @@
 """What a load needs: the arithmetic against a simulation, and the probe against what the model reads."""
 
 import itertools
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tamis.errors import InputError
 from tamis.models.reranker import Reranker
+from tamis.serving import planning
 from tamis.serving.planning import UTILISATION, Load, Probe, plan, requests_of
+from tests.commands import tamis
 
 
 def probe(seconds: float) -> Probe:
@@ -65,3 +69,17 @@ def test_a_probe_measures_requests_one_after_the_other(warm_folder):
     assert 0 < found.seconds <= found.slowest
     assert found.tokens == pytest.approx(25, rel=0.25)
     assert found.planned == pytest.approx(UTILISATION * found.most)
+
+
+def test_the_command_says_how_many_replicas_a_load_needs_and_serves_nothing(
+    warm_folder: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(planning, "plan", partial(plan, seconds=0.1))
+    told = tamis("serve", f"m={warm_folder}", "--plan", "3", "--documents", "3", "--tokens", "20")
+    assert told.status == 0, told.err
+    assert "3 requests a second of 3 documents" in told.out
+    assert "of 1 core, measured on this machine by " in told.out.replace("\n", " ")
+
+
+def test_a_plan_without_a_model_is_refused():
+    assert tamis("serve", "--plan", "3").complaint == "--plan: no model is named; name one behind the command"
