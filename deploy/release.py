@@ -74,7 +74,7 @@ def _build(source: Path, out: Path, umask: int) -> dict[str, str]:
 def copy_tracked(root: Path, target: Path) -> None:
     """Copy the files that git knows, as they lie there: what a checkout holds besides gets into no package."""
     listed = subprocess.run(["git", "-C", str(root), "ls-files", "-z"], check=True, capture_output=True).stdout
-    for name in filter(None, listed.decode().split("\0")):
+    for name in [name for name in listed.decode().split("\0") if (root / name).is_file()]:
         copy = target / name
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(root / name, copy)

@@ -57,9 +57,11 @@ def test_texts_have_the_tokens_that_were_asked_for_and_never_come_twice(stock_fo
     assert np.mean([row.length for row in rows]) == pytest.approx(30, rel=0.1)
 
 
-def test_a_pair_longer_than_the_model_reads_is_named(stock_folder):
-    with pytest.raises(InputError, match=r"--tokens is 400, and the model reads \d+ tokens of a pair at most"):
-        next(requests_of(Reranker(stock_folder), Load(1.0, 5, 400)))
+def test_of_a_pair_that_is_longer_than_the_model_reads_only_that_is_read(stock_folder):
+    reranker = Reranker(stock_folder)
+    asked = next(requests_of(reranker, Load(1.0, 5, 400)))
+    rows = reranker.scorer.encode(asked.pairs())
+    assert all(row.cut and row.length == 40 for row in rows)
 
 
 def test_a_probe_measures_requests_one_after_the_other(warm_folder):
@@ -79,6 +81,7 @@ def test_the_command_says_how_many_replicas_a_load_needs_and_serves_nothing(
     assert told.status == 0, told.err
     assert "3 requests a second of 3 documents" in told.out
     assert "of 1 core, measured on this machine by " in told.out.replace("\n", " ")
+    assert "the model reads" not in told.out
 
 
 def test_a_plan_without_a_model_is_refused():

@@ -1,12 +1,17 @@
 """What `tamis serve --plan` says on the terminal."""
 
 from collections.abc import Sequence
+from typing import Final
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from tamis.serving.planning import UTILISATION, Load, Probe
+
+
+CUT: Final = 0.9
+"""Share of the tokens below which the model does not read all of a pair; texts of a probe come out by some per cent."""
 
 
 def print_plan(load: Load, probes: Sequence[Probe]) -> None:
@@ -24,6 +29,9 @@ def print_plan(load: Load, probes: Sequence[Probe]) -> None:
     for probe in probes:
         table.add_row(*_row(load, probe))
     console.print(table)
+    if tokens < CUT * load.tokens:
+        read = f"of {load.tokens:,} tokens a pair the model reads {tokens:.0f}; the rest costs nothing"
+        console.print(read, soft_wrap=True)
     best = min(probes, key=lambda probe: probe.replicas(load.rate) * probe.cores)
     count = best.replicas(load.rate)
     console.print(
