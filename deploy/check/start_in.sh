@@ -52,6 +52,7 @@ dynamic=61234 # one of the users that systemd draws for DynamicUser
 mkdir -m 0700 "$root/run/credentials"
 echo a-key-of-the-check >"$root/run/credentials/keys"
 chown -R "$dynamic:$dynamic" "$root/run/credentials" "$root/var/cache/tamis"
+# shellcheck disable=SC2016
 command=$(sed -n 's/^ExecStart=//p' "$unit" | sed 's#${CREDENTIALS_DIRECTORY}#/run/credentials#; s#--port 8000#--port 18766#')
 variables=$(sed -n 's/^Environment=//p' "$unit")
 mask=$(sed -n 's/^UMask=//p' "$unit")
