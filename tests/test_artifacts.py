@@ -603,7 +603,7 @@ def test_of_two_runs_that_make_a_folder_at_once_one_gets_it(tmp_path: Path, monk
     monkeypatch.setattr(run_folder, "write_json", disturbed)
     with ThreadPoolExecutor(1) as pool:
         with RunFolder(tmp_path, "first").held():
-            assert read_json(tmp_path / "run.json") == {"recipe": "first"}
+            assert read_json(tmp_path / "run.json")["recipe"] == "first"
         with pytest.raises(RunError, match="holds runs of the recipe 'first', not of 'other'"):
             others[0].result()
     assert [path.name for path in tmp_path.iterdir()] == ["run.json"]

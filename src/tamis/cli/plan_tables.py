@@ -9,7 +9,6 @@ from rich.table import Table
 
 from tamis.serving.planning import UTILISATION, Load, Probe
 
-
 CUT: Final = 0.9
 """Share of the tokens below which the model does not read all of a pair; texts of a probe come out by some per cent."""
 
