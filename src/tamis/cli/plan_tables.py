@@ -20,11 +20,10 @@ def print_plan(load: Load, probes: Sequence[Probe]) -> None:
     table = Table(
         box=box.SIMPLE_HEAD,
         title=f"{load.rate:g} requests a second of {load.documents:,} documents, {tokens:.0f} tokens a pair",
-        caption=f"planned: {UTILISATION:.0%} of the most, so that waiting stays short; memory with this process's own",
+        caption=f"a replica of so many cores; planned: {UTILISATION:.0%} of the most, so that waiting stays short",
     )
-    for heading in ("cores of a replica", "a request, s", "slowest, s", "most, /s", "planned, /s", "replicas", "cores"):
+    for heading in ("cores", "request", "slowest", "most", "planned", "replicas", "cores in all", "memory"):
         table.add_column(heading, justify="right")
-    table.add_column("memory each", justify="right")
     for probe in probes:
         table.add_row(*_row(load, probe))
     console.print(table)
@@ -44,10 +43,10 @@ def _row(load: Load, probe: Probe) -> list[str]:
     count = probe.replicas(load.rate)
     return [
         f"{probe.cores}",
-        f"{probe.seconds:.3f}",
-        f"{probe.slowest:.3f}",
-        f"{probe.most:.2f}",
-        f"{probe.planned:.2f}",
+        f"{probe.seconds:.2f} s",
+        f"{probe.slowest:.2f} s",
+        f"{probe.most:.2f}/s",
+        f"{probe.planned:.2f}/s",
         f"{count:,}",
         f"{count * probe.cores:,}",
         f"{probe.memory_bytes / 2**30:.1f} GiB",
