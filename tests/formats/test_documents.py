@@ -187,9 +187,9 @@ def test_memory_stays_flat(tmp_path):
         ('{"_id": "x"}', r"docs\.jsonl, line 2: no text; expected a field text, contents, content or body with text"),
         (
             '{"_id": ["x"], "text": "x"}',
-            r"docs\.jsonl, line 2: _id is \[\"x\"\], expected printable text or a whole number",
+            r"docs\.jsonl, line 2: _id is \[\"x\"\], expected a line of text or a whole number",
         ),
-        ('{"_id": "x\\ty", "text": "x"}', r"line 2: _id is .*, expected printable text"),
+        ('{"_id": "x\\ty", "text": "x"}', r"line 2: _id is .*, expected a line of text"),
         ('{"_id": "x", "text": 5}', r"docs\.jsonl, line 2: text is 5, expected text"),
         ('{"_id": "x", "text": "x", "title": 5}', r"docs\.jsonl, line 2: title is 5, expected text"),
         (
@@ -220,7 +220,7 @@ def test_a_line_that_is_not_understood_is_named(tmp_path, line, message):
         ("id|text\n1|a\n", r"docs\.csv, line 2: no id; expected a field _id, id, doc_id or docid; it has id\|text"),
         ("id,text,id\n1,a,2\n", r"docs\.csv, line 1: column 'id' comes twice; expected a header"),
         ("id,text\n1,a\n1,b\n", r"docs\.csv, line 3: id '1' stands on line 2 too"),
-        ("id,text\n,a\n", r"docs\.csv, line 2: id is \"\", expected printable text"),
+        ("id,text\n,a\n", r"docs\.csv, line 2: id is \"\", expected a line of text"),
         ("id,text\n", r"docs\.csv: no documents in it; expected at least one row"),
     ],
 )

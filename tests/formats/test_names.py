@@ -15,7 +15,7 @@ from tamis.formats.trec import read_run
 from tamis.text import quoted
 from tests.formats.files import write_jsonl, write_text
 
-ODD = ("کتاب‌ها", "報告　2024", "Notes at 3.45 PM", "soft\u00adhyphen", "a\u00a0b", "👩‍👧")
+ODD = ("کتاب‌ها", "報告　2024", "Notes at 3.45 PM", "soft\u00adhyphen", "a\u00a0b", "👩‍👧", "\u200fنامه", "report\u00a0", "\u3000報告")
 BREAKS = ("\n", "\r", "\t", "\x0b", "\x0c", "\x00", "\x1b", "\x7f", "\x85", "\u2028", "\u2029")
 
 
@@ -37,7 +37,7 @@ def test_names_of_all_scripts_are_ids_in_every_file(tmp_path, name):
 @pytest.mark.parametrize("between", BREAKS)
 def test_a_break_in_an_id_is_refused_and_can_be_seen(tmp_path, between):
     file = write_text(tmp_path / "docs.jsonl", json.dumps({"_id": f"a{between}b", "text": "one"}) + "\n")
-    with pytest.raises(InputError, match=r"line 1: _id is \"a\\.+b\", expected printable text") as told:
+    with pytest.raises(InputError, match=r"line 1: _id is \"a\\.+b\", expected a line of text") as told:
         list(read_documents(file, "target"))
     assert str(told.value).isprintable()
 

@@ -246,7 +246,7 @@ def test_topics_without_a_header_are_read_as_they_stand(tmp_path):
         ("x.tsv", "_id\tsearch\n1\teins\n", r"x\.tsv, line 2: no text; expected a field text, query or question"),
         ("x.csv", "id,text\n1\n", r"x\.csv, line 2: got 1 cells, expected 2"),
         ("x.jsonl", '{"text": 1}', r"x\.jsonl, line 1: text is 1, expected text"),
-        ("x.jsonl", '{"_id": null, "text": "a"}', r"x\.jsonl, line 1: _id is null, expected printable text"),
+        ("x.jsonl", '{"_id": null, "text": "a"}', r"x\.jsonl, line 1: _id is null, expected a line of text"),
         (
             "x.jsonl",
             '{"text": "a", "lang": "German!"}',

@@ -101,7 +101,7 @@ def test_several_files_are_numbered_through(tmp_path):
         ("x.tsv", "document-id\tquery\nd1\n", r"x\.tsv, line 2: got 1 cells, expected 2 as in the header"),
         ("x.csv", "doc_id,search\nd1,what\n", r"x\.csv, line 2: no query; expected a field query, text or question"),
         ("x.csv", "id,doc_id,query\n1,d,a\n1,e,b\n", r"x\.csv, line 3: id \'1\' stands on line 2 too"),
-        ("x.jsonl", '{"doc_id": "", "query": "a"}', r"x\.jsonl, line 1: doc_id is \"\", expected printable text"),
+        ("x.jsonl", '{"doc_id": "", "query": "a"}', r"x\.jsonl, line 1: doc_id is \"\", expected a line of text"),
         ("x.jsonl", '{"doc_id": "d", "query": 1}', r"x\.jsonl, line 1: query is 1, expected text"),
         ("x.jsonl", '{"doc_id": "d", "query": "a", "kind": 1}', r"x\.jsonl, line 1: kind is 1, expected text"),
         ("x.jsonl", '{"doc_id": "d", "query": "a", "lang": "?"}', r"line 1: the language is \"\?\", expected a tag"),
@@ -113,8 +113,6 @@ def test_several_files_are_numbered_through(tmp_path):
             r"x\.csv, line 2: it has no id and is called by its number, 1, whi",
         ),
         ("x.csv", "id,doc_id,query\n2,d,a\n,e,b\n", r"x\.csv, line 3: it has no id and is called by its number, 2, w"),
-        ("x.jsonl", '{"doc_id": "d\u00a0", "query": "a"}', r'line 1: doc_id is "d\\u00a0", expected printable text'),
-        ("x.jsonl", '{"id": "\u200bq", "doc_id": "d", "query": "a"}', r'line 1: id is "\\u200bq", expected printable'),
         (
             "x.tsv",
             "doc_id\tquery\nd\ta\tb\n",

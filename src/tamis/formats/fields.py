@@ -81,8 +81,8 @@ def renamed(content: Content, names: Names) -> Content:
 
 
 def usable_id(value: str) -> bool:
-    """Whether text can be an id: on one line, and without what nobody sees at its ends, which is there by accident."""
-    return bool(value.strip()) and not _NOT_IN_IDS.search(value) and f"{value[0]}{value[-1]}".isprintable()
+    """Whether text can be an id: not blank, on one line, without tabs and control characters; any script's joiners do."""
+    return bool(value.strip()) and not _NOT_IN_IDS.search(value)
 
 
 def _at(content: Content, name: str) -> Any:
@@ -106,7 +106,7 @@ def record_id(content: Content, where: str, names: Sequence[str] = IDS) -> str:
         names: Fields that may hold it; the first that is there does.
 
     Raises:
-        InputError: No such field, or neither printable text nor a whole number in it.
+        InputError: No such field, or neither a line of text without control characters nor a whole number in it.
     """
     name = _first_present(content, names)
     if name is None:
@@ -115,7 +115,7 @@ def record_id(content: Content, where: str, names: Sequence[str] = IDS) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     if not isinstance(value, str) or not usable_id(value):
-        raise InputError(f"{where}: {name} is {shown(value)}, expected printable text or a whole number")
+        raise InputError(f"{where}: {name} is {shown(value)}, expected a line of text or a whole number")
     return value
 
 
