@@ -8,7 +8,7 @@ TAMIS := $(BIN)/tamis
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 LOCK := requirements-dev.lock
 
-.PHONY: help demo demo-data general general-data test test-engines check lint coverage lock format docs release release-check clean
+.PHONY: help demo demo-data general general-data test test-engines check lint coverage lock format docs release release-check clean mutants audit fuzz
 help:  ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+[a-z%-]*:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -72,8 +72,27 @@ lint: $(VENV)/installed-dev  ## Check format, style, types and import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Every branch of what durable results and figures rest on; the floor for the rest stands in pyproject.toml.
+WHOLE := */tamis/artifacts/*,*/tamis/formulas/*,*/tamis/stages/train/checkpoint.py
+
 coverage: $(VENV)/installed-dev  ## Run the tests and see that they reach the share of the code that pyproject.toml asks for
 	$(BIN)/python -m pytest --cov --cov-report=term
+	$(BIN)/coverage report --include='$(WHOLE)' --fail-under=100
+
+mutants: $(VENV)/installed-dev  ## Change the formulas in small ways, one at a time, and list the changes that no test notices
+	$(PIP) --editable '.[dev,mutants]'
+	$(BIN)/mutmut run
+	$(BIN)/mutmut results
+
+audit: $(VENV)/installed-dev  ## Look up known flaws of the packages in requirements-dev.lock
+	$(PIP) --editable '.[dev,audit]'
+	$(BIN)/pip-audit --requirement $(LOCK) --no-deps --disable-pip --strict --progress-spinner off
+
+SECONDS ?= 60
+
+fuzz: $(VENV)/installed-dev  ## Feed every reader of files and every dialect made-up bytes, SECONDS each
+	$(PIP) --editable '.[dev,fuzz]'
+	$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
 
 lock: $(VENV)/installed  ## Choose the newest versions that fit pyproject.toml and write them into requirements-dev.lock
 	printf '%s\n' '# Versions that the checks are run with, on Python 3.11; written by `make lock`. The Makefile chooses torch.' > $(LOCK).new

@@ -5,6 +5,7 @@ import errno
 import fcntl
 import random
 import sqlite3
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
@@ -25,8 +26,11 @@ from tamis.artifacts import (
     drop_counts,
     file_hash,
     find_records,
+    folder_bytes,
+    inputs,
     item_key,
     item_store,
+    kept_in,
     newest_results,
     open_cache,
     read_column,
@@ -42,7 +46,8 @@ from tamis.artifacts import (
     write_records,
     writing,
 )
-from tamis.errors import RunError
+from tamis.artifacts.output import write_output, write_stream
+from tamis.errors import InputError, RunError
 from tamis.records import (
     Candidates,
     Document,
@@ -201,6 +206,10 @@ def test_a_failing_disk_is_one_line_and_other_errors_pass() -> None:
         writing(Path("items")),
     ):
         raise sqlite3.OperationalError("database or disk is full")
+    with pytest.raises(RunError, match=r"^/proc/x/y: cannot be written: No such file"), writing(Path("/proc/x/y")):
+        Path("/proc/x/y").mkdir(parents=True)
+    with pytest.raises(FileNotFoundError), writing(Path("run/lists")):
+        Path("an input").read_bytes()
     with pytest.raises(ValueError, match="a bug"), writing(Path("run")):
         raise ValueError("a bug")
 
@@ -417,6 +426,20 @@ def test_a_store_that_another_program_holds_is_named_after_a_while(
             ItemStore(path)
 
 
+def test_a_store_that_another_program_lets_go_is_opened(tmp_path: Path) -> None:
+    path = tmp_path / "items.sqlite"
+    with closing(sqlite3.connect(path, check_same_thread=False)) as other:
+        other.execute("CREATE TABLE theirs (key)")
+        other.execute("BEGIN EXCLUSIVE")
+        letting_go = threading.Timer(0.1, other.rollback)
+        letting_go.start()
+        store = ItemStore(path)
+        letting_go.join()
+    store.put([("a", b"1")])
+    assert store.get(["a"]) == {"a": b"1"}
+    store.close()
+
+
 def test_nothing_is_asked_of_a_store_for_no_keys(items: ItemStore) -> None:
     assert items.get([]) == {}
 
@@ -426,6 +449,81 @@ def test_a_damaged_store_is_named_with_what_to_do(tmp_path: Path) -> None:
     path.write_bytes(random.Random(0).randbytes(5000))
     with pytest.raises(RunError, match=r"items\.sqlite: damaged \(file is not a database\); delete it"):
         ItemStore(path)
+
+
+# Values by content
+
+
+def test_known_values_are_told_and_missing_ones_computed_once(items: ItemStore) -> None:
+    kept = kept_in(items, lambda item: f"square {item}", lambda value: str(value).encode(), int)
+    asked: list[list[int]] = []
+
+    def squares(groups: Iterator[list[int]]) -> Iterator[list[tuple[int, int | None]]]:
+        for group in groups:
+            asked.append(group)
+            yield [(item, item * item if item != 4 else None) for item in group]
+
+    assert kept.values([1, 2], squares) == [1, 4]
+    told: list[tuple[int, int]] = []
+    batches = list(kept.complete([[1, 2], [2, 3, 4]], squares, told.extend))
+    assert told == [(1, 1), (2, 4), (2, 4)]
+    assert batches == [[(3, 9), (4, None)]]
+    assert kept.find([1, 3, 4]) == [1, 9, None]  # of 4 nothing came, so it is asked again
+    assert asked == [[1, 2], [3, 4]]
+
+
+# What a stage writes, and what a recipe names
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+def test_what_is_kept_and_what_is_dropped_adds_up(tmp_path: Path, streamed: bool) -> None:
+    kept = [Document("a", "one", "en"), Document("b", "zwei", "de"), Document("c", "drei", "de")]
+    dropped = [Dropped("d", "too long", "en"), Dropped("e", "empty", "en"), Dropped("f", "empty", "en")]
+    if streamed:
+        facts = write_stream(tmp_path, "corpus", [kept[0], *dropped, *kept[1:]], Document)
+    else:
+        facts = write_output(tmp_path, "corpus", kept, Document, dropped)
+        assert facts["languages"] == {"de": 2, "en": 1}
+    assert facts["counts"] == {"in": 6, "kept": 3, "dropped": {"empty": 2, "too long": 1}}
+    assert read_records(tmp_path / "corpus.parquet", Document) == kept
+    assert read_records(tmp_path / "dropped.parquet", Dropped) == dropped
+
+
+def test_records_without_a_language_and_no_records_at_all_count_none(tmp_path: Path) -> None:
+    for kept in ([], [TrainingList("q", "all", "train", ("d",), (1.0,), (0,), (1.0,))]):
+        folder = tmp_path / str(len(kept))
+        folder.mkdir()
+        assert "languages" not in write_output(folder, "lists", kept, TrainingList, [])
+
+
+def test_inputs_are_hashed_by_content_and_what_is_missing_or_unreadable_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    one.write_bytes(b"same")
+    two.write_bytes(b"same")
+    assert inputs.input_hashes([one, two], "queries") == [file_hash(two)] * 2
+    with pytest.raises(InputError, match=r"none: not found; the recipe's queries section names it\. Give a BEIR"):
+        inputs.input_hashes([tmp_path / "none"], "queries")
+    with pytest.raises(InputError, match=r"the recipe's candidates section names it\. Correct the path, or leave"):
+        inputs.input_hashes([tmp_path / "none"], "candidates")
+
+    def unreadable(_: Path) -> str:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(inputs, "file_hash", unreadable)
+    with pytest.raises(InputError, match="one: cannot be read: Input/output error"):
+        inputs.input_hashes([one], "queries")
+
+
+def test_a_folder_without_a_finished_stage_is_named_and_its_size_told(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="no finished stage train in it; expected the folder of a run"):
+        newest_results(tmp_path, "train")
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "a").write_bytes(b"123")
+    (tmp_path / "b").write_bytes(b"45")
+    assert folder_bytes(tmp_path) == 5
+    assert folder_bytes(tmp_path / "nothing") == 0
 
 
 # Queries of a language model

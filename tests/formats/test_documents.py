@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tamis.errors import InputError, TamisError
+from tamis.formats import lines as lines_of_files
 from tamis.formats.documents import document_files, read_documents
 from tamis.records import Document
 from tests.formats.files import write_jsonl, write_text
@@ -373,3 +374,13 @@ def test_a_damaged_byte_is_no_traceback(tmp_path, place, byte, kind):
     content[int(place * len(content))] = byte
     file.write_bytes(content)
     read_all(file)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_a_line_that_would_fill_the_memory_ends_the_reading(tmp_path, monkeypatch, encoding):
+    monkeypatch.setattr(lines_of_files, "_LONGEST", 1000)
+    file = tmp_path / "bomb.jsonl.gz"
+    rows = [json.dumps({"_id": "a", "text": "short"}), json.dumps({"_id": "b", "text": "x" * 2000})]
+    file.write_bytes(gzip.compress("\n".join(rows).encode(encoding)))
+    with pytest.raises(InputError, match=r"bomb\.jsonl\.gz, line 2: longer than 0 MB, expected a row or a text; split"):
+        list(lines_of_files.lines(file, encoding))

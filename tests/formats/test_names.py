@@ -15,7 +15,17 @@ from tamis.formats.trec import read_run
 from tamis.text import quoted
 from tests.formats.files import write_jsonl, write_text
 
-ODD = ("کتاب‌ها", "報告　2024", "Notes at 3.45 PM", "soft\u00adhyphen", "a\u00a0b", "👩‍👧", "\u200fنامه", "report\u00a0", "\u3000報告")
+ODD = (
+    "کتاب‌ها",
+    "報告　2024",
+    "Notes at 3.45 PM",
+    "soft\u00adhyphen",
+    "a\u00a0b",
+    "👩‍👧",
+    "\u200fنامه",
+    "report\u00a0",
+    "\u3000報告",
+)
 BREAKS = ("\n", "\r", "\t", "\x0b", "\x0c", "\x00", "\x1b", "\x7f", "\x85", "\u2028", "\u2029")
 
 

@@ -106,6 +106,11 @@ def test_queries_without_results_count_0_and_queries_without_judgements_do_not_c
     assert found == {"RR@10": {"q": 1.0, "empty": 0.0, "missing": 0.0}}
 
 
+def test_where_nothing_was_found_at_all_every_query_counts_0():
+    found = measure_rankings([("q", []), ("r", [])], {"q": {"d": 1}, "r": {"d": 1}}, parse_measures(["AP", "P@5"]))
+    assert found == {name: {"q": 0.0, "r": 0.0} for name in ("AP", "P@5")}
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [

@@ -46,6 +46,11 @@ def test_a_changed_end_is_a_near_duplicate_in_every_script(language):
     assert near_copies({"b": texts["b"], "c": texts["c"]}, {"a": text}, 0.8, 2) == {"b": "a"}
 
 
+def test_texts_without_words_are_like_nothing():
+    assert near_duplicates({"a": "...", "b": "", "c": "..."}, 0.8, 2) == {}
+    assert near_copies({"a": "..."}, {"b": "..."}, 0.8, 2) == {}
+
+
 def random_texts(seed, count=60):
     rng = random.Random(seed)
     base = [" ".join(rng.choices("abcdefghijklmnopqrstuvwxyz", k=40)) for _ in range(count // 3)]
@@ -102,6 +107,7 @@ def test_all_of_a_shorter_text_is_a_shared_passage_on_either_side():
     page = "FAQ. How do I install a package? With the package manager, which fetches what else is needed, too."
     assert shared_passages({"page": page}, {"q": question}) == {"page": "q"}
     assert shared_passages({"q": question}, {"page": page}) == {"q": "page"}
+    assert shared_passages({"page": page}, {"q": f"{question} by hand"}) == {}  # begins alike
     assert shared_passages({"page": page}, {"q": "install a package"}) == {}  # too short to say anything
     assert shared_passages({"page": LONG["zh"]}, {"q": "用于抵御北方游牧民族"}) == {"page": "q"}
 

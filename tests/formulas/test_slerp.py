@@ -245,6 +245,14 @@ def test_integer_tensors_that_differ_are_refused():
         merge_state_dicts(a, b | {"positions": torch.arange(4) + 1}, 0.5, None)
 
 
+@pytest.mark.parametrize("with_parent", [True, False])
+def test_a_tensor_that_cannot_be_merged_is_named(with_parent: bool):
+    a, b, parent = siblings()
+    b["head"] = b["head"] * math.inf
+    with pytest.raises(ValueError, match=r"^tensor 'head': a value is not finite"):
+        merge_state_dicts(a, b, 0.5, parent if with_parent else None)
+
+
 def test_a_tensor_that_the_models_moved_in_opposite_directions_meets_at_the_parent():
     a, _, parent = siblings()
     b = {name: 2 * parent[name] - a[name] for name in a}

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
-from tamis.formulas.weights import SURE, better_weight, steady_weight
+from tamis.formulas.weights import SURE, better_weight, mean_and_error, steady_weight
 
 WEIGHTS = (0.0, 0.25, 0.5, 1.0, 2.0)
 
@@ -115,3 +116,13 @@ def test_a_part_without_queries_has_no_say():
 def test_the_weight_that_is_known_has_to_be_one_of_them():
     with pytest.raises(ValueError, match="not in list"):
         better_weight(WEIGHTS, np.zeros((len(WEIGHTS), SURE)), 3.0, 1.0)
+
+
+@given(st.lists(st.floats(-10, 10), min_size=2, max_size=30))
+def test_the_error_of_a_mean_is_that_of_scipy(differences):
+    assert mean_and_error(np.array(differences)) == pytest.approx((np.mean(differences), stats.sem(differences)))
+
+
+def test_of_no_and_of_one_query_the_error_is_unknown_and_0():
+    assert mean_and_error(np.empty(0)) == (0.0, 0.0)
+    assert mean_and_error(np.array([0.25])) == (0.25, 0.0)

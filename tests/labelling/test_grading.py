@@ -17,7 +17,6 @@ from tamis.formulas.agreement import krippendorff_alpha
 from tamis.labelling.desk import QRELS, Desk
 from tamis.labelling.grade_log import CANNOT_TELL, LOG, TAKEN_BACK, Entry, GradeLog, read_entries
 from tamis.labelling.grading import Grading, person_of, summary
-from tamis.labelling.worth import half_width
 from tests.labelling.made_pools import made_pools
 
 POOLS = made_pools(2, 2)
@@ -206,10 +205,3 @@ def test_names_are_one_line():
     for wrong in ("", " \n", None, 3, "x" * 61):
         with pytest.raises(InputError, match="a name of 1 to 60 characters"):
             person_of(wrong)
-
-
-def test_the_width_is_students_interval():
-    # t of 29 degrees of freedom at 97.5 % is 2.0452 in every table.
-    assert half_width(30, 0.2) == pytest.approx(2.0452 * 0.2 / math.sqrt(30), rel=1e-4)
-    with pytest.raises(ValueError, match="at least 2"):
-        half_width(1, 0.2)

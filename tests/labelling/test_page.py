@@ -1,6 +1,7 @@
 """The page over HTTP: who may ask, what is told, and that nothing is lost when it is killed."""
 
 import json
+import math
 import random
 import re
 import socket
@@ -186,4 +187,5 @@ def test_the_command_says_what_is_wrong_in_a_line(tmp_path: Path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         told = tamis("label", folder, "--port", taken.getsockname()[1])
     assert re.search(r"tamis: cannot listen on 127\.0\.0\.1:\d+", told.err)
-    assert "± 7.5" in told.err  # 30 questions, spread .2: worth is told before anyone begins
+    # 30 questions, deviation .3, t of 29 degrees of freedom: how sure a verdict will be, before anyone begins.
+    assert f"± {100 * 2.0452 * 0.3 / math.sqrt(30):.1f}" in told.err

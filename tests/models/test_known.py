@@ -168,6 +168,13 @@ def test_an_index_of_another_model_is_refused_by_both_names(
         index_corpus(Reranker(stock_folder), corpus, index)
 
 
+def test_what_is_no_folder_of_an_index_is_named(warm_folder, tmp_path):
+    with pytest.raises(InputError, match=r"^index is 5, expected the folder that `tamis index` made$"):
+        Reranker(warm_folder, index=5)
+    with pytest.raises(RunError, match=r"^/proc/x: cannot be written: No such file or directory; "):
+        index_corpus(Reranker(warm_folder), write_corpus(tmp_path / "d.jsonl", TEXTS), Path("/proc/x"))
+
+
 def test_weights_of_first_stages_make_no_other_model(weighed_folder, reranker, corpus, index):
     index_corpus(reranker, corpus, index)
     assert len(Reranker(weighed_folder, index=index).index) == len(TEXTS)

@@ -26,7 +26,7 @@ from scipy.stats import zscore
 from sklearn.metrics import ndcg_score
 
 from tamis.artifacts import ItemStore, read_json, read_records
-from tamis.errors import ModelError, SettingsError, TamisError
+from tamis.errors import InputError, ModelError, SettingsError, TamisError
 from tamis.formulas.ranking import tie_key, z_scores
 from tamis.formulas.significance import holm
 from tamis.models.embedder import Embedder
@@ -210,6 +210,19 @@ def test_graded_questions_decide_a_merge_by_what_the_model_makes_of_them(finishe
     (judged / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq/en/0\ten/1\t1\n", encoding="utf-8")
     with pytest.raises(TamisError, match="no question has documents of different grades"):
         run_recipe(recipe_from(content, "tiny"), root, until="merge")
+
+
+@pytest.mark.parametrize("setting", ["merge.judged", "merge.weigh_on"])
+def test_what_judges_a_merge_is_read_before_anything_is_run(
+    recipe: dict[str, Any], tmp_path: Path, setting: str
+) -> None:
+    judged = write_beir(tmp_path / "judged")
+    content, root = changed(recipe, setting, str(judged)), tmp_path / "run"
+    for line, complaint in (("q/en/0\ten/1\thigh", "test.tsv, line 2: expected"), ("x\ten/1\t1", "belong together")):
+        (judged / "qrels" / "test.tsv").write_text(f"query-id\tcorpus-id\tscore\n{line}\n", encoding="utf-8")
+        with pytest.raises(InputError, match=complaint):
+            run_recipe(recipe_from(content, "tiny"), root, until="report")
+        assert not root.exists()
 
 
 def test_a_reranker_that_teaches_alone_gives_its_logits_and_is_asked_once(

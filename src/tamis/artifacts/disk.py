@@ -22,7 +22,7 @@ class writing:  # reads as a phrase: with writing(path)
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         """Name the folder and what to do."""
         failures = (OSError, sqlite3.OperationalError, SafetensorError)
-        if isinstance(error, failures) and not isinstance(error, FileNotFoundError):
+        if isinstance(error, failures) and not self._lacks_an_input(error):
             reason = " ".join((getattr(error, "strerror", None) or str(error)).split())
             raise RunError(
                 f"{self.path}: cannot be written: {reason}; finished stages are kept, "
@@ -30,6 +30,11 @@ class writing:  # reads as a phrase: with writing(path)
             ) from None
         if isinstance(error, sqlite3.DatabaseError):
             raise RunError(f"{self.path}: damaged ({error}); delete it, finished stages are kept") from None
+
+    def _lacks_an_input(self, error: BaseException) -> bool:
+        """Whether a file is missing that is read; no folder can be made in places such as /proc, which say the same."""
+        own = {str(self.path), *map(str, self.path.parents)}
+        return isinstance(error, FileNotFoundError) and str(error.filename) not in own
 
 
 def write_json(path: Path, content: object) -> None:

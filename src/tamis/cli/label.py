@@ -101,7 +101,7 @@ def judge(
 
     settings, words = judging_settings(url, model, change or ()), read_judge_prompt(prompt)
     folder, pools = _pools(source, queries, out, runs, depth, questions)
-    print_pools(folder, pools)
+    print_pools(folder, pools, len(pools.pools))
     with opened_judge(folder, pools, settings, words) as asked:
         left = asked.estimate()
         if estimate:

@@ -2,19 +2,23 @@
 
 from pathlib import Path
 
-from rich import box
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
+from tamis.evaluation.tables import print_widths
 from tamis.formats.pools import WRITTEN, WRITTEN_NOTE
 from tamis.labelling.grading import Grading, summary
 from tamis.labelling.pools import Pools
-from tamis.labelling.worth import NUMBERS, SPREADS, half_width
 
 
-def print_pools(folder: Path, pools: Pools) -> None:
-    """Say what is in the pools and how much it is worth, before anyone begins."""
+def print_pools(folder: Path, pools: Pools, modelled: int = 0) -> None:
+    """Say what is in the pools and how sure a verdict by them will be, before anyone begins.
+
+    Args:
+        folder: Where they lie.
+        pools: What is graded.
+        modelled: Questions that a model grades; 0 for a person alone.
+    """
     console = Console(stderr=True, highlight=False)
     mean = pools.size / len(pools.pools)
     found = f"{len(pools.pools):,} questions, {pools.size:,} passages ({mean:.0f} a question)"
@@ -25,20 +29,7 @@ def print_pools(folder: Path, pools: Pools) -> None:
         console.print(f"- {count:,} questions are left out: {escape(reason)}", soft_wrap=True)
     for note in (*pools.notes, *([WRITTEN_NOTE] if pools.asked["from"] == WRITTEN else ())):
         console.print(f"- {escape(note)}", soft_wrap=True)
-    table = Table(
-        "questions graded",
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-        title="what a difference of nDCG@10 is known to, in points (95 %)",
-        title_justify="left",
-        caption="spread: standard deviation of the difference from question to question; ask few first, then look",
-        caption_justify="left",
-    )
-    for spread in SPREADS:
-        table.add_column(f"spread {spread:.2f}", justify="right")
-    for number in NUMBERS:
-        table.add_row(f"{number:,}", *(f"± {100 * half_width(number, spread):.1f}" for spread in SPREADS))
-    console.print(table)
+    print_widths(modelled, console)
 
 
 def print_start(url: str, grading: Grading) -> None:

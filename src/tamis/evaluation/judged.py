@@ -76,6 +76,18 @@ def read_questions(
     return questions, asked
 
 
+def check_questions(queries: Path, qrels: Path) -> None:
+    """Read questions and judgements as `read_questions` does, without the documents that they are about.
+
+    Raises:
+        InputError: a missing file, a broken line, or not one question that has a relevant document.
+    """
+    grades = grades_of(read_qrels(qrels), qrels)
+    asked = {query_id for query_id, _, _ in _read_queries(queries)}
+    if not any(grade > 0 for query_id in asked & grades.keys() for grade in grades[query_id].values()):
+        raise InputError(f"{qrels}: no question of {queries} has a relevant document; do the ids belong together?")
+
+
 def _read_queries(path: Path) -> Iterator[tuple[str, str, str]]:
     """Id, text and language (empty where none is given) of each question."""
     seen: dict[str, int] = {}

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Final
 
 from tamis.errors import InputError
+from tamis.formats.apart import ReaderApart
 from tamis.formats.beir import beir_file
 from tamis.formats.fields import USUAL, Names
 from tamis.formats.folder import EVERYTHING, Choice, Folder, list_folder
+from tamis.formats.kinds import is_foreign
 from tamis.formats.row_documents import columns_of, documents_of, read_table
 from tamis.formats.tables import rows, table_files
 from tamis.formats.texts import read_file
@@ -121,8 +123,11 @@ def _why(folder: Folder | None) -> str:
 
 def _of_folder(folder: Folder, origin: str, names: Names) -> Iterator[Document | Dropped]:
     yield from folder.left_out
-    for found in folder.files:
-        if found.rows:
-            yield from read_table(found, origin, names)
-        else:
-            yield read_file(found, origin)
+    with ReaderApart() as apart:
+        for found in folder.files:
+            if found.rows:
+                yield from read_table(found, origin, names)
+            elif is_foreign(found.kind):
+                yield apart.read(found, origin)
+            else:
+                yield read_file(found, origin)

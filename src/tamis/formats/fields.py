@@ -81,7 +81,7 @@ def renamed(content: Content, names: Names) -> Content:
 
 
 def usable_id(value: str) -> bool:
-    """Whether text can be an id: not blank, on one line, without tabs and control characters; any script's joiners do."""
+    """Whether text can be an id: not blank, on one line, no tabs or control characters; any script's joiners do."""
     return bool(value.strip()) and not _NOT_IN_IDS.search(value)
 
 

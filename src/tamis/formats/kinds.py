@@ -63,6 +63,11 @@ def kind_of(name: str) -> str:
     return path.suffix.lower()
 
 
+def is_foreign(kind: str) -> bool:
+    """Whether other people's code reads files of this ending, which are then read in a process of its own."""
+    return kind in _IN_MODULES
+
+
 def reader_of(kind: str) -> Reader:
     """The reader for an ending that `why_unread` has nothing against."""
     if kind in _READERS:

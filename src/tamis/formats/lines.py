@@ -14,6 +14,9 @@ from tamis.text import clip
 
 _COMPRESSED: Final = (".gz", ".zst")
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+_LONGEST: Final = 256 << 20
+"""Bytes of a line, or characters in another encoding than UTF-8: a packed file may hold one that fills any memory."""
+
 _BLANKS: Final = re.compile("[ \t\v\f\r]+")
 """What C calls white space within a line, as trec_eval reads it."""
 
@@ -40,7 +43,8 @@ def lines(file: Path, encoding: str = "utf-8") -> Iterator[tuple[int, str]]:
     number = 0
     try:
         with opened(file) as stream:
-            for number, line in _decoded(stream, str(file)) if encoding == "utf-8" else _in(stream, encoding):
+            found = _decoded(_raw(stream), str(file)) if encoding == "utf-8" else _in(stream, encoding, str(file))
+            for number, line in found:
                 yield number, line
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
@@ -50,17 +54,33 @@ def lines(file: Path, encoding: str = "utf-8") -> Iterator[tuple[int, str]]:
 
 def _decoded(stream: Iterable[bytes], name: str) -> Iterator[tuple[int, str]]:
     for number, raw in enumerate(stream, 1):
+        if len(raw) > _LONGEST:
+            raise _too_long(f"{name}, line {number}")
         try:
             yield number, raw.removeprefix(_BYTE_ORDER_MARK if number == 1 else b"").decode("utf-8")
         except UnicodeDecodeError as error:
             raise not_utf8(f"{name}, line {number}", error) from error
 
 
-def _in(stream: Any, encoding: str) -> Iterator[tuple[int, str]]:
+def _raw(stream: IO[bytes] | gzip.GzipFile) -> Iterator[bytes]:
+    """Lines as they stand in a file; of one that is too long no more than says so."""
+    while line := stream.readline(_LONGEST + 1):
+        yield line
+
+
+def _in(stream: Any, encoding: str, name: str) -> Iterator[tuple[int, str]]:
     """The same in another encoding, whose line feeds may be more than one byte."""
     with io.TextIOWrapper(io.BufferedReader(stream), encoding, "replace", newline="\n") as text:
-        for number, line in enumerate(text, 1):
+        number = 0
+        while line := text.readline(_LONGEST + 1):
+            number += 1
+            if len(line) > _LONGEST:
+                raise _too_long(f"{name}, line {number}")
             yield number, line.removeprefix("\ufeff") if number == 1 else line
+
+
+def _too_long(where: str) -> InputError:
+    return InputError(f"{where}: longer than {_LONGEST >> 20} MB, expected a row or a text; split it")
 
 
 def filled_lines(file: Path, encoding: str = "utf-8") -> Iterator[tuple[int, str]]:

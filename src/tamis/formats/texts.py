@@ -41,6 +41,8 @@ def _read(found: Found) -> FileText:
         return reader_of(found.kind)(content)
     except LeftOut:
         raise
+    except MemoryError as error:
+        raise LeftOut("takes too much memory") from error
     except Exception as error:  # what a library raises on a file that is damaged can be anything
         raise LeftOut(f"damaged or no {found.kind or 'text'}", f"{type(error).__name__}: {error}") from error
 

@@ -119,6 +119,8 @@ class Reranker:
         """
         if engine not in NAMES:
             raise InputError(f"engine is {engine!r}, expected one of {', '.join(NAMES)}")
+        if not isinstance(index, str | Path | None):
+            raise InputError(f"index is {index!r:.100}, expected the folder that `tamis index` made")
         self.path = path
         path = find_checkpoint(path)
         facts = read_facts(path)

@@ -10,6 +10,7 @@ from tamis.artifacts.inputs import check_files
 from tamis.costs.work import Estimate
 from tamis.distributed import this_team
 from tamis.errors import InputError, RunError, SettingsError
+from tamis.evaluation.judged import check_questions
 from tamis.executors.local import LOCAL, Executor
 from tamis.formats.documents import document_files
 from tamis.models.folders import check_folder
@@ -20,6 +21,7 @@ from tamis.pipeline.parts import Parts, Stage, open_parts
 from tamis.pipeline.recipe import Recipe
 from tamis.process_memory import peak_memory
 from tamis.records import Facts
+from tamis.stages.merge.graded import read_graded
 from tamis.stages.merge.weigh import judged_files
 from tamis.stages.queries.written import check_query_files
 
@@ -203,7 +205,7 @@ def _unfinished(stages: Sequence[Stage], parts: Parts, run: RunFolder, keys: _Ke
 
 
 def _check_files(recipe: Recipe, stages: Sequence[str]) -> None:
-    """Name what late stages would miss before hours of work, not after; no data is opened but examples of style."""
+    """Name what late stages would miss before hours of work, not after; of data only what the merge is judged by."""
     if "queries" in stages:
         check_query_files(recipe.queries)
     if "candidates" in stages:
@@ -212,9 +214,11 @@ def _check_files(recipe: Recipe, stages: Sequence[str]) -> None:
     if "merge" in stages:
         for run in recipe.merge.keep:
             newest_results(run, "train")
-        for folder in (recipe.merge.judged, recipe.merge.weigh_on):
-            if folder:
-                check_files([*document_files(folder), *judged_files(folder)], "merge")
+        for folder in filter(None, (recipe.merge.judged, recipe.merge.weigh_on)):
+            check_files([*document_files(folder), *judged_files(folder)], "merge")
+            check_questions(*judged_files(folder))
+        if recipe.merge.judged:
+            read_graded(recipe.merge.judged, recipe.corpus.max_chars)
     if "evaluate" in stages and recipe.evaluate:
         for path in (recipe.evaluate.queries, recipe.evaluate.qrels, *recipe.evaluate.runs.values()):
             if not path.is_file():
