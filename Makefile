@@ -138,7 +138,7 @@ bench-behind: $(VENV)/installed-engines
 
 bench-queries: $(VENV)/installed-llm
 
-bench-training: general-data
+bench-training bench-estimates: general-data
 
 bench-%: $(VENV)/installed-bench demo-data  ## Run benchmarks/NAME.py and write benchmarks/results/NAME.json
 	$(BIN)/python benchmarks/$*.py

@@ -3,7 +3,7 @@
     make bench-estimates
     python benchmarks/estimates.py --only short     # those whose name holds it; the other rows stay
 
-Writes benchmarks/results/estimates.json and estimates.md, and the table in docs/scale.md. Each run is a process of its
+Writes benchmarks/results/estimates.json and estimates.md, and the table in docs/trust.md. Each run is a process of its
 own with one thread. It asks for its estimate as `tamis run` does, after the corpus, and goes on to the report. Both
 times are processor time, which other work on the machine does not stretch; the time on the clock stands beside them.
 `tamis adapt` starts from `tamis-base`, all other runs from a smaller body, so that the ten take minutes.
@@ -270,7 +270,11 @@ def measured(case: Case, folder: Path) -> Row:
         first = work.setdefault(label, [now, now, 0])
         work[label] = [first[0], now, done]
 
-    with mock.patch("tamis.costs.timing.time", by_processor), listening(listen):
+    with (
+        mock.patch("tamis.costs.timing.time", by_processor),
+        mock.patch("tamis.pipeline.estimate.time", by_processor),
+        listening(listen),
+    ):
         run_recipe(recipe_from(content, case.name), folder / "run", announce=announce, consider=consider)
     found["truth"] = round(time.process_time() - told["processor"], 2)
     found["truth_on_the_clock"] = round(time.monotonic() - told["clock"], 2)
@@ -343,7 +347,7 @@ def main() -> None:
     found["targets"] = targets_of(found)
     table = table_of(found)
     write_results("estimates", found, table)
-    show_in_readme(table, "estimates", DOCS / "scale.md")
+    show_in_readme(table, "estimates", DOCS / "trust.md")
     print_targets(found["targets"])
 
 

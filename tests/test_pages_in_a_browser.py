@@ -11,7 +11,7 @@ import pytest
 
 from tamis.report.page import ReportData, write_report
 from tests.evaluation.test_report import made_changed, made_results
-from tests.report.test_report import made_data
+from tests.report.test_report import hostile_report, made_data
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS = (
@@ -104,6 +104,25 @@ def shown(tmp_path_factory):
     done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=120, check=True)
     said = re.search(r'<pre id="found">(.*?)</pre>', done.stdout, flags=re.DOTALL)
     return done.stderr, json.loads(html.unescape(said[1]))
+
+
+TAKING = """<script>document.title = "taken"</script><img src=x onerror="document.title = 'taken'">"""
+"""What takes a page over where a text of it is not escaped."""
+
+
+@pytest.mark.parametrize("name", ["run", "evaluation"])
+def test_hostile_texts_run_nothing_in_a_browser(tmp_path, name):
+    results = made_results(notes=(TAKING,))
+    evaluation = ReportData(TAKING, results, made_changed(question=TAKING))
+    file = tmp_path / "page.html"
+    write_report(hostile_report(TAKING) if name == "run" else evaluation, file)
+    command = [BROWSER, *FLAGS, f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", file.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=120, check=True)
+    (title,) = re.findall(r"<title>(.*?)</title>", done.stdout, flags=re.DOTALL)
+    assert html.unescape(title) != "taken"
+    assert html.escape(TAKING, quote=False) in done.stdout
+    assert "<img" not in done.stdout
+    assert [line for line in done.stderr.splitlines() if "CONSOLE" in line] == []
 
 
 @pytest.fixture(params=[f"{name} {width}" for name in ("run", "evaluation") for width in WIDTHS])

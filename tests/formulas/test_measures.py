@@ -150,7 +150,7 @@ def test_what_cannot_be_computed_is_told_and_ends_no_process(name, message):
 def test_measures_of_a_program_that_is_not_there_are_told():
     # In a process of its own: ir-measures remembers what it has not found.
     code = "from tamis.formulas.measures import parse_measures; parse_measures(['ERR@10'])"
-    environment = {**os.environ, "PATH": "/nowhere"}
+    environment = {**os.environ, "PATH": "/nowhere", "PYTHONPATH": os.pathsep.join(sys.path)}
     ended = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
     assert re.search(r"ValueError: measure 'ERR@10': .*perl", ended.stderr)
 

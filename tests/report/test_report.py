@@ -648,24 +648,26 @@ def test_ten_questions_helped_and_ten_hurt_are_shown_with_ranks(page):
     assert "Relevant document: rank 2 → rank 1" in helped
 
 
-def test_hostile_text_stays_text(tmp_path):
+def hostile_report(text):
+    """A run whose every text is a hostile one."""
     data = made_data()
-    documents = {k: replace(v, text=HOSTILE, language='"><script>') for k, v in data.documents.items()}
-    hostile = replace(
+    documents = {k: replace(v, text=text, language='"><script>') for k, v in data.documents.items()}
+    return replace(
         data,
-        title=HOSTILE,
+        title=text,
         documents=documents,
-        queries={k: replace(v, text=HOSTILE) for k, v in data.queries.items()},
-        changed=made_changed(documents, HOSTILE),
-        curves={HOSTILE: data.curves["general"]},
-        manifests=[
-            {"stage": HOSTILE, "counts": {"in": 1, "kept": 0, "dropped": {HOSTILE: 1}}, "settings": {"a": HOSTILE}}
-        ],
+        queries={k: replace(v, text=text) for k, v in data.queries.items()},
+        changed=made_changed(documents, text),
+        curves={text: data.curves["general"]},
+        manifests=[{"stage": text, "counts": {"in": 1, "kept": 0, "dropped": {text: 1}}, "settings": {"a": text}}],
         merge_path=data.merge_path
-        | {"weight_curves": {"日本 $x$ " + HOSTILE: [[0, 1], [1, 2]]}, "first_stage_weights": {}},
-        results=data.results | {"run": data.results["run"] | {"recipe": HOSTILE}},
+        | {"weight_curves": {"日本 $x$ " + text: [[0, 1], [1, 2]]}, "first_stage_weights": {}},
+        results=data.results | {"run": data.results["run"] | {"recipe": text}},
     )
-    page = Page(written(hostile, tmp_path))
+
+
+def test_hostile_text_stays_text(tmp_path):
+    page = Page(written(hostile_report(HOSTILE), tmp_path))
     assert page.tags.count("script") == 1
     assert page.text.count(HOSTILE) > 20
     assert "日本 $x$" in page.text

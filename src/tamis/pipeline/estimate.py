@@ -6,7 +6,9 @@ so they are rather too high. Times come from a short probe: the models of the ru
 """
 
 import shutil
+import time
 from collections.abc import Collection, Iterator, Sequence
+from typing import Final
 
 from tamis.costs.plan import Plan
 from tamis.costs.work import Estimate, Work
@@ -14,14 +16,17 @@ from tamis.pipeline.parts import Parts
 from tamis.records import Tokens
 from tamis.remote.budget import limit_exceeded
 from tamis.remote.settings import ServerSettings
-from tamis.stages.candidates.cost import embedding_cost, searching_cost
+from tamis.stages.candidates.cost import documents_searched, embedding_cost, searching_cost
 from tamis.stages.evaluate.cost import count_questions, reranking_cost
-from tamis.stages.lists.cost import drawing_cost, expected_lists
+from tamis.stages.lists.cost import drawing_cost, expected_lists, mean_length
 from tamis.stages.merge.cost import judged_pairs, merging_cost
 from tamis.stages.queries.cost import expected_queries
 from tamis.stages.train.cost import pace_of, solving_cost, training_cost
 
 _ORDER = ("queries", "candidates", "scores", "lists", "train", "merge", "evaluate")
+
+_LOADS: Final = {"train": 2, "merge": 2, "evaluate": 1}
+"""How often a stage loads, hashes or writes the whole student, beside all its other work."""
 
 
 def estimate(parts: Parts, unfinished: Collection[str]) -> Estimate:
@@ -62,22 +67,28 @@ def _solving(parts: Parts, plan: Plan) -> bool:
 
 def _learning(parts: Parts, plan: Plan) -> Iterator[Work]:
     """What the student prepares, learns and scores, from how fast it scores a few pairs."""
-    recipe, students = parts.recipe, parts.students
+    recipe, students, context = parts.recipe, parts.students, parts.context
+    began = time.monotonic()
     student = students.untrained()
+    loading = time.monotonic() - began
     pace = pace_of(students, student)
-    lists = expected_lists(recipe.lists, parts.context, plan.queries)
-    judged = judged_pairs(recipe.merge, lists, recipe.lists.documents)
+    lists = expected_lists(recipe.lists, context, plan.queries)
+    held = documents_searched(recipe.candidates, context)
+    heads = [(count, held(key)) for key, count in plan.queries.counts.items()]
+    documents = mean_length(heads, recipe.lists.documents)
+    judged = judged_pairs(recipe.merge, lists, documents)
     solving = _solving(parts, plan)
     if solving:
         yield from solving_cost(students, plan.queries, recipe.lists.held_out, recipe.candidates.depth, pace)
     if "train" in plan.unfinished:
-        yield from training_cost(
-            parts.train, student.trained(), plan.queries, lists, recipe.lists.documents, judged, pace, solving
-        )
+        yield from training_cost(parts.train, student.trained(), plan.queries, lists, documents, judged, pace, solving)
     if "merge" in plan.unfinished:
-        yield merging_cost(recipe.merge, lists, judged, recipe.rerank_depth, pace.pair, pace.model_bytes)
+        yield merging_cost(recipe.merge, lists, judged, heads, recipe.rerank_depth, pace.pair, pace.model_bytes)
     if "evaluate" in plan.unfinished and recipe.evaluate:
-        yield reranking_cost(recipe.evaluate, plan.questions, pace.pair)
+        yield reranking_cost(recipe.evaluate, recipe.candidates, plan.questions, context, pace.pair)
+    for stage, times in _LOADS.items():
+        if stage in plan.unfinished and (stage != "evaluate" or recipe.evaluate):
+            yield Work(stage, "loads and copies of the student", times, seconds=times * loading)
 
 
 def _notes(parts: Parts, works: Sequence[Work], free: int) -> Iterator[str]:

@@ -14,7 +14,9 @@ from tamis.stages.candidates.first_stages import FirstStages
 from tamis.stages.candidates.settings import CandidatesSettings
 
 _PAIR_BYTES: Final = 20  # of a candidate, its first-stage score and its teacher score, compressed
-_SEARCH_SECONDS: Final = 0.005  # of a query beside the products: words, ties, fusion, lists
+_SEARCH_SECONDS: Final = 0.002  # of a query beside the products: words, ties, fusion, lists
+
+_OVERLAP: Final = 0.8  # share of a head that another first stage's head of the same query lacks
 
 
 def embedding_cost(encoder: NamedEncoder, stages: Sequence[str], embeddings: Embeddings, plan: Plan) -> Iterator[Work]:
@@ -67,6 +69,17 @@ def documents_searched(settings: CandidatesSettings, context: RunContext) -> Cal
     by_language = Counter((d.origin, d.language) for d in context.documents.values())
     by_origin = Counter(d.origin for d in context.documents.values())
     return lambda key: by_language[key] if settings.languages == "same" else by_origin[key[0]]
+
+
+def heads_together(searched: int, depth: int, first_stages: int) -> float:
+    """Documents in the heads of several first stages of one query, each counted once.
+
+    Args:
+        searched: Documents that the query is compared with.
+        depth: Of a head.
+        first_stages: How many there are.
+    """
+    return min(searched, depth * (1 + (first_stages - 1) * _OVERLAP))
 
 
 def heads_of(settings: CandidatesSettings, queries: ExpectedQueries, context: RunContext) -> Iterator[tuple[int, int]]:

@@ -1,6 +1,8 @@
 """How many training lists there will be, and what drawing them takes."""
 
+import math
 from collections import Counter
+from collections.abc import Iterable
 from typing import Final
 
 from tamis.artifacts import read_column, read_json
@@ -17,6 +19,18 @@ def drawing_cost(context: RunContext, queries: ExpectedQueries) -> Work:
     scores = context.folders.get("scores")
     count = len(read_column(scores / "scores.parquet", "query_id")) if scores else queries.total
     return Work("lists", "lists to draw", count, scores is None, count * _LIST_SECONDS)
+
+
+def mean_length(heads: Iterable[tuple[int, int]], documents: int) -> int:
+    """Documents of a list in the mean, rounded up: where a query searches few documents, its list is short.
+
+    Args:
+        heads: How many queries are compared with how many documents.
+        documents: Most of a list.
+    """
+    heads = list(heads)
+    asked = sum(count for count, _ in heads)
+    return math.ceil(sum(count * min(held, documents) for count, held in heads) / asked) if asked else documents
 
 
 def expected_lists(settings: ListsSettings, context: RunContext, queries: ExpectedQueries) -> Counter[tuple[str, str]]:
