@@ -326,6 +326,16 @@ def table_of(found: Mapping[str, Any]) -> str:
     return "\n".join([*head, *body, "", *targets_table(found["targets"]), ""])
 
 
+def so_far(rows: Sequence[Row]) -> Row:
+    """The results so far; written at once, so that what was done is kept."""
+    found: Row = {"machine": machine(), "rows": list(rows)}
+    found["targets"] = targets_of(found)
+    table = table_of(found)
+    write_results("estimates", found, table)
+    show_in_readme(table, "estimates", DOCS / "trust.md")
+    return found
+
+
 def main() -> None:
     """Measure what is asked for, beside what earlier calls have found."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -339,15 +349,12 @@ def main() -> None:
         return
     file = Path(__file__).parent / "results" / "estimates.json"
     known = {row["name"]: row for row in json.loads(file.read_text("utf-8"))["rows"]} if file.exists() else {}
+    found: Row = {}
     for case in CASES:
         if asked.only in case.name:
             known[case.name] = in_a_process(case.name)
             print({name: known[case.name][name] for name in ("name", "estimate", "truth", "ratio")}, flush=True)
-    found: Row = {"machine": machine(), "rows": [known[case.name] for case in CASES if case.name in known]}
-    found["targets"] = targets_of(found)
-    table = table_of(found)
-    write_results("estimates", found, table)
-    show_in_readme(table, "estimates", DOCS / "trust.md")
+            found = so_far([known[case.name] for case in CASES if case.name in known])
     print_targets(found["targets"])
 
 

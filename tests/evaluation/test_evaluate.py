@@ -5,6 +5,7 @@ import json
 import random
 import re
 import shutil
+import time
 from pathlib import Path
 
 import ir_measures
@@ -16,6 +17,7 @@ from scipy.stats import permutation_test, zscore
 from tamis import Reranker
 from tamis.evaluation import scores
 from tamis.evaluation.comparing import compare
+from tamis.evaluation.costs import time_requests
 from tamis.evaluation.reading import read_sets
 from tamis.formulas.overlap import content_sample
 from tests.commands import Outcome, tamis
@@ -263,6 +265,16 @@ def test_what_a_model_costs_is_measured_and_kept(results, stock_folder):
     assert cost["disk_bytes"] == sum(file.stat().st_size for file in stock_folder.iterdir())
     assert cost["pairs_per_second"] > 0 < cost["milliseconds_per_100"]
     assert 2**26 < cost["peak_memory_bytes"] < 2**36
+    assert re.fullmatch(r"20\d\d-\d\d-\d\d \d\d:\d\d UTC", cost["measured"])
+    assert 0 < cost["processor_share"] <= 1
+
+
+def test_time_that_the_processor_did_not_give_is_told():
+    spinning = time_requests(lambda _: sum(range(10**6)), [[("q", "d")]] * 2)
+    waiting = time_requests(lambda _: time.sleep(0.05), [[("q", "d")]] * 2)
+    assert waiting.processor_share < 0.5
+    assert spinning.processor_share > waiting.processor_share
+    assert waiting.seconds == pytest.approx(0.05 * 100, rel=0.5)  # a request of one document stands for 100
 
 
 def test_a_second_call_loads_no_model_and_says_the_same(base, arguments, outcome, results, monkeypatch):

@@ -77,6 +77,8 @@ def made_results(gains=(0.2,), seen=True, notes=(), served=None):
         "disk_bytes": 470 * 2**20,
         "device": "cpu",
         "precision": "float32",
+        "measured": "2026-11-30 14:20 UTC",
+        "processor_share": 0.451,
     }
     lineage = {"start": "/home/somebody/secret/e5-small", "teacher": "1 bi-encoder", "recipe": "demo", "seed": 7}
     models = {"mine": model_facts("models/mine", "float32", lineage, cost)}

@@ -5,7 +5,9 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from tamis.artifacts import ItemStore, folder_bytes
 from tamis.models.checkpoint import find_checkpoint
@@ -36,6 +38,9 @@ class Cost:
         disk_bytes: Size of the checkpoint's files in bytes; 0 for a name on a hub.
         device: `cpu` or `cuda`.
         precision: Number format of the body.
+        measured: When, in UTC; empty where an earlier version measured it.
+        processor_share: Processor time that this process got while requests were timed, of all that its threads could
+            have had: much less than 1 on a machine that does other work too. None on a GPU.
     """
 
     pairs_per_second: float
@@ -48,6 +53,20 @@ class Cost:
     disk_bytes: int
     device: str
     precision: str
+    measured: str = ""
+    processor_share: float | None = None
+
+
+class Timing(NamedTuple):
+    """How long requests took.
+
+    Attributes:
+        seconds: Median of a request of 100 documents.
+        processor_share: See `Cost`; a process that scores on a GPU has it too.
+    """
+
+    seconds: float
+    processor_share: float
 
 
 class Meter:
@@ -63,7 +82,7 @@ class Meter:
         found = self._items.get([self._key])
         return Cost(**json.loads(found[self._key])) if found else None
 
-    def keep(self, reranker: Reranker, precision: str, pairs: int, seconds: float, request_seconds: float) -> None:
+    def keep(self, reranker: Reranker, precision: str, pairs: int, seconds: float, request: Timing) -> None:
         """Keep a measurement, unless there is one on more pairs."""
         before = self.known()
         if before and before.pairs >= pairs:
@@ -73,7 +92,7 @@ class Meter:
         cost = Cost(
             pairs_per_second=pairs / seconds,
             pairs=pairs,
-            milliseconds_per_100=1000 * request_seconds,
+            milliseconds_per_100=1000 * request.seconds,
             parameters=total,
             active_parameters=active,
             peak_memory_bytes=peak_memory(),
@@ -81,25 +100,32 @@ class Meter:
             disk_bytes=folder_bytes(Path(find_checkpoint(reranker.path))),
             device=device,
             precision=precision,
+            measured=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+            processor_share=request.processor_share if device == "cpu" else None,
         )
         self._items.put([(self._key, json.dumps(asdict(cost)).encode())])
 
 
 def time_requests(
     score: Callable[[Sequence[tuple[str, str]]], object], requests: Sequence[list[tuple[str, str]]]
-) -> float:
-    """Median seconds of a request of 100 documents.
+) -> Timing:
+    """Time requests of 100 documents.
 
     Args:
         score: Scores the pairs of a request.
         requests: At least one, each with at least one pair.
     """
-    taken = []
+    import torch
+
+    taken, whole, processor = [], 0.0, time.process_time()
     for pairs in requests:
         start = time.perf_counter()
         score(pairs)
-        taken.append((time.perf_counter() - start) * REQUEST / len(pairs))
-    return statistics.median(taken)
+        seconds = time.perf_counter() - start
+        whole += seconds
+        taken.append(seconds * REQUEST / len(pairs))
+    share = (time.process_time() - processor) / max(whole * torch.get_num_threads(), 1e-9)
+    return Timing(statistics.median(taken), min(1.0, round(share, 3)))
 
 
 def _device_memory(device: str) -> int:

@@ -16,7 +16,7 @@ from tamis.records import GROUPS, SERVED
 from tamis.report.answer import answer_of
 from tamis.report.changes import Results
 from tamis.report.graded import MOST_UNGRADED
-from tamis.report.wording import GROUPINGS
+from tamis.report.wording import GROUPINGS, measured
 from tamis.text import clip
 
 
@@ -201,8 +201,11 @@ def _means_table(results: Results) -> Titled:
 
 
 def _cost_table(models: Mapping[str, Any]) -> Titled:
-    headings = ("pairs/s", "ms for 100", "parameters", "active", "memory", "disk", "on")
-    table = Titled("cost, as measured when the model scored", headings)
+    headings = ("pairs/s", "ms for 100", "parameters", "active", "memory", "disk", "on", "measured")
+    caption = (
+        "measured: when, and the share of its threads' time that the processor gave it; low where the machine was busy"
+    )
+    table = Titled("cost, as measured when the model scored", headings, caption)
     for name, model in models.items():
         cost = model["cost"]
         if cost is None:
@@ -220,6 +223,7 @@ def _cost_table(models: Mapping[str, Any]) -> Titled:
             memory,
             f"{cost['disk_bytes'] / 10**6:,.1f} MB",
             f"{cost['device']}, {cost['precision']}",
+            measured(cost),
         )
     return table
 

@@ -37,6 +37,7 @@ def render(template: str, **views: Any) -> str:
         "number": wording.number,
         "bound": wording.bound,
         "effect": wording.effect,
+        "measured": wording.measured,
         "json": _json,
     }
     environment.globals |= {"LEVEL": wording.LEVEL, "MOST_UNGRADED": MOST_UNGRADED}

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 LEVEL: Final = 0.05
 """A corrected p-value below this counts as more than chance."""
@@ -76,3 +76,9 @@ def effect(value: float | None) -> str:
 def shown_path(path: Path) -> str:
     """A path as a page may show it that is handed on: an absolute one by its name alone."""
     return f"…/{path.name}" if path.is_absolute() else path.as_posix()
+
+
+def measured(cost: Mapping[str, Any]) -> str:
+    """When a model's cost was measured, and how much of the processor it had then; empty where nobody knows."""
+    share = cost.get("processor_share")
+    return ", ".join(filter(None, (cost.get("measured", ""), "" if share is None else f"{share:.0%}")))
