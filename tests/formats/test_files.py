@@ -9,12 +9,19 @@ from pathlib import Path
 
 import pytest
 
+from tamis.formats import documents as of_paths
 from tamis.formats import kinds, texts
 from tamis.formats.documents import Corpus
 from tamis.formats.encodings import decode
 from tamis.formats.file_text import LeftOut
 from tamis.records import Document, Dropped
 from tests.formats.made_files import ENCRYPTED, docx, eml, epub, paragraph, pdf, pptx_file, xlsx_file, zipped
+
+
+@pytest.fixture(autouse=True)
+def _in_this_process(monkeypatch):
+    """A process for each of the many small folders would take minutes; test_apart.py has it."""
+    monkeypatch.setattr(of_paths, "is_foreign", lambda _: False)
 
 
 def read(folder: Path, name: str, content: bytes | str, beside: bool = True) -> Document | Dropped:

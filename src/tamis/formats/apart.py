@@ -10,7 +10,7 @@ import resource
 import subprocess
 import sys
 from contextlib import suppress
-from dataclasses import astuple
+from dataclasses import asdict
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from signal import SIGXCPU
@@ -58,12 +58,12 @@ class ReaderApart:
             pipe.send_bytes(json.dumps([str(found.file), found.name, found.kind, origin]).encode())
             if not pipe.poll(PATIENCE):
                 raise LeftOut(f"took longer than {PATIENCE // 60} minutes")
-            read, *values = json.loads(pipe.recv_bytes())
+            read, values = json.loads(pipe.recv_bytes())
         except (EOFError, OSError) as error:  # it ended
             return self._lost(found, LeftOut("its reader ended", error))
         except LeftOut as error:
             return self._lost(found, error)
-        return Document(*values) if read else Dropped(*values)
+        return Document(**values | {"headings": tuple(values["headings"])}) if read else Dropped(**values)
 
     def _started(self) -> Connection:
         """The pipe to the process, which is started if there is none."""
@@ -115,7 +115,7 @@ def answer(place: int) -> None:
             file, name, kind, origin = json.loads(pipe.recv_bytes())
             _allow_more_time()
             read = read_file(Found(Path(file), name, kind), origin)
-            pipe.send_bytes(json.dumps([isinstance(read, Document), *astuple(read)]).encode())
+            pipe.send_bytes(json.dumps([isinstance(read, Document), asdict(read)]).encode())
 
 
 def _allow_more_time() -> None:
