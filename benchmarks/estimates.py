@@ -195,7 +195,7 @@ def new_label(folder: Path) -> Row:
 
 def reranker_teaches(folder: Path) -> Row:
     """A reranker is a part of the teacher."""
-    target = corpus(folder / "corpus", rows(HELP, ["ja"], 20), HELP)
+    target = corpus(folder / "corpus", rows(FAQ, ["ja"], 20, least=60), FAQ)
     teacher = {"kind": "reranker", "path": "tamis-base"}
     return recipe(target, scores={"teachers": [teacher]}, train={"specialist_steps": 4})
 
@@ -226,7 +226,7 @@ CASES = (
     Case("short", "120 single sentences in two languages", short),
     Case("long", "10 English chapters, longer than is read", long),
     Case("new-label", "20 French answers, a stock student", new_label),
-    Case("reranker", "20 Japanese pages, a reranker teaches too", reranker_teaches),
+    Case("reranker", "20 Japanese answers, a reranker teaches too", reranker_teaches),
     Case("general", "20 pages in two languages, 40 of a judged set, `lists.solved` 0.5", general),
     Case("questions", "20 French pages, their questions evaluated at depth 100", many_questions),
 )

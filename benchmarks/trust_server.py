@@ -71,16 +71,20 @@ class Kept:
         self.url = f"http://127.0.0.1:{self.port}"
         self._command = [sys.executable, "-m", "tamis", "serve", model, "--port", str(self.port)]
         self._ended = threading.Event()
+        self._failed = ""
         self.process = self._start()
         self._watch = threading.Thread(target=self._keep, daemon=True)
         self._watch.start()
 
     def _start(self) -> "subprocess.Popen[bytes]":
-        return subprocess.Popen(self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        return subprocess.Popen(self._command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
     def _keep(self) -> None:
         while not self._ended.is_set():
-            self.process.wait()
+            _, said = self.process.communicate()
+            if self.process.returncode >= 0 and not self._ended.is_set():  # nobody killed it
+                self._failed = said.decode(errors="replace")[-500:]
+                return
             if not self._ended.is_set():
                 self.process = self._start()
 
@@ -88,6 +92,8 @@ class Kept:
         """Wait until it is ready; seconds that took."""
         began = time.monotonic()
         while time.monotonic() - began < PATIENCE:
+            if self._failed:
+                raise SystemExit(f"the server ended: {self._failed}")
             with suppress(httpx2.HTTPError):
                 if httpx2.get(f"{self.url}/ready", timeout=2).status_code == 200:
                     return time.monotonic() - began

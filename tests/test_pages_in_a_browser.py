@@ -110,6 +110,7 @@ TAKING = """<script>document.title = "taken"</script><img src=x onerror="documen
 """What takes a page over where a text of it is not escaped."""
 
 
+@pytest.mark.filterwarnings("ignore:constrained_layout")  # of labels as long as this
 @pytest.mark.parametrize("name", ["run", "evaluation"])
 def test_hostile_texts_run_nothing_in_a_browser(tmp_path, name):
     results = made_results(notes=(TAKING,))

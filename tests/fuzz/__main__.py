@@ -11,6 +11,7 @@ import argparse
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 CORPUS = Path(__file__).parent / "corpus"
@@ -52,6 +53,8 @@ def main() -> None:
     for name in (name for name in TARGETS if asked.only in name):
         command = [sys.executable, "-m", "tests.fuzz", "--target", name, "--seconds", str(asked.seconds)]
         ended = subprocess.run(command, check=False, capture_output=True, text=True)
+        with suppress(OSError):
+            (CORPUS / name).rmdir()  # where nothing was found
         tried = [line for line in ended.stderr.splitlines() if "number_of_executed_units" in line]
         print(
             f"{name}: {'a fault' if ended.returncode else 'nothing found'}, {(tried or ['?'])[-1].split()[-1]} inputs",

@@ -82,9 +82,12 @@ def _documents(file: Path) -> None:
     list(rows_or_errors(file, columns_of(USUAL)))
 
 
+FORMS = list({reader: kind for kind, reader in [*reversed(_READERS.items()), *reversed(_IN_MODULES.items())]}.values())
+"""The first ending of each reader."""
+
 TABLES = (".jsonl", ".json", ".csv", ".tsv", ".parquet", ".jsonl.gz")
 TARGETS: dict[str, Target] = {
-    **{f"form{kind}": of_form(kind) for kind in dict.fromkeys([*_READERS, *_IN_MODULES])},
+    **{f"form{kind}": of_form(kind) for kind in FORMS},
     **{f"rows{ending}": of_file(f"rows{ending}", _documents) for ending in TABLES},
     **{
         f"training{ending}": of_file(f"training{ending}", lambda file: list(read_examples(file)))

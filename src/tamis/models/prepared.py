@@ -25,11 +25,14 @@ class Prepared:
     Students that start from the same body share it: their trained layers lie above what is prepared. With a folder,
     blocks of texts lie in files there and are mapped into memory, not read: a corpus may be larger than memory, and a
     killed run does no block twice. Without one they are kept in memory.
+
+    Attributes:
+        student: What prepares; only its frozen part is used.
     """
 
     def __init__(self, student: Student, folder: Path | None = None, identity: str = "") -> None:
         """Prepare with the frozen part of `student`; `identity` names everything that its result depends on."""
-        self._student = student
+        self.student = student
         self._folder = folder
         self._identity = identity
         self._queries: dict[str, Tensor] = {}
@@ -37,11 +40,11 @@ class Prepared:
 
     def queries(self, ids: Sequence[str], texts: Mapping[str, str], progress: Counted | None = None) -> list[Tensor]:
         """Prepared queries [tokens, ...] each, in the order of `ids`."""
-        return self._remember("query", self._queries, ids, texts, self._student.prepare_queries, progress)
+        return self._remember("query", self._queries, ids, texts, self.student.prepare_queries, progress)
 
     def documents(self, ids: Sequence[str], texts: Mapping[str, str], progress: Counted | None = None) -> list[Tensor]:
         """Prepared documents [tokens, ...] each, in the order of `ids`."""
-        return self._remember("document", self._documents, ids, texts, self._student.prepare_documents, progress)
+        return self._remember("document", self._documents, ids, texts, self.student.prepare_documents, progress)
 
     def unfinished(self, kind: Literal["query", "document"], texts: Iterable[str]) -> int:
         """Number of these texts that lie in blocks without a file yet; a block is prepared together."""
