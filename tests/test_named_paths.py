@@ -52,7 +52,7 @@ def test_it_is_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arg
     assert complaint.startswith(message)
 
 
-def test_what_a_recipe_names_is_looked_for_too_and_what_the_command_replaces_is_not(recipe, tmp_path: Path):
+def test_what_a_recipe_names_is_looked_for_too_and_what_the_command_replaces_it_with(recipe, tmp_path: Path):
     recipe["corpus"]["target"] = str(tmp_path / "none")
     status, complaint, loaded = probe("run", write_recipe(recipe, tmp_path), "--out", tmp_path / "run")
     assert (status, loaded) == (2, "[]")
@@ -60,4 +60,7 @@ def test_what_a_recipe_names_is_looked_for_too_and_what_the_command_replaces_is_
     change = f"corpus.target={tmp_path / 'other'}"
     _, complaint, loaded = probe("run", tmp_path / "recipe.yaml", "--out", tmp_path / "run", "--set", change)
     assert complaint.startswith(f"{tmp_path / 'other'}: not found; the recipe's corpus section names it. Give a BEIR")
-    assert "torch" in loaded  # found by whoever reads the recipe as a whole
+    assert loaded == "[]"
+    changes = ["--set", f"corpus.target={tmp_path}", "--set", "student.start=./none"]
+    _, complaint, loaded = probe("run", tmp_path / "recipe.yaml", "--out", tmp_path / "run", *changes)
+    assert (complaint, loaded) == ("./none: not a model folder; give a Hugging Face folder or a hub name", "[]")

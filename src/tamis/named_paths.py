@@ -80,11 +80,11 @@ def check_corpus(path: Path) -> None:
 
 
 def check_recipe(recipe: Path, changes: Sequence[str] = ()) -> None:
-    """Look for a recipe and for the documents, queries and encoder that it names.
+    """Look for a recipe and for the documents, queries and models that it names.
 
     Args:
         recipe: YAML. One that is not understood is passed over: whoever reads it says why.
-        changes: As for `read_recipe`; a recipe's own value is passed over where one of them replaces it.
+        changes: As for `read_recipe`; what is not understood there is passed over, too.
 
     Raises:
         TamisError: the first thing that is not there.
@@ -94,11 +94,28 @@ def check_recipe(recipe: Path, changes: Sequence[str] = ()) -> None:
     content: Any = None
     with suppress(OSError, ValueError, yaml.YAMLError, RecursionError):
         content = yaml.safe_load(recipe.read_text(encoding="utf-8"))
-    replaced = {change.partition("=")[0].strip() for change in changes}
+        content = _changed(content, changes)
     for section, name, check in _NAMED:
-        if not any(f"{section}.{name}.".startswith(f"{one}.") for one in replaced):
-            for path in _paths(_at(_at(content, section), name)):
-                check(path)
+        for path in _paths(_at(_at(content, section), name)):
+            check(path)
+
+
+def _changed(content: Any, changes: Sequence[str]) -> Any:
+    """A recipe's content with `SECTION.KEY=VALUE` in place of its own values.
+
+    Raises:
+        ValueError: one is not understood; so are YAML's errors.
+    """
+    for change in changes:
+        name, _, value = change.partition("=")
+        *sections, key = name.strip().split(".")
+        part = content
+        for section in sections:
+            part = part.setdefault(section, {}) if isinstance(part, dict) else None
+        if not isinstance(part, dict):
+            raise ValueError(change)
+        part[key] = yaml.safe_load(value)
+    return content
 
 
 def _at(content: Any, name: str) -> Any:
@@ -117,6 +134,8 @@ _NAMED: Final[Sequence[tuple[str, str, Callable[[Path], object]]]] = (
     ("queries", "written", written_query_files),
     ("queries", "logs", query_log_files),
     ("candidates", "dense", check_folder),
+    ("scores", "teachers", check_folder),
+    ("student", "start", check_folder),
 )
 """Section, setting, and what looks for the path there."""
 
