@@ -61,6 +61,7 @@ def test_what_a_recipe_names_is_looked_for_too_and_what_the_command_replaces_it_
     _, complaint, loaded = probe("run", tmp_path / "recipe.yaml", "--out", tmp_path / "run", "--set", change)
     assert complaint.startswith(f"{tmp_path / 'other'}: not found; the recipe's corpus section names it. Give a BEIR")
     assert loaded == "[]"
-    changes = ["--set", f"corpus.target={tmp_path}", "--set", "student.start=./none"]
+    changes = ["--set", f"corpus.target={tmp_path}", "--set", f"student.start={tmp_path / 'model'}"]
     _, complaint, loaded = probe("run", tmp_path / "recipe.yaml", "--out", tmp_path / "run", *changes)
-    assert (complaint, loaded) == ("./none: not a model folder; give a Hugging Face folder or a hub name", "[]")
+    assert loaded == "[]"
+    assert complaint == f"{tmp_path / 'model'}: not a model folder; give a Hugging Face folder or a hub name"

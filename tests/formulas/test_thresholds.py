@@ -67,5 +67,10 @@ def test_what_cannot_be_counted_is_told():
         share(3, 2)
 
 
+def test_a_precision_that_is_met_exactly_counts():
+    exact = Level(0.5, 4, Share(0.75, 0, 1), Share(1.0, 0, 1))
+    assert lowest_level([exact], 0.75) == exact
+
+
 def test_nothing_is_precise_enough():
     assert lowest_level([Level(0.5, 2, Share(0.5, 0, 1), Share(1.0, 0, 1))], 0.9) is None

@@ -92,6 +92,21 @@ def test_a_loss_on_one_part_is_not_made_up_for_by_a_gain_on_another():
     assert better_weight(WEIGHTS, pooled, 0.0, 1.0, [gain, loss]) == 0.0
 
 
+def test_a_part_that_neither_gains_nor_loses_holds_nothing_back():
+    rng = np.random.default_rng(2)
+    gain, same = noisy(rng, 100, (0, 0, 0.5, 0, 0)), rng.normal(0, 1, (len(WEIGHTS), 100))
+    same[2] = same[0] + rng.permutation(np.resize([0.1, -0.1], 100))
+    assert better_weight(WEIGHTS, gain, 0.0, 1.0, [same]) == 0.5
+
+
+def test_of_equally_good_weights_the_one_nearest_to_the_known_one_is_taken_on_a_logarithmic_scale():
+    rng = np.random.default_rng(4)
+    level = rng.random(100)
+    for known, good, nearest in ((1.0, (0.25, 2.0), 2.0), (2.0, (0.5, 1.0), 1.0)):
+        values = np.array([level + (weight in good) for weight in WEIGHTS])
+        assert better_weight(WEIGHTS, values, known, 1.0) == nearest
+
+
 def test_noise_alone_seldom_moves_a_weight_that_is_known():
     rng = np.random.default_rng(3)
     samples = [noisy(rng, 60, (0, 0, 0, 0, 0)) for _ in range(400)]
