@@ -38,6 +38,7 @@ def test_alpha_of_two_raters_and_two_values_worked_out_by_hand():
 def test_alpha_knows_no_order_of_raters_or_units_and_is_one_where_all_agree():
     rng = np.random.default_rng(0)
     shuffled = PUBLISHED[rng.permutation(4)][:, rng.permutation(12)]
+    assert krippendorff_alpha(PUBLISHED) == krippendorff_alpha(PUBLISHED, "ordinal")
     assert krippendorff_alpha(shuffled) == pytest.approx(krippendorff_alpha(PUBLISHED))
     assert krippendorff_alpha(np.array([[0.0, 1, 2], [0, 1, 2]])) == 1
     assert math.isnan(krippendorff_alpha(np.array([[1.0, 1], [1, 1]])))
