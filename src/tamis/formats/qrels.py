@@ -70,7 +70,8 @@ def read_qrels(file: Path) -> Iterator[Judgement]:
                 f"{file}, line {number}: expected query-id, corpus-id and a whole number between tabs, "
                 f"got {quoted(line)}"
             )
-        yield Judgement(columns[0], columns[1], int(columns[2]), number)
+        # Stripped here too: int() takes fewer characters for white space than strip() does.
+        yield Judgement(columns[0], columns[1], int(columns[2].strip()), number)
 
 
 def grades_of(judgements: Iterable[Judgement], file: Path) -> dict[str, dict[str, int]]:
