@@ -231,8 +231,9 @@ def test_rerank_reads_long_lines_as_it_is_told(warm_folder: Path, tmp_path: Path
         found = {hit["corpus_id"]: hit["logit"] for hit in json.loads(tamis(*asked, *more).out)["ranked"]}
         logits = Reranker(warm_folder).score_pairs([(TOPICS["en"][0][0], line) for line in lines], long=long).logits
         assert [found[0], found[1]] == pytest.approx(logits, abs=1e-4)
-    for command in (asked, ("serve", warm_folder, "--port", 0)):
-        assert tamis(*command, "--long", "all").complaint == "--long is 'all', expected first or windows"
+    assert tamis(*asked, "--long", "all").complaint == "--long is 'all', expected first or windows"
+    served = tamis("serve", warm_folder, "--port", 0, "--long", "all")
+    assert (served.status, served.complaint) == (2, "--long: expected 'first' or 'windows', got 'all'")
 
 
 def test_an_empty_query_and_a_folder_without_a_model_are_named(model: Path, tmp_path: Path) -> None:

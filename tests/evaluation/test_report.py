@@ -114,7 +114,7 @@ def test_every_figure_and_what_each_model_comes_from_stand_in_the_table_of_the_s
     assert "somebody" not in page.text
     assert page.table("What each checkpoint")[1][4] == "set0: transductive"
     speed, size = ["mine", "41.5", "2410", "118,000,000", "118,000,000"], ["1.0 GiB", "–", "470 MiB", "cpu, float32"]
-    assert page.table("Speed, size")[1] == [*speed, *size]
+    assert page.table("Speed, size")[1] == [*speed, *size, "2026-11-30 14:20 UTC, 45%"]
     assert "tamis evaluate mine=…/mine --on sets/set0 --out …/out" in page.text
 
 
