@@ -43,6 +43,20 @@ _EXPECTED: Final[Mapping[str, Callable[[Mapping[str, Any]], str]]] = {
 """By kind of finding; `tests/pipeline/test_recipe.py` goes through all that a recipe can have."""
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML's own, but for a key that comes twice in one mapping: the first value would go in silence."""
+
+    def compose_mapping_node(self, anchor: dict[Any, yaml.Node]) -> yaml.MappingNode:
+        node: yaml.MappingNode = super().compose_mapping_node(anchor)
+        seen: dict[str, int] = {}
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            line = key.start_mark.line + 1
+            if key.value in seen:
+                raise ValueError(f"the key {key.value!r} comes twice, in lines {seen[key.value]} and {line}; keep one")
+            seen[key.value] = line
+        return node
+
+
 def parsed_yaml(text: str, where: str) -> Any:
     """Content of a YAML text.
 
@@ -51,11 +65,12 @@ def parsed_yaml(text: str, where: str) -> Any:
         where: What holds it, for messages.
 
     Raises:
-        SettingsError: it is none; PyYAML's own errors, and what it lets through: impossible dates, bottomless nesting.
+        SettingsError: it is none; PyYAML's own errors, and what it lets through: keys that come twice, impossible
+            dates, bottomless nesting, numbers without end, tags of another kind (`!!bool maybe`).
     """
     try:
-        return yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        return yaml.load(text, _Loader)  # a safe one
+    except (yaml.YAMLError, ValueError, RecursionError, ArithmeticError, LookupError, AttributeError) as error:
         raise SettingsError(f"{where}: not YAML: {' '.join(str(error).split())}") from None
 
 

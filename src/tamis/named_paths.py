@@ -92,7 +92,7 @@ def check_recipe(recipe: Path, changes: Sequence[str] = ()) -> None:
     if not recipe.exists():
         raise SettingsError(f"{recipe}: no such recipe")
     content: Any = None
-    with suppress(OSError, ValueError, yaml.YAMLError, RecursionError):
+    with suppress(OSError, ValueError, yaml.YAMLError, RecursionError, ArithmeticError, LookupError, AttributeError):
         content = yaml.safe_load(recipe.read_text(encoding="utf-8"))
         content = _changed(content, changes)
     for section, name, check in _NAMED:

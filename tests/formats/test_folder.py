@@ -97,6 +97,21 @@ def test_broken_links_and_loops_end_nothing(tmp_path):
     ]
 
 
+def test_a_file_that_is_deleted_while_its_folder_is_listed_is_left_out(tmp_path, monkeypatch):
+    texts(tmp_path, "a.md", "b.md")
+    listed = os.scandir
+
+    def without_one(folder):
+        entries = list(listed(folder))
+        (tmp_path / "b.md").unlink()
+        return entries
+
+    monkeypatch.setattr(os, "scandir", without_one)
+    folder = list_folder(tmp_path)
+    assert [found.name for found in folder.files] == ["a.md"]
+    assert [(one.record_id, one.reason) for one in folder.left_out] == [("b.md", "cannot be read")]
+
+
 def test_what_is_no_file_is_not_opened(tmp_path):
     texts(tmp_path, "a.txt")
     os.mkfifo(tmp_path / "pipe.txt")

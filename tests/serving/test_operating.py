@@ -16,7 +16,7 @@ import threading
 import weakref
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -353,12 +353,29 @@ def test_settings_that_are_read_again_are_followed_and_what_fails_stays(folders,
         assert failures[3] == "n: a split sends requests to it; change the split first"
         assert ask(server, "m", **two).headers["x-model-version"] == short(new)
 
+        file.write_text("")  # whoever writes a file empties it first
+        assert admin(server, "POST", "reload").json()["failures"] == ["no model is named; everything stays as it is"]
+        assert admin(server, "GET", "models").json()["models"].keys() == {"m", "n"}
+
         file.write_text("prot: 1")
         (line,) = admin(server, "POST", "reload").json()["failures"]
         assert line == f"{file}: unknown key 'prot'; did you mean 'port'?; everything stays as it is"
         file.write_text(yaml.safe_dump({"models": {"n": str(new)}, "deadline": 30, "keys": str(tmp_path / "keys")}))
         found = admin(server, "POST", "reload").json()
         assert (found["models"].keys(), found["splits"], found["failures"]) == ({"n"}, {}, [])
+
+
+def test_a_split_becomes_a_model_and_a_model_a_split_in_one_step(folders, tmp_path: Path):
+    old, new = folders
+    apart = {"models": {"old": str(old), "new": str(new)}, "split": {"m": {"old": 1, "new": 1}}}
+    with configured(apart, tmp_path) as (server, file):
+        for content in ({"models": {"m": str(new)}}, apart):
+            file.write_text(yaml.safe_dump(content))
+            found = admin(server, "POST", "reload").json()
+            assert found["failures"] == []
+            assert found["models"].keys() == content["models"].keys()
+            assert found["splits"].keys() == content.get("split", {}).keys()
+            assert ask(server, "m").status_code == 200
 
 
 def test_probes_say_why_and_need_no_key(stock_folder: Path):
@@ -406,6 +423,27 @@ def test_a_request_that_comes_before_the_models_waits_for_them_and_readiness_say
         go.set()
         assert early.result().status_code == 200
         assert server.get("/readyz").status_code == 200
+
+
+def test_a_change_that_comes_before_the_first_models_is_made_after_them(folders, monkeypatch: pytest.MonkeyPatch):
+    old, new = folders
+    go, plain = threading.Event(), serving.load_models
+
+    def slow(*arguments: Any) -> Any:
+        assert go.wait(10)
+        return plain(*arguments)
+
+    monkeypatch.setattr(serving, "load_models", slow)
+    with ThreadPoolExecutor(2) as threads, operated("boss", models=[f"m={old}"], wait=False) as server:
+        until(lambda: answers(server))
+        swap = threads.submit(admin, server, "PUT", "models/m", {"folder": str(new)})
+        split = threads.submit(admin, server, "PUT", "splits/s", {"weights": {"m": 1}})
+        assert not wait([swap, split], 0.3).done
+        go.set()
+        found = swap.result().json()["models"]["m"]
+        assert (found["version"], found["before"]) == (short(new), str(old))
+        assert split.result().status_code == 200
+        assert ask(server, "s").headers["x-model-version"] == short(new)
 
 
 def answers(server: Running) -> bool:

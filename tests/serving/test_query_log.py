@@ -133,6 +133,25 @@ def test_files_are_deleted_when_their_last_line_is_as_old_as_they_are_kept_for_a
     assert len(list(tmp_path.iterdir())) == 3 + 4
 
 
+@pytest.mark.parametrize("days", [7, 10**12])
+def test_a_folder_that_vanishes_or_days_without_end_do_not_end_the_log(
+    days: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setattr(query_log.SteadyClock, "steady", lambda _: True)
+    folder = tmp_path / "logs"
+    log = QueryLog(folder, days=days)
+    (folder / "2020-01-01.jsonl").touch()
+    log._look_after()
+    assert (folder / "2020-01-01.jsonl").exists() == (days > 7)
+    folder.rename(tmp_path / "away")
+    log._look_after()
+    (tmp_path / "away").rename(folder)
+    log.add(logged("after"))
+    log.close()
+    assert lines_of(folder)["2026-11-30.jsonl"][0]["query"] == "after"
+    assert "old files of queries cannot be looked for" in [record.message for record in caplog.records]
+
+
 def test_a_clock_that_jumps_ahead_deletes_nothing_until_it_has_gone_evenly_for_an_hour(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
@@ -270,6 +289,8 @@ def test_each_side_of_a_log_is_a_run(tmp_path: Path):
     ):
         with pytest.raises(InputError, match=complaint):
             read_run(Path(path))
+    write(logs, logged(model="qwen:0.6b"))
+    assert list(read_run(Path(f"{logs}:qwen:0.6b"))) == [content_id(normalise("a user"))]
     (tmp_path / "rows.jsonl").write_text('{"query_id": "a"}\n')
     with pytest.raises(InputError, match=r"rows.jsonl, line 1: no candidates; expected what tamis serve --log-queries"):
         read_run(tmp_path / "rows.jsonl")

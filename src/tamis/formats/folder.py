@@ -182,7 +182,10 @@ class _Walk:
         elif folder:
             waiting.append((path, f"{name}/"))
         else:
-            self._take_file(path, name, entry.stat(follow_symlinks=False))
+            try:
+                self._take_file(path, name, entry.stat(follow_symlinks=False))
+            except OSError as error:  # deleted since it was listed
+                self._leave_out(name, why(error), str(error.strerror))
 
     def _take_file(self, file: Path, name: str, status: os.stat_result) -> None:
         if self._excluded(name) or (self._included and not self._included(name)):

@@ -14,8 +14,23 @@ from tamis.formats.file_text import FileText, LeftOut
 from tamis.languages import UNKNOWN_LANGUAGE
 from tamis.text import one_line
 
+
+class _Loader(yaml.SafeLoader):
+    """YAML's own without merge keys, by which a few lines can stand for more fields than any memory holds."""
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        node.value = [(key, value) for key, value in node.value if key.tag != "tag:yaml.org,2002:merge"]
+
+
+def _fields_of_yaml(text: str) -> Any:
+    try:
+        return yaml.load(text, _Loader)  # a safe one
+    except (ArithmeticError, LookupError, AttributeError) as error:  # PyYAML's slips over numbers and tags
+        raise ValueError(str(error)) from error
+
+
 _FRONT: Final = (
-    (re.compile(r"---[ \t]*\n(.*?\n)(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL), yaml.safe_load),
+    (re.compile(r"---[ \t]*\n(.*?\n)(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL), _fields_of_yaml),
     (re.compile(r"\+\+\+[ \t]*\n(.*?\n)\+\+\+[ \t]*(?:\n|\Z)", re.DOTALL), tomllib.loads),
 )
 _LONGEST_FRONT: Final = 1 << 16

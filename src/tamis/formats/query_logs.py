@@ -38,9 +38,12 @@ def log_side(path: Path) -> tuple[list[Path], str] | None:
     """The files of a log and the model that is meant; an empty name for the only one. None for what is no log."""
     if path.exists():
         return (files, "") if (files := _log_files(path)) else None
-    log, colon, model = str(path).rpartition(":")
-    files = _log_files(Path(log)) if colon and model else []
-    return (files, model) if files else None
+    parts = str(path).split(":")
+    for count in range(len(parts) - 1, 0, -1):  # names of models may have colons, too
+        log, model = ":".join(parts[:count]), ":".join(parts[count:])
+        if model and (files := _log_files(Path(log))):
+            return files, model
+    return None
 
 
 def _log_files(path: Path) -> list[Path]:

@@ -1,5 +1,6 @@
 """Paths for those who may change models, with keys of their own: load, swap, back, remove, split, read again."""
 
+import math
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Annotated, Any, TypeVar
 
@@ -62,11 +63,13 @@ def admin_routes(fleet: Fleet, reread: Reread) -> list[Route]:
 
     async def share(request: Request) -> Response:
         asked = await _body(request, Weighed)
-        if not sum(asked.weights.values()):
+        if not 0 < sum(asked.weights.values()) < math.inf:
             raise RefusedError("malformed", "weights: expected some above 0")
+        await fleet.loaded.wait()
         return _told(fleet, lambda: fleet.share(Split(request.path_params["name"], asked.weights, asked.by)))
 
     async def unshare(request: Request) -> Response:
+        await fleet.loaded.wait()
         return _told(fleet, lambda: fleet.unshare(request.path_params["name"]))
 
     async def again(request: Request) -> Response:
@@ -86,6 +89,7 @@ def admin_routes(fleet: Fleet, reread: Reread) -> list[Route]:
 
 
 async def _done(fleet: Fleet, change: Awaitable[Any]) -> Response:
+    await fleet.loaded.wait()  # the first models would take the place of what is put there before
     try:
         await change
     except TamisError as error:

@@ -193,6 +193,7 @@ class Fleet:
             missing = [name for split in splits.values() for name in split.weights if name not in self.models]
             if missing:
                 failures.append(f"splits stay as they are, since {missing[0]} is not there")
+                self.splits = {name: one for name, one in self.splits.items() if name not in self.models}
             else:
                 self.splits = dict(splits)
             self.models = {name: self.models[name] for name in (*folders, *self.models) if name in self.models}
@@ -207,9 +208,7 @@ class Fleet:
 
     async def _tried(self, name: str, folder: str) -> str | None:
         try:
-            if name in self.splits:
-                raise InputError(f"{name!r} is a split until settings name none of it")
-            await self._swap(name, folder)
+            await self._swap(name, folder)  # where the name was a split's, that answers until it is taken away
         except TamisError as error:
             return str(error)
         return None

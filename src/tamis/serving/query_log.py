@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from pathlib import Path
 from queue import Empty, Full, Queue
 from typing import Any, Final
@@ -171,8 +171,16 @@ class QueryLog:
                 self._hold(-logged.characters)
             if time.monotonic() - looked >= LOOKED_AFTER:
                 looked = time.monotonic()
-                if self._clock.steady():
-                    self._forget(datetime.fromtimestamp(time.time(), UTC).date())
+                self._look_after()
+
+    def _look_after(self) -> None:
+        """Delete what is old, if the clock can be trusted; a folder that is gone stops nothing."""
+        try:
+            if self._clock.steady():
+                self._forget(datetime.fromtimestamp(time.time(), UTC).date())
+        except (OSError, ValueError, OverflowError) as error:
+            facts = {"folder": str(self.folder), "error": str(error)}
+            logger.warning("old files of queries cannot be looked for", extra={"facts": facts})
 
     def _write(self, logged: Logged) -> None:
         try:
@@ -253,7 +261,7 @@ class QueryLog:
         """Delete files whose last line is older than they are kept for."""
         for file in sorted(self.folder.iterdir()):
             day = day_of(file)
-            if day is None or today - day <= timedelta(self._days):
+            if day is None or (today - day).days <= self._days:
                 continue
             try:
                 file.unlink()

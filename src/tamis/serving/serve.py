@@ -152,6 +152,8 @@ class Changes:
             admin_keys = read_admin_keys(told.settings.admin_keys, self._sources.environment)
         except TamisError as error:
             return [f"{error}; everything stays as it is"]
+        if not told.settings.models:  # a file that is being written; not all models but one shall go
+            return ["no model is named; everything stays as it is"]
         for note in told.notes:
             logger.warning(note)
         failures = [*self._later(told), *self._change_keys(keys, admin_keys)]

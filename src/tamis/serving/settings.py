@@ -5,8 +5,9 @@ things the stronger one counts, and that is told.
 """
 
 import difflib
+import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -105,18 +106,32 @@ class Settings(Section):
     @field_validator("models", mode="before")
     @classmethod
     def _named_models(cls, given: Any) -> Any:
-        return folders_of(given) if isinstance(given, list | tuple) else given
+        if not isinstance(given, list | tuple):
+            return given
+        if wrong := [one for one in given if not isinstance(one, str | Path)]:
+            raise ValueError(f"got {shown(wrong[0])}, expected FOLDER or NAME=FOLDER")
+        return folders_of(given)
+
+    @field_validator("models")
+    @classmethod
+    def _whole_names(cls, given: dict[str, str]) -> dict[str, str]:
+        for name, folder in given.items():
+            if not name or not folder:
+                raise ValueError(f"got {shown({name: folder})}, expected NAME: FOLDER, neither of them empty")
+        return given
 
     @field_validator("split", mode="before")
     @classmethod
     def _written_splits(cls, given: Any) -> Any:
-        return dict(map(_written_split, given)) if isinstance(given, list | tuple) else given
+        return _once(map(_written_split, given)) if isinstance(given, list | tuple) else given
 
     @field_validator("split")
     @classmethod
     def _usable_weights(cls, given: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
         for name, weights in given.items():
-            if not weights or min(weights.values()) < 0 or not sum(weights.values()):
+            if not name:
+                raise ValueError("a split without a name; clients ask for it by one")
+            if not weights or min(weights.values()) < 0 or not 0 < sum(weights.values()) < math.inf:
                 raise ValueError(f"{name} has the weights {weights}, expected some above 0 and none below")
         return given
 
@@ -125,9 +140,11 @@ class Settings(Section):
     def _usable_patterns(cls, given: tuple[str, ...]) -> tuple[str, ...]:
         for pattern in given:
             try:
-                re.compile(pattern)
-            except re.error as error:
-                raise ValueError(f"{pattern!r} is no regular expression: {error}") from None
+                found = re.compile(pattern)
+            except (re.error, OverflowError, RecursionError) as error:  # too many repetitions; too deep
+                raise ValueError(f"{shown(pattern)} is no regular expression: {error}") from None
+            if found.match(""):
+                raise ValueError(f"{shown(pattern)} matches where nothing stands; expected one that needs a character")
         return given
 
 
@@ -154,7 +171,16 @@ def _written_split(given: Any) -> tuple[str, dict[str, str]]:
     parts = [part.strip().rpartition(":") for part in weights.split(",")]
     if not name or any(not model or not weight for model, _, weight in parts):
         raise ValueError(f"got {given!r}, expected NAME=MODEL:WEIGHT,MODEL:WEIGHT")
-    return name.strip(), {model: weight for model, _, weight in parts}
+    return name.strip(), _once((model, weight) for model, _, weight in parts)
+
+
+def _once(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise ValueError(f"{name!r} comes twice; leave one out")
+        found[name] = value
+    return found
 
 
 @dataclass(frozen=True)
@@ -267,8 +293,9 @@ def _variables(environment: Mapping[str, str]) -> Iterator[tuple[str, str, Any]]
         if not value or _is_from_kubernetes(variable, value):
             continue
         several = isinstance(field.default, tuple) or name in ("models", "split")
-        parts = [part.strip() for part in value.split(_SEPARATORS.get(name, ","))]
-        yield name, variable, [part for part in parts if part] if several else value
+        parts = [part for one in value.split(_SEPARATORS.get(name, ",")) if (part := one.strip())]
+        if parts or not several:
+            yield name, variable, parts if several else value
 
 
 def _strange_variables(environment: Mapping[str, str]) -> Iterator[str]:
