@@ -133,6 +133,26 @@ def test_files_are_deleted_when_their_last_line_is_as_old_as_they_are_kept_for_a
     assert len(list(tmp_path.iterdir())) == 3 + 4
 
 
+def test_a_pattern_that_finds_no_end_holds_up_nothing_and_lets_no_text_through(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setattr(query_log, "REDACTING", 0.3)
+    lost: list[None] = []
+    log = QueryLog(tmp_path, redact=[r"(a|aa)+\d"], lost=lambda: lost.append(None))
+    log.add(logged("a" * 10_000))
+    ticks, end = 0, time.monotonic() + 0.2
+    while time.monotonic() < end:
+        time.sleep(0.001)
+        ticks += 1
+    log.add(logged("aa1 after"))
+    log.close()
+    assert ticks > 20
+    assert len(lost) == 1
+    assert [line["query"] for line in lines_of(tmp_path)["2026-11-30.jsonl"]] == ["[redacted] after"]
+    (first, *_) = caplog.records
+    assert "--log-redact took longer" in first.facts["error"]
+
+
 @pytest.mark.parametrize("days", [7, 10**12])
 def test_a_folder_that_vanishes_or_days_without_end_do_not_end_the_log(
     days: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture

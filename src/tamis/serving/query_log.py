@@ -7,7 +7,6 @@ import fcntl
 import json
 import logging
 import os
-import re
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -17,6 +16,8 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from queue import Empty, Full, Queue
 from typing import Any, Final
+
+import regex
 
 from tamis.errors import InputError
 from tamis.formats.fields import content_id
@@ -37,6 +38,9 @@ QUIET: Final = 10.0
 """Seconds without a loss after which it is told that nothing is lost any more."""
 
 REDACTED: Final = "[redacted]"
+
+REDACTING: Final = 2.0
+"""Seconds that the patterns may take for the texts of a request, which is not logged where they take longer."""
 
 LOOKED_AFTER: Final = 60.0
 """Seconds between two looks at the clock and at old files."""
@@ -121,7 +125,9 @@ class QueryLog:
             InputError: the folder cannot be written.
         """
         self.folder = folder
-        self._patterns = [re.compile(pattern) for pattern in redact]
+        # Not `re`, which lets nothing else run while it searches: a long text would hold up the server.
+        self._patterns = [regex.compile(pattern) for pattern in redact]
+        self._until = 0.0  # monotonic, by when the texts at hand have to be redacted
         self._days = days
         self._lost = lost
         self._waiting: Queue[Logged | None] = Queue(WAITING)
@@ -187,6 +193,8 @@ class QueryLog:
             day = datetime.fromtimestamp(logged.time, UTC)
             line = json.dumps(self._content(logged, day), ensure_ascii=False) + "\n"
             self._append(self.folder / f"{day.date()}.jsonl", line.encode("utf-8", "replace"))
+        except TimeoutError:
+            self._fail(f"--log-redact took longer than {REDACTING:g} seconds on the texts of a request")
         except (OSError, ValueError, OverflowError) as error:  # a full disk; a clock beyond all years
             self._fail(str(error))
         else:
@@ -230,6 +238,7 @@ class QueryLog:
             os.close(opened)
 
     def _content(self, logged: Logged, day: datetime) -> dict[str, Any]:
+        self._until = time.monotonic() + REDACTING
         query = self._redacted(logged.query)
         ids = logged.ids or [None] * len(logged.documents)
         found = zip(logged.documents, ids, logged.scores, strict=True)
@@ -253,8 +262,14 @@ class QueryLog:
         return {"id": content_id(text), "score": score, **({"title": title} if title else {}), "text": text}
 
     def _redacted(self, text: str) -> str:
+        """The text without what the patterns match.
+
+        Raises:
+            TimeoutError: they took too long.
+        """
         for pattern in self._patterns:
-            text = pattern.sub(REDACTED, text)
+            left = max(1e-3, self._until - time.monotonic())
+            text = pattern.sub(REDACTED, text, timeout=left, concurrent=True)
         return text
 
     def _forget(self, today: date) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
+import regex
 import yaml
 from pydantic import AfterValidator, Field, ValidationError, field_validator
 
@@ -140,8 +141,8 @@ class Settings(Section):
     def _usable_patterns(cls, given: tuple[str, ...]) -> tuple[str, ...]:
         for pattern in given:
             try:
-                found = re.compile(pattern)
-            except (re.error, OverflowError, RecursionError) as error:  # too many repetitions; too deep
+                found = regex.compile(pattern)
+            except (regex.error, OverflowError, RecursionError) as error:  # too many repetitions; too deep
                 raise ValueError(f"{shown(pattern)} is no regular expression: {error}") from None
             if found.match(""):
                 raise ValueError(f"{shown(pattern)} matches where nothing stands; expected one that needs a character")
