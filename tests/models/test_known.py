@@ -175,6 +175,13 @@ def test_what_is_no_folder_of_an_index_is_named(warm_folder, tmp_path):
         index_corpus(Reranker(warm_folder), write_corpus(tmp_path / "d.jsonl", TEXTS), Path("/proc/x"))
 
 
+@pytest.mark.parametrize(("name", "said"), [("index", "lies in the folder of the model"), ("x" * 300, "name too long")])
+def test_an_index_lies_neither_in_its_model_nor_under_a_name_that_is_none(reranker, corpus, name, said):
+    folder = Path(reranker.path) / name
+    with pytest.raises(InputError, match=f"(?i){said}"):
+        index_corpus(reranker, corpus, folder)
+
+
 def test_weights_of_first_stages_make_no_other_model(weighed_folder, reranker, corpus, index):
     index_corpus(reranker, corpus, index)
     assert len(Reranker(weighed_folder, index=index).index) == len(TEXTS)

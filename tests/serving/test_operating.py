@@ -259,6 +259,8 @@ def test_nobody_changes_models_without_a_key_of_the_right_list(stock_folder: Pat
                 answer = server.client.request(method, f"/admin/{path}", headers={"authorization": key})
                 assert answer.status_code == 401, (path, key)
         assert server.get("/admin/models", **BOSS).json()["models"].keys() == {"m"}
+        told = admin(server, "PUT", "models/m", {"folder": "/"})  # whose files nobody wants to have read
+        assert told.json()["error"]["message"].startswith("/: no .safetensors weights in this folder")
         for wrong in ({}, {"folder": ""}, {"folder": 1}, {"folder": "x", "more": 1}, []):
             assert admin(server, "PUT", "models/m", wrong).status_code == 400
         large = admin(server, "PUT", "models/m", {"folder": "x" * 70_000})

@@ -82,6 +82,7 @@ def index_corpus(
         RunError: the disk fails, or another process writes there.
     """
     scorer = warm_scorer(reranker)
+    _check_place(Path(reranker.path), folder)
     found = Corpus(corpus)
     read = list(found.documents("target"))
     documents = [one for one in read if isinstance(one, Document)]
@@ -126,6 +127,17 @@ def delete_documents(folder: Path, ids: Iterable[str]) -> int:
         count = writer.delete([one for one in given if one in there])
         writer.tidy()
     return count
+
+
+def _check_place(model: Path, folder: Path) -> None:
+    """Refuse a folder inside the model's own, which would be another model then, and a name that is none."""
+    try:
+        folder.exists()  # asks the system, which says what it thinks of the name
+        inside = model.is_dir() and folder.resolve().is_relative_to(model.resolve())
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be a folder: {error.strerror}; name another one") from None
+    if inside:
+        raise InputError(f"{folder}: lies in the folder of the model, which would be another model then; name another")
 
 
 def _find_index(
