@@ -43,6 +43,7 @@ PACKAGES: Final[Mapping[str, tuple[str, ...]]] = {
         "pathspec",
         "prometheus_client",
         "py3langid",
+        "regex",
         "starlette",
         "typing_extensions",
         "uvicorn",
