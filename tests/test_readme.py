@@ -270,7 +270,7 @@ def test_the_marked_tables_are_those_that_the_benchmarks_wrote():
         )
     }
     models = {"adaptation", "behind", "general", "scoring", "training", "merging"}
-    served = {"production", "served", "serving"}
+    served = {"nodes", "production", "served", "serving"}
     trust = {"estimates", "trust", "trust_server"}
     written = {"first_stages", "known", "long_documents", "mining", "proof", "readapting", "search", *served, *trust}
     assert marked.keys() == models | written
