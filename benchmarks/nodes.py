@@ -7,9 +7,12 @@ Each machine is a network namespace with an address, an interface and a shared m
 processes from `ray start`; both share this machine's processors and disk. Clients ask from a third address. A machine
 dies by SIGKILL to every process in its namespace at once, and does not come back. The parts:
 
-- serve: two replicas of a tiny model, deployed from deploy/ray.yaml, one on each machine. Eight clients ask the first
-  machine's proxy without a pause, each score is held against the model's own, and the second machine dies. The full
-  rate is back when two replicas run on machines that live and a second brings nine tenths of the answers of before.
+- serve: two replicas of a tiny model, deployed from deploy/ray.yaml, one on each machine. Eight clients ask without a
+  pause, half of them each machine's proxy, and each score is held against the model's own. The second machine dies; a
+  client that cannot connect any more asks the other proxy, as a load balancer does. The full rate is back when two
+  replicas run on machines that live and a second brings nine tenths of the answers of before.
+- one_address: the same, but all clients ask the first machine's proxy, which is told to use both machines' replicas
+  alike (RAY_SERVE_PROXY_PREFER_LOCAL_NODE_ROUTING=0): it has requests with the replica that dies.
 - run: `tamis run --engine ray` of a small corpus with a reranker as teacher, one worker on each machine. The second
   machine dies while its worker is at a piece and half of the teacher's pairs are kept. Its files are held against
   those of a run in one process.
@@ -56,7 +59,7 @@ FULL = 0.9
 """Share of the answers of before that is the full rate again."""
 
 EQUAL = 1e-5
-DOCUMENTS = 200
+DOCUMENTS = 120
 """Documents of each language of the run's corpus."""
 
 BRIDGE = "tamis-bridge"
@@ -199,15 +202,15 @@ def call(command: Sequence[str], folder: Path, **more: str) -> None:
 
 
 @contextmanager
-def cluster(folder: Path, cpus: int) -> Iterator[None]:
-    """Ray on both machines, each with so many processors, a folder and a shared memory of its own."""
+def cluster(folder: Path, cpus: int, **more: str) -> Iterator[None]:
+    """Ray on both machines, each with so many processors, a folder and a shared memory of its own; `more` variables."""
     common = ["--num-cpus", cpus, "--object-store-memory", 200 << 20]
     first = ["--head", "--port", 6379, "--dashboard-host", "0.0.0.0"]
     with network():
         for node, role in ((HEAD, first), (WORKER, ["--address", f"{HEAD.address}:6379"])):
             own = folder / node.name.removeprefix("tamis-")[0]  # short: the path of a socket has 107 bytes
             start = [beside("ray"), "start", *role, "--node-ip-address", node.address, "--temp-dir", own, *common]
-            call(node.inside("sh", "-c", 'mount -t tmpfs tmpfs /dev/shm && exec "$@"', "sh", *start), folder)
+            call(node.inside("sh", "-c", 'mount -t tmpfs tmpfs /dev/shm && exec "$@"', "sh", *start), folder, **more)
         yield
 
 
@@ -233,6 +236,7 @@ class Asked:
         end: When its answer or its failure came.
         status: Of the answer; 0 where none came.
         gap: Largest difference of a score from the model's own.
+        moved: Whether its first proxy took no connection, and the other one was asked.
         said: Beginning of an answer that is not 200.
     """
 
@@ -240,14 +244,15 @@ class Asked:
     end: float
     status: int
     gap: float = 0.0
+    moved: bool = False
     said: str = ""
 
 
 class Load:
     """Clients that ask one after the other until they are told to stop."""
 
-    def __init__(self, url: str, folder: Path) -> None:
-        """Ask `url`, with the scores of the model in `folder` beside."""
+    def __init__(self, urls: Sequence[str], folder: Path) -> None:
+        """Ask `urls` in turn, with the scores of the model in `folder` beside."""
         from tamis import Reranker
         from tests.conftest import TOPICS
 
@@ -255,32 +260,45 @@ class Load:
         self.queries, self.documents = zip(*pairs, strict=True)
         every = [(query, document) for query in self.queries for document in self.documents]
         self.right = Reranker(folder).predict(every).reshape(len(self.queries), len(self.documents))
-        self.url, self.seen, self.stop = url, list[Asked](), threading.Event()
+        self.urls, self.seen, self.stop = urls, list[Asked](), threading.Event()
 
     def run(self, number: int) -> None:
         """Be one client."""
         generator = random.Random(f"{SEED}/{number}")
-        with httpx2.Client(base_url=self.url, timeout=60, trust_env=False) as client:
+        urls = [*self.urls[number % len(self.urls) :], *self.urls]  # the first that takes a connection
+        with httpx2.Client(timeout=60, trust_env=False) as client:
             while not self.stop.is_set():
-                self.seen.append(self._ask(client, generator.randrange(len(self.queries))))
+                self.seen.append(self._ask(client, urls, generator.randrange(len(self.queries))))
 
-    def _ask(self, client: httpx2.Client, query: int) -> Asked:
+    def _ask(self, client: httpx2.Client, urls: list[str], query: int) -> Asked:
         body = {"model": "tiny", "query": self.queries[query], "documents": self.documents}
-        start = time.monotonic()
+        start, moved = time.monotonic(), False
         try:
-            answer = client.post("/v2/rerank", json=body, headers={"authorization": "Bearer one"})
+            try:
+                answer = _post(client, urls[0], body)
+            except httpx2.ConnectError:  # nothing was sent yet
+                urls[:], moved = urls[1:] or urls, True
+                answer = _post(client, urls[0], body)
         except httpx2.HTTPError as error:
-            return Asked(start, time.monotonic(), 0, said=f"{type(error).__name__}: {error}"[:200])
+            return Asked(start, time.monotonic(), 0, moved=moved, said=f"{type(error).__name__}: {error}"[:200])
         end = time.monotonic()
         if answer.status_code != 200:
-            return Asked(start, end, answer.status_code, said=answer.text[:200])
+            return Asked(start, end, answer.status_code, moved=moved, said=answer.text[:200])
+        return Asked(start, end, 200, self._gap(answer, query), moved)
+
+    def _gap(self, answer: httpx2.Response, query: int) -> float:
         hits = answer.json()["results"]
-        gap = max(abs(hit["relevance_score"] - float(self.right[query, hit["index"]])) for hit in hits)
-        return Asked(start, end, 200, gap if len(hits) == len(self.documents) else float("inf"))
+        if len(hits) != len(self.documents):
+            return float("inf")
+        return max(abs(hit["relevance_score"] - float(self.right[query, hit["index"]])) for hit in hits)
 
     def rate(self, start: float, end: float) -> float:
         """Answers a second between two moments."""
         return sum(start <= one.end < end and one.status == 200 for one in list(self.seen)) / (end - start)
+
+
+def _post(client: httpx2.Client, url: str, body: Mapping[str, Any]) -> httpx2.Response:
+    return client.post(f"{url}/v2/rerank", json=body, headers={"authorization": "Bearer one"})
 
 
 @dataclass
@@ -290,6 +308,7 @@ class Watched:
     Attributes:
         addresses: Of the machines that the replicas were on before, and at the end.
         before: Answers a second before.
+        worked: Processor seconds of the replica on each machine until then.
         dies: When the killing began.
         dead: When the last process of the machine was gone.
         replicas_again: When two replicas ran on machines that live.
@@ -299,6 +318,7 @@ class Watched:
 
     addresses: list[list[str]] = field(default_factory=list)
     before: float = 0.0
+    worked: tuple[float, float] = (0.0, 0.0)
     dies: float = 0.0
     dead: float = 0.0
     replicas_again: float = 0.0
@@ -307,12 +327,21 @@ class Watched:
 
 
 def serve(folder: Path) -> Part:
-    """Let one machine of two die while the server is asked."""
+    """Let one machine of two die while both machines' proxies are asked."""
+    return _serve(folder, (HEAD, WORKER))
+
+
+def one_address(folder: Path) -> Part:
+    """Let one machine of two die while the other one's proxy gives requests to both."""
+    return _serve(folder, (HEAD,), RAY_SERVE_PROXY_PREFER_LOCAL_NODE_ROUTING="0")
+
+
+def _serve(folder: Path, asked: Sequence[Node], **more: str) -> Part:
     model = tiny_model(folder)
-    with cluster(folder, 2):
+    with cluster(folder, 2, **more):
         call(HEAD.inside(beside("serve"), "deploy", deployment(folder, model)), folder)
         wait_for(lambda: len(replicas()) == 2, "two replicas")
-        load = Load(f"http://{HEAD.address}:8000", model)
+        load = Load([f"http://{node.address}:8000" for node in asked], model)
         with ThreadPoolExecutor(CLIENTS) as threads:
             working = [threads.submit(load.run, number) for number in range(CLIENTS)]
             try:
@@ -357,12 +386,24 @@ def replicas() -> list[str]:
     return sorted(one["node_ip"] for one in found if one["state"] == "RUNNING")
 
 
+def worked(node: Node) -> float:
+    """Processor seconds of the replicas on a machine."""
+    seconds = 0.0
+    for process in node.processes():
+        with suppress(OSError):
+            if Path(f"/proc/{process}/cmdline").read_text("utf-8").startswith("ray::ServeReplica:tamis"):
+                ticks = Path(f"/proc/{process}/stat").read_text("utf-8").rpartition(")")[2].split()[11:13]
+                seconds += sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
+    return seconds
+
+
 def watch(load: Load) -> Watched:
     """Kill the second machine under load, and wait for the full rate."""
     found = Watched([replicas()])
     wait_for(lambda: sum(one.status == 200 for one in list(load.seen)) > 10 * CLIENTS, "the first answers")
-    begun = time.monotonic()
+    begun, idle = time.monotonic(), (worked(HEAD), worked(WORKER))
     time.sleep(BEFORE)
+    found.worked = worked(HEAD) - idle[0], worked(WORKER) - idle[1]
     found.dies = time.monotonic()
     found.before = load.rate(begun, found.dies)
     WORKER.kill()
@@ -388,15 +429,17 @@ def _served(seen: Sequence[Asked], found: Watched) -> Part:
     later = sum(one.start > found.dead for one in failed)
     wrong = sum(one.gap > EQUAL for one in seen)
     seconds = found.full - found.dead
-    machines = len(set(found.addresses[0]))
+    share = found.worked[1] / (sum(found.worked) or 1)
     figures = {
         "requests": len(seen),
         "requests_sent_after_the_death": sum(one.start > found.dead for one in seen),
         "under_way_at_the_death": sum(one.start <= found.dead and one.end > found.dies for one in seen),
         "failed_under_way": len(failed) - later,
         "failed_sent_after": later,
+        "asked_the_other_proxy": sum(one.moved for one in seen),
         "failures": Counter(f"{one.status} {one.said}" for one in failed).most_common(5),
         "machines_of_replicas": found.addresses,
+        "processor_seconds_of_replicas": found.worked,
         "answers_a_second_before": found.before,
         "seconds_to_two_replicas": found.replicas_again - found.dead,
         "seconds_to_full_rate": seconds,
@@ -404,7 +447,7 @@ def _served(seen: Sequence[Asked], found: Watched) -> Part:
         "answers_in_each_second_after": found.steps,
     }
     rows = [
-        ("machines that the replicas were on", machines, "2", machines == 2),
+        ("share of the scoring that the machine did which dies", share, "0.25 to 0.75", 0.25 <= share <= 0.75),
         ("requests lost that were sent after the machine's death", later, "0", later == 0),
         ("requests lost that were under way", len(failed) - later, f"<= {CLIENTS}", len(failed) - later <= CLIENTS),
         ("answers with other scores than the model's", wrong, "0", wrong == 0),
@@ -536,7 +579,7 @@ def _ran(folder: Path, figures: Mapping[str, Any]) -> Part:
     return Part({**figures, "files": len(here), "differ": other}, rows)
 
 
-PARTS: Mapping[str, Callable[[Path], Part]] = {"serve": serve, "run": run}
+PARTS: Mapping[str, Callable[[Path], Part]] = {"serve": serve, "one_address": one_address, "run": run}
 """What is measured, each by a function that is given an empty folder."""
 
 
@@ -572,7 +615,7 @@ def main() -> None:
         parts[name] = measured(name)
         print_targets(parts[name]["targets"])
     parts = {name: parts[name] for name in PARTS if name in parts}
-    reached = [target for part in parts.values() for target in part["targets"]]
+    reached = [t | {"name": f"{name}: {t['name']}"} for name, part in parts.items() for t in part["targets"]]
     table = "\n".join(targets_table(reached)) + "\n"
     write_results("nodes", {"benchmark": "nodes", "parts": parts, "targets": reached}, table)
     show_in_readme(table, "nodes", DOCS / "scale.md")
