@@ -33,7 +33,6 @@ import sys
 import tempfile
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
@@ -89,15 +88,25 @@ class Node:
         return [int(line) for line in found.stdout.split()]
 
     def kill(self) -> int:
-        """End all of them at once; how many there were."""
-        killed = 0
-        while found := self.processes():
+        """End all of them at once, and wait until they have let go of everything; how many there were."""
+        killed: set[int] = set()
+        while found := self.processes():  # again, for those that were being started
             for process in found:
                 with suppress(ProcessLookupError):
                     os.kill(process, signal.SIGKILL)
-                    killed += 1
-            time.sleep(0.05)  # those that were being started
-        return killed
+            killed.update(found)
+        while any(_holds(process) for process in killed):
+            time.sleep(0.002)
+        return len(killed)
+
+
+def _holds(process: int) -> bool:
+    """Whether any thread of a killed process still has its files; they outlive the namespace's list of processes."""
+    try:
+        status = Path(f"/proc/{process}/status").read_text("utf-8")
+    except OSError:
+        return False
+    return "State:\tZ" not in status or "Threads:\t1\n" not in status
 
 
 HEAD = Node("tamis-head", "198.51.100.1")
@@ -437,7 +446,10 @@ def _served(seen: Sequence[Asked], found: Watched) -> Part:
         "failed_under_way": len(failed) - later,
         "failed_sent_after": later,
         "asked_the_other_proxy": sum(one.moved for one in seen),
-        "failures": Counter(f"{one.status} {one.said}" for one in failed).most_common(5),
+        "failures": [
+            {"sent": one.start - found.dead, "ended": one.end - found.dead, "status": one.status, "said": one.said}
+            for one in failed[:20]
+        ],
         "machines_of_replicas": found.addresses,
         "processor_seconds_of_replicas": found.worked,
         "answers_a_second_before": found.before,
