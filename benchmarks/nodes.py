@@ -299,7 +299,7 @@ class Load:
         hits = answer.json()["results"]
         if len(hits) != len(self.documents):
             return float("inf")
-        return max(abs(hit["relevance_score"] - float(self.right[query, hit["index"]])) for hit in hits)
+        return max(abs(float(hit["relevance_score"]) - float(self.right[query, hit["index"]])) for hit in hits)
 
     def rate(self, start: float, end: float) -> float:
         """Answers a second between two moments."""
