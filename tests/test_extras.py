@@ -19,8 +19,11 @@ from tamis.extras import PACKAGES, missing_package, require
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "tamis"
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-OPTIONAL = sorted({package for packages in PACKAGES.values() for package in packages} - {"httpx2", "typing_extensions"})
-"""All that must not be needed for scoring; transformers imports httpx2 and torch typing_extensions whatever we do."""
+OF_OTHERS = {"httpx2", "regex", "typing_extensions"}
+"""What transformers (the first two) and torch (the last) import whatever we do."""
+
+OPTIONAL = sorted({package for packages in PACKAGES.values() for package in packages} - OF_OTHERS)
+"""All that must not be needed for scoring."""
 
 REFUSING = f"""
 import sys
