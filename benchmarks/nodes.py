@@ -20,7 +20,6 @@ dies by SIGKILL to every process in its namespace at once, and does not come bac
 Writes benchmarks/results/nodes.json and nodes.md.
 """
 
-import argparse
 import importlib.util
 import json
 import os
@@ -30,7 +29,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -44,7 +42,8 @@ import httpx2
 import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from machine import DOCS, ROOT, commit, machine, print_targets, show_in_readme, targets_table, write_results
+from machine import DOCS, ROOT, show_in_readme
+from parts import Part, Parts, asked_parts, write_parts
 
 SEED = 7
 CLIENTS = 8
@@ -111,19 +110,6 @@ def _holds(process: int) -> bool:
 
 HEAD = Node("tamis-head", "198.51.100.1")
 WORKER = Node("tamis-worker", "198.51.100.2")
-
-
-@dataclass(frozen=True)
-class Part:
-    """What one part found.
-
-    Attributes:
-        figures: By name.
-        rows: Name, value, bound and whether it is met of each target.
-    """
-
-    figures: Mapping[str, Any]
-    rows: Sequence[tuple[str, float, str, bool]]
 
 
 # The machines
@@ -465,7 +451,7 @@ def _served(seen: Sequence[Asked], found: Watched) -> Part:
         ("answers with other scores than the model's", wrong, "0", wrong == 0),
         ("seconds to the full rate with the machine gone", seconds, "<= 60", seconds <= 60),
     ]
-    return Part(figures, rows)
+    return Part(figures, rows, (SEED,))
 
 
 # A run
@@ -588,48 +574,20 @@ def _ran(folder: Path, figures: Mapping[str, Any]) -> Part:
         ("share of the teacher's pairs that were kept then", share, "0.5 to 0.9", 0.5 <= share <= 0.9),
         ("files that differ from those of one process", len(other), "0", not other),
     ]
-    return Part({**figures, "files": len(here), "differ": other}, rows)
+    return Part({**figures, "files": len(here), "differ": other}, rows, (SEED,))
 
 
-PARTS: Mapping[str, Callable[[Path], Part]] = {"serve": serve, "one_address": one_address, "run": run}
+PARTS: Parts = {"serve": serve, "one_address": one_address, "run": run}
 """What is measured, each by a function that is given an empty folder."""
 
 
-def measured(name: str) -> dict[str, Any]:
-    """One part, and where it was measured."""
+def main() -> None:
+    """Measure what was asked for; then write."""
+    chosen = asked_parts(__doc__, PARTS)
+    check_machine()
     import ray
 
-    start, at = time.monotonic(), commit()
-    with tempfile.TemporaryDirectory(prefix="tn") as folder:
-        part = PARTS[name](Path(folder))
-    return {
-        "commit": at,
-        "machine": machine(),
-        "ray": ray.__version__,
-        "seeds": [SEED],
-        "seconds": round(time.monotonic() - start, 1),
-        "figures": part.figures,
-        "targets": [{"name": n, "value": v, "bound": b, "met": m} for n, v, b, m in part.rows],
-    }
-
-
-def main() -> None:
-    """Measure what was asked for, beside what was measured before; then write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; default: all")
-    chosen = parser.parse_args().parts or list(PARTS)
-    if unknown := set(chosen) - PARTS.keys():
-        parser.error(f"no such part: {', '.join(unknown)}")
-    check_machine()
-    file = ROOT / "results" / "nodes.json"
-    parts: dict[str, Any] = json.loads(file.read_text("utf-8"))["parts"] if file.exists() else {}
-    for name in chosen:
-        parts[name] = measured(name)
-        print_targets(parts[name]["targets"])
-    parts = {name: parts[name] for name in PARTS if name in parts}
-    reached = [t | {"name": f"{name}: {t['name']}"} for name, part in parts.items() for t in part["targets"]]
-    table = "\n".join(targets_table(reached)) + "\n"
-    write_results("nodes", {"benchmark": "nodes", "parts": parts, "targets": reached}, table)
+    table = write_parts("nodes", PARTS, chosen, {"ray": ray.__version__}, titled=True)
     show_in_readme(table, "nodes", DOCS / "scale.md")
 
 

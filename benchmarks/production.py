@@ -13,18 +13,16 @@
 Each part says at which commit and where it was measured. Writes benchmarks/results/production.json and production.md.
 """
 
-import argparse
 import json
 import os
 import random
 import shutil
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -37,7 +35,8 @@ import numpy as np
 import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from machine import DOCS, ROOT, commit, machine, print_targets, show_in_readme, targets_table, write_results
+from machine import DOCS, show_in_readme
+from parts import Part, Parts, asked_parts, write_parts
 
 SEED = 11
 CLIENTS = 4
@@ -50,21 +49,6 @@ EQUAL = 1e-5
 """Scores of a served model are those of the same model offline to this."""
 
 KEY = {"authorization": "Bearer bench"}
-
-
-@dataclass(frozen=True)
-class Part:
-    """What one part found.
-
-    Attributes:
-        figures: By name.
-        rows: Name, value, bound and whether it is met of each target.
-        seeds: Of all that was drawn.
-    """
-
-    figures: Mapping[str, Any]
-    rows: Sequence[tuple[str, float, str, bool]]
-    seeds: Sequence[int] = (SEED,)
 
 
 @contextmanager
@@ -257,7 +241,7 @@ def _changes_part(clients: Clients, right: Mapping[str, np.ndarray], took: Seque
         ("answers that are not those of the version they name", seen.wrong, "0", seen.wrong == 0),
         ("largest difference of a score from that version's", seen.gap, f"<= {EQUAL:g}", seen.gap <= EQUAL),
     ]
-    return Part(figures, rows)
+    return Part(figures, rows, (SEED,))
 
 
 def split(folder: Path) -> Part:
@@ -273,7 +257,7 @@ def split(folder: Path) -> Part:
         off = abs(share - WEIGHTS["new"] / sum(WEIGHTS.values()))
         figures[by] = dict(counted)
         rows.append((f"split by {by.partition(':')[0]}: share from its weight", off, "<= 0.01", off <= 0.01))
-    return Part(figures, rows, ())
+    return Part(figures, rows)
 
 
 def _drawn(url: str, number: int) -> Counter[str]:
@@ -325,7 +309,7 @@ def _memory_part(held: Sequence[float], took: Sequence[float], size: int) -> Par
             held[-1] <= 1.05 * held[1],
         ),
     ]
-    return Part(figures, rows, ())
+    return Part(figures, rows)
 
 
 def _resident(metrics: str) -> float:
@@ -333,41 +317,13 @@ def _resident(metrics: str) -> float:
     return next(float(line.split()[1]) for line in lines if line.startswith("process_resident_memory_bytes"))
 
 
-PARTS: Mapping[str, Callable[[Path], Part]] = {"changes": changes, "split": split, "memory": memory}
+PARTS: Parts = {"changes": changes, "split": split, "memory": memory}
 """What is measured, each by a function that is given an empty folder; a new one needs a line here."""
 
 
-def measured(name: str) -> dict[str, Any]:
-    """One part, and where it was measured."""
-    start, at = time.monotonic(), commit()
-    with tempfile.TemporaryDirectory() as folder:
-        part = PARTS[name](Path(folder))
-    return {
-        "commit": at,
-        "machine": machine(),
-        "seeds": list(part.seeds),
-        "seconds": round(time.monotonic() - start, 1),
-        "figures": part.figures,
-        "targets": [{"name": n, "value": v, "bound": b, "met": m} for n, v, b, m in part.rows],
-    }
-
-
 def main() -> None:
-    """Measure what was asked for, beside what was measured before; then write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; default: all")
-    chosen = parser.parse_args().parts or list(PARTS)
-    if unknown := set(chosen) - PARTS.keys():
-        parser.error(f"no such part: {', '.join(unknown)}")
-    file = ROOT / "results" / "production.json"
-    parts: dict[str, Any] = json.loads(file.read_text("utf-8"))["parts"] if file.exists() else {}
-    for name in chosen:
-        parts[name] = measured(name)
-        print_targets(parts[name]["targets"])
-    parts = {name: parts[name] for name in PARTS if name in parts}
-    reached = [target for part in parts.values() for target in part["targets"]]
-    table = "\n".join(targets_table(reached)) + "\n"
-    write_results("production", {"benchmark": "production", "parts": parts, "targets": reached}, table)
+    """Measure what was asked for; then write."""
+    table = write_parts("production", PARTS, asked_parts(__doc__, PARTS), {}, titled=False)
     show_in_readme(table, "production", DOCS / "operating.md")
 
 

@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from tamis.formulas.slerp import MergeStatistics, merge_state_dicts
+from tamis.formulas.weights import mean_and_error
 from tamis.stages.merge.settings import MergeSettings
 from tamis.stages.train.stage import Tensors
 
@@ -202,7 +203,11 @@ def refuse(bounds: Mapping[str, Agreements], after: Agreements, tolerance: float
     Returns:
         The domain that falls most beyond what it may, how far, and below which model.
     """
-    falls = [_fall(domain, who, before[domain] - after[domain]) for who, before in bounds.items() for domain in after]
+    falls = [
+        _Fall(domain, who, *mean_and_error(before[domain] - after[domain]))
+        for who, before in bounds.items()
+        for domain in after
+    ]
     worst = max(falls, key=lambda fall: fall.mean - fall.error)
     if worst.mean <= tolerance + worst.error:
         return ""
@@ -217,12 +222,6 @@ class _Fall(NamedTuple):
     who: str
     mean: float
     error: float
-
-
-def _fall(domain: str, who: str, differences: np.ndarray) -> _Fall:
-    count = len(differences)
-    error = float(differences.std(ddof=1)) / math.sqrt(count) if count > 1 else 0.0
-    return _Fall(domain, who, float(differences.mean()), error)
 
 
 def mean_agreements(agreements: Agreements) -> Agreement:
