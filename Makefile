@@ -8,7 +8,7 @@ TAMIS := $(BIN)/tamis
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 LOCK := requirements-dev.lock
 
-.PHONY: help demo demo-data general general-data test test-engines check lint coverage lock format docs release release-check clean mutants audit fuzz
+.PHONY: help demo demo-data general general-data general-sets small test test-engines check lint coverage lock format docs release release-check clean mutants audit fuzz
 help:  ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+[a-z%-]*:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -54,12 +54,18 @@ endif
 
 GENERAL_SETS := $(addprefix xquad-,ar de en es hi ru th zh) $(addprefix tydiqa-,ar bn en fi id ko) scifact
 
-general: general-data  ## Train tamis-base again and ship it; DATA=DIR holds the judged sets that docs/data.md names
-	@test -n "$(DATA)" || (echo "make general DATA=DIR: the folder with the judged sets, see docs/data.md"; exit 2)
+general-sets: general-data
+	@test -n "$(DATA)" || (echo "make general or small DATA=DIR: the folder with the judged sets, see docs/data.md"; exit 2)
 	mkdir -p general/data
 	for set in $(GENERAL_SETS); do ln -sfn $(abspath $(DATA))/$$set general/data/$$set; done
+
+general: general-sets  ## Train tamis-base again and ship it; DATA=DIR holds the judged sets that docs/data.md names
 	$(TAMIS) run recipes/general.yaml --yes --out general/run --until merge --model general/model
-	$(BIN)/python -m tamis.weights.tamis_base general/model
+	$(BIN)/python -m tamis.weights.shipped general/model tamis-base
+
+small: general-sets  ## Train tamis-small again and ship it, taught by tamis-base; DATA=DIR as for general
+	$(TAMIS) run recipes/small.yaml --yes --out general/small --until merge --model general/small-model
+	$(BIN)/python -m tamis.weights.shipped general/small-model tamis-small
 
 test: check  ## Make the environment and run every check
 

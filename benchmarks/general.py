@@ -43,7 +43,7 @@ from tamis.retrievers.vectors import Vectors
 from tamis.stages.corpus.clean import clean
 from tamis.stages.student.scores import digest
 from tamis.stages.student.start import start_student
-from tamis.weights.tamis_base import SHIPPED
+from tamis.weights.shipped import BASE, SHIPPED
 
 ROOT = Path(__file__).resolve().parent
 ENCODER = ROOT.parent / "demo" / "models" / "e5-small"
@@ -275,7 +275,7 @@ def main() -> None:
         "commit": found_commit,
         "machine": machine(),
         "seeds": [17],
-        "model_sha256": json.loads((SHIPPED / "MANIFEST.json").read_text("utf-8"))["sha256"],
+        "model_sha256": json.loads((SHIPPED / BASE / "MANIFEST.json").read_text("utf-8"))["sha256"],
         "first_stage_weights": dict(bench.deployment.first_stage_weights),
         "depth": chosen.depth,
         "seconds": time.monotonic() - start,
@@ -287,7 +287,7 @@ def main() -> None:
     write_results("general", content, table(sets, means))
     if chosen.sets == list(SETS):
         show_in_readme(table(sets, means), "general", DOCS / "data.md")
-        show_in_readme(table(sets, means), "general", SHIPPED / "README.md")
+        show_in_readme(table(sets, means), "general", SHIPPED / BASE / "README.md")
     print(table(sets, means))
     print_targets(content["targets"])
 

@@ -12,7 +12,7 @@ served.md.
 import argparse
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -35,6 +35,9 @@ ENCODER = BiEncoder("demo/models/e5-small", "query: ", "passage: ")
 MODEL = "tamis-base"
 STAGES = ("bm25", "dense", "hybrid")
 
+Figures = Mapping[str, Mapping[str, Mapping[str, float]]]
+"""nDCG@10 by set, system and question."""
+
 
 def sample(source: Path, folder: Path, questions: int) -> Path:
     """A BEIR folder with the same documents and some of the questions, those with the lowest hashes."""
@@ -53,13 +56,13 @@ def sample(source: Path, folder: Path, questions: int) -> Path:
     return folder
 
 
-def measure(source: Path, questions: int) -> dict[str, dict[str, float]]:
+def measure(source: Path, questions: int, models: Sequence[str] = (MODEL,)) -> dict[str, dict[str, float]]:
     """nDCG@10 of each question by system."""
     name = source.name
     folder = sample(source, OUT / "sets" / name, questions)
     languages = "any" if SETS[name] else "same"
     evaluate(
-        Evaluation((MODEL,), (str(folder),), STAGES, (), ("nDCG@10",), 20, False, languages, ENCODER, "auto"),  # type: ignore[arg-type]
+        Evaluation(tuple(models), (str(folder),), STAGES, (), ("nDCG@10",), 20, False, languages, ENCODER, "auto"),  # type: ignore[arg-type]
         OUT / name,
     )
     rows = pq.read_table(OUT / name / "per_query.parquet").to_pylist()
@@ -69,7 +72,7 @@ def measure(source: Path, questions: int) -> dict[str, dict[str, float]]:
     return found
 
 
-def pooled(found: Mapping[str, Mapping[str, Mapping[str, float]]], system: str, baseline: str) -> dict[str, float]:
+def pooled(found: Figures, system: str, baseline: str) -> dict[str, float]:
     """Difference of two systems over all sets, each weighing alike, in points, and its p."""
     ours = {q: value for of in found.values() for q, value in of[system].items()}
     theirs = {q: value for of in found.values() for q, value in of[baseline].items()}
@@ -77,7 +80,7 @@ def pooled(found: Mapping[str, Mapping[str, Mapping[str, float]]], system: str, 
     return {"points": 100 * compared["difference"], "p_value": compared["p_value"]}
 
 
-def targets(found: Mapping[str, Mapping[str, Mapping[str, float]]]) -> list[dict[str, Any]]:
+def targets(found: Figures) -> list[dict[str, Any]]:
     """As served, over each first stage, in the mean and on the worst set."""
     rows: list[tuple[str, float, str]] = []
     for stage in STAGES:
@@ -98,7 +101,7 @@ def _mean(values: Mapping[str, float]) -> float:
     return mean(values.values())
 
 
-def markdown(found: Mapping[str, Mapping[str, Mapping[str, float]]], reached: list[dict[str, Any]]) -> str:
+def markdown(found: Figures, reached: list[dict[str, Any]]) -> str:
     """A row for each set: every first stage, and what the model makes of it in each way."""
     headings = [cell for stage in STAGES for cell in (stage, *WAYS.values())]
     lines = ["| nDCG@10 | " + " | ".join(headings) + " |", "|---|" + "---:|" * len(headings)]

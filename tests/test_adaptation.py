@@ -279,3 +279,13 @@ def test_the_encoder_of_tamis_base_comes_from_its_package_where_none_is_named(tm
     recipe = adapting_recipe("tamis-base", tmp_path / "one.txt", (), None, [tmp_path / "queries.tsv"], ())
     assert [Path(recipe.candidates.dense.path)] == made
     assert made[0].parent == user_cache()
+
+
+def test_the_small_model_learns_from_the_one_that_ranks_better(tmp_path):
+    (tmp_path / "one.txt").write_text("Packages are installed with apt.")
+    encoder = Path("demo/models/e5-small")
+    taught = recipe_from(recipe_content("tamis-small", tmp_path / "one.txt", (), encoder, [tmp_path / "q.tsv"]), "here")
+    assert [str(teacher.path) for teacher in taught.scores.teachers] == ["tamis-base"]
+    assert (taught.scores.dense, taught.scores.bm25) == (0, 0)
+    alone = recipe_from(recipe_content("tamis-base", tmp_path / "one.txt", (), encoder, [tmp_path / "q.tsv"]), "here")
+    assert not alone.scores.teachers

@@ -17,18 +17,25 @@ from tamis.pipeline.reading import apply_changes, recipe_from
 from tamis.pipeline.recipe import Recipe
 from tamis.stages.lists.settings import RESERVED
 from tamis.weights.e5_small import e5_small
+from tamis.weights.shipped import BASE, SMALL
 
 DOMAIN = "corpus"
 """Name of the new domain."""
 
 FETCHED: Final = "e5-small"
-"""Last part of the encoder's name in the lineage of `tamis-base`; its weights come with a package."""
+"""Last part of the encoder's name in the lineage of the models that ship; its weights come with a package."""
 
 GRADED: Final = "judged"
 """Folder of graded questions beside a corpus or in a run folder."""
 
 STEPS = 280
 """Most optimiser steps: some ten minutes of two cores."""
+
+TEACHERS: Final = {SMALL: BASE}
+"""Of the models that ship, those that another one ranks better than: it teaches them, unless scores says otherwise."""
+
+TAUGHT_DEPTH: Final = 30
+"""Candidates of each first stage where a reranker is asked about every one of them."""
 
 
 @dataclass(frozen=True)
@@ -56,11 +63,11 @@ def adapting_recipe(
     """A recipe that trains one specialist from a model on a corpus and merges it into the model, unless a domain loses.
 
     Args:
-        model: Folder of a reranker, or `tamis-base`.
+        model: Folder of a reranker, or `tamis-base` or `tamis-small`.
         corpus: As `corpus.target` of a recipe.
         keep: Folders of earlier runs whose domains the result is judged by too; without any, only the new one.
         encoder: The bi-encoder that retrieves and teaches; None for the one that the model's lineage names, which for
-            `tamis-base` is made in the user's cache.
+            `tamis-base` and `tamis-small` is made in the user's cache.
         queries: As `queries.written` of a recipe.
         changes: As for `read_recipe`.
 
@@ -97,6 +104,9 @@ def recipe_content(
     }
     if queries:
         content["queries"] = {"written": [str(file) for file in queries]}
+    if teacher := TEACHERS.get(model):
+        content["candidates"]["depth"] = TAUGHT_DEPTH
+        content["scores"] = {"dense": 0, "bm25": 0, "teachers": [{"kind": "reranker", "path": teacher}]}
     return content
 
 
@@ -126,7 +136,7 @@ def graded_gain(model: str, adapted: Path, judged: Path, run: Path) -> dict[str,
     """Measure the adapted model and the one that it came from on graded questions.
 
     Args:
-        model: Folder of the model as it came, or `tamis-base`.
+        model: Folder of the model as it came, or the name of one that ships.
         adapted: Folder of the result.
         judged: Folder of grades.
         run: Run folder; figures and page lie in its folder `graded` afterwards.

@@ -17,6 +17,12 @@ from tamis.section import NAME, TAG_OR_NONE, TRUTH
 PydanticError = Mapping[str, Any]
 """One of pydantic's findings: its `type`, `input` and, for bounds and choices, `ctx`."""
 
+Location = tuple[int | str, ...]
+"""Where in the settings something stands: names of fields, places in lists."""
+
+_MEMBER: Final = re.compile(r"float|int|str|bool|literal\[.*\]")
+"""What pydantic calls a plain type among several."""
+
 _YAML_TRUTH: Final = "YAML takes yes, no, on and off for true and false, put such a word between quotes"
 _PLAIN: Final = r"[\w./-]+"
 """Text that YAML takes as it stands."""
@@ -81,8 +87,13 @@ def settings_error(error: ValidationError, settings: type[BaseModel], where: str
 
 def complaint_of(error: ValidationError, settings: type[BaseModel]) -> str:
     """What pydantic found first in a recipe or in other settings, with the name of the field."""
-    found: Mapping[str, Any] = error.errors(include_url=False)[0]
-    location: tuple[int | str, ...] = found["loc"]
+    every: list[Mapping[str, Any]] = error.errors(include_url=False)
+    found = every[0]
+    location: Location = found["loc"]
+    place = _without_member(location)
+    expected = [_expected(one) for one in every if place == _without_member(one["loc"]) != one["loc"]]
+    if len(expected) > 1:
+        return f"{'.'.join(map(str, place))}: expected {' or '.join(expected)}, got {shown(found['input'])}"
     if found["type"] == TRUTH:
         location, found = (*location, *found["ctx"]["place"]), {**found, "input": found["ctx"]["value"]}
     field = ".".join(str(part) for part in location if part != "[key]")
@@ -95,7 +106,17 @@ def complaint_of(error: ValidationError, settings: type[BaseModel]) -> str:
     return f"{field}: {in_words(found, _entry_type(location, settings))}"
 
 
-def _entry_type(location: tuple[int | str, ...], settings: type[BaseModel]) -> Any:
+def _without_member(location: Location) -> Location:
+    """The place of a field in whose type several plain ones stand: pydantic adds which of them it tried."""
+    return location[:-1] if len(location) > 1 and _MEMBER.fullmatch(str(location[-1])) else location
+
+
+def _expected(found: PydanticError) -> str:
+    kind, bound = found["type"], found.get("ctx", {})
+    return _EXPECTED[kind](bound) if kind in _EXPECTED else str(found["msg"]).removeprefix("Input should be ")
+
+
+def _entry_type(location: Location, settings: type[BaseModel]) -> Any:
     """Type of the entries of a list at some place of a recipe; None where it is not known."""
     found: Any = settings
     for part in location:
@@ -107,7 +128,7 @@ def _entry_type(location: tuple[int | str, ...], settings: type[BaseModel]) -> A
     return next(iter(get_args(entries)), entries)  # without what is said of its range
 
 
-def _nearest(location: tuple[int | str, ...], settings: type[BaseModel]) -> str:
+def _nearest(location: Location, settings: type[BaseModel]) -> str:
     """' (did you mean ...?)' for an unknown key, or the keys that its section knows."""
     section = settings
     within: list[type[BaseModel]] = []
@@ -145,9 +166,8 @@ def in_words(found: PydanticError, entries: Any) -> str:
         return f"expected a kind among {bound['expected_tags']}, got {shown(bound['tag'])}"
     if kind == "union_tag_not_found":
         return f"kind is missing in {shown(value)}; add it"
-    expected = _EXPECTED[kind](bound) if kind in _EXPECTED else found["msg"].removeprefix("Input should be ")
     norway = f"; {_YAML_TRUTH}" if kind in ("string_type", "literal_error") and isinstance(value, bool) else ""
-    return f"expected {expected}, got {shown(value)}{norway}"
+    return f"expected {_expected(found)}, got {shown(value)}{norway}"
 
 
 def shown(value: object, most: int = 80) -> str:

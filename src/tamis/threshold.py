@@ -81,7 +81,7 @@ def threshold(
     The model alone scores; what a first stage adds is not in it.
 
     Args:
-        model: Folder of a reranker, or `tamis-base` with a copy.
+        model: Folder of a reranker, or `tamis-base` or `tamis-small` with a copy.
         on: Folder of grades, or any judged set with grades of 0 among others, as for `read_set`.
         precision: Share of relevant documents wanted among those that are kept, in (0, 1].
         out: New folder for a copy of the model with the level; None: it is put into the model.

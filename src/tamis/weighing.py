@@ -67,7 +67,7 @@ class WeighingConfig:
     """What is to be weighed, as the command line says it.
 
     Attributes:
-        model: Folder of a reranker, or `tamis-base`.
+        model: Folder of a reranker, or `tamis-base` or `tamis-small`.
         corpus: Documents, as `corpus.target` of a recipe.
         queries: File of written queries, or folder of a run, whose held-out written queries are taken.
         runs: NAME=FILE, TREC runs for these queries.

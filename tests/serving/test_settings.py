@@ -106,6 +106,7 @@ def test_every_setting_can_be_told_by_each_of_the_three(tmp_path: Path):
         ({}, {}, {"prot": 1}, "FILE: unknown key 'prot'; did you mean 'port'?"),
         ({}, {}, {"port": 70000}, "FILE: port: expected a number of at most 65535, got 70000"),
         ({}, {}, {"queue": True}, "FILE: queue: expected a number, got true"),
+        ({}, {}, {"min_score": "high"}, "FILE: min_score: expected a number or 'model', got 'high'"),
         ({}, {}, [1], "FILE: expected settings of tamis serve, NAME: VALUE, got [1]"),
         ({}, {}, "a: [", "FILE: not YAML: "),
         ({}, {}, "host: !!bool maybe", "FILE: not YAML: 'maybe'"),

@@ -16,7 +16,7 @@ from tamis.own_parts import Retriever
 from tamis.records import Candidates
 
 Measurable = str | Path | RunResult | Reranker
-"""`tamis-base`, a folder, a hub name or NAME=FOLDER; what a run left; or a model that is loaded."""
+"""`tamis-base`, `tamis-small`, a folder, a hub name or NAME=FOLDER; what a run left; or a model that is loaded."""
 
 
 def evaluate(
@@ -35,7 +35,8 @@ def evaluate(
     """Measure models on judged sets, each on the candidates of each first stage.
 
     Args:
-        models: Rerankers: `tamis-base`, folders, hub names or NAME=FOLDER; results of runs; or loaded `Reranker`s.
+        models: Rerankers: `tamis-base`, `tamis-small`, folders, hub names or NAME=FOLDER; results of runs; or loaded
+            `Reranker`s.
         on: Judged sets: BEIR folders (FOLDER:SPLIT), `irds:NAME` or `mteb:TASK`; one or several.
         first: First stages: `bm25`, `dense`, `hybrid`, NAME=FILE with a TREC run, or a `Retriever`, whose function is
             asked about the questions of each set. None: bm25, and with an encoder dense and hybrid, too.

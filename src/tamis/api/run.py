@@ -99,7 +99,7 @@ def adapt(
     """Adapt a model to documents: a specialist is trained and merged into it, unless a domain loses by it.
 
     Args:
-        model: Reranker to adapt: `tamis-base`, or a folder.
+        model: Reranker to adapt: `tamis-base`, `tamis-small`, or a folder.
         documents: A path (BEIR folder, file of rows, folder of texts); a list of texts; a list of mappings, a pandas
             DataFrame or a `datasets.Dataset` with `text` and perhaps `id`, `title` and `lang`. A document without an
             id is called by its number from 0.

@@ -16,7 +16,9 @@ from tamis.cli.options import (
 )
 from tamis.extras import require
 
-Models = Annotated[list[str] | None, typer.Argument(help="Rerankers: folders, hub names, tamis-base, or NAME=FOLDER")]
+Models = Annotated[
+    list[str] | None, typer.Argument(help="Rerankers: folders, hub names, tamis-base, tamis-small, or NAME=FOLDER")
+]
 Sets = Annotated[
     list[str] | None,
     typer.Option(

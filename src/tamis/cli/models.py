@@ -10,7 +10,9 @@ from tamis.extras import require
 
 ModelToWeigh = Annotated[
     str,
-    typer.Argument(help="Reranker that gets the weights: a folder, or tamis-base with --out, which writes a copy"),
+    typer.Argument(
+        help="Reranker that gets the weights: a folder, or tamis-base or tamis-small with --out, which writes a copy"
+    ),
 ]
 WrittenQueries = Annotated[
     Path,
@@ -82,7 +84,9 @@ def weigh(
 def threshold(
     model: Annotated[
         str,
-        typer.Argument(help="Reranker that gets the level: a folder, or tamis-base with --out, which writes a copy"),
+        typer.Argument(
+            help="Reranker that gets the level: a folder, or tamis-base or tamis-small with --out, which writes a copy"
+        ),
     ],
     on: Annotated[
         str, typer.Option("--on", metavar="FOLDER", help="Folder of graded questions, grades of 0 among them")

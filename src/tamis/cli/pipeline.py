@@ -66,7 +66,7 @@ def run(
 
 
 def adapt(
-    model: Annotated[str, typer.Argument(help="Reranker to adapt: tamis-base, or a folder")],
+    model: Annotated[str, typer.Argument(help="Reranker to adapt: tamis-base, tamis-small, or a folder")],
     corpus: CorpusArgument,
     out: Annotated[Path, typer.Option("--out", help="Run folder")],
     keep: Annotated[

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 
 
 def rerank(
-    model: Annotated[str, typer.Argument(help="Reranker: tamis-base, a folder or a hub name, of any known family")],
+    model: Annotated[
+        str, typer.Argument(help="Reranker: tamis-base, tamis-small, a folder or a hub name, of any known family")
+    ],
     file: Annotated[Path, typer.Argument(help="Text file, one document per line; - for standard input")],
     query: Annotated[str, typer.Option("--query", "-q", help="Query that the lines are ranked for")],
     top: Annotated[int | None, typer.Option(help="Number of lines to show; default: all")] = None,
@@ -82,7 +84,9 @@ def serve(
     context: typer.Context,
     models: Annotated[
         list[str] | None,
-        typer.Argument(help="Rerankers: tamis-base, folders, hub names, or NAME=FOLDER; the first one is the default"),
+        typer.Argument(
+            help="Rerankers: tamis-base, tamis-small, folders, hub names, or NAME=FOLDER; the first one is the default"
+        ),
     ] = None,
     config: Annotated[
         Path | None,
@@ -264,7 +268,7 @@ def index(
 
 
 def export(
-    model: Annotated[str, typer.Argument(help="Reranker to export: a folder or a hub name")],
+    model: Annotated[str, typer.Argument(help="Reranker to export: tamis-base, tamis-small, a folder or a hub name")],
     out: Annotated[Path, typer.Argument(help="New folder to write")],
     to: Annotated[str, typer.Option("--to", help="Target: transformers, vllm, onnx, openvino, gguf or gguf-q8_0")],
     pairs: Annotated[

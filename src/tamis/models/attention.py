@@ -70,7 +70,7 @@ def _two_products_are_faster(query: Tensor, bias: Tensor | None) -> bool:
     if bias is not None and bias.dtype == torch.bool:
         return False
     if torch.is_grad_enabled() and query.requires_grad:
-        return bias is not None
+        return True
     return (bias is None or bias.shape[2] == 1) and query.shape[2] <= SHORT
 
 

@@ -16,7 +16,7 @@ from tamis.models.folders import check_folder
 from tamis.models.precision import Precision
 from tamis.models.serializer import Apart, Serializer, from_facts
 from tamis.models.warm import WarmCrossEncoder
-from tamis.weights.tamis_base import NAME, tamis_base
+from tamis.weights.shipped import NAMES, shipped_model
 
 FORMAT = 2
 """Version of `tamis.json`."""
@@ -124,12 +124,12 @@ def lowest_score(said: MinScore | None, deployment: Deployment, path: str | Path
 
 
 def find_checkpoint(path: str | Path) -> str | Path:
-    """Where a checkpoint lies: the path itself, or for `tamis-base`, which ships with this package, its folder.
+    """Where a checkpoint lies: the path itself, or for the name of a model that ships with this package, its folder.
 
     Raises:
-        MissingPartError: the package that holds the body of `tamis-base` is not installed.
+        MissingPartError: the package that holds the body of those is not installed.
     """
-    return tamis_base() if str(path) == NAME else path
+    return shipped_model(str(path)) if str(path) in NAMES else path
 
 
 def read_facts(path: str | Path) -> CheckpointFacts:

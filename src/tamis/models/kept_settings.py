@@ -9,7 +9,7 @@ from tamis.artifacts import writing
 from tamis.errors import ModelError, RunError, SettingsError
 from tamis.models.checkpoint import find_checkpoint, read_facts
 from tamis.user_cache import user_cache
-from tamis.weights.tamis_base import NAME as TAMIS_BASE
+from tamis.weights.shipped import NAMES as SHIPPED
 from tamis.whole_folder import require_free, whole_folder
 
 
@@ -17,14 +17,14 @@ def checked_model(model: str, out: Path | None, what: str) -> Path:
     """The model's folder, if something can be written where it is to lie.
 
     Args:
-        model: Folder of a reranker, or `tamis-base`.
+        model: Folder of a reranker, or `tamis-base` or `tamis-small`.
         out: Folder for a copy of it; None: it is put into the model.
         what: What is written, in the plural.
 
     Raises:
         TamisError: there is no such folder, or it or the copy cannot be written.
     """
-    if not out and model == TAMIS_BASE:
+    if not out and model in SHIPPED:
         raise _shared(model)
     folder = Path(find_checkpoint(model))
     if not folder.is_dir():

@@ -99,7 +99,7 @@ class Reranker:
         """Load a checkpoint; the family is found from its files.
 
         Args:
-            path: Hugging Face folder or hub name, or `tamis-base`, which ships with this package.
+            path: Hugging Face folder or hub name, or `tamis-base` or `tamis-small`, which ship with this package.
             precision: Number format of the body; `auto` is bfloat16 where the machine multiplies it natively. The score
                 is float32 either way.
             token_budget: Most tokens per forward pass, padding included; None for what is fastest: as many as a

@@ -57,7 +57,9 @@ SplitBy = Annotated[str, AfterValidator(_split_by)]
 class Settings(Section):
     """What `tamis serve` can be told."""
 
-    models: dict[str, str] = Field(default={}, description="Folder, hub name or tamis-base of each model by name.")
+    models: dict[str, str] = Field(
+        default={}, description="Folder, hub name, tamis-base or tamis-small of each model by name."
+    )
     split: dict[str, dict[str, float]] = Field(
         default={}, description="Weights of models, by the name under which clients ask for all of them together."
     )

@@ -1,1 +1,1 @@
-"""Pre-trained weights that arrive as Python packages, and tamis-base."""
+"""Pre-trained weights that arrive as Python packages, and the rerankers that ship."""

@@ -27,7 +27,7 @@ class RerankerTeacher(Section):
     """A reranker of any family as a part of the teacher."""
 
     kind: Literal["reranker"] = Field(description="Type of the teacher: a reranker of any family on this machine.")
-    path: Path = Field(description="Folder or hub name of the reranker, or tamis-base.")
+    path: Path = Field(description="Folder or hub name of the reranker, or tamis-base or tamis-small.")
     instruction: str | None = Field(
         default=None, description="Instruction in the prompt, for rerankers that take one. Empty: the model's own."
     )
