@@ -15,7 +15,7 @@ from tamis.formats.beir import folder_and_split
 from tamis.formats.documents import document_files
 from tamis.formats.queries import query_log_files
 from tamis.formats.written_queries import written_query_files
-from tamis.models.folders import check_folder
+from tamis.models.folders import check_folder, check_scored
 
 ELSEWHERE: Final = ("irds:", "mteb:")
 """What names of sets begin with that lie in no folder."""
@@ -30,7 +30,7 @@ def check_models(given: Iterable[str]) -> None:
     for one in given:
         _, named, path = one.partition("=")
         if not one.endswith((".yaml", ".yml")):
-            check_folder(path if named and path and not Path(one).exists() else one)
+            check_scored(path if named and path and not Path(one).exists() else one)
 
 
 def check_sets(given: Iterable[str]) -> None:
@@ -134,7 +134,7 @@ _NAMED: Final[Sequence[tuple[str, str, Callable[[Path], object]]]] = (
     ("queries", "written", written_query_files),
     ("queries", "logs", query_log_files),
     ("candidates", "dense", check_folder),
-    ("scores", "teachers", check_folder),
+    ("scores", "teachers", check_scored),
     ("student", "start", check_folder),
 )
 """Section, setting, and what looks for the path there."""

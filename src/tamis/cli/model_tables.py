@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from tamis.exporting.int8 import DEPTH, LARGEST_LOSS, LEAST_TAU, Checked
 from tamis.exporting.parity import Parity
 from tamis.merging.merge import MergeReport
 
@@ -29,6 +30,23 @@ def print_parity(found: Parity, out: Path) -> None:
         ("constant left out", f"{found.offset:.4f}" if found.offset else "none"),
         ("Kendall tau", f"{found.tau:.4f}"),
         ("new ties", f"{100 * found.ties:.1f} %"),
+    ):
+        table.add_row(name, value)
+    console = Console(highlight=False)
+    console.print(table)
+    console.print(f"export: {out}", soft_wrap=True)
+
+
+def print_int8(found: Checked, out: Path) -> None:
+    """Print how far an export in int8 orders as float32 does."""
+    table = Table(box=None, show_header=False)
+    for name, value in (
+        ("engine", "openvino, int8"),
+        ("calibrated by", f"{found.calibrating} pairs"),
+        ("checked on", f"{found.queries} other queries of {DEPTH} documents"),
+        ("Kendall tau within a query", f"{found.tau:.4f}, at least {LEAST_TAU:g}"),
+        ("nDCG@10 against float32", f"{found.change:+.4f}, at least {-LARGEST_LOSS:g}"),
+        ("products in int8", f"{found.in_int8} of {found.products}"),
     ):
         table.add_row(name, value)
     console = Console(highlight=False)

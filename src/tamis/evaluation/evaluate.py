@@ -238,4 +238,4 @@ def _reranked(
 
 def _facts(model: Model, items: ItemStore) -> dict[str, Any]:
     cost = cost_of(model, items)
-    return model_facts(model.path, model.precision, model.lineage, asdict(cost) if cost else None)
+    return model_facts(model.path, model.number_format, model.lineage, asdict(cost) if cost else None)

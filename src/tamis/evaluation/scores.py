@@ -20,6 +20,7 @@ from tamis.formulas.overlap import content_hash
 from tamis.formulas.ranking import tie_key
 from tamis.models.checkpoint import Deployment, find_checkpoint, model_identity, read_facts
 from tamis.models.engines.choosing import ScoringEngine
+from tamis.models.folders import holds_int8
 from tamis.models.known.documents import KnownDocuments, index_of, refuse_unused
 from tamis.models.precision import Precision, fastest_precision
 from tamis.models.reranker import Reranker
@@ -75,6 +76,11 @@ class Model:
     def deployment(self) -> Deployment:
         """What the checkpoint says about its use, the weights of first stages among it."""
         return read_facts(find_checkpoint(self.path)).deployment
+
+    @property
+    def number_format(self) -> str:
+        """Number format of its body as it is scored: int8 where its folder holds nothing else."""
+        return "int8" if holds_int8(self.path) else self.precision
 
     @property
     def lineage(self) -> Mapping[str, Any]:
@@ -154,7 +160,7 @@ def score_missing(
                 done += len(window)
                 advance(len(window))
         seconds = time.perf_counter() - started
-        meter.keep(reranker, model.precision, len(missing), seconds, request)
+        meter.keep(reranker, model.number_format, len(missing), seconds, request)
 
     pairs_of = ([*chain(*block.values())] for found in stages.values() for block in _blocks(judged, found))
     for _ in _kept(model, items).complete(pairs_of, scored_windows):

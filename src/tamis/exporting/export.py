@@ -11,10 +11,14 @@ from tamis.errors import InputError, ModelError
 from tamis.exporting.folders import score_in_transformers, write_classifier, written_activation
 from tamis.exporting.gguf import Form, certain, score_in_llama, write_gguf
 from tamis.exporting.graphs import score_in_engine, write_graph
+from tamis.exporting.int8 import TARGET as INT8
+from tamis.exporting.int8 import Checked, export_int8
 from tamis.exporting.parity import LARGEST, LARGEST_OF_GGUF, LARGEST_OF_WARM, Parity, parity
 from tamis.exporting.warm import score_in_parts, score_whole, write_warm
+from tamis.models.checkpoint import find_checkpoint
 from tamis.models.engines.engine import ENGINES as GRAPH_ENGINES
 from tamis.models.engines.engine import ONNX, OPENVINO
+from tamis.models.folders import check_folder
 from tamis.models.reranker import Reranker
 from tamis.models.rows import Pair, TokenRow
 from tamis.models.sequence import SequenceScorer
@@ -37,20 +41,20 @@ ENGINES: dict[str, tuple[Write, ScoreExported]] = {
 GGUF: dict[str, Form] = {"gguf": "float16", "gguf-q8_0": "q8_0"}
 """llama.cpp's files, which it scores from texts: it has the tokenizer, too."""
 
-TARGETS = (*ENGINES, *GGUF)
+TARGETS = (*ENGINES, INT8, *GGUF)
 
 
-def export(model: str | Path, out: Path, to: str, pairs: Sequence[Pair]) -> Parity:
+def export(model: str | Path, out: Path, to: str, pairs: Sequence[Pair]) -> Parity | Checked:
     """Export a reranker and prove the export.
 
     Args:
         model: Folder or hub name, as for `Reranker`.
         out: New folder; it appears when the export was loaded again and scored the same.
         to: One of `TARGETS`.
-        pairs: Pairs to compare on.
+        pairs: Pairs to compare on; those of int8 calibrate it, too.
 
     Returns:
-        How far the scores agree; also written to `parity.json` in `out`.
+        How far the scores agree; also written to `parity.json` in `out`, of int8 to `int8.json`.
 
     Raises:
         InputError: an unknown engine, or a folder that is there already.
@@ -58,6 +62,10 @@ def export(model: str | Path, out: Path, to: str, pairs: Sequence[Pair]) -> Pari
     """
     if to not in TARGETS:
         raise InputError(f"--to {to}: expected one of {', '.join(TARGETS)}")
+    if to == INT8:
+        with whole_folder(out) as folder:
+            return export_int8(model, folder, pairs)
+    check_folder(find_checkpoint(model))
     reranker = Reranker(model, device="cpu")
     scorer = reranker.scorer
     with whole_folder(out) as folder:

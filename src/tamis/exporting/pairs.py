@@ -5,6 +5,8 @@ from itertools import islice
 from pathlib import Path
 
 from tamis.errors import InputError
+from tamis.exporting.int8 import DEPTH, MOST_QUERIES
+from tamis.exporting.int8 import TARGET as INT8
 from tamis.models.rows import Pair
 from tamis.stages.queries.prompts.templates import load_templates
 
@@ -25,8 +27,24 @@ def builtin_pairs() -> list[Pair]:
     return [(questions[i], passages[k]) for i, k in islice(steps, COUNT)]
 
 
-def read_pairs(file: Path) -> list[Pair]:
-    """The first 200 pairs of a JSONL file with `query` and `document` on each line.
+def pairs_for(to: str, file: Path | None) -> list[Pair]:
+    """The pairs for a target: of a file, or built-in ones where none is named.
+
+    Raises:
+        InputError: a line that cannot be used, or no file where a target cannot do without.
+    """
+    if to == INT8:
+        if file is None:
+            raise InputError(
+                f"--to {to} needs --pairs FILE: JSONL of query and document of your own on each line, some 300, of "
+                "which a half calibrates int8 and the others check it"
+            )
+        return read_pairs(file, MOST_QUERIES * DEPTH)
+    return read_pairs(file) if file else builtin_pairs()
+
+
+def read_pairs(file: Path, most: int = COUNT) -> list[Pair]:
+    """The first pairs of a JSONL file with `query` and `document` on each line, 200 unless `most` says otherwise.
 
     Raises:
         InputError: names the line that cannot be used.
@@ -34,7 +52,7 @@ def read_pairs(file: Path) -> list[Pair]:
     pairs: list[Pair] = []
     try:
         with file.open(encoding="utf-8-sig", newline="\n") as lines:
-            for number, line in enumerate(islice(lines, COUNT), 1):
+            for number, line in enumerate(islice(lines, most), 1):
                 entry = json.loads(line)
                 if not isinstance(entry, dict) or not all(isinstance(entry.get(k), str) for k in ("query", "document")):
                     raise InputError(f'{file}:{number}: expected {{"query": "...", "document": "..."}}')

@@ -12,7 +12,7 @@ from tamis.artifacts import file_hash, item_key
 from tamis.errors import InputError, ModelError
 from tamis.models.encoder import BODIES, Encoder, loading
 from tamis.models.families import FAMILIES
-from tamis.models.folders import check_folder
+from tamis.models.folders import check_scored
 from tamis.models.precision import Precision
 from tamis.models.serializer import Apart, Serializer, from_facts
 from tamis.models.warm import WarmCrossEncoder
@@ -138,7 +138,7 @@ def read_facts(path: str | Path) -> CheckpointFacts:
     Raises:
         ModelError: no such folder, or a `tamis.json` that this version does not understand.
     """
-    check_folder(path)
+    check_scored(path)
     file = Path(path) / FACTS_FILE
     content = _content(file)
     if content is None:

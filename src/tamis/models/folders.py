@@ -8,6 +8,20 @@ from tamis.errors import ModelError
 ADAPTER = ("adapter_config.json", "adapter_model.")
 """How the names of an adapter's files begin."""
 
+INT8_FILE = "int8.json"
+"""What a folder has that holds graphs in int8 and no weights, see `tamis.models.engines.int8`."""
+
+
+def holds_int8(path: str | Path) -> bool:
+    """Whether a path is a folder of graphs in int8, which can be scored with and nothing else."""
+    return (Path(path) / INT8_FILE).is_file()
+
+
+def check_scored(path: str | Path) -> None:
+    """As `check_folder`, for whoever only scores: a folder of graphs in int8 will do."""
+    if not holds_int8(path):
+        check_folder(path)
+
 
 def check_folder(path: str | Path) -> None:
     """Refuse what is plainly no checkpoint before transformers looks for it on a hub.
@@ -21,6 +35,11 @@ def check_folder(path: str | Path) -> None:
         if adapter is not None:
             raise _adapter(path, folder / "adapter_config.json", alone=not (folder / "config.json").is_file())
         if not any(folder.glob("*.safetensors")):
+            if holds_int8(path):
+                raise ModelError(
+                    f"{path}: holds a graph in int8 and no weights; it is for scoring, serving and measuring: give the "
+                    "model that it was made from"
+                )
             found = sorted(p.name for p in folder.iterdir())[:5]
             raise ModelError(f"{path}: no .safetensors weights in this folder (found {', '.join(found) or 'nothing'})")
     elif folder.exists() or str(path).startswith((".", "/")) or str(path).count("/") > 1:

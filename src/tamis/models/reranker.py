@@ -14,9 +14,18 @@ from tamis.errors import InputError, ModelError
 from tamis.formulas.arrays import IndexArray
 from tamis.formulas.ranking import logistic, tie_key
 from tamis.models.arguments import Activation, activated, count, formed, listed, pairs_of, renamed
-from tamis.models.checkpoint import MinScore, find_checkpoint, load_warm, lowest_score, model_identity, read_facts
+from tamis.models.checkpoint import (
+    CheckpointFacts,
+    MinScore,
+    find_checkpoint,
+    load_warm,
+    lowest_score,
+    model_identity,
+    read_facts,
+)
 from tamis.models.encoder import loading
 from tamis.models.engines.choosing import AT_HAND, NAMES, InTorch, ScoringEngine, engine_scorer, faster
+from tamis.models.engines.int8 import load_int8, refuse_elsewhere
 from tamis.models.families import load_scorer
 from tamis.models.first_stage import (
     FirstStage,
@@ -27,6 +36,7 @@ from tamis.models.first_stage import (
     ranked_beside,
     weight_of,
 )
+from tamis.models.folders import holds_int8
 from tamis.models.known.documents import KnownDocuments, checked_ids, is_named, with_texts
 from tamis.models.parameters import scorer_parameters
 from tamis.models.precision import Precision, fastest_device, fastest_precision, scoring_tokens
@@ -81,6 +91,7 @@ class Reranker:
         device: Where the weights lie.
         scorer: What tokenises and scores, see `tamis.models.stream`.
         engine: What computes the scores: `torch`, `openvino` or `onnx`; of `auto` torch until it has chosen.
+        precision: Number format of the body: `float32`, `bfloat16` or `int8`.
         index: Documents that the model has read before; None for none.
         parameters: How many weights a token passes, and how many there are.
     """
@@ -99,9 +110,11 @@ class Reranker:
         """Load a checkpoint; the family is found from its files.
 
         Args:
-            path: Hugging Face folder or hub name, or `tamis-base` or `tamis-small`, which ship with this package.
+            path: Hugging Face folder or hub name, or `tamis-base` or `tamis-small`, which ship with this package; or a
+                folder that `tamis export --to openvino-int8` wrote, which OpenVINO scores on a processor, whatever
+                `engine` says.
             precision: Number format of the body; `auto` is bfloat16 where the machine multiplies it natively. The score
-                is float32 either way.
+                is float32 either way. Of a folder in int8 it is that of all that is not in int8.
             token_budget: Most tokens per forward pass, padding included; None for what is fastest: as many as a
                 processor's cache holds, or as fill a GPU.
             max_tokens: Most tokens of a pair, in place of what the checkpoint says; not for warm checkpoints.
@@ -114,7 +127,7 @@ class Reranker:
                 whether they come as texts or by id.
 
         Raises:
-            InputError: no such engine, or an index that is of another model or cannot be read.
+            InputError: no such engine, or none for this folder; or an index that is of another model or cannot be read.
             ModelError: no such folder, an unknown family, no score head, broken, constant or non-finite weights.
         """
         if engine not in NAMES:
@@ -124,13 +137,21 @@ class Reranker:
         self.path = path
         path = find_checkpoint(path)
         facts = read_facts(path)
+        in_int8 = holds_int8(path)
+        if in_int8:
+            refuse_elsewhere(Path(path), engine, device)
+            device, engine = "cpu", "torch"
         where = torch.device(device) if device else fastest_device()
         budget = token_budget or scoring_tokens(where)
         chosen: Precision = fastest_precision() if precision == "auto" else precision
         self.deployment = facts.deployment
         self._doubted: set[str] = set()
+        self.engine, self.precision = "torch", str(chosen)
+        self._undecided: tuple[str, Scorer, InTorch] | None = None
         self.scorer: Scorer
-        if facts.family == "warm":
+        if in_int8:
+            self._load_int8(Path(path), facts, chosen, budget, max_tokens)
+        elif facts.family == "warm":
             if max_tokens is not None:
                 raise ModelError(f"{path}: max_tokens is set, but a warm checkpoint has a limit for each text")
             student = load_warm(path, facts, chosen, budget).to(where).requires_grad_(False)
@@ -147,13 +168,23 @@ class Reranker:
             self.family, self.tokenizer = loaded.family, loaded.tokenizer
             self.activation = facts.activation or loaded.activation
             self.device = loaded.scorer.model.device
-        self.parameters = scorer_parameters(self.scorer)
-        self.engine = "torch"
-        self._undecided: tuple[str, Scorer, InTorch] | None = None
+        if not in_int8:
+            self.parameters = scorer_parameters(self.scorer)
         self._probe()
         if engine != "torch":
             self._use_engine(engine, where, chosen, max_tokens, trust_remote_code)
         self.index = None if index is None else self._open_index(Path(index))
+
+    def _load_int8(
+        self, path: Path, facts: CheckpointFacts, precision: Precision, token_budget: int, max_tokens: int | None
+    ) -> None:
+        """Take over graphs in int8, which OpenVINO scores with."""
+        found = load_int8(path, facts, precision, token_budget, max_tokens)
+        self.scorer, self.serializer = found.scorer, found.serializer
+        self.family, self.tokenizer, self.parameters = found.family, found.tokenizer, found.parameters
+        self.activation = facts.activation or "sigmoid"
+        self.device = torch.device("cpu")
+        self.engine, self.precision = "openvino", "int8"
 
     def _open_index(self, folder: Path) -> KnownDocuments:
         """Let the scorer find documents in an index; says which files of documents have changed since."""

@@ -17,6 +17,7 @@ from tamis.models.sequence import ClassifierModel, LastTokenModel
 from tamis.models.sequence_student import SequenceStudent
 from tamis.models.serializer import Joined, PairTemplate, Serializer, to_facts
 from tamis.models.student import Student
+from tamis.models.warm import WarmCrossEncoder
 from tamis.whole_folder import system_errors, whole_file
 
 ST_MODULE = "tamis.models.sentence_transformers_module.WarmModule"
@@ -42,13 +43,6 @@ def save_student(student: Student, folder: Path, deployment: Deployment) -> None
         save_classifier(student.model, tokenizer, student.serializer, activation, deployment, folder)
         return
     _save_body(student.whole_body(), folder)
-    head = {
-        "joint_layers": student.joint_layers,
-        "cross_bias": student.cross_bias,
-        "scale": student.scale.item(),
-        "bias": student.bias.item(),
-        "match": student.match.item(),
-    }
     # sentence-transformers finds the head through this list; it asks for trust_remote_code=True to import it.
     write_json(folder / "modules.json", [{"idx": 0, "name": "0", "path": "", "type": ST_MODULE}])
     write_json(
@@ -56,7 +50,18 @@ def save_student(student: Student, folder: Path, deployment: Deployment) -> None
         {"model_type": "CrossEncoder", "activation_fn": ST_ACTIVATIONS["sigmoid"]},
     )
     save_tokenizer(student.encoder.tokenizer, folder)
-    write_facts(folder, "warm", student.serializer, "sigmoid", deployment, head)
+    write_facts(folder, "warm", student.serializer, "sigmoid", deployment, warm_head(student))
+
+
+def warm_head(student: WarmCrossEncoder) -> dict[str, float]:
+    """What `tamis.json` says of a warm student's head."""
+    return {
+        "joint_layers": student.joint_layers,
+        "cross_bias": student.cross_bias,
+        "scale": student.scale.item(),
+        "bias": student.bias.item(),
+        "match": student.match.item(),
+    }
 
 
 def save_classifier(

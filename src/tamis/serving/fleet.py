@@ -18,7 +18,7 @@ from typing import Any, Final, Self
 import torch
 
 from tamis.errors import InputError, ModelError, TamisError
-from tamis.models.folders import check_folder
+from tamis.models.folders import check_scored
 from tamis.process_memory import release_memory
 from tamis.serving.engine import Engine, log_failure
 from tamis.serving.loading import Loaded, Version, version_of
@@ -243,7 +243,7 @@ class Fleet:
             TamisError: it cannot be loaded, or is another one than expected.
         """
         try:
-            check_folder(folder)  # before all files of a folder are read that is none of a model
+            check_scored(folder)  # before all files of a folder are read that is none of a model
             version = version_of(folder)
             if expected and not version.same(expected):
                 raise ModelError(f"{folder}: its files are not those that were served before")

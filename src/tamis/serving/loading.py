@@ -116,7 +116,7 @@ def _checked_reranker(folder: str, settings: Settings, version: Version) -> Rera
         )
     reranker.decide()
     take_weights(reranker.scorer)
-    check_scoring(reranker, settings.precision)
+    check_scoring(reranker)
     if settings.probe is not None:
         check_examples(reranker, settings.probe)
     if version_of(folder) != version:

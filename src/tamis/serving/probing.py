@@ -21,16 +21,15 @@ PAIRS: Final = (
 )
 """Short and long texts in several scripts: what is padded, cut or read in another direction."""
 
-TOLERANCE: Final = {"float32": 0.01, "bfloat16": 0.1, "auto": 0.1}
+TOLERANCE: Final = {"float32": 0.01, "bfloat16": 0.1, "int8": 0.1}
 """Share of the spread of the scores by which those of one pair may differ, by number format; dropout does more."""
 
 
-def check_scoring(reranker: Reranker, precision: str) -> None:
+def check_scoring(reranker: Reranker) -> None:
     """Refuse a model that cannot be working: its weights are broken, or something in it is drawn by chance.
 
     Args:
         reranker: The model; one that is constant is refused where it is loaded.
-        precision: Number format that was asked for.
 
     Raises:
         ModelError: scores that are not finite, change from one time to the next, or depend on what is scored beside.
@@ -38,7 +37,7 @@ def check_scoring(reranker: Reranker, precision: str) -> None:
     scores = reranker.score_pairs(PAIRS).logits
     if broken := int((~np.isfinite(scores)).sum()):
         raise ModelError(f"{reranker.path}: {broken} of {len(PAIRS)} probe texts have scores that are not finite")
-    most = TOLERANCE[precision] * float(np.ptp(scores))
+    most = TOLERANCE[reranker.precision] * float(np.ptp(scores))
     again = reranker.score_pairs(PAIRS).logits
     alone = np.array([reranker.score_pairs([pair]).logits[0] for pair in PAIRS])
     for name, others in (("from one time to the next", again), ("with what is scored beside them", alone)):

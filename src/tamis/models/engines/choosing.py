@@ -17,7 +17,7 @@ import torch
 
 from tamis.errors import ModelError, TamisError
 from tamis.models.engines.cached import cached_graphs
-from tamis.models.engines.compiled import CompiledScorer, CompiledWarm
+from tamis.models.engines.compiled import BUCKET, CompiledScorer, CompiledWarm
 from tamis.models.engines.engine import ENGINES, OPENVINO, GraphEngine, RunGraph
 from tamis.models.engines.graphs import Graph, sequence_graph, warm_parts
 from tamis.models.precision import Precision
@@ -143,11 +143,11 @@ def _compiled(engine: GraphEngine, given: InTorch) -> Scorer:
         raise ModelError(f"a checkpoint of the family {given.family} is scored by torch only")
     precision = given.precision if given.precision in engine.precisions else "float32"
     with _one_line("the graph cannot be made"):
-        folder = cached_graphs(given.model, given.identity(), engine, lambda: _graphs(given.exact()))
+        folder = cached_graphs(given.model, given.identity(), engine, lambda: graphs_of(given.exact()))
     names = ("states", "joint") if given.family == "warm" else ("model",)
     with _one_line(f"the graph in {folder} cannot be run; delete it"):
         runs = [engine.open(folder / engine.file_of(name), torch.get_num_threads(), precision) for name in names]
-        scorer = _scorer(given.scorer, runs)
+        scorer = scorer_by(given.scorer, runs)
         apart, allowed = _difference(scorer, given, precision, PROBE)
     if not apart <= allowed:
         raise ModelError(f"its scores differ by up to {apart:.2g} (allowed {allowed:.2g}); delete {folder}")
@@ -165,20 +165,22 @@ def _one_line(what: str) -> Iterator[None]:
         raise ModelError(f"{what}: {' '.join(str(error).split())[:300]}") from None
 
 
-def _graphs(exact: Scorer) -> Sequence[Graph]:
+def graphs_of(exact: Scorer) -> Sequence[Graph]:
+    """What an engine compiles of a reranker that torch scores in float32."""
     if isinstance(exact, WarmScorer) and isinstance(exact.student, WarmCrossEncoder):
         return warm_parts(exact.student)
     assert isinstance(exact, SequenceScorer), "there are two kinds of scorers"
     return [sequence_graph(exact)]
 
 
-def _scorer(torches: Scorer, runs: Sequence[RunGraph]) -> Scorer:
+def scorer_by(torches: Scorer, runs: Sequence[RunGraph], bucket: int = BUCKET) -> Scorer:
+    """A scorer by the graphs of `graphs_of`, with the texts of one in torch; for `bucket` see `BUCKET`."""
     if isinstance(torches, WarmScorer) and isinstance(torches.student, WarmCrossEncoder):
         states, joint = runs
-        return WarmScorer(CompiledWarm(states, joint, torches.student), torches.token_budget)
+        return WarmScorer(CompiledWarm(states, joint, torches.student, bucket), torches.token_budget)
     assert isinstance(torches, SequenceScorer), "there are two kinds of scorers"
     (run,) = runs
-    return CompiledScorer(run, torches)
+    return CompiledScorer(run, torches, bucket)
 
 
 def _difference(scorer: Scorer, given: InTorch, precision: Precision, pairs: Sequence[Pair]) -> tuple[float, float]:

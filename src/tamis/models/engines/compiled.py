@@ -1,6 +1,7 @@
 """What stands in the place of torch's model in a scorer: the same scores, computed by another engine."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -10,13 +11,53 @@ from torch import Tensor
 from tamis.models.batching import token_batches
 from tamis.models.encoder import encodings
 from tamis.models.engines.engine import RunGraph
-from tamis.models.rows import Pair, TokenRow
+from tamis.models.rows import JoinedRows, Pair, TemplateRows, TokenRow
 from tamis.models.sequence import SequenceScorer
 from tamis.models.serializer import Apart
 from tamis.models.warm import WarmCrossEncoder
 
 BUCKET: Final = 16
 """Rows are padded to a multiple of so many tokens: an engine prepares itself anew for each shape that it meets."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowText:
+    """What of a `SequenceScorer` is no weight.
+
+    Attributes:
+        rows: How pairs become rows.
+        padding: The token to pad with.
+        uses_types: Whether the body tells segments apart.
+        token_budget: Most tokens per forward pass, padding included.
+    """
+
+    rows: JoinedRows | TemplateRows
+    padding: int
+    uses_types: bool
+    token_budget: int
+
+
+@dataclass(frozen=True, slots=True)
+class WarmText:
+    """What of a `WarmCrossEncoder` is no weight.
+
+    Attributes:
+        serializer: How texts become tokens.
+        tokenizer: The checkpoint's own.
+        positions: Most tokens of one text that the body has positions for.
+        token_budget: Most tokens per forward pass, padding included.
+    """
+
+    serializer: Apart
+    tokenizer: Any
+    positions: int
+    token_budget: int
+
+    @classmethod
+    def of(cls, student: WarmCrossEncoder) -> "WarmText":
+        """Tokenizer and limits of a student."""
+        encoder = student.encoder
+        return cls(student.serializer, encoder.tokenizer, encoder.positions, encoder.token_budget)
 
 
 class CompiledScorer:
@@ -26,8 +67,9 @@ class CompiledScorer:
         token_budget: Most tokens per forward pass, padding included.
     """
 
-    def __init__(self, run: RunGraph, scorer: SequenceScorer) -> None:
-        """Take over the text and the limits of a scorer, and none of its weights."""
+    def __init__(self, run: RunGraph, scorer: SequenceScorer | RowText, bucket: int = BUCKET) -> None:
+        """Take over the text and the limits of a scorer, and none of its weights; for `bucket` see `BUCKET`."""
+        self._bucket = bucket
         self.token_budget = scorer.token_budget
         self._run, self._rows = run, scorer.rows
         self._padding, self._uses_types = scorer.padding, scorer.uses_types
@@ -47,8 +89,8 @@ class CompiledScorer:
 
     def _features(self, rows: Sequence[TokenRow]) -> dict[str, np.ndarray]:
         texts = [row.ids.astype(np.int64) for row in rows]
-        mask = row_mask(texts)
-        features = {"input_ids": pad_rows(texts, self._padding), "attention_mask": mask}
+        mask = row_mask(texts, self._bucket)
+        features = {"input_ids": pad_rows(texts, self._padding, self._bucket), "attention_mask": mask}
         if self._uses_types:
             second = np.array([row.second for row in rows])[:, None]  # [rows, 1]
             features["token_type_ids"] = (np.arange(mask.shape[1]) >= second) * mask
@@ -62,14 +104,16 @@ class CompiledWarm:
         serializer: How texts become tokens.
     """
 
-    def __init__(self, states: RunGraph, joint: RunGraph, student: WarmCrossEncoder) -> None:
-        """Take over tokenizer and limits of a student, and none of its weights."""
-        self.serializer: Apart = student.serializer
-        encoder = student.encoder
-        self._states, self._joint = states, joint
-        self._tokenizer, self._positions = encoder.tokenizer, encoder.positions
-        self._padding: int = encoder.tokenizer.pad_token_id
-        self._token_budget = encoder.token_budget
+    def __init__(
+        self, states: RunGraph, joint: RunGraph, student: WarmCrossEncoder | WarmText, bucket: int = BUCKET
+    ) -> None:
+        """Take over tokenizer and limits of a student, and none of its weights; for `bucket` see `BUCKET`."""
+        text = student if isinstance(student, WarmText) else WarmText.of(student)
+        self.serializer: Apart = text.serializer
+        self._states, self._joint, self._bucket = states, joint, bucket
+        self._tokenizer, self._positions = text.tokenizer, text.positions
+        self._padding: int = text.tokenizer.pad_token_id
+        self._token_budget = text.token_budget
 
     def encodings(self, texts: Sequence[str], prefix: str, max_tokens: int) -> list[Any]:
         """As `Encoder.encodings`."""
@@ -80,39 +124,40 @@ class CompiledWarm:
         found: list[Tensor] = [torch.empty(0)] * len(token_ids)
         for batch in token_batches([len(ids) for ids in token_ids], self._token_budget):
             rows = [np.array(token_ids[i], np.int64) for i in batch]
-            states = self._states({"input_ids": pad_rows(rows, self._padding), "attention_mask": row_mask(rows)})
+            ids = pad_rows(rows, self._padding, self._bucket)
+            states = self._states({"input_ids": ids, "attention_mask": row_mask(rows, self._bucket)})
             for index, one in zip(batch, states, strict=True):
                 found[index] = torch.tensor(one[: len(token_ids[index])])
         return found
 
     def __call__(self, queries: Sequence[Tensor], documents: Sequence[Tensor]) -> Tensor:
         """Logits of pairs of read texts, as `WarmCrossEncoder.forward`: float32 [pairs]."""
-        logits = self._joint(dict(_sides(queries, documents)))
+        logits = self._joint(dict(_sides(queries, documents, self._bucket)))
         return torch.tensor(logits[:, 0])  # [pairs]
 
 
-def _sides(queries: Sequence[Tensor], documents: Sequence[Tensor]) -> Iterator[tuple[str, np.ndarray]]:
+def _sides(queries: Sequence[Tensor], documents: Sequence[Tensor], bucket: int) -> Iterator[tuple[str, np.ndarray]]:
     """The inputs of `joint` by name."""
     for side, texts in (("query", queries), ("document", documents)):
         rows = [text.numpy() for text in texts]
-        yield f"{side}_states", pad_rows(rows, 0)
-        yield f"{side}_mask", row_mask(rows)
+        yield f"{side}_states", pad_rows(rows, 0, bucket)
+        yield f"{side}_mask", row_mask(rows, bucket)
 
 
-def pad_rows(rows: Sequence[np.ndarray], padding: int) -> np.ndarray:
-    """Rows of one type as one array, padded on the right to a multiple of `BUCKET`: [rows, tokens, ...]."""
-    found = np.full((len(rows), _longest(rows), *rows[0].shape[1:]), padding, rows[0].dtype)
+def pad_rows(rows: Sequence[np.ndarray], padding: int, bucket: int = BUCKET) -> np.ndarray:
+    """Rows of one type as one array, padded on the right to a multiple of `bucket`: [rows, tokens, ...]."""
+    found = np.full((len(rows), _longest(rows, bucket), *rows[0].shape[1:]), padding, rows[0].dtype)
     for place, row in enumerate(rows):
         found[place, : len(row)] = row
     return found
 
 
-def row_mask(rows: Sequence[np.ndarray]) -> np.ndarray:
+def row_mask(rows: Sequence[np.ndarray], bucket: int = BUCKET) -> np.ndarray:
     """1 where a row holds a token: int64 [rows, tokens]."""
     lengths = np.array([len(row) for row in rows])
-    return (np.arange(_longest(rows)) < lengths[:, None]).astype(np.int64)
+    return (np.arange(_longest(rows, bucket)) < lengths[:, None]).astype(np.int64)
 
 
-def _longest(rows: Sequence[np.ndarray]) -> int:
+def _longest(rows: Sequence[np.ndarray], bucket: int) -> int:
     longest = max(map(len, rows))
-    return longest + -longest % BUCKET
+    return longest + -longest % bucket

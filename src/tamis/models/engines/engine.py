@@ -1,6 +1,7 @@
 """The engines themselves: how each writes a graph to a file, and opens the file for the processor."""
 
 import logging
+import sys
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -86,9 +87,21 @@ def _open_onnx(file: Path, threads: int, precision: Precision) -> RunGraph:
     return lambda arrays: np.asarray(session.run(None, dict(arrays))[0])
 
 
-def _write_openvino(graph: Graph, file: Path) -> None:
+def quiet_openvino() -> Any:
+    """The module `openvino`, which tells nobody that it is used.
+
+    Where openvino-telemetry can be imported, OpenVINO and NNCF report to their makers how they are used, unless the user
+    has told them not to. Both do without it.
+    """
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # what is None cannot be imported
     import openvino
 
+    return openvino
+
+
+def openvino_model(graph: Graph) -> Any:
+    """A graph as OpenVINO has it, in float32."""
+    openvino = quiet_openvino()
     with warnings.catch_warnings(action="ignore"):  # torch's own deprecations
         converted = openvino.convert_model(graph.program())
     for place, (name, example) in zip(converted.inputs, graph.example.items(), strict=True):
@@ -97,19 +110,27 @@ def _write_openvino(graph: Graph, file: Path) -> None:
         place.get_node().set_partial_shape(openvino.PartialShape([-1, -1, *example.shape[2:]]))
     converted.outputs[0].set_names({graph.output})
     converted.validate_nodes_and_infer_types()
-    openvino.save_model(converted, file, compress_to_fp16=False)
+    return converted
 
 
-def _open_openvino(file: Path, threads: int, precision: Precision) -> RunGraph:
-    import openvino
+def save_openvino(model: Any, file: Path) -> None:
+    """Write a model of OpenVINO as it is, weights beside it."""
+    quiet_openvino().save_model(model, file, compress_to_fp16=False)
 
+
+def _write_openvino(graph: Graph, file: Path) -> None:
+    save_openvino(openvino_model(graph), file)
+
+
+def compile_openvino(model: Any, threads: int, precision: Precision) -> RunGraph:
+    """A model of OpenVINO, or a file of one, to be run by some threads (0: all) in a precision."""
     settings = {
         "INFERENCE_NUM_THREADS": threads,
         "INFERENCE_PRECISION_HINT": "bf16" if precision == "bfloat16" else "f32",
         "PERFORMANCE_HINT": "LATENCY",
     }
-    model = openvino.Core().compile_model(file, "CPU", settings)
-    return lambda arrays: np.asarray(model(dict(arrays))[0])
+    compiled = quiet_openvino().Core().compile_model(model, "CPU", settings)
+    return lambda arrays: np.asarray(compiled(dict(arrays))[0])
 
 
 OPENVINO = GraphEngine(
@@ -119,7 +140,7 @@ OPENVINO = GraphEngine(
     "openvino_{}.xml",
     ("float32", "bfloat16"),
     _write_openvino,
-    _open_openvino,
+    compile_openvino,
 )
 ONNX = GraphEngine(
     "onnx",
