@@ -2,7 +2,10 @@
 
 import json
 import logging
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -240,6 +243,18 @@ def test_auto_stays_with_torch_where_there_is_no_engine(stock_folder, caplog, fa
     monkeypatch.setattr("tamis.models.engines.engine.find_spec", lambda name: None)
     assert Reranker(stock_folder, engine="auto").engine == "torch"
     assert not caplog.records  # nobody asked for it
+
+
+def test_nobody_is_told_that_openvino_is_used(tmp_path):
+    package = tmp_path / "openvino_telemetry"
+    package.mkdir()
+    (package / "__init__.py").write_text("from pathlib import Path\nPath(__file__).with_name('told').touch()\n")
+    code = "from tamis.models.engines.engine import quiet_openvino; quiet_openvino().Core()"
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+    subprocess.run([sys.executable, "-c", code], check=True, env=os.environ | {"PYTHONPATH": path})
+    assert not (package / "told").exists()
+    subprocess.run([sys.executable, "-c", "import openvino"], check=True, env=os.environ | {"PYTHONPATH": path})
+    assert (package / "told").exists()  # or nothing would be left to prevent
 
 
 # The cache

@@ -272,7 +272,7 @@ class _Work:
             taus.append(kendall_tau(ours, theirs))
             changes.append(agreement(theirs, ours, DEPTH) - 1)
         counts = np.sum([_counts(model) for model in models], 0)
-        means = float(np.mean(taus)), float(np.mean(changes))
+        means = float(np.mean(taus)), round(float(np.mean(changes)), 9) + 0.0
         found = Checked(len(self._checking), len(self._pairs), *means, int(counts[0]), int(counts[1]))
         record = {
             "format": FORMAT,
@@ -403,7 +403,7 @@ def _controlled(
 ) -> Any:
     """A graph in int8 but for the products without which Kendall's tau is high enough.
 
-    SmoothQuant is left out: NNCF takes a product back with its weights of before, but leaves their scales in its inputs.
+    SmoothQuant is left out: NNCF takes a product back with its weights of before, but leaves the scales in its inputs.
 
     Args:
         model: OpenVINO's, in float32.

@@ -90,8 +90,8 @@ def _open_onnx(file: Path, threads: int, precision: Precision) -> RunGraph:
 def quiet_openvino() -> Any:
     """The module `openvino`, which tells nobody that it is used.
 
-    Where openvino-telemetry can be imported, OpenVINO and NNCF report to their makers how they are used, unless the user
-    has told them not to. Both do without it.
+    Where openvino-telemetry can be imported, OpenVINO and NNCF report to their makers how they are used, unless they
+    were told not to. Both do without it.
     """
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # what is None cannot be imported
     import openvino
