@@ -140,10 +140,10 @@ def require_int8() -> None:
     """
     try:
         quiet_openvino()  # which NNCF imports
-        import nncf
+        import nncf  # its logger writes to standard output
     except ImportError as error:
         raise missing_package(f"--to {TARGET}", error.name or "nncf", "int8") from None
-    nncf.set_log_level(logging.ERROR)
+    logging.getLogger(nncf.__name__).setLevel(logging.ERROR)
 
 
 def export_int8(model: str | Path, folder: Path, pairs: Sequence[Pair]) -> Checked:
@@ -307,8 +307,8 @@ def _save_text(reranker: Reranker, folder: Path) -> Serializer:
         assert isinstance(student, WarmCrossEncoder), "torch scores what is exported"
         assert isinstance(serializer, Apart), "a warm model has one"
         most = student.encoder.positions
-        limits = {"query_tokens": min(serializer.query_tokens, most)}
-        serializer = replace(serializer, **limits, document_tokens=min(serializer.document_tokens, most))
+        query, document = min(serializer.query_tokens, most), min(serializer.document_tokens, most)
+        serializer = replace(serializer, query_tokens=query, document_tokens=document)
         config, tokenizer, head = student.body.config, reranker.tokenizer, warm_head(student)
     else:
         assert isinstance(scorer, SequenceScorer), "there are two kinds of scorers"
