@@ -309,7 +309,10 @@ def test_an_export_prints_its_parity_and_ranks_as_the_model(stock_folder: Path, 
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (("--to", "trt"), "--to trt: expected one of transformers, vllm, onnx, openvino, gguf, gguf-q8_0"),
+        (
+            ("--to", "trt"),
+            "--to trt: expected one of transformers, vllm, onnx, openvino, openvino-int8, gguf, gguf-q8_0",
+        ),
         (("--to", "vllm", "--pairs", "none.jsonl"), "none.jsonl: cannot be read"),
     ],
 )

@@ -172,7 +172,9 @@ def test_nothing_is_overwritten_and_engines_are_named(folders, tmp_path):
     (tmp_path / "out" / "file").write_text("mine")
     with pytest.raises(InputError, match="already holds something else"):
         export(folders["bert"], tmp_path / "out", "transformers", PAIRS)
-    with pytest.raises(InputError, match="--to trt: expected one of transformers, vllm, onnx, openvino, gguf"):
+    with pytest.raises(
+        InputError, match="--to trt: expected one of transformers, vllm, onnx, openvino, openvino-int8, gguf"
+    ):
         export(folders["bert"], tmp_path / "new", "trt", PAIRS)
 
 
