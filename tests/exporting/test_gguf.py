@@ -104,6 +104,15 @@ def test_prefixes_are_kept(folders, tmp_path):
     assert export(tmp_path / "model", tmp_path / "out", "gguf", PAIRS).tau > 0.98
 
 
+@needs_llama
+@pytest.mark.parametrize("kind", ["bert", "xlm-roberta"])
+def test_a_model_that_reads_less_than_its_body_could_is_written(folders, tmp_path, kind):
+    shutil.copytree(folders[kind], tmp_path / "model")
+    facts = {"format": 2, "family": "encoder", "serializer": {"kind": "joined", "max_tokens": 40}}
+    (tmp_path / "model" / "tamis.json").write_text(json.dumps(facts))
+    assert export(tmp_path / "model", tmp_path / "out", "gguf", PAIRS).tau > 0.98
+
+
 # Without llama.cpp
 
 

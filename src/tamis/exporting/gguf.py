@@ -113,7 +113,7 @@ def _encoder(writer: Any, scorer: SequenceScorer, name: str) -> Tensors:
     writer.add_layer_norm_eps(config.layer_norm_eps)
     writer.add_causal_attention(False)
     writer.add_token_type_count(len(types))
-    return _encoder_tensors(model, body)
+    return _encoder_tensors(model, body, scorer.rows.serializer.max_tokens)
 
 
 _LAYER: Final[Mapping[str, str]] = {
@@ -129,13 +129,15 @@ _LAYER: Final[Mapping[str, str]] = {
 """Parts of a layer of BERT, by transformers' name."""
 
 
-def _encoder_tensors(model: ClassifierModel, body: Any) -> Tensors:
+def _encoder_tensors(model: ClassifierModel, body: Any, positions: int) -> Tensors:
     embeddings = body.embeddings
     # RoBERTa counts positions from the one behind padding's.
     padding = embeddings.position_embeddings.padding_idx
+    first = 0 if padding is None else padding + 1
     yield "token_embd.weight", embeddings.word_embeddings.weight
     yield "token_types.weight", embeddings.token_type_embeddings.weight
-    yield "position_embd.weight", embeddings.position_embeddings.weight[0 if padding is None else padding + 1 :]
+    # llama.cpp wants as many positions as the model reads tokens; a body may have more.
+    yield "position_embd.weight", embeddings.position_embeddings.weight[first : first + positions]
     yield from _linear("token_embd_norm", embeddings.LayerNorm)
     for number, layer in enumerate(body.encoder.layer):
         for theirs, ours in _LAYER.items():
