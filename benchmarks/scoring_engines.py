@@ -1,49 +1,77 @@
-"""The models of the scoring benchmark, and everything that can score with them here."""
+"""The models of the scoring benchmark, and everything that can score with their weights here."""
 
+import json
+import logging
+import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from tamis import Reranker
+from tamis.errors import TamisError
+from tamis.exporting.export import export
+from tamis.models.checkpoint import find_checkpoint
+from tamis.models.engines.choosing import ScoringEngine
+from tamis.models.precision import Precision
+
 DEMO = Path("demo")
-STOCK = (
-    "student.start=null",
-    "student.head=stock",
-    "train.learning_rate=5e-5",
-    "train.general_steps=80",
-    "train.specialist_steps=0",
-)
-"""A one-label student of all twelve layers, trained for some minutes: enough to rank, not to rank well."""
+SMALL = "tamis-small"
+"""The stock model that ships with the package."""
+
+BASE = "sentence-transformers, float32"
+"""What all others are compared with: sentence-transformers as it is by default."""
+
+AUTO = "tamis, engine auto, precision auto"
+"""What a user gets who lets tamis choose."""
+
+PROVEN = 64
+"""Pairs on which exports are compared before they are used."""
+
+CLOSED = 20.0
+"""Seconds that a peer has to end by itself."""
 
 Pair = tuple[str, str]
-Engine = Callable[[Sequence[Pair]], np.ndarray]
+Scored = tuple[np.ndarray, float]
+Engine = Callable[[Sequence[Pair]], Scored]
+"""Takes pairs, gives their scores, float32 [pairs], and the seconds that they took."""
 
 
-def trained_model() -> Path:
-    """The 12-layer one-label classifier, trained by the recipe where it is not there yet."""
-    from safetensors.torch import load_file
+class AbsentError(Exception):
+    """An engine that cannot score here, and why, in one line."""
 
-    from tamis.models.checkpoint import Deployment
-    from tamis.models.encoder import Encoder
-    from tamis.models.saving import save_student
-    from tamis.models.sequence_student import SequenceStudent
-    from tamis.models.serializer import Joined
 
-    model = DEMO / "models" / "stock"
-    if not model.exists():
-        run = DEMO / "bench-stock"
-        command = ["run", "recipes/demo.yaml", "--out", str(run), "--until", "train"]
-        for change in STOCK:
-            command += ["--set", change]
-        subprocess.run([sys.executable, "-m", "tamis", *command], check=True)
-        trained = max(run.glob("train/*/general.safetensors"), key=lambda file: file.stat().st_mtime)
-        student = SequenceStudent.from_encoder(Encoder.load(DEMO / "models" / "e5-small"), Joined(), seed=17)
-        student.load_trained(load_file(trained))
-        save_student(student, model, Deployment({}, {}))
-    return model
+@dataclass(frozen=True)
+class Contestant:
+    """Something that scores.
+
+    Attributes:
+        name: In the table.
+        score: Its engine.
+        bounded: Whether it gives sigmoids in place of logits.
+    """
+
+    name: str
+    score: Engine
+    bounded: bool = False
+
+
+def stock_model(given: Path | None = None) -> Path:
+    """The folder of `tamis-small`, or of the model that is given in its place; ends where there is none."""
+    found = Path(find_checkpoint(given or SMALL))
+    if not (found / "config.json").is_file():
+        raise SystemExit(
+            f"{found}: no folder of a model; this tamis does not ship tamis-small, or the folder is another one: "
+            "name a one-label encoder by --model FOLDER"
+        )
+    return found
 
 
 def small_model(folder: Path) -> Path | None:
@@ -67,35 +95,233 @@ def small_model(folder: Path) -> Path | None:
     return folder
 
 
-def engines(model: Path) -> dict[str, Engine]:
-    """Everything that can score these weights here, by name."""
+def fitted(reranker: Reranker, pairs: Sequence[Pair]) -> list[Pair]:
+    """The pairs with documents cut to what a model reads, so that every engine reads the same tokens.
+
+    Some cut nothing, others cut in a way of their own. Two tokens are left free, since a text that ends within a word
+    may become a token more.
+    """
+    most = reranker.serializer.max_tokens - 2
+    kept = []
+    for query, document in pairs:
+        row = reranker.tokenizer(
+            query, document, truncation="only_second", max_length=most, return_offsets_mapping=True
+        )
+        sides = row.sequence_ids()
+        end = max((last for side, (_, last) in zip(sides, row["offset_mapping"], strict=True) if side == 1), default=0)
+        kept.append((query, document[:end]))
+    return kept
+
+
+def timed(score: Callable[[Sequence[Pair]], np.ndarray]) -> Engine:
+    """An engine of a function in this process."""
+
+    def engine(pairs: Sequence[Pair]) -> Scored:
+        started = time.perf_counter()
+        scores = np.asarray(score(pairs), np.float32)
+        return scores, time.perf_counter() - started
+
+    return engine
+
+
+def by_sentence_transformers(model: Path, dtype: torch.dtype | None) -> Engine:
+    """sentence-transformers in torch: its logits."""
     from sentence_transformers import CrossEncoder
 
-    from tamis import Reranker
+    settings = {} if dtype is None else {"dtype": dtype}
+    encoder = CrossEncoder(str(model), device="cpu", model_kwargs=settings)
+    return timed(lambda pairs: encoder.predict(list(pairs), activation_fn=torch.nn.Identity()))
 
-    logit = torch.nn.Identity()
-    plain = CrossEncoder(str(model), device="cpu")
-    half = CrossEncoder(str(model), device="cpu", model_kwargs={"dtype": torch.bfloat16})
-    exact, auto = Reranker(model, device="cpu"), Reranker(model, precision="auto", device="cpu")
-    found: dict[str, Engine] = {
-        "sentence-transformers, float32": lambda pairs: plain.predict(pairs, activation_fn=logit),
-        "sentence-transformers, bfloat16": lambda pairs: half.predict(pairs, activation_fn=logit),
-        "tamis, float32": lambda pairs: exact.score_pairs(pairs).logits,
-        "tamis, auto": lambda pairs: auto.score_pairs(pairs).logits,
-    }
-    for name, precision in (("onnx", "float32"), ("openvino", "float32"), ("openvino", "auto")):
-        found[f"tamis, {name}, {precision}"] = by_engine(model, name, precision)
+
+def open_reranker(
+    model: str | Path, engine: ScoringEngine, precision: str, index: Path | None = None, pairs: Sequence[Pair] = ()
+) -> Reranker:
+    """A reranker on the processor, by one engine and no other; `auto` chooses on `pairs`.
+
+    Raises:
+        AbsentError: another engine would score in its place; says why.
+    """
+    chosen: Precision = precision  # type: ignore[assignment]
+    with _warnings() as told:
+        reranker = Reranker(model, precision=chosen, device="cpu", engine=engine, index=index)
+    if engine not in ("auto", reranker.engine):
+        raise AbsentError(" ".join(told) or f"{reranker.engine} scores in place of {engine}")
+    reranker.decide(pairs)
+    return reranker
+
+
+@contextmanager
+def _warnings() -> Iterator[list[str]]:
+    """What tamis' engines warn of meanwhile."""
+    told: list[str] = []
+
+    class Kept(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            told.append(record.getMessage())
+
+    logger, handler = logging.getLogger("tamis.models"), Kept(logging.WARNING)
+    logger.addHandler(handler)
+    try:
+        yield told
+    finally:
+        logger.removeHandler(handler)
+
+
+def by_tamis(model: Path, engine: ScoringEngine, precision: str, pairs: Sequence[Pair]) -> Engine:
+    """A `Reranker`: its logits."""
+    reranker = open_reranker(model, engine, precision, pairs=pairs)
+    return timed(lambda pairs: reranker.score_pairs(pairs).logits)
+
+
+@contextmanager
+def peer(python: Path, name: str, folder: Path, log: Path) -> Iterator[Engine]:
+    """A peer in a process of its own, see `scoring_peers`.
+
+    Args:
+        python: Of its environment.
+        name: One of `scoring_peers.PEERS`.
+        folder: What it loads.
+        log: What it prints.
+
+    Raises:
+        AbsentError: it cannot be started, or cannot load the folder; the engine raises it where it cannot score.
+    """
+    if not python.exists():
+        raise AbsentError(f"not installed: no {python}; `make bench-scoring` makes the environment")
+    command = [str(python), str(Path(__file__).with_name("scoring_peers.py")), name, str(folder)]
+    quiet = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"} | {"HF_HUB_OFFLINE": "1"}
+    with (
+        log.open("wb") as errors,
+        subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True, env=quiet
+        ) as process,
+    ):
+        try:
+            _answer(process)
+            yield partial(_ask, process)
+        finally:
+            _close(process)
+
+
+def _ask(process: "subprocess.Popen[str]", pairs: Sequence[Pair]) -> Scored:
+    assert process.stdin is not None, "it has pipes"
+    try:
+        process.stdin.write(json.dumps({"pairs": list(pairs)}) + "\n")
+        process.stdin.flush()
+    except OSError:
+        raise AbsentError(f"its process ended with status {process.wait()}") from None
+    found = _answer(process)
+    scores = np.array(found["scores"], np.float32)
+    if scores.shape != (len(pairs),) or not np.isfinite(scores).all():
+        raise AbsentError(f"it gave {len(scores)} scores for {len(pairs)} pairs, or some that are not finite")
+    return scores, float(found["seconds"])
+
+
+def _answer(process: "subprocess.Popen[str]") -> Mapping[str, list[float]]:
+    assert process.stdout is not None, "it has pipes"
+    line = process.stdout.readline()
+    if not line:
+        raise AbsentError(f"its process ended with status {process.wait()}")
+    found: dict[str, list[float]] = json.loads(line)
+    if "error" in found:
+        raise AbsentError(str(found["error"]))
     return found
 
 
-def by_engine(model: Path, name: str, precision: str) -> Engine:
-    """A `Reranker` whose scores another engine computes; stops where it cannot.
+def _close(process: "subprocess.Popen[str]") -> None:
+    """End a peer: it does so when nothing more can be read."""
+    assert process.stdin is not None, "it has pipes"
+    try:
+        process.stdin.close()
+        process.wait(CLOSED)
+    except (OSError, subprocess.TimeoutExpired):
+        process.kill()
 
-    The backends of sentence-transformers itself need optimum, which does not go with this transformers.
+
+class Exports:
+    """What peers load: each form is written when it is first asked for, and proven."""
+
+    def __init__(self, model: Path, work: Path, pairs: Sequence[Pair]) -> None:
+        self._model, self._work, self._pairs = model, work, pairs
+
+    def folder(self, to: str) -> Path:
+        """The folder of a form, one of `tamis.exporting.export.TARGETS`.
+
+        Raises:
+            AbsentError: the model has no such form; says why.
+        """
+        folder = self._work / f"{self._model.name}-{to}"
+        if not folder.exists():
+            try:
+                export(self._model, folder, to, self._pairs[:PROVEN])
+            except TamisError as error:
+                raise AbsentError(" ".join(str(error).split())) from None
+        return folder
+
+
+Opens = Callable[[ExitStack], Engine]
+
+
+def openers(model: Path, exports: Exports, peers: Path, work: Path, pairs: Sequence[Pair]) -> dict[str, Opens]:
+    """By name in the table: what opens each contestant.
+
+    Args:
+        model: Folder of the weights.
+        exports: Their other forms.
+        peers: Python of the peers' environment.
+        work: For logs.
+        pairs: On which `auto` chooses.
     """
-    from tamis import Reranker
 
-    reranker = Reranker(model, precision=precision, device="cpu", engine=name)  # type: ignore[arg-type]
-    if reranker.engine != name:
-        raise SystemExit(f"{model}: {name} cannot score it here; the log says why")
-    return lambda pairs: reranker.score_pairs(pairs).logits
+    def theirs(name: str, to: str, python: Path = peers) -> Opens:
+        log = work / f"{model.name}-{name}-{to}.log"
+        return lambda stack: stack.enter_context(peer(python, name, exports.folder(to), log))
+
+    def ours(engine: ScoringEngine, precision: str) -> Opens:
+        return lambda _: by_tamis(model, engine, precision, pairs)
+
+    here = Path(sys.executable)
+    return {
+        BASE: lambda _: by_sentence_transformers(model, None),
+        "sentence-transformers, bfloat16": lambda _: by_sentence_transformers(model, torch.bfloat16),
+        "sentence-transformers, onnx": theirs("sentence-transformers-onnx", "transformers"),
+        "sentence-transformers, openvino": theirs("sentence-transformers-openvino", "transformers"),
+        "fastembed": theirs("fastembed", "onnx"),
+        "FlashRank": theirs("flashrank", "onnx"),
+        "llama.cpp, float16": theirs("llama.cpp", "gguf", here),
+        "llama.cpp, q8_0": theirs("llama.cpp", "gguf-q8_0", here),
+        "tamis, torch, float32": ours("torch", "float32"),
+        "tamis, torch, auto": ours("torch", "auto"),
+        "tamis, onnx, float32": ours("onnx", "float32"),
+        "tamis, openvino, float32": ours("openvino", "float32"),
+        "tamis, openvino, auto": ours("openvino", "auto"),
+        AUTO: ours("auto", "auto"),
+    }
+
+
+BOUNDED = frozenset({"FlashRank"})
+"""Those that give sigmoids alone."""
+
+
+def open_all(
+    found: Mapping[str, Opens], stack: ExitStack, warm: Sequence[Pair]
+) -> tuple[list[Contestant], dict[str, str]]:
+    """Contestants that scored some pairs, and why others cannot.
+
+    Args:
+        found: See `openers`.
+        stack: Closes them.
+        warm: Pairs that each scores once, so that nothing is made when time counts.
+    """
+    contestants: list[Contestant] = []
+    absent: dict[str, str] = {}
+    for name, opens in found.items():
+        try:
+            engine = opens(stack)
+            engine(warm)
+        except AbsentError as error:
+            absent[name] = str(error)
+        else:
+            contestants.append(Contestant(name, engine, name in BOUNDED))
+        print(f"  {name}: {absent.get(name, 'ready')}", file=sys.stderr)
+    return contestants, absent

@@ -42,7 +42,7 @@ import httpx2
 import numpy as np
 
 from machine import DOCS, ROOT, commit, machine, print_targets, show_in_readme, targets_table, write_results
-from scoring_engines import DEMO, trained_model
+from scoring_engines import DEMO, stock_model
 
 SMALL, LARGE = 20, 200
 FEW = 8
@@ -398,7 +398,7 @@ def main() -> None:
     parser.add_argument("--overload", type=float, default=600, help="seconds at twice the rate that was reached")
     parser.add_argument("--infinity", type=Path, help="infinity_emb's command in its environment")
     chosen = parser.parse_args()
-    model = chosen.model or trained_model()
+    model = chosen.model or stock_model()
     content = {
         "benchmark": "serving",
         "commit": commit(),
