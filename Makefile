@@ -2,6 +2,7 @@
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
 VENV := .venv
+PEERS := .venv-peers
 BIN := $(VENV)/bin
 DEMO := demo
 TAMIS := $(BIN)/tamis
@@ -140,7 +141,15 @@ $(VENV)/installed-engines: $(VENV)/installed-dev
 test-engines: $(VENV)/installed-engines  ## Test the pages of docs/behind with the engines and frameworks themselves
 	$(BIN)/python -m pytest tests/behind tests/integrations
 
+# Rerankers whose libraries do not go with ours.
+$(PEERS)/installed: benchmarks/scoring_peers.txt
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check '$(TORCH)' --requirement benchmarks/scoring_peers.txt
+	touch $@
+
 bench-behind: $(VENV)/installed-engines
+
+bench-scoring: $(PEERS)/installed
 
 bench-queries: $(VENV)/installed-llm
 
@@ -150,4 +159,4 @@ bench-%: $(VENV)/installed-bench demo-data  ## Run benchmarks/NAME.py and write 
 	$(BIN)/python benchmarks/$*.py
 
 clean:  ## Remove the environment and the caches; keeps the demo's data and results
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(PEERS) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
