@@ -36,7 +36,7 @@ def first_answer(work: Path, torch: str, model: str) -> dict[str, Any]:
     install = [str(fresh), "-m", "pip", "install", "--quiet", "--no-index", "--find-links", str(wheels), "tamis[demo]"]
     rank = [str(fresh), "-m", "tamis", "rerank", model, "--query", QUERY, str(documents)]
     try:
-        _run([here, "-m", "pip", "wheel", "--quiet", "--wheel-dir", str(wheels), torch, source], quiet)
+        _run([here, "-m", "pip", "wheel", "--quiet", "--wheel-dir", str(wheels), torch, source], os.environ)
         _run([here, "-m", "venv", str(work / "env")], quiet)
         installed, _ = _run(install, quiet)
         answered, said = _run(rank, quiet)

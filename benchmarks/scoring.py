@@ -4,7 +4,7 @@
     python benchmarks/scoring.py --questions 300 --peers .venv-peers/bin/python
 
 Writes benchmarks/results/scoring.json and scoring.md. It takes some 25 minutes on two quiet cores, 10 GB of memory and
-8 GB of disk: a third of the time for tamis-small, which all engines score; the rest for all-MiniLM-L6-v2, tamis-base,
+8 GB of disk: half of the time for tamis-small, which all engines score; the rest for all-MiniLM-L6-v2, tamis-base,
 latency, and installing tamis anew. `--questions 2 --requests 1` tries every path in a few minutes.
 
 The pairs are real questions and answers of the Debian FAQ in ten languages: each question with the best 10 of BM25 in

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
+from tests.conftest import TOPICS
+
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 PAIRS = [(f"q{question}", f"d{place}") for question in range(4) for place in range(3)]
 GRADES = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]
@@ -169,6 +171,60 @@ def test_questions_come_from_every_language_in_turns(script: Callable[[str], Any
 def test_ranks_become_logits_in_the_order_of_the_documents(script: Callable[[str], Any]) -> None:
     ranked = [{"corpus_id": 2, "logit": 3.0}, {"corpus_id": 0, "logit": 2.0}, {"corpus_id": 1, "logit": 1.0}]
     assert script("scoring_known").in_given_order(ranked) == [2.0, 1.0, 3.0]
+
+
+# Tiny models on every path: a graph takes seconds
+
+
+TEXTS = [(topics[0][0], answer) for topics in TOPICS.values() for _, answer in topics[:3]]
+"""A question with three answers in each language, the first one right."""
+
+
+@pytest.mark.slow
+def test_all_engines_score_the_same_weights(
+    script: Callable[[str], Any], stock_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    grades = [[1.0, 0.0, 0.0]] * (len(TEXTS) // 3)
+    found = script("scoring").compare(stock_folder, TEXTS, grades, tmp_path / "none", tmp_path, "small")
+    engines = script("scoring_engines")
+    peers = {f"sentence-transformers, {name}" for name in ("onnx", "openvino")} | {"fastembed", "FlashRank"}
+    assert all(found["absent"][name].startswith("not installed") for name in peers)
+    assert found["absent"].keys() - peers <= {"llama.cpp, float16", "llama.cpp, q8_0"}
+    assert not any(str(tmp_path) in why for name, why in found["absent"].items() if name not in peers)
+    ours = [name for name in found["engines"] if name.startswith("tamis")]
+    assert len(ours) == 6
+    assert ours[-1] == engines.AUTO
+    assert all(found["engines"][name]["largest_difference"] < 1e-4 for name in ours if "float32" in name)
+    assert found["work"]["pairs"] == len(TEXTS)
+
+
+@pytest.mark.slow
+def test_known_documents_score_as_cold_ones(
+    script: Callable[[str], Any], warm_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(script("scoring_known"), "MODEL", str(warm_folder))
+    found = script("scoring").compare_known(TEXTS, [[1.0, 0.0, 0.0]] * (len(TEXTS) // 3), tmp_path)
+    assert found["absent"] == {}
+    assert len(found["engines"]) == 8
+    exact = {name: row["largest_difference"] for name, row in found["engines"].items() if "float32" in name}
+    assert exact["torch, float32, cold"] == 0
+    assert exact["openvino, float32, cold"] < 1e-4
+    assert exact["torch, float32, known documents"] < 0.02  # kept in float16
+
+
+@pytest.mark.slow
+def test_every_system_answers_a_request(
+    script: Callable[[str], Any], stock_folder: Path, warm_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    latency = script("latency")
+    passages = [text for _, text in TEXTS]
+    systems = latency.systems_of(stock_folder, str(warm_folder), passages, TEXTS[0][0], tmp_path)
+    for ask in systems.values():
+        assert sorted(one["corpus_id"] for one in ask(TEXTS[0][0], [4, 2, 1])) == [0, 1, 2]
+    assert len(systems) == 4
 
 
 def measured(**changed: float) -> dict[str, Any]:
