@@ -98,7 +98,7 @@ def systems_of(small: Path, base: str, passages: Sequence[str], question: str, w
     pairs: list[Pair] = [(question, passage) for passage in passages[:32]]
     index = work / "index"
     index_corpus(Reranker(base, device="cpu"), write_corpus(passages, work / "corpus"), index)
-    opened = {name: open_reranker(name, "auto", "auto", pairs=pairs) for name in (small, base)}
+    stock, cold = (open_reranker(model, "auto", "auto", pairs=pairs) for model in (str(small), base))
     known = open_reranker(base, "auto", "auto", index=index, pairs=pairs)
     plain = CrossEncoder(str(small), device="cpu")
 
@@ -106,8 +106,8 @@ def systems_of(small: Path, base: str, passages: Sequence[str], question: str, w
         return [passages[place] for place in places]
 
     return {
-        SMALL: lambda query, places: opened[small].rank(query, texts(places)),
-        base: lambda query, places: opened[base].rank(query, texts(places)),
+        SMALL: lambda query, places: stock.rank(query, texts(places)),
+        base: lambda query, places: cold.rank(query, texts(places)),
         f"{base}, known documents": lambda query, places: known.rank(query, ids=[str(place) for place in places]),
         f"sentence-transformers, {SMALL}": lambda query, places: plain.rank(query, texts(places)),
     }

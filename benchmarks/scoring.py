@@ -117,7 +117,7 @@ def in_turns(groups: Sequence[Sequence[dict[str, Any]]]) -> list[dict[str, Any]]
     return [one for row in zip_longest(*groups) for one in row if one is not None]
 
 
-def work_of(model: Path, pairs: list[Pair]) -> dict[str, float]:
+def work_of(model: Path, pairs: Sequence[Pair]) -> dict[str, float]:
     """Tokens, padding and floating point operations of the pairs in an encoder of this shape."""
     reranker = Reranker(model, device="cpu")
     scorer = reranker.scorer
@@ -149,6 +149,8 @@ def compare(model: Path, pairs: Sequence[Pair], grades: Grades, peers: Path, wor
     with ExitStack() as stack:
         found = openers(model, Exports(model, work, pairs), peers, work, pairs)
         contestants, absent = open_all(found, stack, pairs[:64])
+        if BASE in absent:
+            raise SystemExit(f"{BASE}: {absent[BASE]}; nothing can be compared")
         turns = take_turns(contestants, blocks_of(pairs, BLOCK * DEPTH), absent)
     absent = {name: why.replace(str(model), title).replace(f"{work}/", "") for name, why in turns.absent.items()}
     figures = _figures(turns, BASE, grades)
@@ -178,10 +180,10 @@ def measure(
     folders = {name: work / name for name in ("small", "minilm", "known", "latency", "bodies", "first")}
     for folder in folders.values():
         folder.mkdir()
-    models = [compare(small, fitted(Reranker(small), pairs), grades, peers, folders["small"], SMALL)]
+    models = [compare(small, fitted(Reranker(small, device="cpu"), pairs), grades, peers, folders["small"], SMALL)]
     minilm = small_model(folders["minilm"] / "all-MiniLM-L6-v2")
     if minilm is not None:
-        few, some = fitted(Reranker(minilm), pairs[: OF_MINILM * DEPTH]), grades[:OF_MINILM]
+        few, some = fitted(Reranker(minilm, device="cpu"), pairs[: OF_MINILM * DEPTH]), grades[:OF_MINILM]
         models.append(compare(minilm, few, some, peers, folders["minilm"], minilm.name))
     known = compare_known(pairs[: OF_BASE * DEPTH], grades[:OF_BASE], folders["known"])
     latency = measure_latency(small, pairs, chosen.requests, folders["latency"])

@@ -11,10 +11,12 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import torch
 
+from scoring_peers import told
 from tamis import Reranker
 from tamis.errors import TamisError
 from tamis.exporting.export import export
@@ -39,6 +41,7 @@ CLOSED = 20.0
 """Seconds that a peer has to end by itself."""
 
 Pair = tuple[str, str]
+Wanted = Precision | Literal["auto"]
 Scored = tuple[np.ndarray, float]
 Engine = Callable[[Sequence[Pair]], Scored]
 """Takes pairs, gives their scores, float32 [pairs], and the seconds that they took."""
@@ -134,18 +137,17 @@ def by_sentence_transformers(model: Path, dtype: torch.dtype | None) -> Engine:
 
 
 def open_reranker(
-    model: str | Path, engine: ScoringEngine, precision: str, index: Path | None = None, pairs: Sequence[Pair] = ()
+    model: str | Path, engine: ScoringEngine, precision: Wanted, index: Path | None = None, pairs: Sequence[Pair] = ()
 ) -> Reranker:
     """A reranker on the processor, by one engine and no other; `auto` chooses on `pairs`.
 
     Raises:
         AbsentError: another engine would score in its place; says why.
     """
-    chosen: Precision = precision  # type: ignore[assignment]
-    with _warnings() as told:
-        reranker = Reranker(model, precision=chosen, device="cpu", engine=engine, index=index)
+    with _warnings() as warned:
+        reranker = Reranker(model, precision=precision, device="cpu", engine=engine, index=index)
     if engine not in ("auto", reranker.engine):
-        raise AbsentError(" ".join(told) or f"{reranker.engine} scores in place of {engine}")
+        raise AbsentError(" ".join(warned) or f"{reranker.engine} scores in place of {engine}")
     reranker.decide(pairs)
     return reranker
 
@@ -153,21 +155,21 @@ def open_reranker(
 @contextmanager
 def _warnings() -> Iterator[list[str]]:
     """What tamis' engines warn of meanwhile."""
-    told: list[str] = []
+    warned: list[str] = []
 
     class Kept(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            told.append(record.getMessage())
+            warned.append(record.getMessage())
 
     logger, handler = logging.getLogger("tamis.models"), Kept(logging.WARNING)
     logger.addHandler(handler)
     try:
-        yield told
+        yield warned
     finally:
         logger.removeHandler(handler)
 
 
-def by_tamis(model: Path, engine: ScoringEngine, precision: str, pairs: Sequence[Pair]) -> Engine:
+def by_tamis(model: Path, engine: ScoringEngine, precision: Wanted, pairs: Sequence[Pair]) -> Engine:
     """A `Reranker`: its logits."""
     reranker = open_reranker(model, engine, precision, pairs=pairs)
     return timed(lambda pairs: reranker.score_pairs(pairs).logits)
@@ -217,12 +219,12 @@ def _ask(process: "subprocess.Popen[str]", pairs: Sequence[Pair]) -> Scored:
     return scores, float(found["seconds"])
 
 
-def _answer(process: "subprocess.Popen[str]") -> Mapping[str, list[float]]:
+def _answer(process: "subprocess.Popen[str]") -> dict[str, Any]:
     assert process.stdout is not None, "it has pipes"
     line = process.stdout.readline()
     if not line:
         raise AbsentError(f"its process ended with status {process.wait()}")
-    found: dict[str, list[float]] = json.loads(line)
+    found: dict[str, Any] = json.loads(line)
     if "error" in found:
         raise AbsentError(str(found["error"]))
     return found
@@ -277,7 +279,7 @@ def openers(model: Path, exports: Exports, peers: Path, work: Path, pairs: Seque
         log = work / f"{model.name}-{name}-{to}.log"
         return lambda stack: stack.enter_context(peer(python, name, exports.folder(to), log))
 
-    def ours(engine: ScoringEngine, precision: str) -> Opens:
+    def ours(engine: ScoringEngine, precision: Wanted) -> Opens:
         return lambda _: by_tamis(model, engine, precision, pairs)
 
     here = Path(sys.executable)
@@ -321,6 +323,8 @@ def open_all(
             engine(warm)
         except AbsentError as error:
             absent[name] = str(error)
+        except Exception as error:  # whatever a library raises: one that fails is a row, and the others go on
+            absent[name] = told(error)
         else:
             contestants.append(Contestant(name, engine, name in BOUNDED))
         print(f"  {name}: {absent.get(name, 'ready')}", file=sys.stderr)

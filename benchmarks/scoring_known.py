@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from latency import write_corpus
-from scoring_engines import AbsentError, Contestant, Pair, Scored, open_reranker
+from scoring_engines import AbsentError, Contestant, Pair, Scored, Wanted, open_reranker
 from tamis import Reranker
 from tamis.models.engines.choosing import ScoringEngine
 from tamis.models.known.indexing import index_corpus
@@ -18,9 +18,13 @@ MODEL: Final = "tamis-base"
 COLD: Final = "torch, float32, cold"
 """What the others are compared with."""
 
-BY: Final[Sequence[tuple[ScoringEngine, str]]] = tuple(
-    (engine, precision) for engine in ("torch", "openvino") for precision in ("float32", "auto")
+BY: Final[Sequence[tuple[ScoringEngine, Wanted]]] = (
+    ("torch", "float32"),
+    ("torch", "auto"),
+    ("openvino", "float32"),
+    ("openvino", "auto"),
 )
+"""Engines and precisions."""
 
 Rank = Callable[[str, list[str]], Sequence[float]]
 """Logits of documents, in their order."""
