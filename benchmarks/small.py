@@ -19,9 +19,9 @@ from general import SETS
 from machine import DOCS, commit, machine, print_targets, show_in_readme, targets_table, write_results
 from served import STAGES, Figures, measure, pooled
 from tamis.records import SCORED, WAYS
+from tamis.weights.shipped import BASE, SHIPPED, SMALL
 
 ROOT = Path(__file__).resolve().parent
-BASE, SMALL = "tamis-base", "tamis-small"
 RULES = {">=": lambda value, bound: value >= bound, "<": lambda value, bound: value < bound}
 
 
@@ -92,6 +92,7 @@ def main() -> None:
     write_results("small", content, table := markdown(found, reached))
     if chosen.sets == list(SETS):
         show_in_readme(table, "small", DOCS / "models.md")
+        show_in_readme(table, "small", SHIPPED / SMALL / "README.md")
     print(table)
     print_targets(reached)
 

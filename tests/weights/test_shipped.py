@@ -72,8 +72,8 @@ def test_it_is_the_body_with_the_shipped_layers(body):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_what_is_shipped_of_a_model_builds_it_again(name, tmp_path):
-    ship(shipped_model(name), tmp_path / "again")
-    again = {file.name: file.read_bytes() for file in (tmp_path / "again").iterdir()}
+    ship(shipped_model(name), tmp_path / name)
+    again = {file.name: file.read_bytes() for file in (tmp_path / name).iterdir()}
     assert again == {file.name: file.read_bytes() for file in (SHIPPED / name).iterdir()}
 
 

