@@ -26,7 +26,7 @@ BY: Final[Sequence[tuple[ScoringEngine, Wanted]]] = (
 )
 """Engines and precisions."""
 
-Rank = Callable[[str, list[str]], Sequence[float]]
+Rank = Callable[[str, list[str]], Sequence[float] | np.ndarray]
 """Logits of documents, in their order."""
 
 

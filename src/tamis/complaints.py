@@ -3,7 +3,7 @@
 import difflib
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, get_args
 
@@ -87,7 +87,7 @@ def settings_error(error: ValidationError, settings: type[BaseModel], where: str
 
 def complaint_of(error: ValidationError, settings: type[BaseModel]) -> str:
     """What pydantic found first in a recipe or in other settings, with the name of the field."""
-    every: list[Mapping[str, Any]] = error.errors(include_url=False)
+    every: Sequence[Mapping[str, Any]] = error.errors(include_url=False)
     found = every[0]
     location: Location = found["loc"]
     place = _without_member(location)

@@ -102,7 +102,7 @@ def _build(shipped: Path, folder: Path) -> None:
 
 def _of_body(folder: Path, of_model: dict[str, Tensor]) -> dict[str, Tensor]:
     """The tensors of the body that a model has, under its names: all, or beside a head the embeddings."""
-    body = load_file(folder / _WEIGHTS)
+    body: dict[str, Tensor] = load_file(folder / _WEIGHTS)
     if not _is_headed(of_model):
         return body
     return {f"{_HEADED}{name}": tensor for name, tensor in body.items() if name.startswith("embeddings.")}
