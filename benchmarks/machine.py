@@ -4,7 +4,7 @@ import hashlib
 import json
 import platform
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,19 @@ def matrix_rates(seconds: float = 1.5) -> dict[str, float]:
     device = fastest_device()
     size = 1536 if device.type == "cpu" else 8192  # a GPU is busy with large ones only
     return {name: product_rate(device, name, size, seconds) / 1e9 for name in formats}
+
+
+def targets_of(rows: Iterable[tuple[str, float, str]]) -> list[dict[str, Any]]:
+    """Targets of names, values and bounds such as `>= 0.8`, with whether each is met."""
+    return [
+        {"name": name, "value": round(value, 5), "bound": bound, "met": _met(value, bound)}
+        for name, value, bound in rows
+    ]
+
+
+def _met(value: float, bound: str) -> bool:
+    sign, number = bound.split()
+    return {">=": value >= float(number), "<=": value <= float(number), "<": value < float(number)}[sign]
 
 
 def targets_table(targets: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from general import SETS
 from judged import compare_means
-from machine import DOCS, commit, machine, print_targets, show_in_readme, targets_table, write_results
+from machine import DOCS, commit, machine, print_targets, show_in_readme, targets_of, targets_table, write_results
 from tamis.artifacts import read_json
 from tamis.evaluation.candidates import BiEncoder
 from tamis.evaluation.config import Evaluation
@@ -87,31 +87,51 @@ def targets(found: Figures) -> list[dict[str, Any]]:
         over = pooled(found, f"{MODEL}{SERVED}{stage}", stage)
         rows.append((f"as served over {stage}, points", over["points"], ">= 0.8"))
         rows.append((f"as served over {stage}, p", over["p_value"], "< 0.01"))
-        by_set = {name: 100 * (_mean(of[f"{MODEL}{SERVED}{stage}"]) - _mean(of[stage])) for name, of in found.items()}
-        worst = min(by_set, key=lambda name: by_set[name])
-        rows.append((f"as served over {stage}, worst set ({worst}), points", by_set[worst], ">= -0.3"))
-    met = {">=": lambda v, b: v >= b, "<": lambda v, b: v < b}
-    return [
-        {"name": n, "value": round(v, 5), "bound": b, "met": met[b.split()[0]](v, float(b.split()[1]))}
-        for n, v, b in rows
-    ]
+        worst, points = worst_set(found, f"{MODEL}{SERVED}{stage}", stage)
+        rows.append((f"as served over {stage}, worst set ({worst}), points", points, ">= -0.3"))
+    return targets_of(rows)
+
+
+def worst_set(found: Figures, system: str, baseline: str) -> tuple[str, float]:
+    """The set on which a system gains least over another one, and its points."""
+    by_set = {name: 100 * (_mean(of[system]) - _mean(of[baseline])) for name, of in found.items()}
+    return min(by_set.items(), key=lambda entry: entry[1])
 
 
 def _mean(values: Mapping[str, float]) -> float:
     return mean(values.values())
 
 
-def markdown(found: Figures, reached: list[dict[str, Any]]) -> str:
-    """A row for each set: every first stage, and what the model makes of it in each way."""
-    headings = [cell for stage in STAGES for cell in (stage, *WAYS.values())]
-    lines = ["| nDCG@10 | " + " | ".join(headings) + " |", "|---|" + "---:|" * len(headings)]
-    systems = [system for stage in STAGES for system in (stage, *(f"{MODEL}{way}{stage}" for way in WAYS))]
+def figures_of(found: Figures, models: Sequence[str]) -> dict[str, Any]:
+    """What results hold: questions and means of each set, and every model in each way over each first stage."""
+    return {
+        "questions": {name: len(of["bm25"]) for name, of in found.items()},
+        "ndcg10": {name: {system: _mean(values) for system, values in of.items()} for name, of in found.items()},
+        "pooled": {
+            f"{model}{way}{stage} over {stage}": pooled(found, f"{model}{way}{stage}", stage)
+            for model in models
+            for stage in STAGES
+            for way in WAYS
+        },
+    }
+
+
+def sets_table(found: Figures, systems: Mapping[str, str]) -> list[str]:
+    """Lines of a Markdown table: a row for each set and the mean, a column for each system under its heading."""
+    lines = ["| nDCG@10 | " + " | ".join(systems.values()) + " |", "|---|" + "---:|" * len(systems)]
     for name, of in found.items():
         cells = [f"{_mean(of[system]):.3f}" for system in systems]
         lines.append(f"| {name}, {len(of['bm25'])} questions | " + " | ".join(cells) + " |")
     means = [f"**{mean(_mean(of[system]) for of in found.values()):.3f}**" for system in systems]
-    lines.append("| **mean of the sets** | " + " | ".join(means) + " |")
-    return "\n".join([*lines, "", *targets_table(reached)]) + "\n"
+    return [*lines, "| **mean of the sets** | " + " | ".join(means) + " |"]
+
+
+def markdown(found: Figures, reached: list[dict[str, Any]]) -> str:
+    """A row for each set: every first stage, and what the model makes of it in each way."""
+    systems: dict[str, str] = {}
+    for stage in STAGES:
+        systems |= {stage: stage, **{f"{MODEL}{way}{stage}": told for way, told in WAYS.items()}}
+    return "\n".join([*sets_table(found, systems), "", *targets_table(reached)]) + "\n"
 
 
 def main() -> None:
@@ -132,13 +152,7 @@ def main() -> None:
         "seconds": round(time.monotonic() - start, 1),
         "depth": 20,
         "weights": read_json(OUT / chosen.sets[0] / "results.json")["models"][MODEL],
-        "questions": {name: len(of["bm25"]) for name, of in found.items()},
-        "ndcg10": {name: {system: _mean(values) for system, values in of.items()} for name, of in found.items()},
-        "pooled": {
-            f"{MODEL}{way}{stage} over {stage}": pooled(found, f"{MODEL}{way}{stage}", stage)
-            for stage in STAGES
-            for way in WAYS
-        },
+        **figures_of(found, (MODEL,)),
         "targets": reached,
     }
     write_results("served", content, table := markdown(found, reached))

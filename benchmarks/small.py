@@ -10,56 +10,38 @@ benchmarks/results/small.json and small.md.
 
 import argparse
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from statistics import mean
 from typing import Any
 
 from general import SETS
-from machine import DOCS, commit, machine, print_targets, show_in_readme, targets_table, write_results
-from served import STAGES, Figures, measure, pooled
+from machine import DOCS, commit, machine, print_targets, show_in_readme, targets_of, targets_table, write_results
+from served import Figures, figures_of, measure, pooled, sets_table, worst_set
 from tamis.records import SCORED, WAYS
 from tamis.weights.shipped import BASE, SHIPPED, SMALL
 
 ROOT = Path(__file__).resolve().parent
-RULES = {">=": lambda value, bound: value >= bound, "<": lambda value, bound: value < bound}
 
 
 def targets(found: Figures) -> list[dict[str, Any]]:
     """What is asked of the small model beside the hybrid."""
     small, base = f"{SMALL}{SCORED}hybrid", f"{BASE}{SCORED}hybrid"
     over, to_base = pooled(found, small, "hybrid"), pooled(found, small, base)
-    by_set = {name: 100 * (_mean(of, small) - _mean(of, "hybrid")) for name, of in found.items()}
-    worst = min(by_set, key=lambda name: by_set[name])
+    worst, points = worst_set(found, small, "hybrid")
     rows = [
         ("small beside the hybrid over the hybrid, points", over["points"], ">= 1.0"),
         ("small beside the hybrid over the hybrid, p", over["p_value"], "< 0.01"),
         ("small over base, both beside the hybrid, points", to_base["points"], ">= -1.0"),
-        (f"small beside the hybrid, worst set ({worst}), points", by_set[worst], ">= -0.3"),
+        (f"small beside the hybrid, worst set ({worst}), points", points, ">= -0.3"),
     ]
-    reached = []
-    for name, value, bound in rows:
-        sign, limit = bound.split()
-        met = RULES[sign](value, float(limit))
-        reached.append({"name": name, "value": round(value, 5), "bound": bound, "met": met})
-    return reached
-
-
-def _mean(of: Mapping[str, Mapping[str, float]], system: str) -> float:
-    return mean(of[system].values())
+    return targets_of(rows)
 
 
 def markdown(found: Figures, reached: Sequence[dict[str, Any]]) -> str:
     """A row for each set: the hybrid, and what both models make of it in each way; then the targets."""
-    systems = ["hybrid", *(f"{model}{way}hybrid" for way in WAYS for model in (BASE, SMALL))]
-    heads = ["hybrid", *(f"{model} {told}" for told in WAYS.values() for model in (BASE, SMALL))]
-    lines = ["| nDCG@10 | " + " | ".join(heads) + " |", "|---|" + "---:|" * len(heads)]
-    for name, of in found.items():
-        cells = [f"{_mean(of, system):.3f}" for system in systems]
-        lines.append(f"| {name}, {len(of['bm25'])} questions | " + " | ".join(cells) + " |")
-    means = [f"**{mean(_mean(of, system) for of in found.values()):.3f}**" for system in systems]
-    lines += ["| **mean of the sets** | " + " | ".join(means) + " |", ""]
-    return "\n".join([*lines, *targets_table(list(reached))]) + "\n"
+    ways = {f"{model}{way}hybrid": f"{model} {told}" for way, told in WAYS.items() for model in (BASE, SMALL)}
+    table = sets_table(found, {"hybrid": "hybrid", **ways})
+    return "\n".join([*table, "", *targets_table(reached)]) + "\n"
 
 
 def main() -> None:
@@ -79,14 +61,7 @@ def main() -> None:
         "seeds": [],
         "seconds": round(time.monotonic() - start, 1),
         "depth": 20,
-        "questions": {name: len(of["bm25"]) for name, of in found.items()},
-        "ndcg10": {name: {s: mean(values.values()) for s, values in of.items()} for name, of in found.items()},
-        "pooled": {
-            f"{model}{way}{stage} over {stage}": pooled(found, f"{model}{way}{stage}", stage)
-            for model in (BASE, SMALL)
-            for stage in STAGES
-            for way in WAYS
-        },
+        **figures_of(found, (BASE, SMALL)),
         "targets": reached,
     }
     write_results("small", content, table := markdown(found, reached))

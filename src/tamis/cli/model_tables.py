@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 
 def print_parity(found: Parity, out: Path) -> None:
     """Print how far an export agrees with the model it was made from."""
-    table = Table(box=None, show_header=False)
-    for name, value in (
+    rows = (
         ("engine", found.engine),
         ("pairs compared", f"{found.pairs}"),
         ("largest difference", f"{found.largest:.1e}"),
@@ -30,25 +29,27 @@ def print_parity(found: Parity, out: Path) -> None:
         ("constant left out", f"{found.offset:.4f}" if found.offset else "none"),
         ("Kendall tau", f"{found.tau:.4f}"),
         ("new ties", f"{100 * found.ties:.1f} %"),
-    ):
-        table.add_row(name, value)
-    console = Console(highlight=False)
-    console.print(table)
-    console.print(f"export: {out}", soft_wrap=True)
+    )
+    _print_export(rows, out)
 
 
 def print_int8(found: Checked, out: Path) -> None:
     """Print how far an export in int8 orders as float32 does."""
-    table = Table(box=None, show_header=False)
-    for name, value in (
+    rows = (
         ("engine", "openvino, int8"),
         ("calibrated by", f"{found.calibrating} pairs"),
         ("checked on", f"{found.queries} other queries of {DEPTH} documents"),
         ("Kendall tau within a query", f"{found.tau:.4f}, at least {LEAST_TAU:g}"),
         ("nDCG@10 against float32", f"{found.change:+.4f}, at least {-LARGEST_LOSS:g}"),
         ("products in int8", f"{found.in_int8} of {found.products}"),
-    ):
-        table.add_row(name, value)
+    )
+    _print_export(rows, out)
+
+
+def _print_export(rows: Sequence[tuple[str, str]], out: Path) -> None:
+    table = Table(box=None, show_header=False)
+    for row in rows:
+        table.add_row(*row)
     console = Console(highlight=False)
     console.print(table)
     console.print(f"export: {out}", soft_wrap=True)

@@ -90,8 +90,8 @@ def _build(shipped: Path, folder: Path) -> None:
     convert_e5_small(folder)
     layers = load_file(shipped / _LAYERS)
     weights = _of_body(folder, layers)
-    strange = sorted(name for name in layers.keys() - weights.keys() if not _is_headed(layers))
-    if strange:
+    strange = sorted(layers.keys() - weights.keys())
+    if strange and not _is_headed(layers):
         raise InputError(f"{shipped / _LAYERS}: tensor {strange[0]!r} is not one of the body; install tamis anew")
     weights |= {name: tensor.float() for name, tensor in layers.items()}
     write_tensors(folder / _WEIGHTS, weights, {"format": "pt"})
