@@ -28,7 +28,7 @@ from safetensors.torch import load_file
 
 from adapted_runs import FAQ, OUT, PLACES, ROOT, SETS, SHOWN, Measured, faq_command, gains, macro_mean, run, set_command
 from judged import compare_means, judged, mean_over_seeds
-from machine import DOCS, commit, machine, print_targets, show_in_readme, targets_of, targets_table, write_results
+from machine import DOCS, checked, commit, machine, print_targets, show_in_readme, targets_table, write_results
 from tamis.artifacts import read_json
 from tamis.pipeline.reading import read_recipe
 from writers import measure_writers
@@ -112,7 +112,7 @@ def targets(sets: Mapping[str, Any], together: Mapping[str, Any]) -> list[dict[s
         own = {n: f["compared"][f"merged over untrained, {place}"]["points"] for n, f in sets.items() if n in SETS}
         worst_set = min(own, key=lambda name: own[name])
         rows.append((f"other sets, worst {place} ({worst_set}), points", own[worst_set], ">= -0.3"))
-    return targets_of(rows)
+    return checked(rows)
 
 
 HEADING = (

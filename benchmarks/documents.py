@@ -26,7 +26,7 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 from corpora.packages import deb_files, download, package_version
-from machine import ROOT, commit, machine, print_targets, targets_table, write_results
+from machine import ROOT, checked, commit, machine, print_targets, targets_table, write_results
 from tamis.formats.documents import Corpus
 from tamis.formats.folder import list_folder
 from tamis.process_memory import peak_memory
@@ -269,22 +269,14 @@ def targets_of(folder: Mapping[str, Any], twins: Twins, many: Sequence[Mapping[s
     """Nothing silent, words kept of each form, flat memory."""
     silent, grown = len(folder["silent"]), (many[-1]["peak_memory_bytes"] - many[0]["peak_memory_bytes"]) / 2**20
     missing = many[-1]["files"] - many[-1]["read"]
-    bound = f">= {LEAST:.0%}"
-    return [
-        {"name": f"silent files of {folder['files']}", "value": silent, "bound": "0", "met": silent == 0},
-        {"name": "files of the folder", "value": folder["files"], "bound": ">= 300", "met": folder["files"] >= 300},
-        *(
-            {"name": f"words kept, {form}", "value": share, "bound": bound, "met": share >= LEAST}
-            for form, share in ((form, have / of) for form, (of, have) in sorted(twins.items()))
-        ),
-        {
-            "name": f"memory from {many[0]['files']:,} to {many[-1]['files']:,} files, MiB",
-            "value": grown,
-            "bound": "< 50",
-            "met": grown < 50,
-        },
-        {"name": f"unread of {many[-1]['files']:,} files", "value": missing, "bound": "0", "met": missing == 0},
+    rows = [
+        (f"silent files of {folder['files']}", silent, "= 0"),
+        ("files of the folder", folder["files"], ">= 300"),
+        *((f"words kept, {form}", have / of, f">= {LEAST}") for form, (of, have) in sorted(twins.items())),
+        (f"memory from {many[0]['files']:,} to {many[-1]['files']:,} files, MiB", grown, "< 50"),
+        (f"unread of {many[-1]['files']:,} files", missing, "= 0"),
     ]
+    return checked(rows)
 
 
 def table(folder: Mapping[str, Any], many: Sequence[Mapping[str, Any]], targets: Sequence[Mapping[str, Any]]) -> str:

@@ -25,7 +25,7 @@ from unittest import mock
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from machine import DOCS, commit, machine, print_targets, show_in_readme, targets_table, write_results
+from machine import DOCS, checked, commit, machine, print_targets, show_in_readme, targets_table, write_results
 
 DATA = Path("demo/data")
 FAQ, MANUAL, HELP = (DATA / name for name in ("debian-faq", "debian-reference", "gnome-help"))
@@ -296,20 +296,11 @@ def targets_of(found: Mapping[str, Any]) -> list[Row]:
     worst = max(max(row["ratio"], 1 / row["ratio"]) for row in found["rows"])
     slowest = max(row["estimate_took"] for row in found["rows"])
     count = len(found["rows"])
-    return [
-        {
-            "name": f"estimate to truth or truth to estimate, the worst of {count} runs",
-            "value": worst,
-            "bound": f"<= {BOUND:g}",
-            "met": worst <= BOUND,
-        },
-        {
-            "name": "seconds that the estimate itself takes once the corpus is read, the slowest",
-            "value": slowest,
-            "bound": "<= 15",
-            "met": slowest <= 15,
-        },
+    rows = [
+        (f"estimate to truth or truth to estimate, the worst of {count} runs", worst, f"<= {BOUND:g}"),
+        ("seconds that the estimate itself takes once the corpus is read, the slowest", slowest, "<= 15"),
     ]
+    return checked(rows)
 
 
 def table_of(found: Mapping[str, Any]) -> str:

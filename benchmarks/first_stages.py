@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from judged import macro_mean, measure
-from machine import DOCS, commit, machine, print_targets, show_in_readme, write_results
+from machine import DOCS, checked, commit, machine, print_targets, show_in_readme, write_results
 from tamis.artifacts import ItemStore, item_key
 from tamis.evaluation.judged import Question, draw_questions, read_questions
 from tamis.formats.documents import read_documents
@@ -230,7 +230,7 @@ def targets_of(sets: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
             if gains:
                 worst = min(gains, key=lambda name: gains[name])
                 rows.append((f"{label}, {title}, points, worst set ({worst})", gains[worst], ">= 0"))
-    return [{"name": n, "value": round(v, 4), "bound": b, "met": v >= 0} for n, v, b in rows]
+    return checked(rows)
 
 
 def main() -> None:

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from judged import macro_mean, measure
-from machine import DOCS, commit, machine, print_targets, show_in_readme, write_results
+from machine import DOCS, checked, commit, machine, print_targets, show_in_readme, write_results
 from tamis.artifacts import ItemStore, item_key
 from tamis.evaluation.judged import draw_questions, read_questions
 from tamis.evaluation.systems import RERANKED, Pool, pairs_to_score, runs_of, student_runs
@@ -219,17 +219,13 @@ def differences(sets: Mapping[str, Mapping[str, Any]], ours: str, theirs: str, r
 
 def targets_of(compared: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Better than each baseline in the mean, with p below .01, and no set worse by more than a point."""
-    found = []
+    rows = []
     for pair, entry in compared.items():
         worst = min(entry["sets"], key=lambda name: entry["sets"][name]["difference"])
-        least = 100 * entry["sets"][worst]["difference"]
-        gain = 100 * entry["difference"]
-        found.append({"name": f"{pair}, points", "value": gain, "bound": "> 0", "met": gain > 0})
-        found.append(
-            {"name": f"{pair}, p", "value": entry["p_value"], "bound": "< 0.01", "met": entry["p_value"] < 0.01}
-        )
-        found.append({"name": f"{pair}, worst set ({worst})", "value": least, "bound": ">= -1", "met": least >= -1})
-    return found
+        rows.append((f"{pair}, points", 100 * entry["difference"], "> 0"))
+        rows.append((f"{pair}, p", entry["p_value"], "< 0.01"))
+        rows.append((f"{pair}, worst set ({worst})", 100 * entry["sets"][worst]["difference"], ">= -1"))
+    return checked(rows)
 
 
 def table(sets: Mapping[str, Mapping[str, Any]], means: Mapping[str, Mapping[str, float]]) -> str:

@@ -5,6 +5,7 @@ import json
 import platform
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
+from operator import eq, ge, gt, le, lt
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +63,11 @@ def matrix_rates(seconds: float = 1.5) -> dict[str, float]:
     return {name: product_rate(device, name, size, seconds) / 1e9 for name in formats}
 
 
-def targets_of(rows: Iterable[tuple[str, float, str]]) -> list[dict[str, Any]]:
-    """Targets of names, values and bounds such as `>= 0.8`, with whether each is met."""
+def checked(rows: Iterable[tuple[str, float, str]]) -> list[dict[str, Any]]:
+    """Targets of names, values and bounds such as `>= 0.8`, with whether each is met.
+
+    A bound is `<`, `<=`, `=`, `>=`, `>`, or `within` for either side of 0, and a number; or `LEAST to MOST`.
+    """
     return [
         {"name": name, "value": round(value, 5), "bound": bound, "met": _met(value, bound)}
         for name, value, bound in rows
@@ -71,8 +75,11 @@ def targets_of(rows: Iterable[tuple[str, float, str]]) -> list[dict[str, Any]]:
 
 
 def _met(value: float, bound: str) -> bool:
-    sign, number = bound.split()
-    return {">=": value >= float(number), "<=": value <= float(number), "<": value < float(number)}[sign]
+    sign, _, number = bound.partition(" ")
+    if number.startswith("to "):
+        return float(sign) <= value <= float(number.removeprefix("to "))
+    meets = {"<": lt, "<=": le, "=": eq, ">=": ge, ">": gt, "within": lambda found, most: abs(found) <= most}
+    return bool(meets[sign](value, float(number)))
 
 
 def targets_table(targets: Sequence[Mapping[str, Any]]) -> list[str]:

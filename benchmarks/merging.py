@@ -24,7 +24,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from machine import DOCS, commit, machine, show_in_readme, targets_table, write_results
+from machine import DOCS, checked, commit, machine, show_in_readme, targets_table, write_results
 
 ROOT = Path(__file__).resolve().parent
 GB = 10**9
@@ -158,9 +158,8 @@ def targets_of(runs: dict[str, Any], shard: int) -> list[dict[str, Any]]:
     rows = []
     for name in RUNS:
         for kind, words in (("peak_rss", "peak memory"), ("peak_anonymous", "peak anonymous memory")):
-            value = runs[name][kind] / shard
-            rows.append({"name": f"{name}: {words} in shards", "value": value, "bound": "< 1.5", "met": value < 1.5})
-    return rows
+            rows.append((f"{name}: {words} in shards", runs[name][kind] / shard, "< 1.5"))
+    return checked(rows)
 
 
 def markdown(content: dict[str, Any]) -> str:

@@ -445,11 +445,11 @@ def _served(seen: Sequence[Asked], found: Watched) -> Part:
         "answers_in_each_second_after": found.steps,
     }
     rows = [
-        ("share of the scoring that the machine did which dies", share, "0.25 to 0.75", 0.25 <= share <= 0.75),
-        ("requests lost that were sent after the machine's death", later, "0", later == 0),
-        ("requests lost that were under way", len(failed) - later, f"<= {CLIENTS}", len(failed) - later <= CLIENTS),
-        ("answers with other scores than the model's", wrong, "0", wrong == 0),
-        ("seconds to the full rate with the machine gone", seconds, "<= 60", seconds <= 60),
+        ("share of the scoring that the machine did which dies", share, "0.25 to 0.75"),
+        ("requests lost that were sent after the machine's death", later, "= 0"),
+        ("requests lost that were under way", len(failed) - later, f"<= {CLIENTS}"),
+        ("answers with other scores than the model's", wrong, "= 0"),
+        ("seconds to the full rate with the machine gone", seconds, "<= 60"),
     ]
     return Part(figures, rows, (SEED,))
 
@@ -570,9 +570,9 @@ def _ran(folder: Path, figures: Mapping[str, Any]) -> Part:
     share = figures["pairs_kept_at_the_death"] / figures["pairs"]
     killed = figures["processes_killed"]
     rows = [
-        ("processes of the worker's machine that were killed", killed, ">= 1", killed >= 1),
-        ("share of the teacher's pairs that were kept then", share, "0.5 to 0.9", 0.5 <= share <= 0.9),
-        ("files that differ from those of one process", len(other), "0", not other),
+        ("processes of the worker's machine that were killed", killed, ">= 1"),
+        ("share of the teacher's pairs that were kept then", share, "0.5 to 0.9"),
+        ("files that differ from those of one process", len(other), "= 0"),
     ]
     return Part({**figures, "files": len(here), "differ": other}, rows, (SEED,))
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from machine import ROOT, commit, machine, print_targets, targets_table, write_results
+from machine import ROOT, checked, commit, machine, print_targets, targets_table, write_results
 
 
 @dataclass(frozen=True)
@@ -18,12 +18,12 @@ class Part:
 
     Attributes:
         figures: By name.
-        rows: Name, value, bound and whether it is met of each target.
+        rows: Name, value and bound of each target, as `checked` takes them.
         seeds: Of all that was drawn.
     """
 
     figures: Mapping[str, Any]
-    rows: Sequence[tuple[str, float, str, bool]]
+    rows: Sequence[tuple[str, float, str]]
     seeds: Sequence[int] = ()
 
 
@@ -82,5 +82,5 @@ def _measured(measure: Callable[[Path], Part], facts: Mapping[str, Any]) -> dict
         "seeds": list(part.seeds),
         "seconds": round(time.monotonic() - start, 1),
         "figures": part.figures,
-        "targets": [{"name": n, "value": v, "bound": b, "met": m} for n, v, b, m in part.rows],
+        "targets": checked(part.rows),
     }

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from machine import DOCS, commit, machine, print_targets, show_in_readme, targets_table, write_results
+from machine import DOCS, checked, commit, machine, print_targets, show_in_readme, targets_table, write_results
 from tamis.evaluation.graded import WORTH, decide
 from tamis.evaluation.reading import read_set
 from tamis.evaluation.sets import JudgedSet
@@ -286,27 +286,13 @@ def targets_of(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     good = [one["narrower"] for one in rows if one["judge"] == JUDGES[0].name]
     wrong = [one[kind] for one in rows for kind in ("wrong_of_none", "wrong_of_three")]
     right = 1 - float(np.mean(wrong))
-    return [
-        {
-            "name": "sets with 93 to 97 % coverage in every comparison and by every judge",
-            "value": sum(held),
-            "bound": ">= 6",
-            "met": sum(held) >= 6,
-        },
-        {
-            "name": "narrower by a good judge, median of the sets, %",
-            "value": 100 * float(np.median(good)),
-            "bound": ">= 25",
-            "met": bool(np.median(good) >= 0.25),
-        },
-        {"name": "verdicts that are not wrong, %", "value": 100 * right, "bound": ">= 95", "met": right >= 0.95},
-        {
-            "name": "verdicts that are not wrong, worst row, %",
-            "value": 100 * (1 - max(wrong)),
-            "bound": ">= 95",
-            "met": max(wrong) <= 0.05,
-        },
+    found = [
+        ("sets with 93 to 97 % coverage in every comparison and by every judge", sum(held), ">= 6"),
+        ("narrower by a good judge, median of the sets, %", 100 * float(np.median(good)), ">= 25"),
+        ("verdicts that are not wrong, %", 100 * right, ">= 95"),
+        ("verdicts that are not wrong, worst row, %", 100 * (1 - max(wrong)), ">= 95"),
     ]
+    return checked(found)
 
 
 def comparisons_table(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from machine import DOCS, ROOT, commit, machine, print_targets, show_in_readme, targets_table, write_results
+from machine import DOCS, ROOT, checked, commit, machine, print_targets, show_in_readme, targets_table, write_results
 from scoring_engines import DEMO
 from tamis.adaptation import adapting_recipe
 from tamis.artifacts import read_json
@@ -100,7 +100,7 @@ def targets_of(found: Mapping[str, Any]) -> list[dict[str, Any]]:
     rows.append((f"seconds of {WORK[0]} to {WORK[-1]} by the first time's", again / first))
     whole = found["wall_seconds"]
     rows.append(("seconds of the whole run by the first time's", whole["again"] / whole["first"]))
-    return [{"name": name, "value": value, "bound": f"<= {BOUND}", "met": value <= BOUND} for name, value in rows]
+    return checked((name, value, f"<= {BOUND}") for name, value in rows)
 
 
 def markdown(content: Mapping[str, Any]) -> str:

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from general import SETS
 from judged import compare_means
-from machine import DOCS, commit, machine, print_targets, show_in_readme, targets_of, targets_table, write_results
+from machine import DOCS, checked, commit, machine, print_targets, show_in_readme, targets_table, write_results
 from tamis.artifacts import read_json
 from tamis.evaluation.candidates import BiEncoder
 from tamis.evaluation.config import Evaluation
@@ -89,7 +89,7 @@ def targets(found: Figures) -> list[dict[str, Any]]:
         rows.append((f"as served over {stage}, p", over["p_value"], "< 0.01"))
         worst, points = worst_set(found, f"{MODEL}{SERVED}{stage}", stage)
         rows.append((f"as served over {stage}, worst set ({worst}), points", points, ">= -0.3"))
-    return targets_of(rows)
+    return checked(rows)
 
 
 def worst_set(found: Figures, system: str, baseline: str) -> tuple[str, float]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from general import SETS
-from machine import DOCS, commit, machine, print_targets, show_in_readme, targets_of, targets_table, write_results
+from machine import DOCS, checked, commit, machine, print_targets, show_in_readme, targets_table, write_results
 from served import Figures, figures_of, measure, pooled, sets_table, worst_set
 from tamis.records import SCORED, WAYS
 from tamis.weights.shipped import BASE, SHIPPED, SMALL
@@ -34,7 +34,7 @@ def targets(found: Figures) -> list[dict[str, Any]]:
         ("small over base, both beside the hybrid, points", to_base["points"], ">= -1.0"),
         (f"small beside the hybrid, worst set ({worst}), points", points, ">= -0.3"),
     ]
-    return targets_of(rows)
+    return checked(rows)
 
 
 def markdown(found: Figures, reached: Sequence[dict[str, Any]]) -> str:

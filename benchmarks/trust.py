@@ -26,7 +26,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from machine import DOCS, commit, machine, print_targets, show_in_readme, targets_table, write_results
+from machine import DOCS, checked, commit, machine, print_targets, show_in_readme, targets_table, write_results
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -354,25 +354,21 @@ def changed_in_place(base: Path, only: str) -> Tally:
 
 def targets_of(found: Mapping[str, Any]) -> list[dict[str, Any]]:
     """What has to hold, and whether it does."""
-    rows: list[dict[str, Any]] = []
+    rows: list[tuple[str, float, str]] = []
     for kind, told in SAID.items():
         own = [row for row in found["rows"] if row["kind"] == kind]
         right, tried = (sum(row[name] for row in own) for name in ("right", "tried"))
         if tried:
-            rows.append(_target(f"{told}: {right:,} of {tried:,}", right / tried, "= 1", right == tried))
+            rows.append((f"{told}: {right:,} of {tried:,}", right / tried, "= 1"))
     if paid := found.get("paid"):
         limit = paid["concurrency"]
         name = f"requests paid again after one kill, most of {paid['kills']} kills with {limit} under way"
-        rows.append(_target(name, paid["most_again"], f"<= {limit}", paid["most_again"] <= limit))
+        rows.append((name, paid["most_again"], f"<= {limit}"))
     if keys := found.get("reuse"):
         for what in ("false_reuses", "needless_reruns"):
             name = f"{what.replace('_', ' ')} where each of {keys['settings']} settings is changed once"
-            rows.append(_target(name, keys[what], "= 0", not keys[what]))
-    return rows
-
-
-def _target(name: str, value: float, bound: str, met: bool) -> dict[str, Any]:
-    return {"name": name, "value": value, "bound": bound, "met": met}
+            rows.append((name, keys[what], "= 0"))
+    return checked(rows)
 
 
 def table_of(found: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ p99 of small requests alone and beside large ones in turns of some seconds, so t
 import argparse
 import asyncio
 import json
+import math
 import random
 import shutil
 import socket
@@ -29,7 +30,7 @@ import httpx2
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from machine import DOCS, commit, machine, print_targets, show_in_readme, targets_table, write_results
+from machine import DOCS, checked, commit, machine, print_targets, show_in_readme, targets_table, write_results
 
 SEED = 25
 PATIENCE = 120.0
@@ -237,28 +238,21 @@ def beside(model: str, large: int, turns: int, seconds: float) -> Row:
 
 def rows_of(found: Mapping[str, Any]) -> list[Row]:
     """What has to hold, and whether it does."""
-    rows: list[Row] = []
+    rows: list[tuple[str, float, str]] = []
     for model, one in found.get("killed", {}).items():
         slowest = max(one["seconds"])
         name = f"{model}: seconds from kill -9 to ready, the slowest of {one['kills']}"
-        rows.append({"name": name, "value": slowest, "bound": "<= 30", "met": slowest <= 30})
+        rows.append((name, slowest, "<= 30"))
         name = f"{model}: of {one['answered']:,} requests of a client that repeats, unanswered or wrong"
-        rows.append(
-            {
-                "name": name,
-                "value": float(one["unanswered"]),
-                "bound": "= 0",
-                "met": not one["unanswered"] and one["answered"] > 0,
-            }
-        )
+        rows.append((name, one["unanswered"] if one["answered"] else math.inf, "= 0"))
     for model, one in found.get("memory", {}).items():
         name = f"{model}: memory of the last fifth against that after the first fifth, {one['requests']:,} requests"
-        rows.append({"name": name, "value": one["grown"], "bound": "<= 0.05", "met": one["grown"] <= 0.05})
+        rows.append((name, one["grown"], "<= 0.05"))
     for model, one in found.get("beside", {}).items():
         ratio = one["p99"]["beside"] / one["p99"]["alone"]
         name = f"{model}: p99 of 20 documents beside {one['large']} x 200 against alone, same minutes"
-        rows.append({"name": name, "value": ratio, "bound": "<= 3", "met": ratio <= 3})
-    return rows
+        rows.append((name, ratio, "<= 3"))
+    return checked(rows)
 
 
 def main() -> None:
