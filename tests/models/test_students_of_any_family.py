@@ -219,3 +219,24 @@ def test_no_body_under_training_has_any_dropout(folders):
     for family in RERANKERS:
         student = student_of(folders / family).train()
         assert not any(isinstance(m, nn.Dropout) and m.p > 0 for m in student.modules()), family
+
+
+@pytest.mark.parametrize("kind", ["xlm-roberta", "modernbert", "mpnet", "electra"])
+def test_a_lowered_head_moves_every_score_alike_and_is_saved_so(kind, tiny_encoder, tmp_path):
+    (tmp_path / "body").mkdir()
+    build_encoder(tmp_path / "body", kind, tiny_encoder)
+    student = student_of(tmp_path / "body")
+    before = logits(student, PAIRS)
+    student.lower(1.5)
+    np.testing.assert_allclose(logits(student, PAIRS), before - 1.5, atol=1e-5)
+    save_student(student, tmp_path / "out", NO_LINEAGE)
+    saved = Reranker(tmp_path / "out", precision="float32").predict(PAIRS)
+    np.testing.assert_allclose(saved, 1 / (1 + np.exp(1.5 - before)), atol=1e-5)
+
+
+@pytest.mark.parametrize("family", ["querit", "causal"])
+def test_a_head_without_a_bias_stays(family, folders):
+    student = student_of(folders / family)
+    before = logits(student, PAIRS)
+    student.lower(1.5)
+    np.testing.assert_array_equal(logits(student, PAIRS), before)

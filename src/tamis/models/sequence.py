@@ -89,6 +89,16 @@ class ClassifierModel(nn.Module):
         """Whether rows can be scored without padding, by `packed`, and gain by it."""
         return self.own_attention and self.device.type == "cpu"
 
+    def lower(self, level: float) -> None:
+        """Take a level off every logit, in place, where the last layer of the head has a bias."""
+        head = [
+            m for name, m in self.classifier.named_modules() if not name.startswith(self.classifier.base_model_prefix)
+        ]
+        last = [module for module in head if isinstance(module, nn.Linear)][-1]
+        if last.bias is not None:
+            with torch.no_grad():
+                last.bias.sub_(level)
+
     def forward(self, ids: Tensor, lengths: Tensor, second: Tensor) -> Tensor:
         """Logits of rows.
 

@@ -223,6 +223,14 @@ class SequenceStudent(nn.Module):
         take_over(self._own(), tensors)
         reset_adapters(self.model)
 
+    def lower(self, level: float) -> None:
+        """Take a level off every logit, in place: where it was, the published score is one half; the order stays.
+
+        A head without a bias, as causal bodies have, stays as it is: its stock form has no place for one.
+        """
+        if isinstance(self.model, ClassifierModel):
+            self.model.lower(level)
+
     def _own(self) -> dict[str, Tensor]:
         adapted = adapted_layers(self.model)
         learns = {n: p for n, p in self.model.named_parameters() if p.requires_grad and "lora_" not in n}

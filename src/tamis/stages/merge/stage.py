@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import ClassVar
 
-import torch
 from safetensors.torch import load_file
 
 from tamis.artifacts import versions, write_json
@@ -16,7 +15,6 @@ from tamis.file_modes import write_tensors
 from tamis.models.checkpoint import Deployment, deployed_weights, find_checkpoint, read_facts
 from tamis.models.saving import save_student
 from tamis.models.student import Student
-from tamis.models.warm import WarmCrossEncoder
 from tamis.progress import track
 from tamis.records import Facts, TrainingList
 from tamis.stages.corpus.identity import documents_hash
@@ -58,7 +56,7 @@ class MergeStage:
     context: RunContext
     name: ClassVar = "merge"
     reads: ClassVar = ("corpus", "queries", "lists", "train")
-    version: ClassVar = 15
+    version: ClassVar = 16
 
     def key(self) -> object:
         """Settings of the merge, and the depth for which it weighs the first stages."""
@@ -79,7 +77,7 @@ class MergeStage:
         graded = self._graded()
         path = self._merge(student, lists, texts, GradedJudge(self.students, graded) if graded else None)
         weights, heads = self._weigh(student, lists)
-        _calibrate(student, heads["hybrid"])
+        student.lower(level_of(heads["hybrid"]))
         gate: Facts = {"by": "grades", "questions": len(graded.questions)} if graded else {"by": "agreement"}
         self._save(folder, student, path, weights, lists, gate)
         tried = len(path.steps)
@@ -158,13 +156,6 @@ class MergeStage:
             **({"judged_on": str(self.settings.judged)} if self.settings.judged else {}),
             "versions": versions(),
         }
-
-
-def _calibrate(student: Student, heads: Sequence[RerankedHead]) -> None:
-    """Move a warm student's logits so that its published score is one half between own documents and others."""
-    if isinstance(student, WarmCrossEncoder):
-        with torch.no_grad():
-            student.bias.sub_(level_of(heads))
 
 
 def _path_facts(path: MergePath, weights: Weights) -> Facts:
