@@ -78,8 +78,9 @@ def _met(value: float, bound: str) -> bool:
     sign, _, number = bound.partition(" ")
     if number.startswith("to "):
         return float(sign) <= value <= float(number.removeprefix("to "))
-    meets = {"<": lt, "<=": le, "=": eq, ">=": ge, ">": gt, "within": lambda found, most: abs(found) <= most}
-    return bool(meets[sign](value, float(number)))
+    if sign == "within":
+        value, sign = abs(value), "<="
+    return bool({"<": lt, "<=": le, "=": eq, ">=": ge, ">": gt}[sign](value, float(number)))
 
 
 def targets_table(targets: Sequence[Mapping[str, Any]]) -> list[str]:
