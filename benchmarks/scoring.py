@@ -69,6 +69,9 @@ BLOCK = 30
 OF_BASE, OF_MINILM = 150, 24
 """Questions for tamis-base and for all-MiniLM-L6-v2, at most."""
 
+CALIBRATING = 60
+"""Questions after those: half of them calibrate int8, half check it."""
+
 PEERS = Path(".venv-peers/bin/python")
 
 OURS = "tamis, torch, float32"
@@ -142,12 +145,20 @@ def work_of(model: Path, pairs: Sequence[Pair]) -> dict[str, float]:
     }
 
 
-def compare(model: Path, pairs: Sequence[Pair], grades: Grades, peers: Path, work: Path, title: str) -> dict[str, Any]:
-    """Speed and quality of every engine on one model."""
+def compare(
+    model: Path,
+    pairs: Sequence[Pair],
+    grades: Grades,
+    peers: Path,
+    work: Path,
+    title: str,
+    calibrating: Sequence[Pair] = (),
+) -> dict[str, Any]:
+    """Speed and quality of every engine on one model; `calibrating` pairs make one of int8, too."""
     print(title, file=sys.stderr)
     shape = work_of(model, pairs)
     with ExitStack() as stack:
-        found = openers(model, Exports(model, work, pairs), peers, work, pairs)
+        found = openers(model, Exports(model, work, pairs, calibrating), peers, work, pairs)
         contestants, absent = open_all(found, stack, pairs[:64])
         if BASE in absent:
             raise SystemExit(f"{BASE}: {absent[BASE]}; nothing can be compared")
@@ -173,14 +184,21 @@ def _figures(turns: Turns, base: str, grades: Grades) -> dict[str, Any]:
 
 
 def measure(
-    small: Path, pairs: Sequence[Pair], grades: Grades, chosen: argparse.Namespace, work: Path
+    small: Path,
+    pairs: Sequence[Pair],
+    grades: Grades,
+    calibrating: Sequence[Pair],
+    chosen: argparse.Namespace,
+    work: Path,
 ) -> dict[str, Any]:
     """Everything, part by part; each part has a folder of its own."""
     peers = chosen.peers.absolute()
     folders = {name: work / name for name in ("small", "minilm", "known", "latency", "bodies", "first")}
     for folder in folders.values():
         folder.mkdir()
-    models = [compare(small, fitted(Reranker(small, device="cpu"), pairs), grades, peers, folders["small"], SMALL)]
+    reads = Reranker(small, device="cpu")
+    fit, others = fitted(reads, pairs), fitted(reads, calibrating)
+    models = [compare(small, fit, grades, peers, folders["small"], SMALL, others)]
     minilm = small_model(folders["minilm"] / "all-MiniLM-L6-v2")
     if minilm is not None:
         few, some = fitted(Reranker(minilm, device="cpu"), pairs[: OF_MINILM * DEPTH]), grades[:OF_MINILM]
@@ -297,10 +315,12 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=20, help="of each number of passages")
     chosen = parser.parse_args()
     small = stock_model(chosen.model)
-    pairs, grades = real_pairs(chosen.questions)
+    found, graded = real_pairs(chosen.questions + CALIBRATING)
+    pairs, grades = found[: chosen.questions * DEPTH], graded[: chosen.questions]
+    calibrating = found[chosen.questions * DEPTH :]
     with tempfile.TemporaryDirectory() as folder:
         rates = matrix_rates()
-        found = measure(small, pairs, grades, chosen, Path(folder))
+        measured = measure(small, pairs, grades, calibrating, chosen, Path(folder))
     rates = {name: max(rate, matrix_rates()[name]) for name, rate in rates.items()}
     content = {
         "benchmark": "scoring",
@@ -309,8 +329,8 @@ def main() -> None:
         "versions": {name: __import__(name).__version__ for name in ("torch", "transformers", "sentence_transformers")},
         "seeds": [17],
         "matrix_product_gflops": rates,
-        **found,
-        "targets": targets_of(found, rates),
+        **measured,
+        "targets": targets_of(measured, rates),
     }
     table = markdown(content)
     write_results("scoring", content, table)

@@ -20,6 +20,7 @@ from scoring_peers import told
 from tamis import Reranker
 from tamis.errors import TamisError
 from tamis.exporting.export import export
+from tamis.exporting.int8 import TARGET as INT8
 from tamis.models.checkpoint import find_checkpoint
 from tamis.models.engines.choosing import ScoringEngine
 from tamis.models.precision import Precision
@@ -241,10 +242,15 @@ def _close(process: "subprocess.Popen[str]") -> None:
 
 
 class Exports:
-    """What peers load: each form is written when it is first asked for, and proven."""
+    """Other forms of a model: each is written when it is first asked for, and proven.
 
-    def __init__(self, model: Path, work: Path, pairs: Sequence[Pair]) -> None:
+    Attributes:
+        calibrating: Pairs that calibrate and check int8, none of those that are compared; empty for no int8.
+    """
+
+    def __init__(self, model: Path, work: Path, pairs: Sequence[Pair], calibrating: Sequence[Pair]) -> None:
         self._model, self._work, self._pairs = model, work, pairs
+        self.calibrating = calibrating
 
     def folder(self, to: str) -> Path:
         """The folder of a form, one of `tamis.exporting.export.TARGETS`.
@@ -255,7 +261,7 @@ class Exports:
         folder = self._work / f"{self._model.name}-{to}"
         if not folder.exists():
             try:
-                export(self._model, folder, to, self._pairs[:PROVEN])
+                export(self._model, folder, to, self.calibrating if to == INT8 else self._pairs[:PROVEN])
             except TamisError as error:
                 raise AbsentError(" ".join(str(error).split())) from None
         return folder
@@ -283,7 +289,7 @@ def openers(model: Path, exports: Exports, peers: Path, work: Path, pairs: Seque
         return lambda _: by_tamis(model, engine, precision, pairs)
 
     here = Path(sys.executable)
-    return {
+    found: dict[str, Opens] = {
         BASE: lambda _: by_sentence_transformers(model, None),
         "sentence-transformers, bfloat16": lambda _: by_sentence_transformers(model, torch.bfloat16),
         "sentence-transformers, onnx": theirs("sentence-transformers-onnx", "transformers"),
@@ -299,6 +305,9 @@ def openers(model: Path, exports: Exports, peers: Path, work: Path, pairs: Seque
         "tamis, openvino, auto": ours("openvino", "auto"),
         AUTO: ours("auto", "auto"),
     }
+    if exports.calibrating:
+        found["tamis, openvino, int8"] = lambda _: by_tamis(exports.folder(INT8), "auto", "auto", pairs)
+    return found
 
 
 BOUNDED = frozenset({"FlashRank"})
