@@ -121,7 +121,8 @@ def _weights(deployment: Deployment) -> Iterator[str]:
 
 def _what_it_is(made: Provenance) -> str:
     target = f"adapted without labels to {made.target}" if made.target else "for text of any topic"
-    return f"A reranker {target}, made by tamis from the recipe `{made.recipe}`, seed {made.seed}."
+    goes_on = f" It goes on from `{made.start}`." if made.start != made.encoder else ""
+    return f"A reranker {target}, made by tamis from the recipe `{made.recipe}`, seed {made.seed}.{goes_on}"
 
 
 def _corpora(made: Provenance) -> Iterator[str]:
