@@ -131,7 +131,7 @@ class Bench:
         vectors = self.vectors("query", {q.query_id: q.text for q in questions})
         queries = [Query(q.query_id, q.text, q.language, "target", "", "question") for q in questions]
         found = {q.query_id: ranked for q, ranked in search_indexes(queries, vectors, indexes, 100, FIRST_STAGES)}
-        pools = [Pool.of(q, found[q.query_id]) for q in questions]
+        pools = [Pool(q, found[q.query_id]) for q in questions]
         runs, ties = runs_of(pools, BASELINES)
         for student in STUDENTS:
             logits = self._logits(student, pools, texts, folder.name)

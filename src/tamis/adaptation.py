@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from tamis.artifacts import read_json
+from tamis.complaints import apply_changes
 from tamis.errors import SettingsError
 from tamis.evaluation.config import Evaluation
 from tamis.evaluation.evaluate import evaluate
 from tamis.formats.qrels import qrels_files
 from tamis.models.checkpoint import find_checkpoint, read_facts
 from tamis.models.serializer import Apart
-from tamis.pipeline.reading import apply_changes, recipe_from
+from tamis.pipeline.reading import recipe_from
 from tamis.pipeline.recipe import Recipe
 from tamis.stages.lists.settings import RESERVED
 from tamis.weights.e5_small import e5_small

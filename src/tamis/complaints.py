@@ -80,6 +80,29 @@ def parsed_yaml(text: str, where: str) -> Any:
         raise SettingsError(f"{where}: not YAML: {' '.join(str(error).split())}") from None
 
 
+def apply_changes(content: dict[str, Any], changes: Sequence[str]) -> None:
+    """Put changes into a recipe given as nested mappings; each a dotted name and a value, `train.loss=gap-hinge`.
+
+    Raises:
+        SettingsError: a change is not understood.
+    """
+    for change in changes:
+        _apply(content, change)
+
+
+def _apply(content: dict[str, Any], change: str) -> None:
+    """Put `section.key=value` into a recipe's content."""
+    name, equals, value = change.partition("=")
+    if not equals:
+        raise SettingsError(f"--set {change}: expected KEY=VALUE, for instance train.loss=gap-hinge")
+    *sections, key = name.split(".")
+    for section in sections:
+        content = content.setdefault(section, {})
+        if not isinstance(content, dict):
+            raise SettingsError(f"--set {change}: {section!r} is not a section of the recipe")
+    content[key] = parsed_yaml(value, f"--set {change}")
+
+
 def settings_error(error: ValidationError, settings: type[BaseModel], where: str) -> SettingsError:
     """The error that a user is told: where it stands, the field, and what is wrong with it."""
     return SettingsError(f"{where}: {complaint_of(error, settings)}")

@@ -28,19 +28,19 @@ class RunContext:
         folders: Folder of every finished stage, by name; filled as the run goes on.
         items: Finished items of long stages; closed with the context.
         machine: Where models run.
-        engine: Where models embed, score and write, and where indexes are searched.
+        executor: Where models embed, score and write, and where indexes are searched.
         team: The processes that train together.
     """
 
     def __init__(
-        self, items: ItemStore, machine: Machine, team: ProcessGroup = ALONE, engine: Executor = LOCAL
+        self, items: ItemStore, machine: Machine, team: ProcessGroup = ALONE, executor: Executor = LOCAL
     ) -> None:
         """Open nothing yet."""
         self.folders: dict[str, Path] = {}
         self.items = items
         self.machine = machine
         self.team = team
-        self.engine = engine
+        self.executor = executor
         self._identities: dict[Path, str] = {}
         self.open = ExitStack()
         self.open.callback(items.close)
@@ -85,16 +85,16 @@ class RunContext:
             self._identities[model] = model_identity(model)
         return self._identities[model]
 
-    def engine_for(self, part: OwnPart) -> Executor:
+    def executor_for(self, part: OwnPart) -> Executor:
         """Where a function of the user's own runs: where all else does, or here where it cannot be sent, as is told."""
-        if not self.engine.elsewhere:
-            return self.engine
+        if not self.executor.elsewhere:
+            return self.executor
         from tamis.executors.ray import why_not_sent
 
         if reason := why_not_sent(part.function):
             logger.warning("%s cannot be sent to other processes (%s) and runs in this one", part.name, reason)
             return LOCAL
-        return self.engine
+        return self.executor
 
     def beside(self, name: str) -> Path:
         """A folder of the run that belongs to no stage."""

@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Final
 
@@ -63,7 +63,8 @@ def _identifier(languages: Sequence[str] | None) -> Callable[[str], str]:
     return lambda text: answers[identifier.classify(text[:_IDENTIFIED_CHARACTERS])[0]]
 
 
-def language_names() -> dict[str, str]:
+@cache
+def language_names() -> Mapping[str, str]:
     """English names of languages by tag."""
     pairs = (pair.split(maxsplit=1) for pair in _NAMES.replace("\n", " ").split(", "))
     return {tag: name for tag, name in pairs}

@@ -8,8 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
-
+from tamis.complaints import apply_changes, parsed_yaml
 from tamis.errors import InputError, SettingsError
 from tamis.formats.beir import folder_and_split
 from tamis.formats.documents import document_files
@@ -92,30 +91,13 @@ def check_recipe(recipe: Path, changes: Sequence[str] = ()) -> None:
     if not recipe.exists():
         raise SettingsError(f"{recipe}: no such recipe")
     content: Any = None
-    with suppress(OSError, ValueError, yaml.YAMLError, RecursionError, ArithmeticError, LookupError, AttributeError):
-        content = yaml.safe_load(recipe.read_text(encoding="utf-8"))
-        content = _changed(content, changes)
+    with suppress(OSError, UnicodeDecodeError, SettingsError):
+        content = parsed_yaml(recipe.read_text(encoding="utf-8"), str(recipe))
+        if isinstance(content, dict):
+            apply_changes(content, changes)
     for section, name, check in _NAMED:
         for path in _paths(_at(_at(content, section), name)):
             check(path)
-
-
-def _changed(content: Any, changes: Sequence[str]) -> Any:
-    """A recipe's content with `SECTION.KEY=VALUE` in place of its own values.
-
-    Raises:
-        ValueError: one is not understood; so are YAML's errors.
-    """
-    for change in changes:
-        name, _, value = change.partition("=")
-        *sections, key = name.strip().split(".")
-        part = content
-        for section in sections:
-            part = part.setdefault(section, {}) if isinstance(part, dict) else None
-        if not isinstance(part, dict):
-            raise ValueError(change)
-        part[key] = yaml.safe_load(value)
-    return content
 
 
 def _at(content: Any, name: str) -> Any:

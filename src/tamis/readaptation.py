@@ -1,15 +1,15 @@
 """Adapting again, after the documents changed: whether the new model is better than the one before."""
 
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from tamis.artifacts import read_records, results_behind, writing
 from tamis.errors import InputError
 from tamis.evaluation.config import Evaluation
 from tamis.evaluation.evaluate import evaluate
+from tamis.formats.beir import write_beir_folder
 from tamis.formulas.ranking import tie_key
 from tamis.records import Document, Query, TrainingList
 from tamis.whole_folder import whole_folder
@@ -102,7 +102,8 @@ def _write_questions(folders: Mapping[str, Path], before: Mapping[str, Path], ou
     documents = read_records(folders["corpus"] / "corpus.parquet", Document)
     own = {query.origin for query in asked}
     with writing(out), whole_folder(out) as partial:
-        _write_beir(partial, asked, (document for document in documents if document.origin in own))
+        answers = [(query.query_id, query.document_id, 1) for query in asked]
+        write_beir_folder(partial, (one for one in documents if one.origin in own), asked, {"test": answers})
     return out
 
 
@@ -114,21 +115,3 @@ def _texts_learnt(folders: Mapping[str, Path]) -> set[str]:
 def _lists(folders: Mapping[str, Path], split: str) -> list[TrainingList]:
     every = read_records(folders["lists"] / "lists.parquet", TrainingList)
     return [one for one in every if one.split == split]
-
-
-def _write_beir(folder: Path, queries: Iterable[Query], documents: Iterable[Document]) -> None:
-    asked = list(queries)
-    _write_rows(folder / "queries.jsonl", (_row(one.query_id, one.text, one.language) for one in asked))
-    _write_rows(folder / "corpus.jsonl", (_row(one.doc_id, one.text, one.language) for one in documents))
-    (folder / "qrels").mkdir()
-    rows = ["query-id\tcorpus-id\tscore", *(f"{one.query_id}\t{one.document_id}\t1" for one in asked)]
-    (folder / "qrels" / "test.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
-
-
-def _row(name: str, text: str, language: str) -> dict[str, Any]:
-    return {"_id": name, "title": "", "text": text, "metadata": {"lang": language}}
-
-
-def _write_rows(file: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    with file.open("w", encoding="utf-8", newline="\n") as stream:
-        stream.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)

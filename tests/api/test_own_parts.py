@@ -191,13 +191,13 @@ def test_a_recipe_that_only_names_a_function_wants_it_before_anything_is_done(re
 def test_what_cannot_be_sent_runs_here_and_that_is_told(caplog, monkeypatch):
     pytest.importorskip("ray")
     context = object.__new__(RunContext)
-    context.engine = Executor(run_here, elsewhere=True)
+    context.executor = Executor(run_here, elsewhere=True)
     lock = threading.Lock()
     kept = tamis.Teacher(lambda query, documents: lock.locked(), name="kept", version="1")
     sent = tamis.Teacher(lengths, name="sent", version="1")
-    assert context.engine_for(sent).elsewhere
+    assert context.executor_for(sent).elsewhere
     assert not caplog.records
-    assert not context.engine_for(kept).elsewhere
+    assert not context.executor_for(kept).elsewhere
     assert "kept cannot be sent to other processes" in caplog.text
 
 

@@ -14,10 +14,10 @@ from tamis.errors import InputError
 from tamis.evaluation.figures import ComparedPair, Measured, PairedTests, correct, measure_system, set_figures
 from tamis.evaluation.judged import Question, draw_questions, read_questions
 from tamis.evaluation.sets import JudgedSet
-from tamis.evaluation.systems import Pool, System, pairs_to_score, rerank, student_runs, systems_of
+from tamis.evaluation.systems import Pool, System, pairs_to_score, rerank_head, student_runs, systems_of
 from tamis.formulas.measures import parse_measures
 from tamis.models.checkpoint import Deployment
-from tamis.records import WAYS, Document
+from tamis.records import WAYS, Candidates, Document
 from tamis.stages.evaluate.targets import ADAPTATION
 from tests.conftest import TOPICS
 
@@ -124,7 +124,7 @@ def test_given_runs_are_reranked_beside_our_own_first_stages_with_weight_1_and_m
     question = Question("q", "question", "en", {"d0": 1})
     rankings = {name: DOC_IDS[:4] for name in ("bm25", "hybrid", "mine")} | {"silent": []}
     scores = {name: np.array([4.0, 3.0, 2.0, -9.0]) for name in ("bm25", "hybrid", "mine")} | {"silent": np.zeros(0)}
-    pools = [Pool(question, rankings, scores)]
+    pools = [pool_of(question, rankings, scores)]
     given = ("mine", "silent")
     assert set(pairs_to_score(pools, 3, given)) == {("q", doc_id) for doc_id in DOC_IDS[:3]}
     logits = {("q", "d0"): 0.0, ("q", "d1"): 1.0, ("q", "d2"): 1.1}
@@ -138,13 +138,24 @@ def test_given_runs_are_reranked_beside_our_own_first_stages_with_weight_1_and_m
     assert {"mine", "untrained@silent", "merged~mine", "merged+mine"} <= names
 
 
+def pool_of(question, rankings, scores):
+    """What each first stage found, from ids and scores by its name."""
+    query_id = question.query_id
+    found = {name: Candidates(query_id, tuple(ids), tuple(scores[name])) for name, ids in rankings.items()}
+    return Pool(question, found)
+
+
+def reranked(pool, first_stage, *how):
+    return rerank_head(pool.question, first_stage, pool.found[first_stage], *how)
+
+
 def random_pool(rng, candidates=12):
     """A pool whose hybrid and bm25 rankings share some documents."""
     rankings, scores = {}, {}
     for name in ("bm25", "hybrid"):
         rankings[name] = rng.permutation(DOC_IDS)[:candidates].tolist()
         scores[name] = np.sort(rng.normal(size=candidates))[::-1]
-    return Pool(Question("q", "question", "en", {"d0": 1}), rankings, scores)
+    return pool_of(Question("q", "question", "en", {"d0": 1}), rankings, scores)
 
 
 def weighed(weight):
@@ -159,13 +170,14 @@ def weighed(weight):
 def test_the_head_is_reordered_by_the_fused_score_and_the_tail_keeps_its_order(seed, depth, weight, sign):
     rng = np.random.default_rng(seed)
     pool = random_pool(rng)
-    head, tail = pool.rankings["bm25"][:depth], pool.rankings["bm25"][depth:]
+    ranked = list(pool.found["bm25"].doc_ids)
+    head, tail = ranked[:depth], ranked[depth:]
     logits = rng.normal(size=len(head))
     fused = logits
     if len(head) > 1:
         beside = {"~": [-np.log(rank) for rank in range(1, len(head) + 1)], "@": logits}
-        fused = zscore(logits) + weight * zscore(beside.get(sign, pool.scores["bm25"][:depth]))
-    ranking, tied = rerank(pool, "bm25", logits, sign, weighed(weight))
+        fused = zscore(logits) + weight * zscore(beside.get(sign, pool.found["bm25"].scores[:depth]))
+    ranking, tied = reranked(pool, "bm25", logits, sign, weighed(weight))
     assert ranking == [head[i] for i in np.argsort(-fused)] + tail
     assert not tied
 
@@ -175,7 +187,7 @@ def test_a_checkpoint_weighs_an_order_and_scores_by_language_and_unknown_first_s
     rankings = {name: DOC_IDS[:9] for name in ("bm25", "hybrid", "mine")}
     scores = {name: np.sort(rng.normal(size=9))[::-1] for name in rankings}
     texts = {"de": "Wie stelle ich die Uhr auf die richtige Zeit?", "en": "How do I set the clock to the right time?"}
-    pools = [Pool(Question(lang, text, lang, {"d0": 1}), rankings, scores) for lang, text in texts.items()]
+    pools = [pool_of(Question(lang, text, lang, {"d0": 1}), rankings, scores) for lang, text in texts.items()]
     logits = {(lang, doc_id): float(rng.normal()) for lang in ("de", "en") for doc_id in DOC_IDS[:9]}
     weights = {"order": 0.4, "bm25": 0.25, "other": 0.7}
     deployment = Deployment(weights, {}, {"order": {"de": 3.0}, "bm25": {"en": 0.0}})
@@ -193,15 +205,15 @@ def test_a_checkpoint_weighs_an_order_and_scores_by_language_and_unknown_first_s
 def test_an_order_that_is_trusted_enough_is_kept_and_one_without_a_weight_changes_nothing():
     pool = random_pool(np.random.default_rng(4))
     logits = np.random.default_rng(5).normal(size=12)
-    assert rerank(pool, "bm25", logits, "~", weighed(1e6))[0] == pool.rankings["bm25"]
-    alone = rerank(pool, "bm25", logits, "@", weighed(2))
-    assert rerank(pool, "bm25", logits, "~", weighed(0)) == alone
+    assert reranked(pool, "bm25", logits, "~", weighed(1e6))[0] == list(pool.found["bm25"].doc_ids)
+    alone = reranked(pool, "bm25", logits, "@", weighed(2))
+    assert reranked(pool, "bm25", logits, "~", weighed(0)) == alone
     # A server asked for nothing counts an order only where its general weight says so.
     german = Question("q", "Wie stelle ich die Uhr auf die richtige Zeit?", "de", {"d0": 1})
     in_german = Deployment({"order": 0.0}, {}, {"order": {"de": 1e6}})
-    assert rerank(Pool(german, pool.rankings, pool.scores), "bm25", logits, "~", in_german) == alone
+    assert reranked(Pool(german, pool.found), "bm25", logits, "~", in_german) == alone
     # A model that has no opinion leaves the order as it is.
-    assert rerank(pool, "bm25", np.ones(12), "~", weighed(1))[0] == pool.rankings["bm25"]
+    assert reranked(pool, "bm25", np.ones(12), "~", weighed(1))[0] == list(pool.found["bm25"].doc_ids)
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.7])
@@ -212,12 +224,13 @@ def test_as_served_and_with_scores_are_what_the_reranker_of_that_checkpoint_answ
     (folder / "tamis.json").write_text(json.dumps(facts), encoding="utf-8")
     reranker = Reranker(folder)
     question, documents = TOPICS["de"][2][0], [answer for _, answer in TOPICS["de"]]
-    pool = Pool(Question("q", question, "de", {"d0": 1}), {"bm25": DOC_IDS[:10]}, {"bm25": np.arange(10.0)[::-1] ** 2})
+    asked, squares = Question("q", question, "de", {"d0": 1}), np.arange(10.0)[::-1] ** 2
+    pool = pool_of(asked, {"bm25": DOC_IDS[:10]}, {"bm25": squares})
     logits = reranker.score_pairs([(question, text) for text in documents]).logits
-    scores = pool.scores["bm25"].tolist()
+    scores = squares.tolist()
     for sign, said in (("~", "order" if weight else None), ("@", None), ("+", ("bm25", scores))):
         answered = [DOC_IDS[entry["corpus_id"]] for entry in reranker.rank(question, documents, first_stage=said)]
-        assert rerank(pool, "bm25", logits, sign, reranker.deployment)[0] == answered
+        assert reranked(pool, "bm25", logits, sign, reranker.deployment)[0] == answered
 
 
 @given(seed=SEEDS, weight=st.sampled_from([0.0, 0.5]))
@@ -227,13 +240,13 @@ def test_with_scores_the_order_of_the_candidates_does_not_matter_even_where_scor
     pool = random_pool(rng)
     logits = rng.integers(0, 3, 12).astype(float)
     order = rng.permutation(12)
-    shuffled = Pool(
+    shuffled = pool_of(
         pool.question,
-        {name: [ranked[i] for i in order] for name, ranked in pool.rankings.items()},
-        {name: scores[order] for name, scores in pool.scores.items()},
+        {name: [found.doc_ids[i] for i in order] for name, found in pool.found.items()},
+        {name: np.array(found.scores)[order] for name, found in pool.found.items()},
     )
-    straight, tied = rerank(pool, "bm25", logits, "+", weighed(weight))
-    again, tied_again = rerank(shuffled, "bm25", logits[order], "+", weighed(weight))
+    straight, tied = reranked(pool, "bm25", logits, "+", weighed(weight))
+    again, tied_again = reranked(shuffled, "bm25", logits[order], "+", weighed(weight))
     assert straight == again
     assert tied == tied_again
     if not weight:
@@ -247,8 +260,8 @@ def test_a_constant_scorer_measures_as_chance_whether_the_answers_come_in_first_
     for candidates in (DOC_IDS[:10], DOC_IDS[9::-1]):
         run = {}
         for question in questions:
-            pool = Pool(question, {"bm25": candidates}, {"bm25": np.zeros(10)})
-            run[question.query_id], tied = rerank(pool, "bm25", np.full(10, 0.5), "@", weighed(1))
+            pool = pool_of(question, {"bm25": candidates}, {"bm25": np.zeros(10)})
+            run[question.query_id], tied = reranked(pool, "bm25", np.full(10, 0.5), "@", weighed(1))
             assert tied
         means.append(np.mean(list(measure({"constant": run}, questions)["constant"].values())))
     assert means[0] == means[1]
@@ -256,13 +269,13 @@ def test_a_constant_scorer_measures_as_chance_whether_the_answers_come_in_first_
 
 
 def test_only_what_the_first_stages_found_is_scored_and_a_missed_answer_stays_missed():
-    pool = Pool(
+    pool = pool_of(
         Question("q", "question", "en", {"missed": 1, "d3": 1}),
         {"bm25": ["d1", "d2", "d3"], "hybrid": ["d2", "d4", "d5"], "dense": ["missed"], "teacher": ["missed"]},
-        {name: np.array([3.0, 2.0, 1.0]) for name in ("bm25", "hybrid")},
+        {"bm25": [3.0, 2.0, 1.0], "hybrid": [3.0, 2.0, 1.0], "dense": [1.0], "teacher": [1.0]},
     )
     assert pairs_to_score([pool], 2) == [("q", "d1"), ("q", "d2"), ("q", "d4")]
-    ranking, _ = rerank(pool, "bm25", np.array([0.0, 5.0]), "+", weighed(1))
+    ranking, _ = reranked(pool, "bm25", np.array([0.0, 5.0]), "+", weighed(1))
     assert sorted(ranking) == ["d1", "d2", "d3"]
 
 

@@ -73,9 +73,9 @@ def test_mining_elsewhere_gives_the_same_files(mining: dict[str, Any], tmp_path:
         "transformers": {"path": str(build_causal(tmp_path / "causal"))},
         "documents": 6,
     }
-    for name, engine in (("here", LOCAL), ("there", COPIED)):
+    for name, executor in (("here", LOCAL), ("there", COPIED)):
         content = with_own_cache(mining, tmp_path / name)
-        run_recipe(recipe_from(content, "tiny"), tmp_path / name, "scores", engine=engine)
+        run_recipe(recipe_from(content, "tiny"), tmp_path / name, "scores", executor=executor)
     same_results(tmp_path / "here", tmp_path / "there")
 
 

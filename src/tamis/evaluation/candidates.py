@@ -16,7 +16,7 @@ from tamis.formats.query_logs import log_side
 from tamis.formats.trec import read_run
 from tamis.formulas.arrays import VectorArray
 from tamis.progress import track
-from tamis.records import Candidates, Query
+from tamis.records import Candidates
 from tamis.retrievers.index import FIRST_STAGES, Languages, Searching, build_indexes
 from tamis.retrievers.own_ids import without
 from tamis.retrievers.search import rank_candidates, search_indexes
@@ -138,9 +138,9 @@ def _head(found: Candidates, depth: int) -> Candidates:
     return Candidates(found.query_id, found.doc_ids[:depth], found.scores[:depth])
 
 
-def _allowed(judged: JudgedSet, found: Candidates, depth: int | None = None) -> Candidates:
-    """Without the document that the question is itself, then cut."""
-    return without(found, found.query_id if found.query_id in judged.own else None, depth)
+def _allowed(judged: JudgedSet, found: Candidates) -> Candidates:
+    """Without the document that the question is itself."""
+    return without(found, found.query_id if found.query_id in judged.own else None)
 
 
 def _everything(judged: JudgedSet, languages: Languages) -> CandidatesByQuestion:
@@ -201,13 +201,15 @@ def _search(
             wanted.encoder, {doc_id: document.text for doc_id, document in documents.items()}, texts, items
         )
     indexes = build_indexes(documents.values(), vectors, Searching(languages=wanted.languages))
-    queries = [Query(q, texts[q], judged.questions[q].language, "target", "", "question") for q in query_ids]
+    queries = [judged.questions[query_id].as_query() for query_id in query_ids]
     silent = set(query_ids)
     with track(f"searching {judged.name}", len(queries)) as advance:
-        depth = wanted.depth + bool(judged.own)  # one more than is kept, where one of them may be left out
-        for query, found in search_indexes(queries, query_vectors, indexes, depth, names, advance):
+        itself = {query_id: query_id for query_id in judged.own}
+        for query, found in search_indexes(
+            queries, query_vectors, indexes, wanted.depth, names, advance, itself=itself
+        ):
             silent.remove(query.query_id)
-            yield query.query_id, {name: _allowed(judged, one, wanted.depth) for name, one in found.items()}
+            yield query.query_id, found
     yield from ((query_id, {name: Candidates(query_id, (), ()) for name in names}) for query_id in sorted(silent))
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from tamis.errors import InputError
 from tamis.formats.qrels import grades_of, read_qrels
 from tamis.formulas.ranking import tie_key
+from tamis.records import Query
 from tamis.retrievers.index import Languages
 
 
@@ -28,6 +29,10 @@ class Question:
     language: str
     relevant: Mapping[str, int]
     domain: str = ""
+
+    def as_query(self, prefix: str = "") -> Query:
+        """What a first stage is asked; `prefix` before the id keeps it apart from other queries of a run."""
+        return Query(f"{prefix}{self.query_id}", self.text, self.language, "target", "", "question")
 
 
 def read_questions(

@@ -30,22 +30,11 @@ class Pool:
 
     Attributes:
         question: The question.
-        rankings: Ranked document ids by first stage, and the teacher's, up to the candidates' depth.
-        scores: Score of each ranked document, same shape.
+        found: What each first stage found, and the teacher's order of it, by name, up to the candidates' depth.
     """
 
     question: Question
-    rankings: Mapping[str, list[str]]
-    scores: Mapping[str, np.ndarray]
-
-    @classmethod
-    def of(cls, question: Question, found: Mapping[str, Candidates]) -> "Pool":
-        """From the candidates that each first stage, or the teacher, found."""
-        return cls(
-            question,
-            {name: list(candidates.doc_ids) for name, candidates in found.items()},
-            {name: np.array(candidates.scores) for name, candidates in found.items()},
-        )
+    found: Mapping[str, Candidates]
 
 
 @dataclass(frozen=True)
@@ -74,27 +63,8 @@ def pairs_to_score(pools: Sequence[Pool], depth: int, given: Sequence[str] = ())
     return [
         (pool.question.query_id, doc_id)
         for pool in pools
-        for doc_id in dict.fromkeys(d for name in (*RERANKED, *given) for d in pool.rankings[name][:depth])
+        for doc_id in dict.fromkeys(d for name in (*RERANKED, *given) for d in pool.found[name].doc_ids[:depth])
     ]
-
-
-def rerank(
-    pool: Pool, first_stage: str, logits: np.ndarray, sign: str, deployment: Deployment
-) -> tuple[list[str], bool]:
-    """Reorder the head of a first stage's ranking by the student; the tail keeps its order.
-
-    Args:
-        pool: What the first stages found.
-        first_stage: One of `RERANKED`, or the name of a given run.
-        logits: The student's logit of each document of the head, [depth].
-        sign: One of `WAYS`.
-        deployment: How far the student's checkpoint trusts a first stage.
-
-    Returns:
-        The new ranking, and whether its best score was shared.
-    """
-    found = Candidates(pool.question.query_id, tuple(pool.rankings[first_stage]), tuple(pool.scores[first_stage]))
-    return rerank_head(pool.question, first_stage, found, logits, sign, deployment)
 
 
 def rerank_head(
@@ -129,8 +99,9 @@ def rerank_head(
 
 def runs_of(pools: Sequence[Pool], names: Sequence[str]) -> tuple[dict[str, Run], dict[str, float]]:
     """The rankings that pools hold under these names, and the share of questions whose best score is shared."""
-    runs = {name: {pool.question.query_id: pool.rankings[name] for pool in pools} for name in names}
-    return runs, {name: float(np.mean([tied_at_top(pool.scores[name]) for pool in pools])) for name in names}
+    runs = {name: {pool.question.query_id: list(pool.found[name].doc_ids) for pool in pools} for name in names}
+    tied = {name: [tied_at_top(np.array(pool.found[name].scores)) for pool in pools] for name in names}
+    return runs, {name: float(np.mean(shared)) for name, shared in tied.items()}
 
 
 def student_runs(
@@ -160,9 +131,9 @@ def student_runs(
         for sign in WAYS:
             reranked = {}
             for pool in pools:
-                head = pool.rankings[first_stage][:depth]
-                values = np.array([logits[pool.question.query_id, doc_id] for doc_id in head])
-                reranked[pool.question.query_id] = rerank(pool, first_stage, values, sign, deployment)
+                question, found = pool.question, pool.found[first_stage]
+                values = np.array([logits[question.query_id, doc_id] for doc_id in found.doc_ids[:depth]])
+                reranked[question.query_id] = rerank_head(question, first_stage, found, values, sign, deployment)
             system = f"{student}{sign}{first_stage}"
             runs[system] = {query_id: ranking for query_id, (ranking, _) in reranked.items()}
             ties[system] = float(np.mean([tied for _, tied in reranked.values()]))

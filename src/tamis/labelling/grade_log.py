@@ -4,12 +4,12 @@ import fcntl
 import json
 import os
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, cast
 
 from tamis.artifacts import writing
+from tamis.artifacts.line_log import append_line, cut_torn_line
 from tamis.errors import InputError, RunError
 from tamis.formats.lines import objects
 from tamis.labelling.durable import ADVICE, keep_name
@@ -77,7 +77,7 @@ class GradeLog:
         try:
             self._keep_others_out()
             with writing(self.path, ADVICE):
-                self.cut = _cut_torn_line(self._file)
+                self.cut = cut_torn_line(self._file)
             self.entries = read_entries(self.path)
         except BaseException:
             os.close(self._file)
@@ -89,17 +89,8 @@ class GradeLog:
         Raises:
             RunError: The disk is full or cannot be written; the log is as it was before.
         """
-        line = f"{_line(entry)}\n".encode()
-        end = os.fstat(self._file).st_size
         with writing(self.path, ADVICE):
-            try:
-                if os.write(self._file, line) < len(line):
-                    raise OSError("only a part of a line fits on the disk")
-                os.fsync(self._file)
-            except OSError:
-                with suppress(OSError):  # what stays of it is cut off at the next opening
-                    os.ftruncate(self._file, end)
-                raise
+            append_line(self._file, f"{_line(entry)}\n".encode(), sync=True)
 
     def close(self) -> None:
         """Let others have it."""
@@ -157,20 +148,3 @@ def _entry(content: dict[str, object], where: str) -> Entry:
     known = float(time) if isinstance(time, int | float) and 0 <= time < _LATEST else 0.0
     undone = content.get("undone") is True
     return Entry(str(person), str(query_id), str(doc_id), cast(Grade, grade), known, undone)
-
-
-def _cut_torn_line(file: int) -> int:
-    """Cut off what stands behind the last line feed; how many bytes that was."""
-    size = os.fstat(file).st_size
-    start = size
-    while start > 0:
-        before = max(0, start - 4096)
-        found = os.pread(file, start - before, before).rfind(b"\n")
-        if found >= 0:
-            start = before + found + 1
-            break
-        start = before
-    if start < size:
-        os.ftruncate(file, start)
-        os.fsync(file)
-    return size - start

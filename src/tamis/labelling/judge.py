@@ -13,7 +13,7 @@ import yaml
 from pydantic import Field, ValidationError, field_validator
 
 from tamis.artifacts import ItemStore, item_key, open_cache
-from tamis.complaints import complaint_of
+from tamis.complaints import apply_changes, complaint_of
 from tamis.costs.requests import counted
 from tamis.costs.work import Estimate
 from tamis.errors import SettingsError
@@ -24,7 +24,6 @@ from tamis.labelling.durable import put_file
 from tamis.labelling.grade_log import GRADES, LOG, read_entries
 from tamis.labelling.grading import Grading, qrels_text
 from tamis.labelling.pools import Pools
-from tamis.pipeline.reading import apply_changes
 from tamis.progress import track
 from tamis.records import GIVEN, Document, Query, Tokens
 from tamis.remote.attempts import Answer

@@ -53,7 +53,9 @@ def _of_run(source: Path, wanted: Wanted, parts: Parts) -> Pools:
 
 def _ranked(systems: Systems, questions: Sequence[Question]) -> Rankings:
     pools = systems.find_pools(questions)
-    rankings = {pool.question.query_id: dict(pool.rankings) for pool in pools}
+    rankings = {
+        pool.question.query_id: {name: list(found.doc_ids) for name, found in pool.found.items()} for pool in pools
+    }
     if "merge" in systems.context.folders:
         texts = {doc_id: document.text for doc_id, document in systems.context.target.items()}
         systems.students.prepare({question.query_id: question.text for question in questions}, texts)

@@ -159,7 +159,7 @@ class Parts:
 
 @contextmanager
 def open_parts(
-    recipe: Recipe, items: ItemStore, team: ProcessGroup = ALONE, engine: Executor = LOCAL
+    recipe: Recipe, items: ItemStore, team: ProcessGroup = ALONE, executor: Executor = LOCAL
 ) -> Iterator[Parts]:
     """The parts of a run; its stores and connections are closed afterwards.
 
@@ -167,10 +167,10 @@ def open_parts(
         recipe: What to do.
         items: Finished items of the run folder.
         team: The processes that train together.
-        engine: Where models embed, score and write.
+        executor: Where models embed, score and write.
     """
     machine = Machine(recipe.machine, resolve_precision(recipe.precision), team.local_rank)
-    context = RunContext(items, machine, team, engine)
+    context = RunContext(items, machine, team, executor)
     try:
         yield Parts(recipe, context)
     finally:

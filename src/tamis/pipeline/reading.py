@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from tamis.complaints import parsed_yaml, settings_error, shown
+from tamis.complaints import apply_changes, parsed_yaml, settings_error, shown
 from tamis.errors import SettingsError
 from tamis.pipeline.recipe import Recipe
 
@@ -34,29 +34,6 @@ def read_recipe(path: Path, changes: Sequence[str] = ()) -> Recipe:
         raise SettingsError(f"{path}: expected a recipe with sections, got {shown(content)}")
     apply_changes(content, changes)
     return recipe_from(content, str(path))
-
-
-def apply_changes(content: dict[str, Any], changes: Sequence[str]) -> None:
-    """Put changes into a recipe given as nested mappings; see `read_recipe`.
-
-    Raises:
-        SettingsError: a change is not understood.
-    """
-    for change in changes:
-        _apply(content, change)
-
-
-def _apply(content: dict[str, Any], change: str) -> None:
-    """Put `section.key=value` into a recipe's content."""
-    name, equals, value = change.partition("=")
-    if not equals:
-        raise SettingsError(f"--set {change}: expected KEY=VALUE, for instance train.loss=gap-hinge")
-    *sections, key = name.split(".")
-    for section in sections:
-        content = content.setdefault(section, {})
-        if not isinstance(content, dict):
-            raise SettingsError(f"--set {change}: {section!r} is not a section of the recipe")
-    content[key] = parsed_yaml(value, f"--set {change}")
 
 
 def recipe_from(content: Mapping[str, Any], name: str) -> Recipe:

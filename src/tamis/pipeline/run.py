@@ -41,7 +41,7 @@ def run_recipe(
     until: str = "report",
     announce: Announce | None = None,
     consider: Consider | None = None,
-    engine: Executor = LOCAL,
+    executor: Executor = LOCAL,
 ) -> dict[str, Path]:
     """Run a recipe, reusing every stage whose key is already there.
 
@@ -51,7 +51,7 @@ def run_recipe(
         until: Last stage to run.
         announce: Called after each stage with its name, its folder, and whether it was reused.
         consider: Called once, when the corpus is read and before anything else is done; None spares the estimate.
-        engine: Where models embed, score and write, and where is searched; the results are the same.
+        executor: Where models embed, score and write, and where is searched; the results are the same.
 
     Returns:
         Folder of each stage by name.
@@ -74,7 +74,7 @@ def run_recipe(
         with open_parts(recipe, ItemStore(root / "items.sqlite"), team) as parts:
             return _run_stages(parts, until, run, None, None)
     run = RunFolder(root, recipe.name)
-    with run.held(), open_parts(recipe, ItemStore(root / "items.sqlite"), team, engine) as parts:
+    with run.held(), open_parts(recipe, ItemStore(root / "items.sqlite"), team, executor) as parts:
         team.wait()
         if own_parts_of(recipe):
             forget_recipe(root)

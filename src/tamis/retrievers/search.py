@@ -9,6 +9,7 @@ from tamis.formulas.arrays import VectorArray
 from tamis.formulas.ranking import rank_order, tie_key
 from tamis.records import Candidates, Query
 from tamis.retrievers.index import IndexSet, QueryBatch
+from tamis.retrievers.own_ids import without
 from tamis.retrievers.sharded import search_groups
 from tamis.retrievers.vectors import Matrix, matrix_of
 
@@ -23,7 +24,8 @@ def search_indexes(
     depth: int,
     wanted: Sequence[str],
     progress: SearchProgress | None = None,
-    engine: Executor = LOCAL,
+    executor: Executor = LOCAL,
+    itself: Mapping[str, str] | None = None,
 ) -> Iterator[tuple[Query, dict[str, Candidates]]]:
     """Search index by index, so that each is gone through for all its queries together.
 
@@ -34,7 +36,8 @@ def search_indexes(
         depth: Documents per query and first stage at most.
         wanted: Names of first stages.
         progress: Told of finished queries.
-        engine: Where to search.
+        executor: Where to search.
+        itself: Id of the document that a query is itself, by the query's id; it is none of its own candidates.
 
     Yields:
         Each query with what it finds by name of the first stage.
@@ -53,8 +56,10 @@ def search_indexes(
         for key, group in searched.items()
     ]
     in_order = [query for group in searched.values() for query in group]
-    for query, found in zip(in_order, search_groups(engine, indexes, asked, depth, wanted), strict=True):
-        yield query, found
+    deep = depth + bool(itself)  # one more than is kept, where one of them may be left out
+    for query, found in zip(in_order, search_groups(executor, indexes, asked, deep, wanted), strict=True):
+        own = itself.get(query.query_id) if itself else None
+        yield query, {name: without(one, own, depth) for name, one in found.items()} if itself else found
         if progress:
             progress(1)
 

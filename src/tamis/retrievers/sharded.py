@@ -34,7 +34,7 @@ class SearchPiece:
 
 
 def search_groups(
-    engine: Executor,
+    executor: Executor,
     indexes: IndexSet,
     groups: Sequence[tuple[IndexKey, QueryBatch]],
     depth: int,
@@ -44,12 +44,12 @@ def search_groups(
 
     An approximate index is searched in this process, as it would be built anew in every other.
     """
-    if not engine.elsewhere or indexes.how.index == "faiss":
+    if not executor.elsewhere or indexes.how.index == "faiss":
         for key, asked in groups:
             yield from _index_of(indexes, key).search(asked, depth, wanted)
         return
     pieces = (piece for group in _in_groups(groups) for piece in _pieces(indexes, *group))
-    found = engine.mapped(partial(_search_piece, indexes, depth, wanted, SHARD), pieces)
+    found = executor.mapped(partial(_search_piece, indexes, depth, wanted, SHARD), pieces)
     for key, asked in _in_groups(groups):
         parts: list[tuple[int, Heads]] = []
         for piece in _pieces(indexes, key, asked):

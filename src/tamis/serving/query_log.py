@@ -19,6 +19,7 @@ from typing import Any, Final
 
 import regex
 
+from tamis.artifacts.line_log import append_line, cut_torn_line
 from tamis.errors import InputError
 from tamis.formats.fields import content_id
 from tamis.formats.query_logs import day_of
@@ -225,15 +226,10 @@ class QueryLog:
             with suppress(OSError):  # a file system that locks nothing
                 fcntl.flock(opened, fcntl.LOCK_EX)
             if self._whole != file:
-                _cut_torn_line(opened)
+                if cut := cut_torn_line(opened):
+                    logger.warning("an unfinished last line was cut off", extra={"facts": {"bytes": cut}})
                 self._whole = file
-            end = os.fstat(opened).st_size
-            try:
-                if os.write(opened, line) < len(line):
-                    raise OSError("only a part of a line fits on the disk")
-            except OSError:
-                os.ftruncate(opened, end)
-                raise
+            append_line(opened, line, sync=False)
         finally:
             os.close(opened)
 
@@ -286,14 +282,3 @@ class QueryLog:
                 )
             else:
                 logger.info("deleted", extra={"facts": {"file": str(file), "days": (today - day).days}})
-
-
-def _cut_torn_line(opened: int) -> None:
-    """Take a last line away that a kill left unfinished: nobody could read the file."""
-    end = size = os.fstat(opened).st_size
-    while end and b"\n" not in (block := os.pread(opened, min(4096, end), max(0, end - 4096))):
-        end -= len(block)
-    keep = 0 if not end else max(0, end - 4096) + block.rindex(b"\n") + 1
-    if keep < size:
-        os.ftruncate(opened, keep)
-        logger.warning("an unfinished last line was cut off", extra={"facts": {"bytes": size - keep}})

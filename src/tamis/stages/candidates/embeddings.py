@@ -78,9 +78,9 @@ class Embeddings:
         rows = known.rows if known is not None else {}
         new = {text_id: text for text_id, text in texts.items() if text_id not in rows}
         if known is None or new:
-            engine = LOCAL if encoder.here else self.context.engine
+            executor = LOCAL if encoder.here else self.context.executor
             label, embed = f"embedding {kind} texts ({encoder.name})", partial(encoder.embed, kind)
-            fresh = embed_missing(new, encoder.identity(kind), embed, self.context.items, label, engine.mapped)
+            fresh = embed_missing(new, encoder.identity(kind), embed, self.context.items, label, executor.mapped)
             known = self._known[encoder.name, kind] = Vectors(fresh.file, {**rows, **fresh.rows})
         return known
 

@@ -8,7 +8,7 @@ from tamis.executors.local import LOCAL, Executor
 from tamis.formulas.arrays import VectorArray
 from tamis.records import GIVEN, Candidates, Dropped, Query
 from tamis.retrievers.index import IndexSet
-from tamis.retrievers.own_ids import apart, without
+from tamis.retrievers.own_ids import apart
 from tamis.retrievers.search import SearchProgress, rank_candidates, search_indexes
 from tamis.stages.queries.given import given_id
 
@@ -27,7 +27,7 @@ def find_candidates(
     depth: int,
     given: Mapping[str, Mapping[str, float]] | None = None,
     progress: SearchProgress | None = None,
-    engine: Executor = LOCAL,
+    executor: Executor = LOCAL,
 ) -> Iterator[Candidates | Dropped]:
     """Search for every query.
 
@@ -39,7 +39,7 @@ def find_candidates(
         given: Score of each document that the user's own engine found, by query id and document id, for the queries
             that are not searched here.
         progress: Told of finished queries.
-        engine: Where to search.
+        executor: Where to search.
 
     Yields:
         Candidates by the hybrid or the given run, best first, without the document that a query is itself (see
@@ -66,13 +66,14 @@ def find_candidates(
             else:
                 ranked = rank_candidates(query.query_id, tuple(scores), np.array(list(scores.values())), depth)
                 yield _completed(ranked, query, indexes)
-    deep = depth + bool(itself)  # one more than is kept, where one of them may be left out
-    for query, found in search_indexes(searched, query_vectors, indexes, deep, ("hybrid",), progress, engine):
-        allowed = without(found["hybrid"], itself.get(query.query_id), depth)
-        if len(allowed.doc_ids) < 2:
+    found_by_query = search_indexes(
+        searched, query_vectors, indexes, depth, ("hybrid",), progress, executor, itself=itself
+    )
+    for query, found in found_by_query:
+        if len(found["hybrid"].doc_ids) < 2:
             yield Dropped(query.query_id, _TOO_FEW[indexes.how.languages], query.language, query.text)
         else:
-            yield _completed(allowed, query, indexes)
+            yield _completed(found["hybrid"], query, indexes)
 
 
 def own_documents(queries: Iterable[Query], indexes: IndexSet) -> dict[str, str]:

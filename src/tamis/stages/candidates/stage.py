@@ -60,7 +60,7 @@ class CandidatesStage:
             given = {**found_by, **given}
         queries = list(context.queries.values())
         with track("searching", len(queries) - len(given)) as advance:
-            found = find_candidates(queries, vectors, first_stages.indexes, depth, given, advance, context.engine)
+            found = find_candidates(queries, vectors, first_stages.indexes, depth, given, advance, context.executor)
             facts = write_stream(folder, self.name, found, Candidates)
         if own := own_documents(queries, first_stages.indexes):
             told = f"{len(own):,} given queries are documents of their corpus, by their ids; none is its own candidate"
@@ -77,7 +77,7 @@ class CandidatesStage:
         queries = [query for query in self.context.queries.values() if query.origin == "target"]
         blocks = [queries[start : start + AT_ONCE] for start in range(0, len(queries), AT_ONCE)]
         texts = ([query.text for query in block] for block in blocks)
-        answers = self.context.engine_for(retriever).mapped(partial(_found_for, retriever, depth), texts)
+        answers = self.context.executor_for(retriever).mapped(partial(_found_for, retriever, depth), texts)
         given: dict[str, dict[str, float]] = {}
         unknown = 0
         for block, answer in zip(blocks, answers, strict=True):

@@ -15,10 +15,10 @@ from tamis.evaluation.judged import Question
 from tamis.evaluation.systems import STUDENTS, TRAINED, Pool, Run, pairs_to_score, runs_of, student_runs
 from tamis.models.checkpoint import Deployment, find_checkpoint, read_facts
 from tamis.progress import track
-from tamis.records import Candidates, Facts, Query
+from tamis.records import Candidates, Facts
 from tamis.retrievers.given_run import GivenRun, read_run
 from tamis.retrievers.index import FIRST_STAGES
-from tamis.retrievers.own_ids import OwnIds, own_ids, without
+from tamis.retrievers.own_ids import OwnIds, own_ids
 from tamis.retrievers.search import rank_candidates, search_indexes
 from tamis.stages.candidates.first_stages import FirstStages
 from tamis.stages.lists.settings import GENERAL
@@ -62,21 +62,12 @@ class Systems:
         texts = {question.query_id: question.text for question in questions}
         vectors = self.first_stages.embeddings.vectors("query", texts)
         teach = self.teachers.open(texts)
-        depth, engine = self.first_stages.settings.depth, self.context.engine
-        queries = [Query(q.query_id, q.text, q.language, "target", "", "question") for q in questions]
+        depth, executor = self.first_stages.settings.depth, self.context.executor
+        queries = [question.as_query() for question in questions]
         indexes = self.first_stages.indexes
         own = self.own(questions).ids
-        deep = depth + bool(own)  # one more than is kept, where one of them is left out
-        ranked = [
-            (
-                query,
-                {
-                    name: without(one, query.query_id if query.query_id in own else None, depth)
-                    for name, one in of.items()
-                },
-            )
-            for query, of in search_indexes(queries, vectors, indexes, deep, FIRST_STAGES, engine=engine)
-        ]
+        itself = {query_id: query_id for query_id in own}
+        ranked = list(search_indexes(queries, vectors, indexes, depth, FIRST_STAGES, executor=executor, itself=itself))
         taught: list[np.ndarray] = []
         with track("asking the teacher", len(ranked)) as advance:
             for start in range(0, len(ranked), QUESTIONS_AT_ONCE):
@@ -94,7 +85,7 @@ class Systems:
             by_teacher = rank_candidates(query.query_id, of["hybrid"].doc_ids, scores, depth)
             given = self._external(query.query_id, depth, query.query_id in own)
             found[query.query_id] = {**of, **given, "teacher": by_teacher}
-        return [Pool.of(question, found[question.query_id]) for question in questions]
+        return [Pool(question, found[question.query_id]) for question in questions]
 
     def own(self, questions: Sequence[Question]) -> OwnIds:
         """The questions that are documents of the corpus; none finds itself."""

@@ -22,8 +22,7 @@ from tamis.stages.lists.held_out import domains_of
 from tamis.stages.lists.settings import GENERAL
 from tamis.stages.merge.graded import GradedJudge, GradedQuestions, read_graded
 from tamis.stages.merge.judge import judge_students
-from tamis.stages.merge.merge import MergeCurve as MergeCurve
-from tamis.stages.merge.merge import MergePath, judgements, merge_specialists
+from tamis.stages.merge.merge import MergeCurve, MergePath, judgements, merge_specialists
 from tamis.stages.merge.model_card import Provenance, model_card, target_facts
 from tamis.stages.merge.previous_runs import old_domains_identity
 from tamis.stages.merge.settings import MergeSettings

@@ -17,7 +17,7 @@ from tamis.formulas.ranking import tie_key
 from tamis.models.student import Student
 from tamis.records import Query, TrainingList
 from tamis.retrievers.index import IndexSet
-from tamis.retrievers.own_ids import own_ids, without
+from tamis.retrievers.own_ids import own_ids
 from tamis.retrievers.search import search_indexes
 from tamis.retrievers.vectors import Vectors
 from tamis.stages.candidates.first_stages import FirstStages
@@ -83,7 +83,7 @@ class HeadScorer:
         drawn = sorted(judged, key=lambda question: tie_key("question", question.query_id))[:WEIGHING]
         # The run may know other texts by the same ids.
         documents = {f"{_JUDGED}{d.doc_id}": replace(d, doc_id=f"{_JUDGED}{d.doc_id}") for d in read}
-        queries = [Query(f"{_JUDGED}{q.query_id}", q.text, q.language, "target", "", "question") for q in drawn]
+        queries = [q.as_query(_JUDGED) for q in drawn]
         own = {
             query.query_id: {f"{_JUDGED}{d}" for d, grade in question.relevant.items() if grade > 0}
             for query, question in zip(queries, drawn, strict=True)
@@ -114,11 +114,7 @@ class HeadScorer:
             indexes: What they search.
             itself: Id of the document that a query is itself, by its id; it is no candidate.
         """
-        searched = search_indexes(queries, vectors, indexes, self.depth + bool(itself), RERANKED)
-        found = [
-            (query, {name: without(one, itself.get(query.query_id), self.depth) for name, one in of.items()})
-            for query, of in searched
-        ]
+        found = list(search_indexes(queries, vectors, indexes, self.depth, RERANKED, itself=itself))
         heads: dict[str, list[RerankedHead]] = {}
         for first_stage in RERANKED:
             ranked = [(query, of[first_stage]) for query, of in found]

@@ -162,11 +162,14 @@ class WeightChoice(NamedTuple):
     by_language: Mapping[str, float]
 
 
-def choice_by_scores(samples: Sequence[WeightSample]) -> WeightChoice:
-    """The weight of a first stage's scores, by the sample of this one alone."""
-    (sample,) = samples
-    weight = steady_weight(sample.weights, sample.values)
-    return WeightChoice(weight, weights_by_language(sample, weight))
+def choice_by_scores(by_stage: Sequence[WeightSample]) -> WeightChoice:
+    """The weight of the scores of a first stage, or of any like several: by what they do beside the best one.
+
+    Nobody knows which any other one will be like, and a good one has more to lose.
+    """
+    best = best_stage(by_stage)
+    weight = steady_weight(best.weights, best.values)
+    return WeightChoice(weight, weights_by_language(best, weight, by_stage))
 
 
 def choice_by_order(by_stage: Sequence[WeightSample]) -> WeightChoice:
@@ -232,8 +235,7 @@ def choose_weights(heads: Mapping[str, Sequence[RerankedHead]], choices: Iterabl
     """The weight of each first stage's scores, of the order alone, and of the scores of any other first stage.
 
     A first stage's weight is other than 1 only with evidence (`steady_weight`); so is that of any other, which is that
-    of the best one here: nobody knows which it will be like, and a good one has more to lose. The order counts only
-    where it surely helps.
+    of the best one here. The order counts only where it surely helps.
     Not judged by agreement with the teacher: it holds the first stage's own scorers and flatters them (docs/log.md).
 
     Args:
@@ -248,17 +250,13 @@ def choose_weights(heads: Mapping[str, Sequence[RerankedHead]], choices: Iterabl
         return Weights(dict.fromkeys(heads, steady_weight(choices, np.zeros((len(choices), 1)))))
     by_scores = {name: sample_of(found, choices) for name, found in heads.items()}
     by_order = [sample_of(found, {0.0, *choices}, by_order=True) for found in heads.values()]
-    parts = {**{name: [one] for name, one in by_scores.items()}, OTHER: list(by_scores.values()), ORDER: by_order}
-    samples = {name: best_stage(some) for name, some in parts.items()}
-    general = {
-        name: weight_of_order(by_order) if name == ORDER else steady_weight(sample.weights, sample.values)
-        for name, sample in samples.items()
-    }
-    by_language = {name: weights_by_language(one, general[name], parts[name]) for name, one in samples.items()}
+    of_each = {**{name: [sample] for name, sample in by_scores.items()}, OTHER: list(by_scores.values())}
+    chosen = {name: choice_by_scores(samples) for name, samples in of_each.items()}
+    chosen[ORDER] = choice_by_order(by_order)
     return Weights(
-        general,
-        {name: found for name, found in by_language.items() if found},
-        {name: sample.curve() for name, sample in samples.items()},
+        {name: choice.general for name, choice in chosen.items()},
+        {name: dict(choice.by_language) for name, choice in chosen.items() if choice.by_language},
+        {name: best_stage(samples).curve() for name, samples in [*of_each.items(), (ORDER, by_order)]},
     )
 
 

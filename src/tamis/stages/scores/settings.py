@@ -116,7 +116,7 @@ class RemoteEncoderTeacher(RemoteTeacher):
 OnServer = JudgeTeacher | RemoteRerankerTeacher | RemoteEncoderTeacher
 
 Teacher = EncoderTeacher | RerankerTeacher | OnServer | OwnTeacher
-"""What `teachers` may hold; `teachers/kinds.py` says what each is made into."""
+"""What `teachers` may hold; `KINDS` of `teachers/teacher.py` says what each is made into."""
 
 
 class ScoresSettings(Section):

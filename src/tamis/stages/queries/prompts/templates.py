@@ -12,11 +12,11 @@ from functools import cache
 from pathlib import Path
 from typing import Final, Literal
 
-import yaml
 from pydantic import Field, field_validator
 
 from tamis.errors import InputError
 from tamis.formats.prompt_files import placeholders, read_prompt, read_style
+from tamis.languages import language_names
 from tamis.records import Document, Prompt
 from tamis.section import Section
 from tamis.stages.queries.settings import PromptSettings, QueryKind
@@ -26,7 +26,6 @@ Mode = Literal["chat", "completion"]
 """What the model is given: a message that it answers, or the beginning of a text that it continues."""
 
 _FOLDER: Final = Path(__file__).with_name("shipped")
-_LANGUAGES: Final = Path(__file__).with_name("languages.yaml")
 _FALLBACK: Final = "en"
 _PASSAGE_CHARACTERS: Final = 700
 _STYLE_LINES: Final = 4
@@ -190,13 +189,7 @@ def load_templates() -> dict[str, Template]:
 
 def language_name(primary: str) -> str:
     """English name of a language; words that fit into the same place where it is unknown."""
-    return _language_names().get(primary, "the language of the passage")
-
-
-@cache
-def _language_names() -> dict[str, str]:
-    names: dict[str, str] = yaml.safe_load(_LANGUAGES.read_text(encoding="utf-8"))
-    return names
+    return language_names().get(primary, "the language of the passage")
 
 
 def _hash(text: str) -> str:

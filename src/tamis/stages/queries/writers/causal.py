@@ -48,7 +48,7 @@ class CausalWriter(LocalModel):
     def __init__(self, settings: TransformersSettings, requests: RequestsSettings, context: RunContext) -> None:
         """Load nothing yet."""
         load = partial(load_causal, settings, context.machine)
-        super().__init__(settings.mode, model_name(settings.path), load, BLOCK, context.engine)
+        super().__init__(settings.mode, model_name(settings.path), load, BLOCK, context.executor)
         self._settings, self._context = settings, context
 
     def identity(self) -> Facts:

@@ -115,13 +115,13 @@ class ExtractiveWriter(QueryWriter):
 
     def __init__(self, settings: None, requests: RequestsSettings, context: RunContext) -> None:
         """Read nothing yet."""
-        self._engine = context.engine
+        self._executor = context.executor
 
     def open(self, documents: Sequence[Document]) -> Opened:
         """Weigh the words of the documents."""
-        extract, engine = ExtractiveGenerator(inverse_document_frequencies(documents)), self._engine
-        far = FarGenerator(extract.name, extract.model, partial(_extracts, extract), EXTRACTIVE_BLOCK, engine.mapped)
-        return nullcontext(far if engine.elsewhere else extract)
+        extract, executor = ExtractiveGenerator(inverse_document_frequencies(documents)), self._executor
+        far = FarGenerator(extract.name, extract.model, partial(_extracts, extract), EXTRACTIVE_BLOCK, executor.mapped)
+        return nullcontext(far if executor.elsewhere else extract)
 
 
 def _extracts(extract: "ExtractiveGenerator", requests: Sequence[QueryRequest]) -> list[QueryAnswer]:

@@ -27,7 +27,7 @@ class LlamaWriter(LocalModel):
     def __init__(self, settings: LlamaSettings, requests: RequestsSettings, context: RunContext) -> None:
         """Load nothing yet."""
         load = partial(LlamaGenerator, settings.model, context.machine.settings.threads)
-        super().__init__("completion", settings.model.stem, load, LLAMA_BLOCK, context.engine)
+        super().__init__("completion", settings.model.stem, load, LLAMA_BLOCK, context.executor)
         self._file = settings.model
 
     def identity(self) -> Facts:

@@ -18,7 +18,7 @@ AT_ONCE: Final = 32
 
 
 def own_queries(
-    writer: Writer, documents: Sequence[Document], engine: Executor, items: ItemStore
+    writer: Writer, documents: Sequence[Document], executor: Executor, items: ItemStore
 ) -> Iterator[Query | Dropped]:
     """Let a function write queries from documents; they are kept by its name and version.
 
@@ -30,7 +30,7 @@ def own_queries(
         InputError: it gave something else than queries.
     """
     kept = kept_in(items, partial(_key, writer), lambda texts: json.dumps(texts).encode(), json.loads)
-    written = kept.values(documents, partial(_write, writer, engine))
+    written = kept.values(documents, partial(_write, writer, executor))
     for document, texts in zip(documents, written, strict=True):
         for number, text in enumerate(map(one_line, texts) if texts else [""]):
             query_id = f"{writer.name}/{number}/{document.doc_id}"
@@ -41,11 +41,11 @@ def own_queries(
 
 
 def _write(
-    writer: Writer, engine: Executor, missing: Iterator[list[Document]]
+    writer: Writer, executor: Executor, missing: Iterator[list[Document]]
 ) -> Iterator[list[tuple[Document, list[str]]]]:
     new = [document for group in missing for document in group]
     blocks = [new[start : start + AT_ONCE] for start in range(0, len(new), AT_ONCE)]
-    written = engine.mapped(writer.write, ([document.text for document in block] for block in blocks))
+    written = executor.mapped(writer.write, ([document.text for document in block] for block in blocks))
     with track(f"writing queries ({writer.name})", len(new)) as advance:
         for block, answers in zip(blocks, written, strict=True):
             yield list(zip(block, answers, strict=True))

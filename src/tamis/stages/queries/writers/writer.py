@@ -88,16 +88,16 @@ class LoadedOnce:
 class LocalModel(QueryWriter):
     """What the language models of this machine have in common."""
 
-    def __init__(self, mode: Mode, model: str, load: Callable[[], Opened], block: int, engine: Executor) -> None:
+    def __init__(self, mode: Mode, model: str, load: Callable[[], Opened], block: int, executor: Executor) -> None:
         """Load nothing yet; `load` can be sent to other processes, whose models are given `block` requests at once."""
-        self.mode, self._model, self._load, self._block, self._engine = mode, model, load, block, engine
+        self.mode, self._model, self._load, self._block, self._executor = mode, model, load, block, executor
 
     def open(self, documents: Sequence[Document]) -> Opened:
         """The model, or what asks it elsewhere."""
-        if not self._engine.elsewhere:
+        if not self._executor.elsewhere:
             return self._load()
         write, name = LoadedOnce(self._load).write, self._model.replace("/", "--")
-        return nullcontext(FarGenerator(name, self._model, write, self._block, self._engine.mapped))
+        return nullcontext(FarGenerator(name, self._model, write, self._block, self._executor.mapped))
 
     def cost(self, left: Iterator[QueryRequest], cached: Callable[[Generate], Generate]) -> Iterator[Work]:
         """Queries to write, timed on a few."""

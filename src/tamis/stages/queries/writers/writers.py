@@ -118,7 +118,7 @@ class QueryWriters:
         names = {GIVEN, LOG, *map(writer_name, settings.written)}
         if own := settings.writer:
             shown = spread(target, settings.documents)
-            written.queries += own_queries(own, shown, self.context.engine_for(own), self.context.items)
+            written.queries += own_queries(own, shown, self.context.executor_for(own), self.context.items)
             names.add(own.name)
         for kind, writer in self.members.items():
             if prompts := self._prompts(writer):

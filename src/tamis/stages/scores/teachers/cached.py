@@ -109,12 +109,12 @@ class CachedScores:
         for scored in self._kept.complete(groups(), self._scored, tell):
             tell(scored)
 
-    def ask_ahead(self, name: str, engine: Executor, ahead: Callable[[], Iterable[Unscored]]) -> "CachedScores":
+    def ask_ahead(self, name: str, executor: Executor, ahead: Callable[[], Iterable[Unscored]]) -> "CachedScores":
         """Have a model elsewhere score all that the cache lacks, so that it is started and loaded once for it.
 
         In this process nothing is done: there it is asked when its scores are needed.
         """
-        if engine.elsewhere:
+        if executor.elsewhere:
             with track(f"scoring with {name}", sum(len(doc_ids) for _, doc_ids in ahead())) as advance:
                 self.ask(ahead(), advance)
         return self
@@ -147,12 +147,12 @@ class CachedScores:
         return [(query.text, self._documents[doc_id].text[: self._max_chars]) for doc_id in doc_ids]
 
 
-def on_engine(engine: Executor, score: Callable[[Group], GroupScores]) -> ScoreGroups:
+def on_executor(executor: Executor, score: Callable[[Group], GroupScores]) -> ScoreGroups:
     """A function of one group, run for many where an executor runs."""
 
     def scored(groups: Iterable[Group]) -> Iterator[Answer[Group, GroupScores]]:
         asked, sent = tee(groups)
-        for scores, group in zip(engine.mapped(score, sent), asked, strict=True):
+        for scores, group in zip(executor.mapped(score, sent), asked, strict=True):
             yield Answer(group, scores)
 
     return scored

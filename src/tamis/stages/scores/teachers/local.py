@@ -12,7 +12,7 @@ from tamis.own_parts import Teacher
 from tamis.stages.candidates.cost import candidates_of, embedding_cost
 from tamis.stages.scores.score import ScorePairs
 from tamis.stages.scores.settings import EncoderTeacher, RerankerTeacher
-from tamis.stages.scores.teachers.cached import CachedScores, Group, GroupScores, on_engine
+from tamis.stages.scores.teachers.cached import CachedScores, Group, GroupScores, on_executor
 from tamis.stages.scores.teachers.fusion import cosines
 from tamis.stages.scores.teachers.teaching import STAGES, Ahead, Shared, Teaching
 
@@ -59,8 +59,8 @@ class LocalReranker(Teaching):
         context, wanted = self._context, self._settings
         identity = item_key("reranker", self.identity(), context.machine.precision, wanted.instruction)
         score = partial(self._rerankers.score, wanted)
-        scores = CachedScores(on_engine(context.engine, score), identity, context.documents, context.cache)
-        return scores.ask_ahead(wanted.name, context.engine, ahead)
+        scores = CachedScores(on_executor(context.executor, score), identity, context.documents, context.cache)
+        return scores.ask_ahead(wanted.name, context.executor, ahead)
 
     def cost(self, plan: Plan) -> Iterator[Work]:
         """Pairs to score."""
@@ -100,10 +100,10 @@ class OwnFunction(Teaching):
 
     def open(self, queries: Mapping[str, str], ahead: Ahead) -> CachedScores:
         """Kept for this run folder alone: others may mean something else by its name."""
-        context, engine = self._context, self._context.engine_for(self._teacher)
-        score = on_engine(engine, partial(_score, self._teacher))
+        context, executor = self._context, self._context.executor_for(self._teacher)
+        score = on_executor(executor, partial(_score, self._teacher))
         scores = CachedScores(score, self.identity(), context.documents, context.items)
-        return scores.ask_ahead(self._teacher.name, engine, ahead)
+        return scores.ask_ahead(self._teacher.name, executor, ahead)
 
 
 def _score(teacher: Teacher, group: Group) -> GroupScores:
