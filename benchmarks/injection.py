@@ -73,7 +73,7 @@ def rates(
 def judged_by(settings: Any, prompt: PairPrompt, name: str, pairs: Iterable[Pair]) -> dict[Pair, bool]:
     """What a model behind a server says of pairs; without those that it gives no answer to."""
     judge = LLMJudge(settings.judge, prompt)
-    with closing(Endpoint(settings.judge, judge.protocol, settings.requests, Tokens(), WORDS)) as endpoint:
+    with closing(Endpoint(settings.judge, judge.codec, settings.requests, Tokens(), WORDS)) as endpoint:
         answers = endpoint.ask(Group(query, (document,)) for query, document in pairs)
         return {
             (answer.request.query, answer.request.documents[0]): taken(answer.value[0], name)

@@ -56,7 +56,7 @@ def _identifier(languages: Sequence[str] | None) -> Callable[[str], str]:
     if languages is None:
         answers = {code: code for code in known}
     else:
-        answers = {tag.split("-")[0]: tag for tag in reversed(languages) if tag.split("-")[0] in known}
+        answers = {primary(tag): tag for tag in reversed(languages) if primary(tag) in known}
     if not answers:
         return lambda text: UNKNOWN_LANGUAGE
     identifier.set_languages(answers)
@@ -68,6 +68,11 @@ def language_names() -> Mapping[str, str]:
     """English names of languages by tag."""
     pairs = (pair.split(maxsplit=1) for pair in _NAMES.replace("\n", " ").split(", "))
     return {tag: name for tag, name in pairs}
+
+
+def primary(tag: str) -> str:
+    """The first part of a language tag: `zh` of `zh-cn`."""
+    return tag.split("-")[0]
 
 
 def not_a_tag(value: str) -> str | None:

@@ -200,7 +200,7 @@ class PoolJudge:
         self._folder, self._pools, self._settings, self._prompt = folder, pools, settings, prompt
         self._items = ItemStore(folder / "items.sqlite")
         self._ledger = Ledger(self._items, f"judge {settings.judge.model}", settings.judge)
-        self._protocol = LLMJudge(settings.judge, prompt).protocol
+        self._codec = LLMJudge(settings.judge, prompt).codec
         self._cache = cache
 
     def close(self) -> None:
@@ -210,7 +210,7 @@ class PoolJudge:
     def estimate(self) -> Estimate:
         """What is left to ask, and what it costs at most; nothing is sent."""
         left = self._scores().missing(self._asked())
-        most = self._protocol.most
+        most = self._codec.most
         return Estimate([counted("judge", "judge", self._settings.judge, map(most, left))], free=0)
 
     def judge(self) -> Judged:
@@ -224,9 +224,7 @@ class PoolJudge:
         if next(self._scores().missing(asked), None):
             spent = self._ledger.spent
             with (
-                closing(
-                    Endpoint(self._settings.judge, self._protocol, self._settings.requests, spent, WORDS)
-                ) as server,
+                closing(Endpoint(self._settings.judge, self._codec, self._settings.requests, spent, WORDS)) as server,
                 track("asking the judge", self._pools.size) as advance,
             ):
                 self._scores(partial(self._paid, server)).ask(asked, advance)

@@ -9,12 +9,11 @@ from tamis.errors import InputError, SettingsError
 from tamis.formats.trec import named_run
 from tamis.labelling.pools import DEPTH
 from tamis.labelling.questions import Asked, questions_of_file
-from tamis.languages import language_identifier
+from tamis.languages import language_identifier, primary
 from tamis.records import Document
 from tamis.retrievers.given_run import GivenRun
 from tamis.section import NAME
 from tamis.stages.evaluate.settings import FIRST_STAGE_NAMES
-from tamis.stages.queries.write import primary
 from tamis.text import quoted
 
 

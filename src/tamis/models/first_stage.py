@@ -14,7 +14,7 @@ from tamis.errors import InputError
 from tamis.formulas.arrays import FloatArray, IndexArray
 from tamis.formulas.first_stage import scores_of_order, with_first_stage
 from tamis.formulas.ranking import rank_order, z_scores
-from tamis.languages import language_identifier
+from tamis.languages import language_identifier, primary
 from tamis.models.checkpoint import ORDER, OTHER, Deployment
 
 NONE: Final = "none"
@@ -121,7 +121,7 @@ def weight_of(deployment: Deployment, first: FirstStage, query: str) -> float:
 @cache
 def _identifier(weighed: tuple[str, ...]) -> Callable[[str], str]:
     """Tells the languages with a weight of their own, `zh-cn` by its primary part; empty for all others."""
-    tags = {tag.split("-")[0]: tag for tag in reversed(weighed)}
+    tags = {primary(tag): tag for tag in reversed(weighed)}
     tell = language_identifier(None)  # among few, whatever is none of them would be taken for one
     return lambda text: tags.get(tell(text), "")
 

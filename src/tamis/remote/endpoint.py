@@ -28,7 +28,7 @@ class Endpoint(Generic[Request, Value]):
     def __init__(
         self,
         settings: ServerSettings,
-        protocol: RequestCodec[Request, Value],
+        codec: RequestCodec[Request, Value],
         requests: RequestsSettings,
         spent: Tokens,
         wording: Wording,
@@ -37,7 +37,7 @@ class Endpoint(Generic[Request, Value]):
 
         Args:
             settings: The server, and what may be spent.
-            protocol: How it is spoken to.
+            codec: How it is spoken to.
             requests: How it is asked.
             spent: What earlier runs cost.
             wording: For messages.
@@ -52,10 +52,10 @@ class Endpoint(Generic[Request, Value]):
             )
         self.budget = Budget(settings, spent, wording)
         self.failures: Counter[str] = Counter()
-        self._settings, self._protocol, self._requests, self._wording = settings, protocol, requests, wording
-        self._url = settings.url + protocol.route
+        self._settings, self._codec, self._requests, self._wording = settings, codec, requests, wording
+        self._url = settings.url + codec.route
         self._has_key = bool(key)
-        self._client = Client(self._url, key, requests.timeout, requests.concurrency, protocol.answer)
+        self._client = Client(self._url, key, requests.timeout, requests.concurrency, codec.answer)
 
     def ask(self, requests: Iterable[Request]) -> Iterator[Answer[Request, Value]]:
         """Send each request; answers come as they are finished.
@@ -64,7 +64,7 @@ class Endpoint(Generic[Request, Value]):
             ModelError: The server refuses a request, or fails all the time.
             RunError: The next request could exceed the budget.
         """
-        server = Server(self._url, self._protocol, self._send, self._refused)
+        server = Server(self._url, self._codec, self._send, self._refused)
         attempts = Attempts(server, self._requests, self.budget, self.failures, requests)
         yield from attempts.answers()
         if attempts.stopped:
@@ -75,7 +75,7 @@ class Endpoint(Generic[Request, Value]):
         self._client.close()
 
     def _send(self, request: Request) -> "Future[Outcome]":
-        return self._client.post(self._protocol.body(request))
+        return self._client.post(self._codec.body(request))
 
     def _refused(self, refusal: Refusal) -> ModelError:
         settings, status, wording = self._settings, refusal.status, self._wording

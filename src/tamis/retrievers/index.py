@@ -1,4 +1,4 @@
-"""Shelves: documents that are searched together, and what BM25, dense search and both find on them."""
+"""Indexes: documents that are searched together, and what BM25, dense search and both find on them."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -234,7 +234,7 @@ class IndexSet:
             languages: Language of each document of an index of all languages, by origin.
             how: How they are searched.
         """
-        self._shelves = dict(indexes)
+        self._indexes = dict(indexes)
         self._languages = languages
         self.how = how
 
@@ -243,15 +243,15 @@ class IndexSet:
         if self.how.languages == "any":
             language = ""
         key = (origin, language)
-        if key not in self._shelves and self.how.languages == "cross" and origin in self._languages:
+        if key not in self._indexes and self.how.languages == "cross" and origin in self._languages:
             others = np.flatnonzero(np.array(self._languages[origin]) != language)
             if len(others):
-                self._shelves[key] = self._shelves[origin, ""].part(others)
-        return self._shelves.get(key)
+                self._indexes[key] = self._indexes[origin, ""].part(others)
+        return self._indexes.get(key)
 
     def whole(self, origin: str, language: str) -> Index:
         """The index of which `get` shows a query a part or all: its seed document stands there too."""
-        return self._shelves[origin, language if self.how.languages == "same" else ""]
+        return self._indexes[origin, language if self.how.languages == "same" else ""]
 
 
 def build_indexes(

@@ -93,9 +93,9 @@ def test_a_path_that_the_server_does_not_know_is_named(url: str, monkeypatch: py
 def test_llama_cpps_server_judges(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     teacher = JudgeTeacher(kind="judge", url=url, model="small")
-    protocol = LLMJudge(teacher, load_judge_prompt(None)).protocol
+    codec = LLMJudge(teacher, load_judge_prompt(None)).codec
     groups = [Group("How do I load a kernel module?", (document.text,)) for document in DOCUMENTS]
-    server = Endpoint(teacher, protocol, RequestsSettings(concurrency=2), Tokens(), Wording("", "", "", "", ""))
+    server = Endpoint(teacher, codec, RequestsSettings(concurrency=2), Tokens(), Wording("", "", "", "", ""))
     answers = {answer.request: answer for answer in server.ask(groups)}
     server.close()
     assert answers.keys() == set(groups)

@@ -39,7 +39,7 @@ def asked(script: Script, **settings: Any) -> Iterator[tuple[ScriptedServer, End
         teacher = JudgeTeacher(kind="judge", url=server.url, model="org/judge", **settings)
         patience = RequestsSettings(concurrency=4, timeout=1.5, attempts=3, wait=0.01)
         judge = LLMJudge(teacher, load_judge_prompt(teacher.template))
-        endpoint = Endpoint(teacher, judge.protocol, patience, Tokens(), WORDING)
+        endpoint = Endpoint(teacher, judge.codec, patience, Tokens(), WORDING)
         try:
             yield server, endpoint
         finally:

@@ -14,8 +14,8 @@ from tamis.remote.endpoint import Endpoint
 from tamis.remote.settings import RequestsSettings
 from tamis.stages.scores.settings import RemoteEncoderTeacher, RemoteRerankerTeacher
 from tamis.stages.scores.teachers.cached import Group
-from tamis.stages.scores.teachers.remote_encoder import encoder_protocol
-from tamis.stages.scores.teachers.remote_reranker import reranker_protocol
+from tamis.stages.scores.teachers.remote_encoder import encoder_codec
+from tamis.stages.scores.teachers.remote_reranker import reranker_codec
 from tests.remote.scripted_server import Reply, Script, ScriptedServer, Seen, scripted
 
 WORDING = Wording("scores.teachers.1", "scores", "candidates.depth", "without /rerank", "batch and extra")
@@ -27,7 +27,7 @@ GROUP = Group("what is b?", ("a", "bb", "ccc"))
 def reranker(script: Script, **settings: Any) -> Iterator[tuple[ScriptedServer, Endpoint[Any, Any]]]:
     with scripted(script) as server:
         teacher = RemoteRerankerTeacher(kind="remote-reranker", url=server.url, model="rerank-1", **settings)
-        with closing(Endpoint(teacher, reranker_protocol(teacher), PATIENCE, Tokens(), WORDING)) as endpoint:
+        with closing(Endpoint(teacher, reranker_codec(teacher), PATIENCE, Tokens(), WORDING)) as endpoint:
             yield server, endpoint
 
 
@@ -35,7 +35,7 @@ def reranker(script: Script, **settings: Any) -> Iterator[tuple[ScriptedServer, 
 def encoder(script: Script, **settings: Any) -> Iterator[tuple[ScriptedServer, Endpoint[Any, Any]]]:
     with scripted(script) as server:
         teacher = RemoteEncoderTeacher(kind="remote-encoder", url=server.url, model="embed-1", **settings)
-        with closing(Endpoint(teacher, encoder_protocol(teacher), PATIENCE, Tokens(), WORDING)) as endpoint:
+        with closing(Endpoint(teacher, encoder_codec(teacher), PATIENCE, Tokens(), WORDING)) as endpoint:
             yield server, endpoint
 
 

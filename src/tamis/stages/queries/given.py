@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from tamis.formats.queries import read_given_queries, read_query_log
-from tamis.languages import UNKNOWN_LANGUAGE, language_identifier
+from tamis.languages import UNKNOWN_LANGUAGE, language_identifier, primary
 from tamis.records import GIVEN, Document, Dropped, Query
 from tamis.stages.corpus.settings import GeneralCorpus
 from tamis.stages.queries.settings import QueryLog
-from tamis.stages.queries.write import CLIPPED, primary
+from tamis.stages.queries.write import CLIPPED
 from tamis.text import clip, one_line
 
 

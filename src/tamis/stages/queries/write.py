@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from tamis.formats.written_queries import WrittenQuery
-from tamis.languages import UNKNOWN_LANGUAGE
+from tamis.languages import UNKNOWN_LANGUAGE, primary
 from tamis.records import GIVEN, Document, Dropped, Prompt, Query, QueryAnswer, QueryRequest
 from tamis.stages.queries.writers.answers import NO_TEXT
 from tamis.text import clip, letters, normalise, one_line, sentences, without_spaces, words
@@ -340,8 +340,3 @@ def copy_of_another_query() -> FilterAlone:
 
 def _from_language_model(query: Query) -> bool:
     return query.generator not in (_EXTRACTIVE, GIVEN)
-
-
-def primary(language: str) -> str:
-    """The first part of a language tag: `zh` of `zh-cn`."""
-    return language.split("-")[0]

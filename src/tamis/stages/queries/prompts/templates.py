@@ -16,7 +16,7 @@ from pydantic import Field, field_validator
 
 from tamis.errors import InputError
 from tamis.formats.prompt_files import placeholders, read_prompt, read_style
-from tamis.languages import language_names
+from tamis.languages import language_names, primary
 from tamis.records import Document, Prompt
 from tamis.section import Section
 from tamis.stages.queries.settings import PromptSettings, QueryKind
@@ -123,10 +123,10 @@ class Prompts:
         return frozenset(example[kind] for example in shown for kind in self.wishes.kinds if kind in example)
 
     def _text(self, tag: str, kind: str, passage: str, further: bool, style: Sequence[str]) -> str:
-        primary = tag.split("-")[0]
-        template = self.templates.get(primary, self.templates[_FALLBACK])
-        words, language = template.kinds[kind], language_name(primary)  # type: ignore[index]  # checked when loaded
-        native = primary == template.language
+        own = primary(tag)
+        template = self.templates.get(own, self.templates[_FALLBACK])
+        words, language = template.kinds[kind], language_name(own)  # type: ignore[index]  # checked when loaded
+        native = own == template.language
         label = words.label if native else template.label_in.format(label=words.label, language=language)
         examples = "".join(
             _EXAMPLE.format(
@@ -187,9 +187,9 @@ def load_templates() -> dict[str, Template]:
     return {path.stem: _read(path) for path in sorted(_FOLDER.glob("*.yaml"))}
 
 
-def language_name(primary: str) -> str:
+def language_name(tag: str) -> str:
     """English name of a language; words that fit into the same place where it is unknown."""
-    return language_names().get(primary, "the language of the passage")
+    return language_names().get(tag, "the language of the passage")
 
 
 def _hash(text: str) -> str:

@@ -98,7 +98,7 @@ class EndpointGenerator:
             SettingsError: The key cannot be sent in a header.
         """
         self.name, self.model = settings.model.replace("/", "--"), settings.model
-        protocol: RequestCodec[QueryRequest, Reply] = RequestCodec(
+        codec: RequestCodec[QueryRequest, Reply] = RequestCodec(
             route_of(settings),
             dict,
             lambda request: body_of(request, settings),
@@ -114,7 +114,7 @@ class EndpointGenerator:
             "most end with /v1",
             f"mode ({settings.mode}) and extra",
         )
-        self._endpoint = Endpoint(settings, protocol, requests, spent, wording)
+        self._endpoint = Endpoint(settings, codec, requests, spent, wording)
 
     @property
     def budget(self) -> Budget:

@@ -156,12 +156,12 @@ def judge_teacher(settings: JudgeTeacher, place: int, shared: Shared) -> PairSer
         InputError: Its template cannot be read.
     """
     prompt, wording = load_judge_prompt(settings.template), ("most end with /v1", "max_chars and extra")
-    server = Connection(settings, place, shared, LLMJudge(settings, prompt).protocol, wording)
+    server = Connection(settings, place, shared, LLMJudge(settings, prompt).codec, wording)
     return PairServer(server, shared, 1, {"prompt": prompt.model_dump(mode="json")})
 
 
 class LLMJudge:
-    """What a judge is asked and how its answer is read; `protocol` is for `Endpoint`."""
+    """What a judge is asked and how its answer is read; `codec` is for `Endpoint`."""
 
     def __init__(self, settings: JudgeTeacher, prompt: PairPrompt) -> None:
         """Nothing is sent.
@@ -172,7 +172,7 @@ class LLMJudge:
         """
         self._settings, self._prompt = settings, prompt
         self._undecided = 0
-        self.protocol: RequestCodec[Group, GroupScores] = RequestCodec(
+        self.codec: RequestCodec[Group, GroupScores] = RequestCodec(
             "/chat/completions", dict, self._body, self._most, self._score, lambda _: 1, "verdict"
         )
 

@@ -37,7 +37,7 @@ class RemoteEncoder(Teaching):
     def __init__(self, settings: RemoteEncoderTeacher, place: int, shared: Shared) -> None:
         """Ask nothing yet."""
         wording = ("most end with /v1", "batch, max_chars and extra")
-        self.server: Connection = Connection(settings, place, shared, encoder_protocol(settings), wording)
+        self.server: Connection = Connection(settings, place, shared, encoder_codec(settings), wording)
         self._settings, self._context, self._embeddings = settings, shared.context, shared.first_stages.embeddings
         self._encoder = NamedEncoder(f"teacher {place + 1}", self._vectors_of, self.embed, here=True)
         facts = {name: value for name, value in self.server.facts().items() if not name.endswith("_prefix")}
@@ -144,7 +144,7 @@ class RemoteEncoder(Teaching):
         return item_key(self._model, self._prefix(kind), self._cut(kind))
 
 
-def encoder_protocol(settings: RemoteEncoderTeacher) -> RequestCodec[TextBatch, np.ndarray]:
+def encoder_codec(settings: RemoteEncoderTeacher) -> RequestCodec[TextBatch, np.ndarray]:
     """How texts are sent, and how their vectors are read: float32 [texts, dimensions], rows of norm 1."""
 
     def body(texts: TextBatch) -> dict[str, Any]:

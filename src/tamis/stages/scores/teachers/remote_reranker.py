@@ -17,11 +17,11 @@ from tamis.stages.scores.teachers.teaching import Connection, Shared
 def remote_reranker(settings: RemoteRerankerTeacher, place: int, shared: Shared) -> PairServer:
     """A reranker, asked about several documents at a time."""
     wording = ("without /rerank", f"protocol ({settings.protocol}), batch, max_chars and extra")
-    server = Connection(settings, place, shared, reranker_protocol(settings), wording)
+    server = Connection(settings, place, shared, reranker_codec(settings), wording)
     return PairServer(server, shared, settings.batch)
 
 
-def reranker_protocol(settings: RemoteRerankerTeacher) -> RequestCodec[Group, GroupScores]:
+def reranker_codec(settings: RemoteRerankerTeacher) -> RequestCodec[Group, GroupScores]:
     """How the documents of a group are sent, and where their scores are in the answer."""
     tei = settings.protocol == "tei"
 
