@@ -40,7 +40,7 @@ general-data: demo-data  ## Fetch the documents that tamis-base learns from, bes
 
 ifdef LLM
 demo: $(VENV)/installed-llm
-LLM_SETTINGS := --set queries.written=[] --set queries.generator=llama --set queries.documents=300 --set lists.round_trip=10 \
+LLM_SETTINGS := --set queries.written=[] --set queries.generator=llama --set queries.documents=300 --set queries.per_document=1 --set lists.round_trip=10 \
 	--set queries.llama.model=$(DEMO)/models/qwen-0.5b.gguf
 endif
 
