@@ -26,8 +26,8 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from adapted_runs import FAQ, OUT, PLACES, ROOT, SETS, SHOWN, Measured, faq_command, gains, macro_mean, run, set_command
-from judged import compare_means, judged, mean_over_seeds
+from adapted_runs import FAQ, OUT, PLACES, ROOT, SETS, SHOWN, Measured, faq_command, gains, over_sets, run, set_command
+from judged import compare_means, judged, languages_of, macro_mean, mean_over_seeds
 from machine import DOCS, checked, commit, machine, print_targets, show_in_readme, targets_table, write_results
 from tamis.artifacts import read_json
 from tamis.pipeline.reading import read_recipe
@@ -38,7 +38,7 @@ def figures(runs: Sequence[Measured]) -> dict[str, Any]:
     """Means over seeds of all systems, and what the merged student gains and keeps in each place."""
     language = runs[0].language
     systems = {
-        name: {"mean": mean(per := [macro_mean(one.values[name], language) for one in runs]),
+        name: {"mean": mean(per := [macro_mean(one.values[name], language)["mean"] for one in runs]),
                "stdev": stdev(per) if len(per) > 1 else 0.0}
         for name in runs[0].values
     }  # fmt: skip
@@ -56,27 +56,12 @@ def in_order(sets: Mapping[str, Any]) -> dict[str, Any]:
     return {name: sets[name] for name in (FAQ, *SETS) if name in sets}
 
 
-def pooled(found: Mapping[str, Sequence[Measured]], place: str) -> dict[str, float]:
-    """The merged over the untrained student over several sets, each weighing alike."""
-    way, _ = PLACES[place]
-    ours: dict[str, float] = {}
-    theirs: dict[str, float] = {}
-    group: dict[str, str] = {}
-    for name, runs in found.items():
-        for student, into in (("merged", ours), ("untrained", theirs)):
-            own = mean_over_seeds([one.values[f"{student}{way}"] for one in runs])
-            into |= {f"{name}/{question}": value for question, value in own.items()}
-        group |= {f"{name}/{question}": name for question in runs[0].language}
-    compared = compare_means(ours, theirs, group)
-    return {"points": 100 * compared["difference"], "p_value": compared["p_value"]}
-
-
 def targets(sets: Mapping[str, Any], together: Mapping[str, Any]) -> list[dict[str, Any]]:
     """What the issue of this benchmark asks for, with what was reached.
 
     Args:
         sets: `figures` of each set.
-        together: `pooled` by place; empty where no further set was measured.
+        together: Merged over untrained by place, of `over_sets`; empty where no further set was measured.
     """
     rows: list[tuple[str, float, str]] = []
     if FAQ in sets:
@@ -206,7 +191,7 @@ def pooled_rows(
     if not others or over.keys() - others.keys():
         return earlier.get("pooled", {}), over
     commits = {name: _commits([one.facts for one in runs]) for name, runs in others.items()}
-    return {place: pooled(others, place) for place in PLACES}, commits
+    return {place: over_sets(others, others, ("merged", "untrained"), place) for place in PLACES}, commits
 
 
 def writers_table(writers: Mapping[str, Any]) -> str:
@@ -233,12 +218,12 @@ def measure_average(runs: Sequence[Measured]) -> dict[str, Any]:
     with judged(recipe, root, folders) as run:
         values = run.of("averaged", together, {"bm25": 1.0, "hybrid": 1.0})
         own = [run.of(f"{number}", one, {"bm25": 1.0, "hybrid": 1.0}) for number, one in enumerate(tensors)]
-        language = {question.query_id: question.language for question in run.questions}
+        language = languages_of(run.questions)
     found: dict[str, Any] = {"commits": _commits([one.facts for one in runs])}
     for way, _ in (PLACES[place] for place in ("alone on BM25", "alone on hybrid", "beside the hybrid")):
         each = mean_over_seeds([one[f"{number}{way}"] for number, one in enumerate(own)])
-        found[way] = {"models": len(tensors), "mean of each": macro_mean(each, language),
-                      "averaged": macro_mean(values[f"averaged{way}"], language),
+        found[way] = {"models": len(tensors), "mean of each": macro_mean(each, language)["mean"],
+                      "averaged": macro_mean(values[f"averaged{way}"], language)["mean"],
                       **compare_means(values[f"averaged{way}"], each, language)}  # fmt: skip
     return found
 

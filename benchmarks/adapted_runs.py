@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import pyarrow.parquet as pq
 
-from judged import compare_means, mean_over_seeds
+from judged import compare_means, compare_sets, in_points, macro_mean, mean_over_seeds
 from machine import commit, machine, source_hash
 from tamis.adaptation import adapting_recipe
 from tamis.artifacts import item_key, read_json
@@ -40,8 +40,6 @@ PLACES = {
 
 SHOWN = tuple(place for place in PLACES if place != "as served, BM25")
 """Those of the tables that compare many variants."""
-
-STUDENTS = ("untrained", "specialists", "merged")
 
 
 class Measured(NamedTuple):
@@ -163,26 +161,40 @@ def gains(runs: Sequence[Measured], student: str, baseline: str, place: str) -> 
     ours = mean_over_seeds([one.values[f"{student}{way}"] for one in runs])
     theirs = mean_over_seeds([one.values[other] for one in runs])
     language = runs[0].language
-    found = compare_means(ours, theirs, language)
     by_seed = [
-        macro_mean(one.values[f"{student}{way}"], language) - macro_mean(one.values[other], language) for one in runs
+        macro_mean(one.values[f"{student}{way}"], language)["mean"] - macro_mean(one.values[other], language)["mean"]
+        for one in runs
     ]
     by_language = {
         spoken: 100 * mean(ours[q] - theirs[q] for q, of in language.items() if of == spoken)
         for spoken in sorted(set(language.values()))
     }
     return {
-        "points": 100 * found["difference"],
-        "p_value": found["p_value"],
+        **in_points(compare_means(ours, theirs, language)),
         "by_seed": [100 * value for value in by_seed],
         "by_language": by_language,
         "worst_language": min(by_language.items(), key=lambda item: item[1]),
     }
 
 
-def macro_mean(values: Mapping[str, float], language: Mapping[str, str]) -> float:
-    """Mean over the languages of the means over their questions, in points or as the values are."""
-    groups: dict[str, list[float]] = {}
-    for question, spoken in language.items():
-        groups.setdefault(spoken, []).append(values[question])
-    return mean(mean(own) for own in groups.values())
+def over_sets(
+    ours: Mapping[str, Sequence[Measured]],
+    theirs: Mapping[str, Sequence[Measured]],
+    students: tuple[str, str],
+    place: str,
+) -> dict[str, float]:
+    """Two students over all sets that both have, each set weighing alike: difference in points, and p.
+
+    Args:
+        ours: Runs by set, one a seed.
+        theirs: Those of the other student; a set counts with as many seeds as both have.
+        students: Name of each.
+        place: One of `PLACES`.
+    """
+    way, _ = PLACES[place]
+    seeds = {name: min(len(runs), len(theirs[name])) for name, runs in ours.items() if name in theirs}
+    own, other = (
+        {name: mean_over_seeds(one.values[f"{student}{way}"] for one in of[name][:n]) for name, n in seeds.items()}
+        for of, student in zip((ours, theirs), students, strict=True)
+    )
+    return in_points(compare_sets(own, other))

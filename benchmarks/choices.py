@@ -14,7 +14,7 @@ from typing import Any
 
 from safetensors.torch import load_file
 
-from judged import DEPLOYED, Values, compare_means, judged, language_of_row, languages_of, macro_mean, mean_over_seeds
+from judged import DEPLOYED, Values, compare_sets, judged, language_of_row, languages_of, macro_mean, mean_over_seeds
 from machine import write_results
 from tamis.artifacts import read_json
 from tamis.evaluation.judged import Question, draw_questions, read_questions
@@ -124,6 +124,7 @@ def measure_variant(
         for name in students:
             values |= run.of(name, load_file(folders["train"] / f"{name}.safetensors"), WEIGHTS)
         questions = run.questions
+    language_of = languages_of(questions)
     lists = read_json(folders["lists"] / "manifest.json")
     facts = {
         "variant": label,
@@ -132,7 +133,7 @@ def measure_variant(
         "agreement": curve["agreement"],
         "queries": read_json(folders["queries"] / "manifest.json")["counts"],
         "lists": lists["counts"] | {"by_split": lists["lists"]},
-        "means": {name: macro_mean(own, questions)["mean"] for name, own in values.items()},
+        "means": {name: macro_mean(own, language_of)["mean"] for name, own in values.items()},
     }
     print(label, recipe.name, recipe.seed, {k: round(v, 4) for k, v in facts["means"].items() if k[0] in "gub"})
     return values, questions, facts
@@ -156,18 +157,7 @@ def summarise(found: Mapping[tuple[str, int], Measured], default: str) -> dict[s
             by_seed = [
                 mean(found[name, seed][variant][2]["means"][f"general{sign}"] for name in names) for seed in seeds
             ]
-            pooled: dict[str, dict[str, float]] = {"general": {}, "untrained": {}, "default": {}}
-            group_of: dict[str, str] = {}
-            for name in names:
-                questions = found[name, seeds[0]][variant][1]
-                group_of |= {f"{name}/{q}": name for q in languages_of(questions)}
-                for key, who, student in (
-                    ("general", variant, "general"),
-                    ("untrained", default, "untrained"),
-                    ("default", default, "general"),
-                ):
-                    own = mean_over_seeds([found[name, seed][who][0][f"{student}{sign}"] for seed in seeds])
-                    pooled[key] |= {f"{name}/{q}": value for q, value in own.items()}
+            own = _over_seeds(found, variant, f"general{sign}", seeds)
             summary[f"{variant}{sign}"] = {
                 "seeds": seeds,
                 "mean": mean(by_seed),
@@ -176,10 +166,16 @@ def summarise(found: Mapping[tuple[str, int], Measured], default: str) -> dict[s
                     name: mean(found[name, seed][variant][2]["means"][f"general{sign}"] for seed in seeds)
                     for name in names
                 },
-                "over_untrained": compare_means(pooled["general"], pooled["untrained"], group_of),
-                "over_default": compare_means(pooled["general"], pooled["default"], group_of),
+                "over_untrained": compare_sets(own, _over_seeds(found, default, f"untrained{sign}", seeds)),
+                "over_default": compare_sets(own, _over_seeds(found, default, f"general{sign}", seeds)),
             }
     return summary
+
+
+def _over_seeds(found: Mapping[tuple[str, int], Measured], variant: str, system: str, seeds: Sequence[int]) -> Values:
+    """A system's figures by corpus and question, means over seeds."""
+    names = sorted({name for name, _ in found})
+    return {name: mean_over_seeds(found[name, seed][variant][0][system] for seed in seeds) for name in names}
 
 
 def untrained_means(found: Mapping[tuple[str, int], Measured], default: str) -> dict[str, float]:

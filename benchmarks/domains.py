@@ -131,7 +131,8 @@ def measure_seed(folder: Path, seed: int) -> dict[str, Any]:
             agreement[name] = mean_agreements(judge(tensors))
             values |= run.of(name, tensors, path["first_stage_weights"])
         questions = run.questions
-    means = {name: macro_mean(own, questions) for name, own in values.items()}
+    language_of = languages_of(questions)
+    means = {name: macro_mean(own, language_of) for name, own in values.items()}
     return {
         "seed": seed,
         "seconds": time.monotonic() - start,
@@ -141,7 +142,7 @@ def measure_seed(folder: Path, seed: int) -> dict[str, Any]:
         "steps": path["steps"],
         "agreement": agreement,
         "means": means,
-        "p_values": _p_values(values, languages_of(questions), means),
+        "p_values": _p_values(values, language_of, means),
         "choice": {stage: choice(means, agreement, sign) for stage, sign in DEPLOYED.items()},
     }
 

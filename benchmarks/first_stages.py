@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from judged import macro_mean, measure
+from judged import languages_of, macro_mean, measure
 from machine import DOCS, checked, commit, machine, print_targets, show_in_readme, write_results
 from tamis.artifacts import ItemStore, item_key
 from tamis.evaluation.judged import Question, draw_questions, read_questions
@@ -144,12 +144,13 @@ class Bench:
         recalls = {
             name: {q.query_id: recall(run[q.query_id], q.relevant) for q in questions} for name, run in runs.items()
         }
-        by_language = {name: macro_mean(values, questions) for name, values in recalls.items()}
+        language_of = languages_of(questions)
+        by_language = {name: macro_mean(values, language_of) for name, values in recalls.items()}
         crossed = {name: recall_by_languages(run, questions, tags) for name, run in runs.items() if languages != "same"}
         return {
             "documents": len(documents),
             "questions": len(questions),
-            "ndcg10": {name: macro_mean(values, questions)["mean"] for name, values in ndcg.items()},
+            "ndcg10": {name: macro_mean(values, language_of)["mean"] for name, values in ndcg.items()},
             "recall100": {name: means.pop("mean") for name, means in by_language.items()},
             "recall100_by_language": by_language,
             **({"recall100_by_languages": crossed} if crossed else {}),

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from judged import macro_mean, measure
+from judged import languages_of, macro_mean, measure, weighted_differences
 from machine import DOCS, checked, commit, machine, print_targets, show_in_readme, write_results
 from tamis.artifacts import ItemStore, item_key
 from tamis.evaluation.judged import draw_questions, read_questions
@@ -138,7 +138,7 @@ class Bench:
             reranked, tied = student_runs(student, pools, logits, self.deployment, self.depth)
             runs |= reranked
             ties |= tied
-        return {"questions": questions, "values": measure(runs, questions), "ties": ties}
+        return {"language_of": languages_of(questions), "values": measure(runs, questions), "ties": ties}
 
     def _logits(
         self, student: str, pools: Sequence[Pool], documents: Mapping[str, str], label: str
@@ -187,33 +187,30 @@ class Bench:
         return dict(zip(doc_ids, np.split(logits, ends[:-1]), strict=True))
 
 
+def mean_of(found: Mapping[str, Any], system: str) -> float:
+    """A system's mean on a set, its languages alike."""
+    return macro_mean(found["values"][system], found["language_of"])["mean"]
+
+
 def differences(sets: Mapping[str, Mapping[str, Any]], ours: str, theirs: str, rounds: int) -> dict[str, Any]:
     """Mean difference over sets, its paired test, and the difference of each set.
 
     Each question weighs one over the number of its language's questions and of its set's languages: the test speaks of
     the same mean as the table.
     """
-    parts, of_set, p_of_set = [], {}, {}
-    for name, found in sets.items():
-        per_query, questions = found["values"], found["questions"]
-        sizes: dict[str, int] = {}
-        for question in questions:
-            sizes[question.language] = sizes.get(question.language, 0) + 1
-        weighted = np.array(
-            [
-                (per_query[ours][q.query_id] - per_query[theirs][q.query_id]) / (sizes[q.language] * len(sizes))
-                for q in questions
-            ]
-        )
-        of_set[name] = float(weighted.sum())
-        p_of_set[name] = paired_randomisation(weighted, np.random.default_rng(1), 10_000)
-        parts.append(weighted / len(sets))
-    whole = np.concatenate(parts)
-    corrected = dict(zip(p_of_set, holm(list(p_of_set.values())), strict=True))
+    of_set = {
+        name: weighted_differences(found["values"][ours], found["values"][theirs], found["language_of"])
+        for name, found in sets.items()
+    }
+    p_values = [paired_randomisation(each, np.random.default_rng(1), 10_000) for each in of_set.values()]
+    whole = np.concatenate(list(of_set.values())) / len(sets)
     return {
         "difference": float(whole.sum()),
         "p_value": paired_randomisation(whole, np.random.default_rng(0), rounds),
-        "sets": {name: {"difference": value, "p_holm": corrected[name]} for name, value in of_set.items()},
+        "sets": {
+            name: {"difference": float(each.sum()), "p_holm": p}
+            for (name, each), p in zip(of_set.items(), holm(p_values), strict=True)
+        },
     }
 
 
@@ -233,7 +230,7 @@ def table(sets: Mapping[str, Mapping[str, Any]], means: Mapping[str, Mapping[str
     lines = ["| nDCG@10 | " + " | ".join(COLUMNS.values()) + " |", "|---|" + "---:|" * len(COLUMNS)]
     for name, found in sets.items():
         cells = [f"{means[system][name]:.3f}" for system in COLUMNS]
-        lines.append(f"| {name}, {len(found['questions'])} questions | " + " | ".join(cells) + " |")
+        lines.append(f"| {name}, {len(found['language_of'])} questions | " + " | ".join(cells) + " |")
     cells = [f"{means[system]['mean']:.3f}" for system in COLUMNS]
     return "\n".join([*lines, "| **mean of the sets** | " + " | ".join(cells) + " |"]) + "\n"
 
@@ -253,12 +250,10 @@ def main() -> None:
     sets = {}
     for name in chosen.sets:
         sets[name] = bench.measure(chosen.data / name, SETS[name])
-        print(
-            name, {s: round(macro_mean(sets[name]["values"][s], sets[name]["questions"])["mean"], 4) for s in COLUMNS}
-        )
+        print(name, {system: round(mean_of(sets[name], system), 4) for system in COLUMNS})
     means: dict[str, dict[str, float]] = {}
     for system in COLUMNS:
-        means[system] = {n: macro_mean(f["values"][system], f["questions"])["mean"] for n, f in sets.items()}
+        means[system] = {name: mean_of(found, system) for name, found in sets.items()}
         means[system]["mean"] = float(np.mean(list(means[system].values())))
     compared = {
         f"tamis-base+{first_stage} over {baseline}": differences(sets, f"tamis-base+{first_stage}", baseline, 100_000)

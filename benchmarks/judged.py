@@ -1,5 +1,6 @@
 """Measures any number of models on the judged questions of a run: what the benchmarks of choices have in common."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from tamis.artifacts import ItemStore
 from tamis.context import texts_of
 from tamis.evaluation.judged import Question, read_questions
 from tamis.evaluation.systems import Run, pairs_to_score, runs_of, student_runs
+from tamis.formulas.arrays import FloatArray
 from tamis.formulas.measures import measure_rankings, parse_measures
 from tamis.formulas.significance import paired_randomisation
 from tamis.models.checkpoint import Deployment
@@ -25,8 +27,8 @@ FIRST = ("bm25", "dense", "hybrid", "teacher")
 DEPLOYED = {"bm25": f"{ALONE}bm25", "hybrid": f"{SCORED}hybrid"}
 """How a student is used on each first stage: alone on BM25's candidates, beside the hybrid's score."""
 
-Values = dict[str, dict[str, float]]
-"""nDCG@10 by system and question."""
+Values = Mapping[str, Mapping[str, float]]
+"""nDCG@10 by system, or by set, and question."""
 
 
 @dataclass(frozen=True)
@@ -75,11 +77,11 @@ def measure(runs: Mapping[str, Run], questions: Sequence[Question]) -> dict[str,
     return {name: measure_rankings(run.items(), grades, measures)["nDCG@10"] for name, run in runs.items()}
 
 
-def macro_mean(values: Mapping[str, float], questions: Sequence[Question]) -> dict[str, float]:
-    """Mean per language, and under `mean` the mean of the languages."""
+def macro_mean(values: Mapping[str, float], language_of: Mapping[str, str]) -> dict[str, float]:
+    """Mean of the questions' figures per language, and under `mean` the mean of the languages."""
     by_language: dict[str, list[float]] = {}
-    for question in questions:
-        by_language.setdefault(question.language, []).append(values[question.query_id])
+    for question, language in language_of.items():
+        by_language.setdefault(language, []).append(values[question])
     means = {language: float(np.mean(found)) for language, found in sorted(by_language.items())}
     return {**means, "mean": float(np.mean(list(means.values())))}
 
@@ -94,12 +96,37 @@ def compare_means(
         theirs: The same of what it is compared with.
         group_of: Group of each question; a mean is that of the groups' means.
     """
-    sizes: dict[str, int] = {}
-    for group in group_of.values():
-        sizes[group] = sizes.get(group, 0) + 1
-    differences = np.array([(ours[q] - theirs[q]) / (len(sizes) * sizes[g]) for q, g in group_of.items()])
+    differences = weighted_differences(ours, theirs, group_of)
     p = paired_randomisation(differences, np.random.default_rng(0), 100_000)
     return {"difference": float(differences.sum()), "p_value": p}
+
+
+def weighted_differences(
+    ours: Mapping[str, float], theirs: Mapping[str, float], group_of: Mapping[str, str]
+) -> FloatArray:
+    """Differences of all questions, [questions], weighted so that their sum is the difference of `compare_means`."""
+    sizes = Counter(group_of.values())
+    return np.array([(ours[q] - theirs[q]) / (len(sizes) * sizes[g]) for q, g in group_of.items()])
+
+
+def compare_sets(ours: Values, theirs: Values) -> dict[str, float]:
+    """`compare_means` over sets, each weighing alike.
+
+    Args:
+        ours: nDCG@10 by set and question, in the order of the test.
+        theirs: The same of what it is compared with.
+    """
+    set_of = {f"{name}/{question}": name for name, of in ours.items() for question in of}
+    return compare_means(_by_question(ours), _by_question(theirs), set_of)
+
+
+def _by_question(figures: Values) -> dict[str, float]:
+    return {f"{name}/{question}": value for name, of in figures.items() for question, value in of.items()}
+
+
+def in_points(compared: Mapping[str, float]) -> dict[str, float]:
+    """A comparison of means as tables show it: its difference in hundredths."""
+    return {"points": 100 * compared["difference"], "p_value": compared["p_value"]}
 
 
 def mean_over_seeds(values: Iterable[Mapping[str, float]]) -> dict[str, float]:

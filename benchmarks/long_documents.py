@@ -175,7 +175,7 @@ def _of_language(documents: Mapping[str, Document], language: str) -> dict[str, 
 
 
 def _means(runs: Mapping[str, Run], questions: Sequence[Question]) -> dict[str, dict[str, float]]:
-    return {system: macro_mean(of, questions) for system, of in measure(runs, questions).items()}
+    return {system: macro_mean(of, languages_of(questions)) for system, of in measure(runs, questions).items()}
 
 
 def questions_of(rows: Sequence[Row]) -> list[Question]:

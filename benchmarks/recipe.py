@@ -15,8 +15,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from adapted_runs import FAQ, PLACES, SETS, SHOWN, Measured, adapt_command, run, set_command
-from judged import compare_means, mean_over_seeds
+from adapted_runs import FAQ, SETS, SHOWN, Measured, adapt_command, over_sets, run, set_command
 from machine import commit, machine, write_results
 from writers import CORPUS, LANGUAGES, STRONG
 
@@ -58,36 +57,13 @@ def command_for(data: Path, name: str, questions: int, threads: int, changes: Se
     return [*adapt_command(CORPUS, [STRONG], settings), *more]
 
 
-def compared(ours: Mapping[str, Sequence[Measured]], theirs: Mapping[str, Sequence[Measured]], system: tuple[str, str],
-             place: str) -> dict[str, float]:  # fmt: skip
-    """Two students over all sets that both have, each set weighing alike, in points.
-
-    Args:
-        ours: Runs of a variant by set, one a seed.
-        theirs: Those of the other one.
-        system: Name of the student of each.
-        place: One of `PLACES`.
-    """
-    way, _ = PLACES[place]
-    found: tuple[dict[str, float], dict[str, float]] = ({}, {})
-    group: dict[str, str] = {}
-    for name in ours.keys() & theirs.keys():
-        seeds = min(len(ours[name]), len(theirs[name]))
-        for runs, student, into in zip((ours[name], theirs[name]), system, found, strict=True):
-            own = mean_over_seeds([one.values[f"{student}{way}"] for one in runs[:seeds]])
-            into |= {f"{name}/{question}": value for question, value in own.items()}
-        group |= {f"{name}/{question}": name for question in ours[name][0].language}
-    result = compare_means(*found, group)
-    return {"points": 100 * result["difference"], "p_value": result["p_value"]}
-
-
 def summarise(found: Mapping[str, Mapping[str, Sequence[Measured]]]) -> dict[str, Any]:
     """Of each variant, against tamis-base and against the default."""
     return {
         variant: {
             place: {
-                "over tamis-base": compared(runs, runs, ("specialists", "untrained"), place),
-                "over the default": compared(runs, found[DEFAULT], ("specialists", "specialists"), place),
+                "over tamis-base": over_sets(runs, runs, ("specialists", "untrained"), place),
+                "over the default": over_sets(runs, found[DEFAULT], ("specialists", "specialists"), place),
             }
             for place in SHOWN
         }

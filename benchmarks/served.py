@@ -20,7 +20,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from general import SETS
-from judged import compare_means
+from judged import compare_sets, in_points
 from machine import DOCS, checked, commit, machine, print_targets, show_in_readme, targets_table, write_results
 from tamis.artifacts import read_json
 from tamis.evaluation.candidates import BiEncoder
@@ -68,16 +68,14 @@ def measure(source: Path, questions: int, models: Sequence[str] = (MODEL,)) -> d
     rows = pq.read_table(OUT / name / "per_query.parquet").to_pylist()
     found: dict[str, dict[str, float]] = {}
     for row in rows:
-        found.setdefault(row["system"], {})[f"{name}/{row['query_id']}"] = row["nDCG@10"]
+        found.setdefault(row["system"], {})[row["query_id"]] = row["nDCG@10"]
     return found
 
 
 def pooled(found: Figures, system: str, baseline: str) -> dict[str, float]:
     """Difference of two systems over all sets, each weighing alike, in points, and its p."""
-    ours = {q: value for of in found.values() for q, value in of[system].items()}
-    theirs = {q: value for of in found.values() for q, value in of[baseline].items()}
-    compared = compare_means(ours, theirs, {q: q.split("/")[0] for q in ours})
-    return {"points": 100 * compared["difference"], "p_value": compared["p_value"]}
+    ours, theirs = ({name: of[each] for name, of in found.items()} for each in (system, baseline))
+    return in_points(compare_sets(ours, theirs))
 
 
 def targets(found: Figures) -> list[dict[str, Any]]:
