@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from choices import CORPORA, Measured, build_corpora, measure_variant, recipe_for, write_choices
-from machine import commit, machine
+from machine import commit
 from tamis.pipeline.run import run_recipe
 
 ROOT = Path(__file__).resolve().parent
@@ -84,29 +84,23 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
-    facts = {
-        "benchmark": "ablation",
-        "commit": commit(),
-        "machine": machine(),
-        "steps": chosen.steps,
-        "documents": chosen.documents,
-    }
+    at, facts = commit(), {"steps": chosen.steps, "documents": chosen.documents}
     build_corpora(chosen.data, OUT, chosen.questions, chosen.documents)
     found: dict[tuple[str, int], Measured] = {}
     # Written after every seed: hours of work, of which a part says something already.
     for seed in chosen.seeds:
         found |= {(name, seed): measure_losses(name, seed, chosen.steps) for name in CORPORA}
-        write(found, facts)
+        write(at, found, facts)
     if chosen.starts:
         first = chosen.seeds[0]
         for name in CORPORA:
             found[name, first] |= measure_starts(name, first, chosen.steps)
-        write(found, facts)
+        write(at, found, facts)
 
 
-def write(found: Mapping[tuple[str, int], Measured], facts: Mapping[str, Any]) -> None:
+def write(at: str, found: Mapping[tuple[str, int], Measured], facts: Mapping[str, Any]) -> None:
     """Write what was measured so far."""
-    write_choices("ablation", found, DEFAULT, {"over untrained": "over_untrained"}, facts)
+    write_choices("ablation", at, found, DEFAULT, {"over untrained": "over_untrained"}, facts)
 
 
 if __name__ == "__main__":

@@ -28,8 +28,8 @@ from safetensors.torch import load_file
 
 from adapted_runs import FAQ, OUT, PLACES, ROOT, SETS, SHOWN, Measured, faq_command, gains, over_sets, run, set_command
 from judged import compare_means, judged, languages_of, macro_mean, mean_over_seeds
-from machine import DOCS, checked, commit, machine, print_targets, show_in_readme, targets_table, write_results
-from tamis.artifacts import read_json
+from machine import DOCS, commit
+from results import checked, earlier_results, publish, targets_table
 from tamis.pipeline.reading import read_recipe
 from writers import measure_writers
 
@@ -150,16 +150,12 @@ def write(
         writers: Of `measure_writers`; empty: those of an earlier call stay.
         average: Of `measure_average`; None: an earlier one stays.
     """
-    file = ROOT / "results" / "adaptation.json"
-    earlier = read_json(file) if file.exists() else {}
+    earlier = earlier_results("adaptation")
     sets = in_order({**earlier.get("sets", {}), **{name: figures(runs) for name, runs in found.items()}})
     together, over = pooled_rows(earlier, found)
     writers = writers or earlier.get("writers", {})
     reached = targets(sets, together)
     content = {
-        "benchmark": "adaptation",
-        "commit": commit(),
-        "machine": machine(),
         "seeds": sorted({run["seed"] for one in sets.values() for run in one["runs"]}),
         "adapted_to_corpus": True,
         "commits": {name: _commits(one["runs"]) for name, one in sets.items()},
@@ -171,10 +167,7 @@ def write(
         "targets": reached,
     }
     table = markdown(sets, reached, writers_table(writers))
-    write_results("adaptation", content, table)
-    show_in_readme(table, "adaptation", DOCS / "adapting.md")
-    print(table, flush=True)
-    print_targets(reached)
+    publish("adaptation", commit(), content, table, [DOCS / "adapting.md"])
 
 
 def pooled_rows(

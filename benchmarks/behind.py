@@ -20,7 +20,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from machine import DOCS, ROOT, commit, machine, show_in_readme, write_results
+from machine import DOCS, ROOT, commit
+from results import publish
 from tamis.formulas.ranking import tie_key
 
 SCRIPTS = ROOT.parent / "examples" / "behind"
@@ -80,18 +81,13 @@ def main() -> None:
         source = english(chosen.data, Path(folder), chosen.questions)
         rows = [measure(name, source, Path(folder) / name, addresses.get(name, "")) for name in names]
     content = {
-        "benchmark": "behind",
-        "commit": found_commit,
-        "machine": machine(),
         "seeds": [],
         "seconds": round(time.monotonic() - start, 1),
         "model": MODEL,
         "rows": rows,
     }
-    write_results("behind", content, made := table(rows))
-    if len(rows) == len(ENGINES):
-        show_in_readme(made, "behind", DOCS / "behind/index.md")
-    print(made)
+    pages = [DOCS / "behind/index.md"] if len(rows) == len(ENGINES) else []
+    publish("behind", found_commit, content, table(rows), pages)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from typing import Any
 from safetensors.torch import load_file
 
 from judged import DEPLOYED, Values, compare_sets, judged, language_of_row, languages_of, macro_mean, mean_over_seeds
-from machine import write_results
+from results import publish
 from tamis.artifacts import read_json
 from tamis.evaluation.judged import Question, draw_questions, read_questions
 from tamis.pipeline.reading import read_recipe
@@ -215,6 +215,7 @@ def table(summary: Mapping[str, Any], untrained: Mapping[str, float], beside: Ma
 
 def write_choices(
     benchmark: str,
+    at: str,
     found: Mapping[tuple[str, int], Measured],
     default: str,
     beside: Mapping[str, str],
@@ -225,6 +226,7 @@ def write_choices(
 
     Args:
         benchmark: Name of the results' files.
+        at: The commit that was measured.
         found: See `summarise`.
         default: See `summarise`.
         beside: See `table`.
@@ -232,7 +234,6 @@ def write_choices(
         more: Text below the table.
     """
     summary, untrained = summarise(found, default), untrained_means(found, default)
-    shown = table(summary, untrained, beside) + more
     content = {
         **facts,
         "seeds": sorted({seed for _, seed in found}),
@@ -242,5 +243,4 @@ def write_choices(
         "runs": {f"{name}, seed {seed}": [one[2] for one in of.values()] for (name, seed), of in found.items()},
         "targets": [],
     }
-    write_results(benchmark, content, shown)
-    print(shown, flush=True)
+    publish(benchmark, at, content, table(summary, untrained, beside) + more)

@@ -26,7 +26,8 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 from corpora.packages import deb_files, download, package_version
-from machine import ROOT, checked, commit, machine, print_targets, targets_table, write_results
+from machine import ROOT, commit
+from results import checked, publish, targets_table
 from tamis.formats.documents import Corpus
 from tamis.formats.folder import list_folder
 from tamis.process_memory import peak_memory
@@ -313,10 +314,7 @@ def main() -> None:
         lying = told(folder)
         many = [in_a_process(files, name) for files in (chosen.many // 10, chosen.many)]
     targets = targets_of(lying, twins, many)
-    content: dict[str, Any] = {
-        "benchmark": "documents",
-        "commit": found_commit,
-        "machine": machine(),
+    content = {
         "seeds": [],
         "packages": [package_version(deb) for deb in debs],
         "figures": {
@@ -326,9 +324,7 @@ def main() -> None:
         },
         "targets": targets,
     }
-    write_results("documents", content, table(lying, many, targets))
-    print(table(lying, many, targets))
-    print_targets(targets)
+    publish("documents", found_commit, content, table(lying, many, targets))
 
 
 if __name__ == "__main__":

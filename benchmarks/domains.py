@@ -23,7 +23,8 @@ from torch import Tensor
 
 from choices import EXTRACTS
 from judged import DEPLOYED, FIRST, compare_means, judged, language_of_row, languages_of, macro_mean
-from machine import checked, commit, machine, print_targets, targets_table, write_results
+from machine import commit
+from results import checked, publish, targets_table
 from tamis.artifacts import read_json
 from tamis.context import RunContext
 from tamis.evaluation.judged import draw_questions, read_questions
@@ -230,18 +231,8 @@ def main() -> None:
     build_corpus(chosen.data, folder, chosen.questions)
     runs = [measure_seed(folder, seed) for seed in chosen.seeds]
     targets = targets_of(runs)
-    content = {
-        "benchmark": "domains",
-        "commit": found_commit,
-        "machine": machine(),
-        "seeds": chosen.seeds,
-        "questions_per_set": chosen.questions,
-        "runs": runs,
-        "targets": targets,
-    }
-    write_results("domains", content, table(runs, targets))
-    print(table(runs, targets))
-    print_targets(targets)
+    content = {"seeds": chosen.seeds, "questions_per_set": chosen.questions, "runs": runs, "targets": targets}
+    publish("domains", found_commit, content, table(runs, targets))
 
 
 if __name__ == "__main__":

@@ -25,7 +25,8 @@ from unittest import mock
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from machine import DOCS, checked, commit, machine, print_targets, show_in_readme, targets_table, write_results
+from machine import DOCS, commit, machine
+from results import checked, earlier_results, print_targets, show_in_readme, targets_table, write_results
 
 DATA = Path("demo/data")
 FAQ, MANUAL, HELP = (DATA / name for name in ("debian-faq", "debian-reference", "gnome-help"))
@@ -338,8 +339,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             print(json.dumps(measured(case, Path(folder))))
         return
-    file = Path(__file__).parent / "results" / "estimates.json"
-    known = {row["name"]: row for row in json.loads(file.read_text("utf-8"))["rows"]} if file.exists() else {}
+    known = {row["name"]: row for row in earlier_results("estimates").get("rows", [])}
     found: Row = {}
     for case in CASES:
         if asked.only in case.name:

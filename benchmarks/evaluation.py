@@ -19,7 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from machine import checked, commit, machine, targets_table, write_results
+from machine import commit
+from results import checked, publish, targets_table
 
 CORPUS = 20_000
 LANGUAGES = ("de", "en", "ja")
@@ -120,7 +121,6 @@ def main() -> None:
     ratio = large["more_bytes"] / max(1, small["more_bytes"])
     name = "memory beyond the questions, ratio to a tenth of them"
     targets = checked([(name, ratio, f"<= {FLAT}")])
-    content = {"commit": commit(), "machine": machine(), "sizes": rows, "targets": targets}
     lines = [
         "| questions | documents each | measures, s | tests and groups, s | tables, s | held, MiB | on top, MiB |",
         "|---:|---:|---:|---:|---:|---:|---:|",
@@ -131,8 +131,7 @@ def main() -> None:
         ),
     ]
     text = "\n".join([*lines, "", *targets_table(targets)]) + "\n"
-    write_results("evaluation", content, text)
-    print(text)
+    publish("evaluation", commit(), {"sizes": rows, "targets": targets}, text)
 
 
 if __name__ == "__main__":

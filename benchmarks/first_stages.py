@@ -22,7 +22,8 @@ import numpy as np
 import torch
 
 from judged import languages_of, macro_mean, measure
-from machine import DOCS, checked, commit, machine, print_targets, show_in_readme, write_results
+from machine import DOCS, commit
+from results import RESULTS, checked, publish
 from tamis.artifacts import ItemStore, item_key
 from tamis.evaluation.judged import Question, draw_questions, read_questions
 from tamis.formats.documents import read_documents
@@ -257,10 +258,7 @@ def main() -> None:
         for title, found in fresh.items():
             print(title, {what: {s: round(v, 4) for s, v in found[what].items()} for what in ("ndcg10", "recall100")})
         sets |= fresh
-    content: dict[str, Any] = {
-        "benchmark": "first_stages",
-        "commit": found_commit,
-        "machine": machine(),
+    content = {
         "seeds": [],
         "depth": DEPTH,
         "precision": bench.precision,
@@ -268,12 +266,10 @@ def main() -> None:
         "figures": sets,
         "targets": targets_of(sets),
     }
-    write_results("first_stages", content, table(sets))
-    (ROOT / "results" / "first_stages-languages.md").write_text(tables_by_language(sets), "utf-8")
-    if chosen.sets == [*SETS, *CROSSED]:
-        show_in_readme(table(sets), "first_stages", DOCS / "benchmarks.md")
-    print(table(sets) + tables_by_language(sets))
-    print_targets(content["targets"])
+    pages = [DOCS / "benchmarks.md"] if chosen.sets == [*SETS, *CROSSED] else []
+    publish("first_stages", found_commit, content, table(sets), pages)
+    (RESULTS / "first_stages-languages.md").write_text(tables_by_language(sets), "utf-8")
+    print(tables_by_language(sets))
 
 
 if __name__ == "__main__":

@@ -21,7 +21,8 @@ import numpy as np
 import torch
 
 from judged import languages_of, macro_mean, measure, weighted_differences
-from machine import DOCS, checked, commit, machine, print_targets, show_in_readme, write_results
+from machine import DOCS, commit
+from results import checked, publish
 from tamis.artifacts import ItemStore, item_key
 from tamis.evaluation.judged import draw_questions, read_questions
 from tamis.evaluation.systems import RERANKED, Pool, pairs_to_score, runs_of, student_runs
@@ -262,9 +263,6 @@ def main() -> None:
     }
     against = {pair: entry for pair, entry in compared.items() if "untrained" not in pair}
     content = {
-        "benchmark": "general",
-        "commit": found_commit,
-        "machine": machine(),
         "seeds": [17],
         "model_sha256": json.loads((SHIPPED / BASE / "MANIFEST.json").read_text("utf-8"))["sha256"],
         "first_stage_weights": dict(bench.deployment.first_stage_weights),
@@ -275,12 +273,8 @@ def main() -> None:
         "comparisons": compared,
         "targets": targets_of(against),
     }
-    write_results("general", content, table(sets, means))
-    if chosen.sets == list(SETS):
-        show_in_readme(table(sets, means), "general", DOCS / "data.md")
-        show_in_readme(table(sets, means), "general", SHIPPED / BASE / "README.md")
-    print(table(sets, means))
-    print_targets(content["targets"])
+    pages = [DOCS / "data.md", SHIPPED / BASE / "README.md"] if chosen.sets == list(SETS) else []
+    publish("general", found_commit, content, table(sets, means), pages)
 
 
 if __name__ == "__main__":

@@ -9,13 +9,13 @@ takes. Writes benchmarks/results/injection.json and injection.md.
 
 import argparse
 import random
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
-from machine import commit, machine, write_results
+from machine import commit
+from results import publish
 from tamis.evaluation.judged import read_questions
 from tamis.formats.documents import read_documents
 from tamis.labelling.judge import SCALE, WORDS, YES_NO, judging_settings, read_judge_prompt
@@ -102,24 +102,19 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=100)
     asked = parser.parse_args()
     settings, pairs = judging_settings(asked.url, asked.model), list(irrelevant_pairs(asked.on, asked.pairs))
-    found: dict[str, Any] = {
-        "commit": commit(),
-        "machine": machine(),
-        "model": asked.model,
-        "seeds": [SEED],
-        "rates": {},
-    }
+    at = commit()
+    found: dict[str, Any] = {}
     lines = ["| prompt | the document has | refused as it is | then taken |", "|---|---|---:|---:|"]
     for name in BEST:
         asking = [*pairs, *((query, attacked(text, attack, name)) for query, text in pairs for attack in ATTACKS)]
         told = judged_by(settings, read_judge_prompt(name), name, asking)
-        found["rates"][name] = rates(told, pairs, name)
+        found[name] = rates(told, pairs, name)
         lines += [
             f"| {name} | {attack} | {rate['refused']:.0f} | {rate['then taken']:.0f} ({100 * rate['share']:.0f} %) |"
-            for attack, rate in found["rates"][name].items()
+            for attack, rate in found[name].items()
         ]
-    write_results("injection", found, "\n".join([*lines, ""]))
-    sys.stdout.write("\n".join([*lines, ""]))
+    content = {"model": asked.model, "seeds": [SEED], "rates": found}
+    publish("injection", at, content, "\n".join([*lines, ""]))
 
 
 if __name__ == "__main__":

@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from machine import DOCS, commit, machine, show_in_readme, write_results
+from machine import DOCS, commit
+from results import publish
 from tamis.artifacts import ItemStore
 from tamis.evaluation.candidates import Wanted, find
 from tamis.evaluation.judged import Question
@@ -145,9 +146,7 @@ def main() -> None:
         f"{MODEL} in {reranker.engine}, {given.set.name}: {len(questions)} questions with {DEPTH} candidates each, "
         f"passages of {tokens:.0f} tokens on average."
     )
-    text = table(rows, about)
-    write_results("known", {"commit": commit(), "machine": machine(), "tokens": tokens, "rows": rows}, text)
-    show_in_readme(text, "known", DOCS / "known-documents.md")
+    publish("known", commit(), {"tokens": tokens, "rows": rows}, table(rows, about), [DOCS / "known-documents.md"])
 
 
 if __name__ == "__main__":

@@ -36,7 +36,8 @@ from long_corpus import (
     read_corpus,
     token_count,
 )
-from machine import DOCS, checked, commit, machine, print_targets, show_in_readme, targets_table, write_results
+from machine import DOCS, commit
+from results import checked, print_targets, publish, targets_table
 from tamis.artifacts import ItemStore, item_key
 from tamis.evaluation.judged import Question
 from tamis.evaluation.systems import Run
@@ -309,18 +310,15 @@ def main() -> None:
     figures: dict[str, Any] = {"corpus": corpus, **measured(documents, questions, chosen.out)}
     figures["cutting_share"] = cutting_share(mined, folder / MINED)
     content: dict[str, Any] = {
-        "benchmark": "long_documents",
-        "commit": found_commit,
-        "machine": machine(),
         "seeds": [],
         "figures": figures,
         "targets": targets_of(corpus, figures["over_the_cut"], figures["cutting_share"]),
     }
-    print(table(content))
-    print_targets(content["targets"])
     if set(languages) == set(LANGUAGES.values()):
-        write_results("long_documents", content, table(content))
-        show_in_readme(table(content), "long_documents", DOCS / "your-documents.md")
+        publish("long_documents", found_commit, content, table(content), [DOCS / "your-documents.md"])
+    else:
+        print(table(content))
+        print_targets(content["targets"])
 
 
 if __name__ == "__main__":

@@ -1,11 +1,8 @@
 """What a result says about where it was measured."""
 
 import hashlib
-import json
 import platform
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
-from operator import eq, ge, gt, le, lt
 from pathlib import Path
 from typing import Any
 
@@ -61,53 +58,3 @@ def matrix_rates(seconds: float = 1.5) -> dict[str, float]:
     device = fastest_device()
     size = 1536 if device.type == "cpu" else 8192  # a GPU is busy with large ones only
     return {name: product_rate(device, name, size, seconds) / 1e9 for name in formats}
-
-
-def checked(rows: Iterable[tuple[str, float, str]]) -> list[dict[str, Any]]:
-    """Targets of names, values and bounds such as `>= 0.8`, with whether each is met.
-
-    A bound is `<`, `<=`, `=`, `>=`, `>`, or `within` for either side of 0, and a number; or `LEAST to MOST`.
-    """
-    return [
-        {"name": name, "value": round(value, 5), "bound": bound, "met": _met(value, bound)}
-        for name, value, bound in rows
-    ]
-
-
-def _met(value: float, bound: str) -> bool:
-    sign, _, number = bound.partition(" ")
-    if number.startswith("to "):
-        return float(sign) <= value <= float(number.removeprefix("to "))
-    if sign == "within":
-        value, sign = abs(value), "<="
-    return bool({"<": lt, "<=": le, "=": eq, ">=": ge, ">": gt}[sign](value, float(number)))
-
-
-def targets_table(targets: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Lines of a Markdown table of targets: name, value, bound, met."""
-    lines = ["| target | value | bound | met |", "|---|---:|---|---|"]
-    for target in targets:
-        verdict = "yes" if target["met"] else "**no**"
-        lines.append(f"| {target['name']} | {target['value']:.3g} | {target['bound']} | {verdict} |")
-    return lines
-
-
-def print_targets(targets: Sequence[Mapping[str, Any]]) -> None:
-    """A line per target, with what is not met in capitals."""
-    for target in targets:
-        print("met   " if target["met"] else "MISSED", target["name"], f"{target['value']:.4g}", target["bound"])
-
-
-def show_in_readme(table: str, name: str, path: Path = ROOT.parent / "README.md") -> None:
-    """Put a benchmark's table between its marks in README.md, or in another page that has them."""
-    opening, closing = f"<!-- {name}: written by benchmarks/{name}.py -->", f"<!-- /{name} -->"
-    before, rest = path.read_text("utf-8").split(opening)
-    path.write_text(f"{before}{opening}\n{table}{rest[rest.index(closing) :]}", "utf-8")
-
-
-def write_results(name: str, content: Mapping[str, Any], table: str) -> None:
-    """Write a benchmark's figures to results/NAME.json and its table to results/NAME.md."""
-    results = ROOT / "results"
-    results.mkdir(exist_ok=True)
-    (results / f"{name}.json").write_text(json.dumps(content, ensure_ascii=False, indent=2) + "\n", "utf-8")
-    (results / f"{name}.md").write_text(table, "utf-8")

@@ -24,7 +24,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from machine import DOCS, checked, commit, machine, show_in_readme, targets_table, write_results
+from machine import DOCS, commit
+from results import checked, publish, targets_table
 
 ROOT = Path(__file__).resolve().parent
 GB = 10**9
@@ -205,9 +206,6 @@ def main() -> None:
         index = json.loads((folder / "a" / "model.safetensors.index.json").read_text("utf-8"))
         runs = measure(folder)
     content = {
-        "benchmark": "merging",
-        "commit": commit(),
-        "machine": machine(),
         "seeds": [chosen.seed],
         "checkpoint": {
             "asked_bytes": int(chosen.gigabytes * GB),
@@ -220,10 +218,7 @@ def main() -> None:
         "runs": runs,
         "targets": targets_of(runs, max(shards)),
     }
-    table = markdown(content)
-    write_results("merging", content, table)
-    show_in_readme(table, "merging", DOCS / "merging.md")
-    print(table)
+    publish("merging", commit(), content, markdown(content), [DOCS / "merging.md"])
 
 
 if __name__ == "__main__":

@@ -26,7 +26,8 @@ import numpy as np
 
 from corpora.fetch import fetch
 from judged import language_of_row
-from machine import DOCS, checked, commit, machine, print_targets, show_in_readme, targets_table, write_results
+from machine import DOCS, commit
+from results import checked, publish, targets_table
 from tamis.artifacts import read_json
 from tamis.models.encoder import Encoder
 from tamis.pipeline.reading import recipe_from
@@ -198,20 +199,14 @@ def main() -> None:
         for documents in chosen.documents:
             sizes.append(measure(rows[:documents], Path(name) / str(documents), chosen))
             print(sizes[-1])
-    content: dict[str, Any] = {
-        "benchmark": "mining",
-        "commit": found_commit,
-        "machine": machine(),
+    content = {
         "seeds": [0],
         "settings": {"per_document": chosen.per_document, "depth": chosen.depth, "max_length": chosen.max_length},
         "figures": sizes,
         "targets": targets_of(sizes),
     }
-    write_results("mining", content, table(sizes))
-    if chosen.documents == DOCUMENTS:
-        show_in_readme(table(sizes), "mining", DOCS / "benchmarks.md")
-    print(table(sizes))
-    print_targets(content["targets"])
+    pages = [DOCS / "benchmarks.md"] if chosen.documents == DOCUMENTS else []
+    publish("mining", found_commit, content, table(sizes), pages)
 
 
 if __name__ == "__main__":

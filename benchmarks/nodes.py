@@ -42,8 +42,9 @@ import httpx2
 import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from machine import DOCS, ROOT, show_in_readme
+from machine import DOCS, ROOT
 from parts import Part, Parts, asked_parts, write_parts
+from results import show_in_readme
 
 SEED = 7
 CLIENTS = 8

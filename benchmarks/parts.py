@@ -1,7 +1,6 @@
 """Benchmarks of several parts: a call measures some of them, and what was measured of the others stays."""
 
 import argparse
-import json
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -9,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from machine import ROOT, checked, commit, machine, print_targets, targets_table, write_results
+from machine import commit, machine
+from results import checked, earlier_results, print_targets, targets_table, write_results
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,7 @@ def write_parts(benchmark: str, parts: Parts, chosen: Sequence[str], facts: Mapp
     Returns:
         The table of all targets.
     """
-    file = ROOT / "results" / f"{benchmark}.json"
-    found: dict[str, Any] = json.loads(file.read_text("utf-8"))["parts"] if file.exists() else {}
+    found: dict[str, Any] = earlier_results(benchmark).get("parts", {})
     for name in chosen:
         found[name] = _measured(parts[name], facts)
         print_targets(found[name]["targets"])
@@ -66,7 +65,7 @@ def write_parts(benchmark: str, parts: Parts, chosen: Sequence[str], facts: Mapp
         for target in part["targets"]
     ]
     table = "\n".join(targets_table(reached)) + "\n"
-    write_results(benchmark, {"benchmark": benchmark, "parts": found, "targets": reached}, table)
+    write_results(benchmark, {"parts": found, "targets": reached}, table)
     return table
 
 

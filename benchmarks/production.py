@@ -35,8 +35,9 @@ import numpy as np
 import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from machine import DOCS, show_in_readme
+from machine import DOCS
 from parts import Part, Parts, asked_parts, write_parts
+from results import show_in_readme
 
 SEED = 11
 CLIENTS = 4

@@ -21,7 +21,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from machine import DOCS, checked, commit, machine, print_targets, show_in_readme, targets_table, write_results
+from machine import DOCS, commit
+from results import RESULTS, checked, publish, targets_table
 from tamis.evaluation.graded import WORTH, decide
 from tamis.evaluation.reading import read_set
 from tamis.evaluation.sets import JudgedSet
@@ -370,22 +371,15 @@ def main() -> None:
             print(rows[-1])
     if strong := of_strong_judge(chosen.data):
         rows.append(row("debianfaq, pools", "pieces", "strong language model", strong, chosen.draws))
-    content: dict[str, Any] = {
-        "benchmark": "proof",
-        "commit": commit(),
-        "machine": machine(),
+    content = {
         "seeds": [SEED],
         "judges": [one._asdict() for one in JUDGES],
         "figures": rows,
         "targets": targets_of(rows),
     }
-    table = summary(rows)
-    write_results("proof", content, table)
-    (Path(__file__).parent / "results" / "proof-comparisons.md").write_text(comparisons_table(rows), "utf-8")
-    if tuple(chosen.sets) == SETS:
-        show_in_readme(table, "proof", DOCS / "judging.md")
-    print(table)
-    print_targets(content["targets"])
+    pages = [DOCS / "judging.md"] if tuple(chosen.sets) == SETS else []
+    publish("proof", commit(), content, summary(rows), pages)
+    (RESULTS / "proof-comparisons.md").write_text(comparisons_table(rows), "utf-8")
 
 
 if __name__ == "__main__":

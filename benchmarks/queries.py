@@ -22,7 +22,7 @@ import torch
 
 from choices import CORPORA, Measured, build_corpora, measure_variant, recipe_for, write_choices
 from corpora.fetch import fetch
-from machine import commit, machine
+from machine import commit
 
 ROOT = Path(__file__).resolve().parent
 OUT = Path("demo") / "bench-queries"
@@ -75,10 +75,10 @@ def counts_table(found: Mapping[tuple[str, int], Measured]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def write(found: Mapping[tuple[str, int], Measured], facts: Mapping[str, Any]) -> None:
+def write(at: str, found: Mapping[tuple[str, int], Measured], facts: Mapping[str, Any]) -> None:
     """Write what was measured so far."""
     beside = {"over untrained": "over_untrained", "over the first row's": "over_default"}
-    write_choices("queries", found, DEFAULT, beside, facts, f"\n{counts_table(found)}")
+    write_choices("queries", at, found, DEFAULT, beside, facts, f"\n{counts_table(found)}")
 
 
 def main() -> None:
@@ -99,15 +99,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
-    facts = {
-        "benchmark": "queries",
-        "commit": commit(),
-        "machine": machine(),
-        "steps": chosen.steps,
-        "corpus": chosen.corpus,
-        "documents": chosen.documents,
-        "model": "",
-    }
+    at = commit()
+    facts = {"steps": chosen.steps, "corpus": chosen.corpus, "documents": chosen.documents, "model": ""}
     variants = dict(EXTRACTS)
     if chosen.documents:
         model = chosen.model or Path("demo") / "models" / "qwen-0.5b.gguf"
@@ -121,7 +114,7 @@ def main() -> None:
         for variant, changes in variants.items():
             for name in CORPORA:
                 found.setdefault((name, seed), {}).update(measure(name, seed, chosen.steps, variant, changes))
-            write(found, facts)
+            write(at, found, facts)
 
 
 if __name__ == "__main__":

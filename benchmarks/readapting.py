@@ -17,7 +17,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from machine import DOCS, ROOT, checked, commit, machine, print_targets, show_in_readme, targets_table, write_results
+from machine import DOCS, ROOT, commit
+from results import checked, publish, targets_table
 from scoring_engines import DEMO
 from tamis.adaptation import adapting_recipe
 from tamis.artifacts import read_json
@@ -121,12 +122,9 @@ def main() -> None:
     parser.add_argument("--documents", type=int, default=200)
     parser.add_argument("--steps", type=int, default=280, help="optimiser steps of the specialist")
     chosen = parser.parse_args()
-    about = {"benchmark": "readapting", "commit": commit(), "machine": machine(), "steps": chosen.steps}
-    content = about | measure(chosen.documents, chosen.steps)
+    at, content = commit(), {"steps": chosen.steps, **measure(chosen.documents, chosen.steps)}
     content["targets"] = targets_of(content)
-    write_results("readapting", content, markdown(content))
-    show_in_readme(markdown(content), "readapting", DOCS / "adapting.md")
-    print_targets(content["targets"])
+    publish("readapting", at, content, markdown(content), [DOCS / "adapting.md"])
 
 
 if __name__ == "__main__":

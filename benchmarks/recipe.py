@@ -16,7 +16,8 @@ from statistics import mean
 from typing import Any
 
 from adapted_runs import FAQ, SETS, SHOWN, Measured, adapt_command, over_sets, run, set_command
-from machine import commit, machine, write_results
+from machine import commit, machine
+from results import write_results
 from writers import CORPUS, LANGUAGES, STRONG
 
 ROOT = Path(__file__).resolve().parent
@@ -106,7 +107,6 @@ def main() -> None:
                 if DEFAULT in found:
                     summary = summarise(found)
                     content = {
-                        "benchmark": "recipe",
                         "commit": commit(),
                         "machine": machine(),
                         "seeds": chosen.seeds,

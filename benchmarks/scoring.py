@@ -40,7 +40,8 @@ import torch
 
 from first_answer import first_answer
 from latency import KEPT, SIZES, TOKENS, latencies, latency_table, passages_of, summary, systems_of
-from machine import DOCS, checked, commit, machine, matrix_rates, show_in_readme, targets_table, write_results
+from machine import DOCS, commit, matrix_rates
+from results import checked, publish, targets_table
 from scoring_bodies import against_the_published_wrapper, mixture_of_experts
 from scoring_engines import (
     AUTO,
@@ -323,19 +324,13 @@ def main() -> None:
         measured = measure(small, pairs, grades, calibrating, chosen, Path(folder))
     rates = {name: max(rate, matrix_rates()[name]) for name, rate in rates.items()}
     content = {
-        "benchmark": "scoring",
-        "commit": commit(),
-        "machine": machine(),
         "versions": {name: __import__(name).__version__ for name in ("torch", "transformers", "sentence_transformers")},
         "seeds": [17],
         "matrix_product_gflops": rates,
         **measured,
         "targets": targets_of(measured, rates),
     }
-    table = markdown(content)
-    write_results("scoring", content, table)
-    show_in_readme(table, "scoring", DOCS / "models.md")
-    print(table)
+    publish("scoring", commit(), content, markdown(content), [DOCS / "models.md"])
 
 
 if __name__ == "__main__":

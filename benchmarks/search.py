@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from machine import DOCS, checked, commit, machine, print_targets, show_in_readme, targets_table, write_results
+from machine import DOCS, commit
+from results import checked, publish, targets_table
 from tamis.formulas.arrays import VectorArray
 from tamis.process_memory import peak_memory
 from tamis.retrievers.dense import DOCUMENTS, QUERIES, search_dense
@@ -114,19 +115,9 @@ def main() -> None:
         for documents in chosen.documents:
             sizes.append(in_a_process(documents, chosen.queries, chosen.depth, chosen.threads, folder))
             print(sizes[-1])
-    content: dict[str, Any] = {
-        "benchmark": "search",
-        "commit": found_commit,
-        "machine": machine(),
-        "seeds": [SEED],
-        "figures": sizes,
-        "targets": targets_of(sizes),
-    }
-    write_results("search", content, table(sizes))
-    if chosen.documents == SIZES:
-        show_in_readme(table(sizes), "search", DOCS / "benchmarks.md")
-    print(table(sizes))
-    print_targets(content["targets"])
+    content = {"seeds": [SEED], "figures": sizes, "targets": targets_of(sizes)}
+    pages = [DOCS / "benchmarks.md"] if chosen.documents == SIZES else []
+    publish("search", found_commit, content, table(sizes), pages)
 
 
 if __name__ == "__main__":

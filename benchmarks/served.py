@@ -21,7 +21,8 @@ import pyarrow.parquet as pq
 
 from general import SETS
 from judged import compare_sets, in_points
-from machine import DOCS, checked, commit, machine, print_targets, show_in_readme, targets_table, write_results
+from machine import DOCS, commit
+from results import checked, publish, targets_table
 from tamis.artifacts import read_json
 from tamis.evaluation.candidates import BiEncoder
 from tamis.evaluation.config import Evaluation
@@ -143,9 +144,6 @@ def main() -> None:
     found = {name: measure(chosen.data / name, chosen.questions) for name in chosen.sets}
     reached = targets(found)
     content = {
-        "benchmark": "served",
-        "commit": found_commit,
-        "machine": machine(),
         "seeds": [],
         "seconds": round(time.monotonic() - start, 1),
         "depth": 20,
@@ -153,11 +151,8 @@ def main() -> None:
         **figures_of(found, (MODEL,)),
         "targets": reached,
     }
-    write_results("served", content, table := markdown(found, reached))
-    if chosen.sets == list(SETS):
-        show_in_readme(table, "served", DOCS / "serving.md")
-    print(table)
-    print_targets(reached)
+    pages = [DOCS / "serving.md"] if chosen.sets == list(SETS) else []
+    publish("served", found_commit, content, markdown(found, reached), pages)
 
 
 if __name__ == "__main__":

@@ -41,7 +41,8 @@ from urllib.parse import urljoin
 import httpx2
 import numpy as np
 
-from machine import DOCS, ROOT, checked, commit, machine, print_targets, show_in_readme, targets_table, write_results
+from machine import DOCS, ROOT, commit
+from results import checked, publish, targets_table
 from scoring_engines import DEMO, stock_model
 
 SMALL, LARGE = 20, 200
@@ -399,20 +400,15 @@ def main() -> None:
     parser.add_argument("--infinity", type=Path, help="infinity_emb's command in its environment")
     chosen = parser.parse_args()
     model = chosen.model or stock_model()
-    content = {
-        "benchmark": "serving",
-        "commit": commit(),
-        "machine": machine(),
+    at, content = commit(), {
         "versions": {name: __import__(name).__version__ for name in ("torch", "starlette", "uvicorn", "fastapi")},
         "model": model.name,
         "seconds": chosen.seconds,
         "rounds": chosen.rounds,
     } | measure(model, chosen.infinity, chosen.clients, chosen.seconds, chosen.rounds, chosen.overload)
     content["targets"] = targets_of(content)
-    write_results("serving", content, markdown(content))
-    if chosen.infinity and not chosen.model:
-        show_in_readme(markdown(content), "serving", DOCS / "serving.md")
-    print_targets(content["targets"])
+    pages = [DOCS / "serving.md"] if chosen.infinity and not chosen.model else []
+    publish("serving", at, content, markdown(content), pages)
 
 
 if __name__ == "__main__":

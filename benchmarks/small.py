@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from general import SETS
-from machine import DOCS, checked, commit, machine, print_targets, show_in_readme, targets_table, write_results
+from machine import DOCS, commit
+from results import checked, publish, targets_table
 from served import Figures, figures_of, measure, pooled, sets_table, worst_set
 from tamis.records import SCORED, WAYS
 from tamis.weights.shipped import BASE, SHIPPED, SMALL
@@ -55,21 +56,14 @@ def main() -> None:
     found = {name: measure(chosen.data / name, chosen.questions, (BASE, SMALL)) for name in chosen.sets}
     reached = targets(found)
     content = {
-        "benchmark": "small",
-        "commit": found_commit,
-        "machine": machine(),
         "seeds": [],
         "seconds": round(time.monotonic() - start, 1),
         "depth": 20,
         **figures_of(found, (BASE, SMALL)),
         "targets": reached,
     }
-    write_results("small", content, table := markdown(found, reached))
-    if chosen.sets == list(SETS):
-        show_in_readme(table, "small", DOCS / "models.md")
-        show_in_readme(table, "small", SHIPPED / SMALL / "README.md")
-    print(table)
-    print_targets(reached)
+    pages = [DOCS / "models.md", SHIPPED / SMALL / "README.md"] if chosen.sets == list(SETS) else []
+    publish("small", found_commit, content, markdown(found, reached), pages)
 
 
 if __name__ == "__main__":

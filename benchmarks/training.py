@@ -27,7 +27,8 @@ from typing import Any
 
 import torch
 
-from machine import DOCS, checked, commit, machine, matrix_rates, print_targets, show_in_readme, write_results
+from machine import DOCS, commit, matrix_rates
+from results import checked, publish
 from tamis.process_memory import peak_memory
 
 ROOT = Path(__file__).resolve().parent
@@ -310,10 +311,7 @@ def main() -> None:
         ("padding", ours["padding"], "<= 0.05"),
         ("difference of the first losses", gap, "<= 0.01"),
     ]
-    content: dict[str, Any] = {
-        "benchmark": "training",
-        "commit": found_commit,
-        "machine": machine(),
+    content = {
         "precision": precision,
         "seeds": [1],
         "steps": chosen.steps,
@@ -323,12 +321,9 @@ def main() -> None:
         "targets": checked(targets),
     }
     if chosen.body == "e5-small":
-        write_results("training", content, table(figures))
-        show_in_readme(table(figures), "training", DOCS / "training.md")
+        publish("training", found_commit, content, table(figures), [DOCS / "training.md"])
     else:
-        write_results(f"training-{chosen.body}", content, table(figures))
-    print(table(figures))
-    print_targets(content["targets"])
+        publish(f"training-{chosen.body}", found_commit, content, table(figures))
 
 
 if __name__ == "__main__":

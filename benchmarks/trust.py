@@ -26,7 +26,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from machine import DOCS, checked, commit, machine, print_targets, show_in_readme, targets_table, write_results
+from machine import DOCS, commit, machine
+from results import checked, earlier_results, print_targets, show_in_readme, targets_table, write_results
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -394,9 +395,7 @@ def written(found: dict[str, Any], tally: Tally | None = None, **more: Any) -> d
 
 def measured(base: Path, asked: argparse.Namespace) -> dict[str, Any]:
     """All that is asked for, beside what earlier calls have found."""
-    file = ROOT / "results" / "trust.json"
-    known = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {"rows": []}
-    found = {**known, "benchmark": "trust", "commit": commit(), "machine": machine(), "seeds": [SEED]}
+    found = {**(earlier_results("trust") or {"rows": []}), "commit": commit(), "machine": machine(), "seeds": [SEED]}
     for job in pieces(base):
         if asked.only in job.name:
             for kind in KINDS:

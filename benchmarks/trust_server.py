@@ -10,7 +10,6 @@ p99 of small requests alone and beside large ones in turns of some seconds, so t
 
 import argparse
 import asyncio
-import json
 import math
 import random
 import shutil
@@ -30,7 +29,8 @@ import httpx2
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from machine import DOCS, checked, commit, machine, print_targets, show_in_readme, targets_table, write_results
+from machine import DOCS, commit, machine
+from results import checked, earlier_results, print_targets, show_in_readme, targets_table, write_results
 
 SEED = 25
 PATIENCE = 120.0
@@ -265,8 +265,7 @@ def main() -> None:
     parser.add_argument("--large", type=int, default=1, help="Clients that send 200 documents at a time")
     parser.add_argument("--turns", type=int, default=10)
     asked = parser.parse_args()
-    file = Path(__file__).parent / "results" / "trust_server.json"
-    found: Row = json.loads(file.read_text("utf-8")) if file.exists() else {}
+    found: Row = earlier_results("trust_server")
     with tempfile.TemporaryDirectory() as folder:
         model, name = (asked.model, Path(asked.model).name) if asked.model else (str(tiny_model(Path(folder))), "tiny")
         if asked.only in (None, "killed"):
