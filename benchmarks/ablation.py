@@ -10,7 +10,6 @@ head of one label, learns all layers and is trained with the first seed only; `d
 scores instead of the teacher's. Writes benchmarks/results/ablation.json and ablation.md.
 """
 
-import argparse
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,10 +18,10 @@ from typing import Any
 import torch
 
 from choices import CORPORA, Measured, build_corpora, measure_variant, recipe_for, write_choices
+from command_line import data_parser
 from machine import commit
 from tamis.pipeline.run import run_recipe
 
-ROOT = Path(__file__).resolve().parent
 OUT = Path("demo") / "bench-ablation"
 LOSSES = {
     "margin-mse": [],
@@ -74,8 +73,7 @@ def measure_starts(name: str, seed: int, steps: int) -> Measured:
 
 def main() -> None:
     """Measure everything."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=ROOT.parent.parent / "shared" / "data")
+    parser = data_parser(__doc__)
     parser.add_argument("--seeds", type=int, nargs="+", default=[17, 18, 19])
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--questions", type=int, default=100, help="of each corpus, drawn by hash")

@@ -17,7 +17,6 @@ measure anew, as far as a stage's key has changed. Sets that a call does not mea
 commit that it is of; p-values over all sets stay those of the last call that measured them all.
 """
 
-import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean, stdev
@@ -26,7 +25,8 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from adapted_runs import FAQ, OUT, PLACES, ROOT, SETS, SHOWN, Measured, faq_command, gains, over_sets, run, set_command
+from adapted_runs import FAQ, OUT, PLACES, SETS, SHOWN, Measured, faq_command, gains, over_sets, run, set_command
+from command_line import data_parser
 from judged import compare_means, judged, languages_of, macro_mean, mean_over_seeds
 from machine import DOCS, commit
 from results import checked, earlier_results, publish, targets_table
@@ -223,8 +223,7 @@ def measure_average(runs: Sequence[Measured]) -> dict[str, Any]:
 
 def main() -> None:
     """Run, summarise, write after every run."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=ROOT.parent.parent / "shared" / "data")
+    parser = data_parser(__doc__)
     parser.add_argument("--sets", nargs="*", default=[FAQ, *SETS])
     parser.add_argument("--seeds", type=int, nargs="+", default=[17, 18, 19])
     parser.add_argument("--questions", type=int, default=400, help="of each further set, drawn by hash")

@@ -22,7 +22,6 @@ from tamis.pipeline.recipe import Recipe
 from tamis.pipeline.run import stage_keys
 from tamis.records import ALONE, SCORED, SERVED
 
-ROOT = Path(__file__).resolve().parent
 OUT = Path("demo") / "bench-adaptation"
 ENCODER = Path("demo/models/e5-small")
 FAQ = "debianfaq"

@@ -14,7 +14,6 @@ import csv
 import gzip
 import io
 import json
-import multiprocessing
 import tempfile
 import time
 import zipfile
@@ -27,6 +26,7 @@ from xml.sax.saxutils import escape
 
 from corpora.packages import deb_files, download, package_version
 from machine import ROOT, commit
+from processes import in_a_process
 from results import checked, publish, targets_table
 from tamis.formats.documents import Corpus
 from tamis.formats.folder import list_folder
@@ -259,13 +259,6 @@ def read_many(files: int, folder: str) -> dict[str, Any]:
     }
 
 
-def in_a_process(*arguments: object) -> dict[str, Any]:
-    """`read_many` in a fresh process."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        found: dict[str, Any] = pool.apply(read_many, arguments)
-        return found
-
-
 def targets_of(folder: Mapping[str, Any], twins: Twins, many: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Nothing silent, words kept of each form, flat memory."""
     silent, grown = len(folder["silent"]), (many[-1]["peak_memory_bytes"] - many[0]["peak_memory_bytes"]) / 2**20
@@ -312,7 +305,7 @@ def main() -> None:
         written.mkdir()
         twins |= written_twins(paragraphs[:1000], written)
         lying = told(folder)
-        many = [in_a_process(files, name) for files in (chosen.many // 10, chosen.many)]
+        many = [in_a_process(read_many, files, name) for files in (chosen.many // 10, chosen.many)]
     targets = targets_of(lying, twins, many)
     content = {
         "seeds": [],

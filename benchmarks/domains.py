@@ -9,7 +9,6 @@ specialist is measured on every domain, and so are merges at fixed t: what a cho
 with what the best choice on the judgements would have gained. Writes benchmarks/results/domains.json and domains.md.
 """
 
-import argparse
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,6 +21,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from choices import EXTRACTS
+from command_line import data_parser
 from judged import DEPLOYED, FIRST, compare_means, judged, language_of_row, languages_of, macro_mean
 from machine import commit
 from results import checked, publish, targets_table
@@ -36,7 +36,6 @@ from tamis.stages.merge.judge import judge_students
 from tamis.stages.merge.merge import mean_agreements
 from tamis.stages.train.stage import training_texts
 
-ROOT = Path(__file__).resolve().parent
 OUT = Path("demo") / "bench-domains"
 SETS = {
     "piaf-fr": "fr",
@@ -219,8 +218,7 @@ def table(runs: Sequence[Mapping[str, Any]], targets: Sequence[Mapping[str, Any]
 
 def main() -> None:
     """Measure every seed, write the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=ROOT.parent.parent / "shared" / "data")
+    parser = data_parser(__doc__)
     parser.add_argument("--questions", type=int, default=80, help="of each set and language, drawn by hash; 0 for all")
     parser.add_argument("--seeds", type=int, nargs="+", default=[17, 18, 19])
     parser.add_argument("--threads", type=int, default=2)

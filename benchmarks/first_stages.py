@@ -10,7 +10,6 @@ of the question and that of the document. Writes benchmarks/results/first_stages
 language, first_stages-languages.md.
 """
 
-import argparse
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -21,8 +20,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from command_line import data_parser
 from judged import languages_of, macro_mean, measure
-from machine import DOCS, commit
+from machine import DOCS, ROOT, commit
 from results import RESULTS, checked, publish
 from tamis.artifacts import ItemStore, item_key
 from tamis.evaluation.judged import Question, draw_questions, read_questions
@@ -36,7 +36,6 @@ from tamis.retrievers.index import Languages, Searching, build_indexes
 from tamis.retrievers.search import rank_candidates, search_indexes
 from tamis.stages.corpus.clean import clean
 
-ROOT = Path(__file__).resolve().parent
 ENCODER = ROOT.parent / "demo" / "models" / "e5-small"
 PREFIXES = {"query": "query: ", "document": "passage: "}
 DEPTH = 100
@@ -237,9 +236,8 @@ def targets_of(sets: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 def main() -> None:
     """Measure every set, write the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = data_parser(__doc__)
     parser.add_argument("sets", nargs="*", default=[*SETS, *CROSSED])
-    parser.add_argument("--data", type=Path, default=ROOT.parent.parent / "shared" / "data")
     parser.add_argument("--questions", type=int, default=150, help="of each set, drawn by hash; 0 for all")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--cache", type=Path, default=Path("demo") / "bench-first_stages", help="for the embeddings")

@@ -9,7 +9,6 @@ demo/bench-general: with other first-stage weights a second run takes minutes. W
 and general.md.
 """
 
-import argparse
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -20,8 +19,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from command_line import data_parser
 from judged import languages_of, macro_mean, measure, weighted_differences
-from machine import DOCS, commit
+from machine import DOCS, ROOT, commit
 from results import checked, publish
 from tamis.artifacts import ItemStore, item_key
 from tamis.evaluation.judged import draw_questions, read_questions
@@ -46,7 +46,6 @@ from tamis.stages.student.scores import digest
 from tamis.stages.student.start import start_student
 from tamis.weights.shipped import BASE, SHIPPED
 
-ROOT = Path(__file__).resolve().parent
 ENCODER = ROOT.parent / "demo" / "models" / "e5-small"
 RECIPE = ROOT.parent / "recipes" / "general.yaml"
 PREFIXES = ("query: ", "passage: ")
@@ -238,9 +237,8 @@ def table(sets: Mapping[str, Mapping[str, Any]], means: Mapping[str, Mapping[str
 
 def main() -> None:
     """Measure every set, write the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = data_parser(__doc__)
     parser.add_argument("sets", nargs="*", default=list(SETS))
-    parser.add_argument("--data", type=Path, default=ROOT.parent.parent / "shared" / "data")
     parser.add_argument("--questions", type=int, default=150, help="of each set, drawn by hash; 0 for all")
     parser.add_argument("--depth", type=int, default=100)
     parser.add_argument("--threads", type=int, default=2)

@@ -24,10 +24,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from machine import DOCS, commit
+from machine import DOCS, ROOT, commit
 from results import checked, publish, targets_table
 
-ROOT = Path(__file__).resolve().parent
 GB = 10**9
 MODELS = ("base", "a", "b")
 STEP = 0.01

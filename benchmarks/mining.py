@@ -14,7 +14,6 @@ import argparse
 import cProfile
 import hashlib
 import json
-import multiprocessing
 import tempfile
 import time
 from collections import Counter
@@ -27,6 +26,7 @@ import numpy as np
 from corpora.fetch import fetch
 from judged import language_of_row
 from machine import DOCS, commit
+from processes import in_a_process
 from results import checked, publish, targets_table
 from tamis.artifacts import read_json
 from tamis.models.encoder import Encoder
@@ -114,13 +114,6 @@ def timed(embed: Callable[..., np.ndarray], inside: list[float]) -> Callable[...
     return clocked
 
 
-def in_a_process(recipe: Recipe, root: Path, profile: Path | None = None) -> dict[str, Any]:
-    """`mine` in a fresh process."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        found: dict[str, Any] = pool.apply(mine, (recipe, root, profile))
-        return found
-
-
 def measure(rows: Sequence[Mapping[str, Any]], folder: Path, chosen: argparse.Namespace) -> dict[str, Any]:
     """Mine a corpus twice."""
     folder.mkdir(parents=True)
@@ -129,8 +122,8 @@ def measure(rows: Sequence[Mapping[str, Any]], folder: Path, chosen: argparse.Na
     languages = sorted({language_of_row(row) for row in rows})
     recipe = recipe_for(corpus, languages, chosen)
     profile = chosen.profile / f"mining-{len(rows)}.prof" if chosen.profile else None
-    first = in_a_process(recipe, folder / "run", profile)
-    again = in_a_process(recipe, folder / "run")
+    first = in_a_process(mine, recipe, folder / "run", profile)
+    again = in_a_process(mine, recipe, folder / "run", None)
     return {
         "documents": len(rows),
         "languages": len(languages),

@@ -13,7 +13,6 @@ its pools the systems. Writes benchmarks/results/proof.json, proof-comparisons.m
 and judge, and proof.md, which sums them up by judge, into the docs as well.
 """
 
-import argparse
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from command_line import data_parser
 from machine import DOCS, commit
 from results import RESULTS, checked, publish, targets_table
 from tamis.evaluation.graded import WORTH, decide
@@ -359,8 +359,7 @@ def _summary_row(changed: str, judge: str, rows: Sequence[Mapping[str, Any]]) ->
 
 def main() -> None:
     """Measure every set and judge, write the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=Path(__file__).resolve().parents[2] / "shared" / "data")
+    parser = data_parser(__doc__)
     parser.add_argument("--draws", type=int, default=1000)
     parser.add_argument("sets", nargs="*", default=SETS)
     chosen = parser.parse_args()

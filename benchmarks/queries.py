@@ -13,7 +13,6 @@ few that the language model saw can choose the checkpoint. Writes benchmarks/res
 every variant; started again, it goes on from what demo/bench-queries keeps.
 """
 
-import argparse
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,10 +20,10 @@ from typing import Any
 import torch
 
 from choices import CORPORA, Measured, build_corpora, measure_variant, recipe_for, write_choices
+from command_line import data_parser
 from corpora.fetch import fetch
 from machine import commit
 
-ROOT = Path(__file__).resolve().parent
 OUT = Path("demo") / "bench-queries"
 
 DEFAULT = "extracts, 1 a document"
@@ -83,8 +82,7 @@ def write(at: str, found: Mapping[tuple[str, int], Measured], facts: Mapping[str
 
 def main() -> None:
     """Measure every variant on every corpus, writing after each variant."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=ROOT.parent.parent / "shared" / "data")
+    parser = data_parser(__doc__)
     parser.add_argument("--seeds", type=int, nargs="+", default=[17])
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--questions", type=int, default=100, help="of each corpus, drawn by hash")

@@ -9,18 +9,17 @@ beside tamis-base and beside the default's specialist, paired by question over a
 benchmarks/results/recipe.json and recipe.md after every run.
 """
 
-import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
 from adapted_runs import FAQ, SETS, SHOWN, Measured, adapt_command, over_sets, run, set_command
+from command_line import data_parser
 from machine import commit, machine
 from results import write_results
 from writers import CORPUS, LANGUAGES, STRONG
 
-ROOT = Path(__file__).resolve().parent
 OUT = Path("demo") / "bench-recipe"
 DEFAULT = "default"
 VARIANTS: dict[str, list[str]] = {
@@ -89,8 +88,7 @@ def markdown(summary: Mapping[str, Any]) -> str:
 
 def main() -> None:
     """Run every variant on every set with every seed, writing after each."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=ROOT.parent.parent / "shared" / "data")
+    parser = data_parser(__doc__)
     parser.add_argument("--sets", nargs="*", default=[FAQ, *SETS])
     parser.add_argument("--seeds", type=int, nargs="+", default=[17, 18, 19])
     parser.add_argument("--variants", nargs="*", default=list(VARIANTS))

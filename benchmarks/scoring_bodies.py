@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
-ROOT = Path(__file__).resolve().parent
+from machine import ROOT
+
 Pair = tuple[str, str]
 
 

@@ -9,7 +9,6 @@ benchmarks/results/search.json and search.md.
 """
 
 import argparse
-import multiprocessing
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -20,6 +19,7 @@ import numpy as np
 import torch
 
 from machine import DOCS, commit
+from processes import in_a_process
 from results import checked, publish, targets_table
 from tamis.formulas.arrays import VectorArray
 from tamis.process_memory import peak_memory
@@ -71,13 +71,6 @@ def measure(documents: int, queries: int, depth: int, threads: int, folder: str)
     }
 
 
-def in_a_process(*arguments: object) -> dict[str, Any]:
-    """`measure` in a fresh process."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        found: dict[str, Any] = pool.apply(measure, arguments)
-        return found
-
-
 def table(sizes: Sequence[Mapping[str, Any]]) -> str:
     """A row per size."""
     lines = ["| documents | queries | seconds | products alone | ratio | peak memory |", "|---:|" + "---:|" * 5]
@@ -113,7 +106,7 @@ def main() -> None:
     sizes = []
     with tempfile.TemporaryDirectory() as folder:
         for documents in chosen.documents:
-            sizes.append(in_a_process(documents, chosen.queries, chosen.depth, chosen.threads, folder))
+            sizes.append(in_a_process(measure, documents, chosen.queries, chosen.depth, chosen.threads, folder))
             print(sizes[-1])
     content = {"seeds": [SEED], "figures": sizes, "targets": targets_of(sizes)}
     pages = [DOCS / "benchmarks.md"] if chosen.documents == SIZES else []

@@ -9,7 +9,6 @@ first questions by hash; the Debian FAQ is searched language by language. Writes
 served.md.
 """
 
-import argparse
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -19,6 +18,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from command_line import data_parser
 from general import SETS
 from judged import compare_sets, in_points
 from machine import DOCS, commit
@@ -30,7 +30,6 @@ from tamis.evaluation.evaluate import evaluate
 from tamis.formulas.ranking import tie_key
 from tamis.records import SERVED, WAYS
 
-ROOT = Path(__file__).resolve().parent
 OUT = Path("demo") / "bench-served"
 ENCODER = BiEncoder("demo/models/e5-small", "query: ", "passage: ")
 MODEL = "tamis-base"
@@ -135,9 +134,8 @@ def markdown(found: Figures, reached: list[dict[str, Any]]) -> str:
 
 def main() -> None:
     """Measure set by set, then write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = data_parser(__doc__)
     parser.add_argument("sets", nargs="*", default=list(SETS))
-    parser.add_argument("--data", type=Path, default=ROOT.parent.parent / "shared" / "data")
     parser.add_argument("--questions", type=int, default=300)
     chosen = parser.parse_args()
     start, found_commit = time.monotonic(), commit()

@@ -8,12 +8,11 @@ Both models on the best 20 documents of BM25, of e5-small's vectors and of their
 benchmarks/results/small.json and small.md.
 """
 
-import argparse
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
+from command_line import data_parser
 from general import SETS
 from machine import DOCS, commit
 from results import checked, publish, targets_table
@@ -21,7 +20,6 @@ from served import Figures, figures_of, measure, pooled, sets_table, worst_set
 from tamis.records import SCORED, WAYS
 from tamis.weights.shipped import BASE, SHIPPED, SMALL
 
-ROOT = Path(__file__).resolve().parent
 
 
 def targets(found: Figures) -> list[dict[str, Any]]:
@@ -47,9 +45,8 @@ def markdown(found: Figures, reached: Sequence[dict[str, Any]]) -> str:
 
 def main() -> None:
     """Measure set by set, then write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = data_parser(__doc__)
     parser.add_argument("sets", nargs="*", default=list(SETS))
-    parser.add_argument("--data", type=Path, default=ROOT.parent.parent / "shared" / "data")
     parser.add_argument("--questions", type=int, default=300)
     chosen = parser.parse_args()
     start, found_commit = time.monotonic(), commit()

@@ -27,11 +27,10 @@ from typing import Any
 
 import torch
 
-from machine import DOCS, commit, matrix_rates
+from machine import DOCS, ROOT, commit, matrix_rates
 from results import checked, publish
 from tamis.process_memory import peak_memory
 
-ROOT = Path(__file__).resolve().parent
 DEMO = ROOT.parent / "demo"
 DOCUMENTS, TOKENS = 8, 256
 WARM_UP = 2

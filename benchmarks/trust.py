@@ -26,16 +26,15 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from machine import DOCS, commit, machine
+from machine import DOCS, ROOT, commit, machine
 from results import checked, earlier_results, print_targets, show_in_readme, targets_table, write_results
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(ROOT.parent))
 
 from tests.failing_disk import SIGKILLED, Call, Ended, Fault, attempt, forget_library, start_again_watched
 from trust_jobs import NOT_COUNTED, Job, chain, command, languages, others, pieces, recipe_file, run_results
 from trust_requests import killed_while_paying
 
-ROOT = Path(__file__).resolve().parent
 IMPORTED = "imported:"
 KINDS = ("killed", "failing")
 SAID = {
