@@ -307,7 +307,7 @@ def main() -> None:
         lying = told(folder)
         many = [in_a_process(read_many, files, name) for files in (chosen.many // 10, chosen.many)]
     targets = targets_of(lying, twins, many)
-    content = {
+    content: dict[str, Any] = {
         "seeds": [],
         "packages": [package_version(deb) for deb in debs],
         "figures": {

@@ -256,7 +256,7 @@ def main() -> None:
         for title, found in fresh.items():
             print(title, {what: {s: round(v, 4) for s, v in found[what].items()} for what in ("ndcg10", "recall100")})
         sets |= fresh
-    content = {
+    content: dict[str, Any] = {
         "seeds": [],
         "depth": DEPTH,
         "precision": bench.precision,

@@ -198,8 +198,8 @@ def main() -> None:
         "figures": sizes,
         "targets": targets_of(sizes),
     }
-    pages = [DOCS / "benchmarks.md"] if chosen.documents == DOCUMENTS else []
-    publish("mining", found_commit, content, table(sizes), pages)
+    shown_in = [DOCS / "benchmarks.md"] if chosen.documents == DOCUMENTS else []
+    publish("mining", found_commit, content, table(sizes), shown_in)
 
 
 if __name__ == "__main__":

@@ -400,7 +400,8 @@ def main() -> None:
     parser.add_argument("--infinity", type=Path, help="infinity_emb's command in its environment")
     chosen = parser.parse_args()
     model = chosen.model or stock_model()
-    at, content = commit(), {
+    at = commit()
+    content = {
         "versions": {name: __import__(name).__version__ for name in ("torch", "starlette", "uvicorn", "fastapi")},
         "model": model.name,
         "seconds": chosen.seconds,

@@ -21,7 +21,6 @@ from tamis.records import SCORED, WAYS
 from tamis.weights.shipped import BASE, SHIPPED, SMALL
 
 
-
 def targets(found: Figures) -> list[dict[str, Any]]:
     """What is asked of the small model beside the hybrid."""
     small, base = f"{SMALL}{SCORED}hybrid", f"{BASE}{SCORED}hybrid"
