@@ -9,16 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tamis.artifacts import writing
-from tamis.errors import InputError, ModelError
+from tamis.errors import InputError
 from tamis.evaluation.reading import read_set
 from tamis.evaluation.sets import JudgedSet
 from tamis.formulas.arrays import FloatArray
 from tamis.formulas.thresholds import Calibration, Level, levels, lowest_level, platt
+from tamis.models.finite import finite_logits
 from tamis.models.first_stage import order_counts
 from tamis.models.kept_settings import checked_model, keep_in
 from tamis.models.reranker import Reranker, bounded
 from tamis.models.saving import keep_min_score
-from tamis.progress import track
 from tamis.whole_folder import whole_file
 
 FEW: Final = 20
@@ -98,9 +98,9 @@ def threshold(
     (judged, *others) = read_set(on)
     if others:
         raise InputError(f"--on {on} holds {1 + len(others)} sets, expected one; name one of them")
-    notes: list[str] = []
+    notes = [*judged.notes]
     reranker = Reranker(folder)
-    scored = _scored(reranker, judged, notes)
+    scored = _scored(reranker, judged)
     _check_grades(on, scored.relevant)
     published = bounded(scored.logits.astype(np.float32), reranker.activation).astype(np.float64)
     every = levels(published, scored.relevant)
@@ -144,7 +144,7 @@ def _write_page(file: Path, title: str, found: ThresholdResult) -> None:
         write_levels(partial, title, answer, [row.level for row in found.rows], level, found.notes)
 
 
-def _scored(reranker: Reranker, judged: JudgedSet, notes: list[str]) -> ScoredPairs:
+def _scored(reranker: Reranker, judged: JudgedSet) -> ScoredPairs:
     """Logits of all graded pairs whose document is there, in the order of their texts."""
     graded = [
         (judged.documents[doc_id].text, question.text, grade > 0)
@@ -152,18 +152,11 @@ def _scored(reranker: Reranker, judged: JudgedSet, notes: list[str]) -> ScoredPa
         for doc_id, grade in question.relevant.items()
         if doc_id in judged.documents
     ]
-    notes += judged.notes
     graded.sort()
     pairs = [(query, document) for document, query, _ in graded]
-    found: list[float] = []
-    with track(f"{judged.name}: scoring graded pairs", len(pairs)) as advance:
-        for window in reranker.score_windows(iter(pairs)):
-            found += window.logits.tolist()
-            advance(len(window.logits))
-    if not np.isfinite(found).all():
-        query, document = pairs[int(np.argmin(np.isfinite(found)))]
-        raise ModelError(f"{reranker.path}: the score of {query[:40]!r} and {document[:40]!r} is not finite")
-    return ScoredPairs(np.array(found, np.float64), np.array([relevant for *_, relevant in graded], np.bool_))
+    windows = finite_logits(reranker, pairs, f"{judged.name}: scoring graded pairs")
+    logits = [logit for window in windows for logit in window.tolist()]
+    return ScoredPairs(np.array(logits, np.float64), np.array([relevant for *_, relevant in graded], np.bool_))
 
 
 def _check_grades(on: str, relevant: NDArray[np.bool_]) -> None:

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from tamis.artifacts import ItemStore, Kept, item_key, kept_in
-from tamis.errors import ModelError
 from tamis.evaluation.candidates import CandidatesByQuestion
 from tamis.evaluation.costs import REQUEST, REQUESTS, Cost, Meter, time_requests
 from tamis.evaluation.sets import JudgedSet
@@ -20,12 +19,12 @@ from tamis.formulas.overlap import content_hash
 from tamis.formulas.ranking import tie_key
 from tamis.models.checkpoint import Deployment, find_checkpoint, model_identity, read_facts
 from tamis.models.engines.choosing import ScoringEngine
+from tamis.models.finite import finite_logits
 from tamis.models.folders import holds_int8
 from tamis.models.known.documents import KnownDocuments, index_of, refuse_unused
 from tamis.models.precision import Precision, fastest_precision
 from tamis.models.reranker import Reranker
 from tamis.models.windows import Long
-from tamis.progress import track
 
 logger = logging.getLogger(__name__)
 
@@ -149,16 +148,10 @@ def score_missing(
         request = time_requests(partial(reranker.score_pairs, long=model.long), _requests(judged, stages))
         reranker.remember()
         started = time.perf_counter()
-        with track(f"{judged.name}: scoring with {model.name}", len(missing)) as advance:
-            done = 0
-            for scored in reranker.score_windows(iter(missing), long=model.long):
-                window = missing[done : done + len(scored.logits)]
-                if not np.isfinite(scored.logits).all():
-                    query, document = window[int(np.argmin(np.isfinite(scored.logits)))]
-                    raise ModelError(f"{model.path}: the score of {query[:40]!r} and {document[:40]!r} is not finite")
-                yield list(zip(window, scored.logits, strict=True))
-                done += len(window)
-                advance(len(window))
+        waiting = iter(missing)
+        label = f"{judged.name}: scoring with {model.name}"
+        for logits in finite_logits(reranker, missing, label, model.long):
+            yield list(zip(islice(waiting, len(logits)), logits, strict=True))
         seconds = time.perf_counter() - started
         meter.keep(reranker, model.number_format, len(missing), seconds, request)
 
