@@ -91,7 +91,7 @@ def find(judged: JudgedSet, wanted: Wanted, items: ItemStore) -> dict[str, Candi
         elif name in judged.given:
             found[name] = {q: _allowed(judged, c) for q, c in judged.given[name].items()}
         elif name in wanted.given and (file := run_file(wanted.given[name], judged.name)):
-            found[name] = {q: _head(c, wanted.depth) for q, c in checked_run(file, judged).items()}
+            found[name] = {q: without(c, None, wanted.depth) for q, c in checked_run(file, judged).items()}
     return {name: found[name] for name in wanted.names if name in found}
 
 
@@ -132,10 +132,6 @@ def checked_run(file: Path, judged: JudgedSet) -> dict[str, Candidates]:
             f"{next(iter(judged.questions))!r}; do they belong together?"
         )
     return kept
-
-
-def _head(found: Candidates, depth: int) -> Candidates:
-    return Candidates(found.query_id, found.doc_ids[:depth], found.scores[:depth])
 
 
 def _allowed(judged: JudgedSet, found: Candidates) -> Candidates:
