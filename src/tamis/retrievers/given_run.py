@@ -1,11 +1,12 @@
 """The user's own search engine as a first stage: its results in a TREC run file."""
 
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from tamis.errors import InputError
 from tamis.formats import trec
+from tamis.records import Candidates
 
 
 @dataclass(frozen=True)
@@ -33,12 +34,32 @@ def read_run(path: Path, known: Container[str], prefix: str = "") -> GivenRun:
         InputError: a missing file, a line that is not understood, a document that comes twice for a query, or not one
             document that is known.
     """
-    kept: dict[str, dict[str, float]] = {}
-    unknown = 0
-    for query_id, found in trec.read_run(path).items():
-        named = zip((prefix + doc_id for doc_id in found.doc_ids), found.scores, strict=True)
-        kept[query_id] = {doc_id: score for doc_id, score in named if doc_id in known}
-        unknown += len(found.doc_ids) - len(kept[query_id])
-    if not any(kept.values()):
+    run = {
+        query_id: Candidates(query_id, tuple(prefix + doc_id for doc_id in found.doc_ids), found.scores)
+        for query_id, found in trec.read_run(path).items()
+    }
+    kept, unknown = of_known(run, known)
+    if not any(found.doc_ids for found in kept.values()):
         raise InputError(f"{path}: none of its documents is in the corpus; do the ids belong together?")
-    return GivenRun(kept, unknown)
+    scores = {query_id: dict(zip(found.doc_ids, found.scores, strict=True)) for query_id, found in kept.items()}
+    return GivenRun(scores, unknown)
+
+
+def of_known(run: Mapping[str, Candidates], known: Container[str]) -> tuple[dict[str, Candidates], int]:
+    """A run without documents that are not known.
+
+    Args:
+        run: Candidates by query id.
+        known: Ids of the documents that are known.
+
+    Returns:
+        The run, in which a query may have nothing left, and the number of candidates that were left out.
+    """
+    kept = {query_id: _of_known(found, known) for query_id, found in run.items()}
+    return kept, sum(len(found.doc_ids) - len(kept[query_id].doc_ids) for query_id, found in run.items())
+
+
+def _of_known(found: Candidates, known: Container[str]) -> Candidates:
+    pairs = zip(found.doc_ids, found.scores, strict=True)
+    kept = [(doc_id, score) for doc_id, score in pairs if doc_id in known]
+    return Candidates(found.query_id, tuple(doc_id for doc_id, _ in kept), tuple(score for _, score in kept))
