@@ -13,7 +13,7 @@ from tamis.evaluation.config import Evaluation
 from tamis.evaluation.evaluate import evaluate
 from tamis.formats.qrels import qrels_files
 from tamis.models.checkpoint import find_checkpoint, read_facts
-from tamis.models.serializer import Apart
+from tamis.models.serializer import encoder_prefixes
 from tamis.pipeline.reading import recipe_from
 from tamis.pipeline.recipe import Recipe
 from tamis.stages.lists.settings import RESERVED
@@ -88,11 +88,11 @@ def recipe_content(
 ) -> dict[str, Any]:
     """What `adapting_recipe` is made of, as its YAML would be read."""
     facts = read_facts(find_checkpoint(model))
-    prefixes = facts.serializer if isinstance(facts.serializer, Apart) else Apart("query: ", "passage: ")
+    query_prefix, document_prefix = encoder_prefixes(facts.serializer)
     dense = {
         "path": str(encoder or _known_encoder(model, facts.deployment.lineage.get("encoder"))),
-        "query_prefix": prefixes.query_prefix,
-        "document_prefix": prefixes.document_prefix,
+        "query_prefix": query_prefix,
+        "document_prefix": document_prefix,
     }
     content: dict[str, Any] = {
         "name": "adapt-" + re.sub(r"[^A-Za-z0-9._-]+", "-", corpus.stem),  # a corpus may have any name

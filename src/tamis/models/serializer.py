@@ -173,6 +173,17 @@ def from_facts(facts: Mapping[str, Any]) -> Serializer:
     return KINDS[kind](**given)
 
 
+def encoder_prefixes(serializer: Serializer | None) -> tuple[str, str]:
+    """Texts that the bi-encoder beside a model wants before a query and before a document.
+
+    Args:
+        serializer: The model's own; one that reads both texts apart has them from its bi-encoder. For any other, and
+            for None, they are those of e5.
+    """
+    known = serializer if isinstance(serializer, Apart) else Apart("query: ", "passage: ")
+    return known.query_prefix, known.document_prefix
+
+
 DocumentText = str | Mapping[str, str]
 """A text, or a mapping with `text` and perhaps `title`."""
 
