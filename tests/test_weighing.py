@@ -21,7 +21,10 @@ from tamis.models.reranker import Reranker
 from tamis.records import Query, TrainingList
 from tamis.stages.merge.settings import MergeSettings
 from tamis.stages.merge.weights import deal_folds
-from tamis.weighing import Weighed, WeighingConfig, export_queries, read_queries, weigh
+from tamis.weighing.config import WeighingConfig
+from tamis.weighing.export import export_queries
+from tamis.weighing.inputs import read_queries
+from tamis.weighing.weigh import Weighed, weigh
 from tests.commands import tamis
 from tests.conftest import TOPICS, write_beir
 
@@ -219,7 +222,7 @@ def test_scores_decide_whatever_the_ranks_say(model, corpus, written, tmp_path):
 
 
 def test_too_many_queries_are_drawn_from_and_that_is_said(model, corpus, written, tmp_path, monkeypatch):
-    monkeypatch.setattr("tamis.weighing.WEIGHING", 40)
+    monkeypatch.setattr("tamis.weighing.inputs.WEIGHING", 40)
     found = weighed(model, corpus, written, write_trec(tmp_path / "mine.trec", engine(lambda _: 2)))
     assert {row.queries for row in found.rows if not row.language} == {40}
     assert "mine: 40 of 60 queries weigh it, at most 40 do" in found.notes
@@ -233,7 +236,7 @@ def test_too_many_queries_are_drawn_from_and_that_is_said(model, corpus, written
 
 
 def test_a_run_that_answers_what_was_exported_lacks_nothing(model, corpus, tmp_path, monkeypatch):
-    monkeypatch.setattr("tamis.weighing.WEIGHING", 40)
+    monkeypatch.setattr("tamis.weighing.inputs.WEIGHING", 40)
     written = write_rows(tmp_path / "written.tsv", [*QUERIES, *((f"gone/{n}", "nowhere") for n in range(30))])
     out = tmp_path / "out.tsv"
     outcome = tamis("weigh", "any", corpus, "--queries", written, "--queries-out", out)

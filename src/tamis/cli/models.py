@@ -63,8 +63,9 @@ def weigh(
     check_models([model])
     check_documents(corpus)
     from tamis.cli.printing import print_weighed
-    from tamis.weighing import WeighingConfig, export_queries
-    from tamis.weighing import weigh as weigh_first_stages
+    from tamis.weighing.config import WeighingConfig
+    from tamis.weighing.export import export_queries
+    from tamis.weighing.weigh import weigh as weigh_first_stages
 
     asked = WeighingConfig(model, corpus, queries, runs or (), first or (), encoder, depth, order, out)
     if queries_out:

@@ -35,7 +35,8 @@ from tamis.stages.queries.writers.endpoint import cut_warning
 from tamis.stages.report.since import Since
 from tamis.stages.report.stage import costs
 from tamis.text import clip
-from tamis.weighing import Weighed, WeightRow
+from tamis.weighing.rows import WeightRow
+from tamis.weighing.weigh import Weighed
 from tamis.whole_folder import whole_file
 
 COLUMNS = (

@@ -1,0 +1,1 @@
+"""How much the user's own search engine counts beside a model: queries and runs → heads → weights → rows."""
