@@ -25,7 +25,7 @@ from machine import DOCS, commit
 from results import checked, publish, targets_table
 from tamis.artifacts import read_json
 from tamis.evaluation.candidates import BiEncoder
-from tamis.evaluation.config import Evaluation
+from tamis.evaluation.config import EvaluationConfig
 from tamis.evaluation.evaluate import evaluate
 from tamis.formulas.ranking import tie_key
 from tamis.records import SERVED, WAYS
@@ -60,11 +60,17 @@ def measure(source: Path, questions: int, models: Sequence[str] = (MODEL,)) -> d
     """nDCG@10 of each question by system."""
     name = source.name
     folder = sample(source, OUT / "sets" / name, questions)
-    languages = "any" if SETS[name] else "same"
-    evaluate(
-        Evaluation(tuple(models), (str(folder),), STAGES, (), ("nDCG@10",), 20, False, languages, ENCODER, "auto"),  # type: ignore[arg-type]
-        OUT / name,
+    asked = EvaluationConfig(
+        models=tuple(models),
+        sets=(str(folder),),
+        first=STAGES,
+        measures=("nDCG@10",),
+        depth=20,
+        languages="any" if SETS[name] else "same",
+        encoder=ENCODER,
+        precision="auto",
     )
+    evaluate(asked, OUT / name)
     rows = pq.read_table(OUT / name / "per_query.parquet").to_pylist()
     found: dict[str, dict[str, float]] = {}
     for row in rows:

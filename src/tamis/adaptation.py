@@ -9,7 +9,7 @@ from typing import Any, Final
 from tamis.artifacts import read_json
 from tamis.complaints import apply_changes
 from tamis.errors import SettingsError
-from tamis.evaluation.config import Evaluation
+from tamis.evaluation.config import EvaluationConfig
 from tamis.evaluation.evaluate import evaluate
 from tamis.formats.qrels import qrels_files
 from tamis.models.checkpoint import find_checkpoint, read_facts
@@ -148,9 +148,9 @@ def graded_gain(model: str, adapted: Path, judged: Path, run: Path) -> dict[str,
     Raises:
         TamisError: the folder holds no judged set, see `evaluate`.
     """
-    return evaluate(
-        Evaluation((f"before={model}", f"adapted={adapted}"), (str(judged),), first=("bm25",)), run / "graded"
-    )
+    models = (f"before={model}", f"adapted={adapted}")
+    asked = EvaluationConfig(models=models, sets=(str(judged),), first=("bm25",))
+    return evaluate(asked, run / "graded")
 
 
 def _known_encoder(model: str, named: object) -> Path:

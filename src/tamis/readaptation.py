@@ -7,7 +7,7 @@ from typing import Final
 
 from tamis.artifacts import read_records, results_behind, writing
 from tamis.errors import InputError
-from tamis.evaluation.config import Evaluation
+from tamis.evaluation.config import EvaluationConfig
 from tamis.evaluation.evaluate import evaluate
 from tamis.formats.beir import write_beir_folder
 from tamis.formulas.ranking import tie_key
@@ -64,7 +64,8 @@ def compare_with_before(folders: Mapping[str, Path], before: Path, judged: Path 
     out = merge.parent.parent / FOLDER / f"{merge.name}-{before.parent.name}"
     questions = judged or _write_questions(folders, results_behind(before.parent), out / "questions")
     models = (f"before={before}", f"after={merge / 'model'}")
-    found = evaluate(Evaluation(models, (str(questions),), first=("bm25",)), out / "measured")
+    asked = EvaluationConfig(models=models, sets=(str(questions),), first=("bm25",))
+    found = evaluate(asked, out / "measured")
     (measured,) = found["sets"].values()
     (one,) = [
         one for one in measured["comparisons"] if (one["system"], one["baseline"]) == ("after~bm25", "before~bm25")

@@ -2,18 +2,22 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import cast
 
 from tamis.api.results import EvaluationResult, RunResult
 from tamis.artifacts import RunFolder
 from tamis.errors import SettingsError
-from tamis.evaluation.config import LANGUAGES, asked_of
+from tamis.evaluation.candidates import BiEncoder
+from tamis.evaluation.config import LANGUAGES, MEASURES, EvaluationConfig
 from tamis.evaluation.evaluate import OWNER
 from tamis.evaluation.evaluate import evaluate as measure
 from tamis.evaluation.reading import read_sets
 from tamis.formats.trec import write_run
 from tamis.models.reranker import Reranker
+from tamis.models.windows import Long
 from tamis.own_parts import Retriever
 from tamis.records import Candidates
+from tamis.retrievers.index import Languages
 
 Measurable = str | Path | RunResult | Reranker
 """`tamis-base`, `tamis-small`, a folder, a hub name or NAME=FOLDER; what a run left; or a model that is loaded."""
@@ -68,20 +72,16 @@ def evaluate(
     own = [stage for stage in stages if isinstance(stage, Retriever)]
     folders = _runs_of(own, sets, depth, Path(out)) if own else {}
     named = [stage if isinstance(stage, str) else f"{stage.name}={folders[stage.name]}" for stage in stages]
-    asked = asked_of(
-        [_named(model) for model in models],
-        sets,
-        named,
-        None,
-        list(measures) or None,
-        depth,
-        False,
-        languages,
-        str(encoder) if encoder else None,
-        prefixes,
-        "float32",
-        long,
-        passages,
+    asked = EvaluationConfig(
+        models=tuple(_named(model) for model in models),
+        sets=tuple(sets),
+        first=tuple(named),
+        measures=tuple(measures) or MEASURES,
+        depth=depth,
+        languages=cast(Languages, languages),
+        encoder=BiEncoder(str(encoder), *prefixes) if encoder else None,
+        long=cast(Long, long),
+        passages=passages,
     )
     return EvaluationResult(Path(out), measure(asked, Path(out)))
 

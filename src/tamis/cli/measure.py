@@ -1,7 +1,7 @@
 """Measure: models on judged sets, two runs side by side, and what a run did."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -15,6 +15,11 @@ from tamis.cli.options import (
     quiet_libraries,
 )
 from tamis.extras import require
+
+if TYPE_CHECKING:
+    from tamis.models.engines.choosing import ScoringEngine
+    from tamis.models.windows import Long
+    from tamis.retrievers.index import Languages
 
 Models = Annotated[
     list[str] | None, typer.Argument(help="Rerankers: folders, hub names, tamis-base, tamis-small, or NAME=FOLDER")
@@ -83,27 +88,27 @@ def evaluate(
     check_sets(on or ())
     check_runs("--first", first or ())
     check_runs("--run", runs or ())
-    from tamis.evaluation.config import asked_of
+    from tamis.evaluation.candidates import BiEncoder
+    from tamis.evaluation.config import MEASURES, EvaluationConfig
     from tamis.evaluation.evaluate import evaluate
     from tamis.evaluation.tables import print_evaluation
 
     quiet_libraries()
-    asked = asked_of(
-        models,
-        on,
-        first,
-        runs,
-        measures,
-        depth,
-        full,
-        languages,
-        encoder,
-        prefixes,
-        precision,
-        long,
-        passages,
-        index,
-        scoring_engine,
+    asked = EvaluationConfig(
+        models=tuple(models or ()),
+        sets=tuple(on or ()),
+        first=tuple(first or ()),
+        runs=tuple(runs or ()),
+        measures=tuple(measures or MEASURES),
+        depth=depth,
+        full=full,
+        languages=cast("Languages", languages),
+        encoder=BiEncoder(encoder, *prefixes) if encoder else None,
+        precision=precision,
+        long=cast("Long", long),
+        passages=passages,
+        indexes=tuple(index or ()),
+        engine=cast("ScoringEngine", scoring_engine),
     )
     results = evaluate(asked, out)
     if as_json:

@@ -1,10 +1,10 @@
-"""What `tamis evaluate` is asked for: from the words of a command line, and back to them."""
+"""What `tamis evaluate` is asked for, checked, and the words of a command line that ask for the same."""
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Final, cast, get_args
+from typing import Any, Final, get_args
 
 from tamis.errors import SettingsError
 from tamis.evaluation.candidates import BiEncoder
@@ -17,22 +17,39 @@ MEASURES: Final = ("nDCG@10", "RR@10", "AP", "R@100", "Success@1")
 LANGUAGES: Final = get_args(Languages)
 PRECISIONS: Final = ("float32", "bfloat16", "auto")
 
+OPTIONS: Final = {
+    "sets": "--on",
+    "first": "--first",
+    "runs": "--run",
+    "indexes": "--index",
+    "measures": "--measure",
+    "encoder": "--encoder",
+    "depth": "--depth",
+    "languages": "--languages",
+    "precision": "--precision",
+    "long": "--long",
+    "engine": "--scoring-engine",
+    "full": "--full",
+    "passages": "--passages",
+}
+"""Option of each field of `EvaluationConfig`, in the order of a command line."""
+
 
 @dataclass(frozen=True)
-class Evaluation:
+class EvaluationConfig:
     """What is to be measured, as the command line says it.
 
     Attributes:
         models: Folders or hub names, or NAME=FOLDER.
-        sets: See `tamis.evaluation.reading.read_set`.
+        sets: See `tamis.evaluation.reading.read_set`; at least one.
         first: First stages: `bm25`, `dense`, `hybrid`, or NAME=RUN for the candidates of a TREC run.
         runs: NAME=RUN of other systems, rows as they are.
         measures: As ir-measures names them; the first one is tested and shown by group.
-        depth: Candidates of each first stage.
+        depth: Candidates of each first stage, at least 1.
         full: Whether every document is scored for every question besides.
         languages: Which documents a question searches.
         encoder: Bi-encoder of dense and hybrid.
-        precision: `float32`, or `auto`.
+        precision: `float32`, `bfloat16` or `auto`.
         rounds: Sign flips of the randomisation tests.
         long: What models read of documents that are longer than they read: `first` or `windows`, see `Reranker.rank`.
         passages: Whether sets in passages are judged by passages, too, beside the documents that these are of.
@@ -56,60 +73,28 @@ class Evaluation:
     indexes: Sequence[Path] = ()
     engine: ScoringEngine = "torch"
 
+    def __post_init__(self) -> None:
+        """Refuse what cannot be measured, in the words of the command line.
 
-def asked_of(
-    models: Sequence[str] | None,
-    sets: Sequence[str] | None,
-    first: Sequence[str] | None,
-    runs: Sequence[str] | None,
-    measures: Sequence[str] | None,
-    depth: int,
-    full: bool,
-    languages: str,
-    encoder: str | None,
-    prefixes: tuple[str, str],
-    precision: str,
-    long: str = "first",
-    passages: bool = False,
-    indexes: Sequence[Path] | None = None,
-    engine: str = "torch",
-) -> Evaluation:
-    """What the command line asks for; see `Evaluation`.
-
-    Raises:
-        SettingsError: no set, or a word that is not understood.
-    """
-    recipe = next((one for one in models or () if one.endswith((".yaml", ".yml"))), None)
-    if recipe:
-        raise SettingsError(f"{recipe} is a recipe, not a model; its stage is `tamis run {recipe} --until evaluate`")
-    if not sets:
-        raise SettingsError("no set to measure on; name one with --on, for instance --on my/beir-folder")
-    words = (
-        ("languages", languages, LANGUAGES),
-        ("precision", precision, PRECISIONS),
-        ("scoring-engine", engine, NAMES),
-    )
-    for option, value, known in words:
-        if value not in known:
-            raise SettingsError(f"--{option} is {value!r}, expected {', '.join(known[:-1])} or {known[-1]}")
-    if depth < 1:
-        raise SettingsError(f"--depth is {depth}, expected at least 1")
-    return Evaluation(
-        tuple(models or ()),
-        tuple(sets),
-        tuple(first or ()),
-        tuple(runs or ()),
-        tuple(measures or MEASURES),
-        depth,
-        full,
-        cast(Languages, languages),
-        BiEncoder(encoder, *prefixes) if encoder else None,
-        precision,
-        long=check_long("--long", long),
-        passages=passages,
-        indexes=tuple(indexes or ()),
-        engine=cast(ScoringEngine, engine),
-    )
+        Raises:
+            SettingsError: a recipe in place of a model, no set, no candidates, or a word that is not understood.
+            InputError: long documents are to be read in a way that is not known.
+        """
+        recipe = next((one for one in self.models if one.endswith((".yaml", ".yml"))), None)
+        if recipe:
+            raise SettingsError(
+                f"{recipe} is a recipe, not a model; its stage is `tamis run {recipe} --until evaluate`"
+            )
+        if not self.sets:
+            raise SettingsError("no set to measure on; name one with --on, for instance --on my/beir-folder")
+        known: dict[str, tuple[str, ...]] = {"languages": LANGUAGES, "precision": PRECISIONS, "engine": NAMES}
+        for name, words in known.items():
+            if (value := getattr(self, name)) not in words:
+                expected = f"{', '.join(words[:-1])} or {words[-1]}"
+                raise SettingsError(f"{OPTIONS[name]} is {value!r}, expected {expected}")
+        if self.depth < 1:
+            raise SettingsError(f"--depth is {self.depth}, expected at least 1")
+        check_long("--long", self.long)
 
 
 def measures_of(names: Sequence[str]) -> dict[str, Any]:
@@ -124,28 +109,18 @@ def measures_of(names: Sequence[str]) -> dict[str, Any]:
         raise SettingsError(f"--measure: {error}") from None
 
 
-def command_of(asked: Evaluation, out: Path) -> str:
+def command_of(asked: EvaluationConfig, out: Path) -> str:
     """The command line that asks for this."""
-    words = ["tamis", "evaluate", *asked.models]
-    several = (
-        ("--on", asked.sets),
-        ("--first", asked.first),
-        ("--run", asked.runs),
-        ("--index", map(str, asked.indexes)),
-    )
-    words += [word for option, values in several for value in values for word in (option, value)]
-    if asked.measures != MEASURES:
-        words += [word for measure in asked.measures for word in ("--measure", measure)]
-    if asked.encoder:
-        words += ["--encoder", asked.encoder.path]
-        words += ["--prefixes", asked.encoder.query_prefix, asked.encoder.document_prefix]
-    single: tuple[tuple[str, object, object], ...] = (
-        ("--depth", asked.depth, 100),
-        ("--languages", asked.languages, "any"),
-        ("--precision", asked.precision, "float32"),
-        ("--long", asked.long, "first"),
-        ("--scoring-engine", asked.engine, "torch"),
-    )
-    flags = [*(["--full"] * asked.full), *(["--passages"] * asked.passages)]
-    words += [word for option, value, default in single if value != default for word in (option, str(value))]
-    return shlex.join([*words, *flags, "--out", str(out)])
+    defaults = {field.name: field.default for field in fields(asked)}
+    said = {name: getattr(asked, name) for name in OPTIONS if getattr(asked, name) != defaults[name]}
+    words = [word for name, value in said.items() for word in _words(OPTIONS[name], value)]
+    return shlex.join(["tamis", "evaluate", *asked.models, *words, "--out", str(out)])
+
+
+def _words(option: str, value: object) -> list[str]:
+    """An option with its value, once for each of several; one that is set stands alone."""
+    if isinstance(value, BiEncoder):
+        return [option, value.path, "--prefixes", value.query_prefix, value.document_prefix]
+    if isinstance(value, list | tuple):
+        return [word for one in value for word in (option, str(one))]
+    return [option] if value is True else [option, str(value)]

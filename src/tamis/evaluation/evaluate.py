@@ -15,7 +15,7 @@ import numpy as np
 from tamis.artifacts import ItemStore, RunFolder, versions, write_json, writing
 from tamis.errors import SettingsError
 from tamis.evaluation.candidates import FULL, CandidatesByQuestion, Wanted, checked_run, find, run_file
-from tamis.evaluation.config import Evaluation, command_of, measures_of
+from tamis.evaluation.config import EvaluationConfig, command_of, measures_of
 from tamis.evaluation.figures import Measured, PairedTests, baselines_and_first, model_facts, results_of, set_figures
 from tamis.evaluation.graded import NOBODY, GradedSide, by_model, grade_figures, is_graded, of_model_alone, ungraded
 from tamis.evaluation.reading import read_sets
@@ -41,7 +41,7 @@ ORACLE: Final = "oracle"
 _NAME: Final = re.compile(r"[\w.-]+")
 
 
-def evaluate(asked: Evaluation, out: Path) -> dict[str, Any]:
+def evaluate(asked: EvaluationConfig, out: Path) -> dict[str, Any]:
     """Measure, and write results.json, report.html, per_query.parquet, and each set's runs and judgements.
 
     Args:
@@ -132,7 +132,7 @@ def _replace(out: Path, part: Path) -> None:
     part.rmdir()
 
 
-def _wanted(asked: Evaluation, models: Sequence[Model]) -> tuple[Wanted, dict[str, Path]]:
+def _wanted(asked: EvaluationConfig, models: Sequence[Model]) -> tuple[Wanted, dict[str, Path]]:
     """First stages and runs by name, each name once."""
     first = list(asked.first) or list(FIRST_STAGES if asked.encoder else ("bm25",))
     own = [name for name in first if name in FIRST_STAGES]
