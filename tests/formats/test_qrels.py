@@ -47,3 +47,11 @@ def test_a_document_that_is_judged_twice_is_refused_with_both_lines(tmp_path):
     file = write_text(tmp_path / "a.tsv", f"{HEADER}q\td\t1\nq\te\t1\nq\td\t2\n")
     with pytest.raises(InputError, match=r"line 4: document 'd' is judged for query 'q' on line 2 too; remove one"):
         grades_of(read_qrels(file), file)
+
+
+def test_the_plain_file_counts_beside_packed_copies(tmp_path):
+    plain = write_text(tmp_path / "qrels" / "test.tsv", f"{HEADER}q1\tmended\t1\n")
+    old = f"{HEADER}q1\told\t1\n".encode()
+    plain.with_suffix(".tsv.gz").write_bytes(gzip.compress(old))
+    plain.with_suffix(".tsv.zst").write_bytes(pa.Codec("zstd").compress(old, asbytes=True))
+    assert qrels_files(tmp_path) == {"test": plain}

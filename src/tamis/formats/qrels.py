@@ -33,10 +33,10 @@ class Judgement:
 
 
 def qrels_files(folder: Path) -> dict[str, Path]:
-    """The files of judgements of a BEIR folder by split, sorted: `qrels/SPLIT.tsv`, plain or compressed."""
+    """The files of judgements of a BEIR folder by split, sorted: `qrels/SPLIT.tsv`, else compressed."""
     found = {
         file.name.removesuffix(ending): file
-        for ending in _ENDINGS
+        for ending in reversed(_ENDINGS)  # the plain file last, so that it counts
         for file in (folder / "qrels").glob(f"*{ending}")
         if file.is_file()
     }
