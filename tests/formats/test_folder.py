@@ -6,6 +6,7 @@ import os
 import pytest
 
 from tamis.errors import InputError, SettingsError
+from tamis.formats import json_rows
 from tamis.formats.documents import Corpus
 from tamis.formats.fields import USUAL, Names
 from tamis.formats.folder import EVERYTHING, Choice, list_folder
@@ -212,6 +213,26 @@ def test_json_lists_and_objects_that_wrap_rows(tmp_path, form):
     file.write_text(content[: len(content) // 2])
     with pytest.raises(InputError, match=r"dump\.json"):
         documents(file)
+
+
+@pytest.mark.parametrize("characters", [1, 2, 3, 5, 1 << 16])
+@pytest.mark.parametrize(("indent", "between"), [(None, "\n"), (1, ""), (None, "\r\n\ufeff")])
+def test_lists_one_behind_another_are_read_to_the_end(tmp_path, monkeypatch, characters, indent, between):
+    monkeypatch.setattr(json_rows, "_PEEK", characters)  # brackets come first and last in what is read at a time
+    lists = [[{"_id": f"{part}/{row}", "text": "]["} for row in range(rows)] for part, rows in enumerate((2, 0, 1))]
+    for name in ("all.json", "all.jsonl"):
+        file = write_text(tmp_path / name, between.join(json.dumps(each, indent=indent) for each in lists) + "\n")
+        assert ids(file) == [row["_id"] for each in lists for row in each]
+
+
+@pytest.mark.parametrize("behind", ['{"_id": "b", "text": "y"}', "]", "x", ', [{"_id": "b", "text": "y"}]'])
+def test_what_stands_behind_a_list_is_refused(tmp_path, behind):
+    file = write_text(tmp_path / "d.json", f'[{{"_id": "a", "text": "x"}}]\n{behind}\n')
+    with pytest.raises(InputError, match=r"d\.json, row 2: .* of a JSON list: behind the list stands '.*', expected no"):
+        documents(file)
+    texts(tmp_path, "a.txt")
+    assert ids(tmp_path) == ["a.txt", "d.json/a"]
+    assert left_out(tmp_path) == [("d.json", "damaged after some rows")]
 
 
 DUMPS = {

@@ -1,4 +1,4 @@
-"""Rows of JSON files: objects line by line, one list of them, or one object that holds such a list."""
+"""Rows of JSON files: objects line by line, lists of them, or one object that holds such a list."""
 
 import io
 import json
@@ -10,7 +10,7 @@ from typing import IO, Any, Final
 
 from tamis.errors import InputError
 from tamis.formats.lines import ending, filled_lines, json_object, opened
-from tamis.text import clip
+from tamis.text import clip, quoted
 
 _LARGEST: Final = 100 << 20  # characters of one object that is not on a line of its own
 _PEEK: Final = 1 << 16
@@ -24,7 +24,8 @@ def json_rows(file: Path, encoding: str = "utf-8") -> Iterator[tuple[Place, dict
     """Rows of a JSON file with their places; one that is no object gives its error.
 
     Args:
-        file: Lines of objects, a list of objects (streamed too), or, where its name ends in `.json`, one object.
+        file: Lines of objects, a list of objects (streamed too) or several one behind another, or, where its name ends
+            in `.json`, one object.
         encoding: See `lines`.
 
     Raises:
@@ -83,19 +84,31 @@ def _entries(file: Path, encoding: str) -> Iterator[Any]:
 
 
 def _decoded_entries(text: IO[str]) -> Iterator[Any]:
-    decoder, wanted = JSONDecoder(), _PEEK
-    buffer = text.read(wanted).lstrip("\ufeff \t\r\n")[1:]
-    while not (buffer := buffer.lstrip(" \t\r\n,")).startswith("]"):
-        try:
-            entry, end = decoder.raw_decode(buffer)
-        except ValueError:
-            more = text.read(wanted) if len(buffer) < _LARGEST else ""
-            if not more:
-                raise
-            buffer, wanted = buffer + more, 2 * wanted  # doubled, so that a large entry is not read over and over
-        else:
-            buffer, wanted = buffer[end:], _PEEK
-            yield entry
+    """Entries of a list, and of those behind it, as where files of one list each were put together."""
+    decoder, wanted, buffer = JSONDecoder(), _PEEK, ""
+    while buffer := _next_list(buffer, text):
+        buffer = buffer[1:]
+        while not (buffer := buffer.lstrip(" \t\r\n,")).startswith("]"):
+            try:
+                entry, end = decoder.raw_decode(buffer)
+            except ValueError:
+                more = text.read(wanted) if len(buffer) < _LARGEST else ""
+                if not more:
+                    raise
+                buffer, wanted = buffer + more, 2 * wanted  # doubled, so that a large entry is not read over and over
+            else:
+                buffer, wanted = buffer[end:], _PEEK
+                yield entry
+        buffer = buffer[1:]
+
+
+def _next_list(buffer: str, text: IO[str]) -> str:
+    """What follows a list, from the bracket of the next one; empty at the end of the file."""
+    while not (buffer := buffer.lstrip("\ufeff \t\r\n")) and (more := text.read(_PEEK)):
+        buffer = more
+    if buffer and not buffer.startswith("["):
+        raise ValueError(f"behind the list stands {quoted(buffer, 40)}, expected nothing or another list; remove it")
+    return buffer
 
 
 def _text(stream: Any, encoding: str, errors: str) -> IO[str]:
