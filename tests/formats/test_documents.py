@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from tamis.errors import InputError, TamisError
 from tamis.formats import lines as lines_of_files
-from tamis.formats.documents import document_files, read_documents
-from tamis.records import Document
+from tamis.formats.documents import Corpus, document_files, read_documents
+from tamis.records import Document, Dropped
 from tests.formats.files import write_jsonl, write_text
 
 ROWS = [
@@ -129,6 +129,36 @@ def test_a_beir_folder_is_read_without_its_queries(tmp_path):
     parquet(tmp_path / "queries.parquet", [{"_id": "q", "text": "asked"}])
     assert list(read_documents(tmp_path, "target")) == [document("one", "a")]
     assert document_files(tmp_path) == [tmp_path / "corpus.jsonl"]
+
+
+@pytest.mark.parametrize(
+    ("documents", "others"),
+    [
+        ("corpus.parquet", ["queries.parquet", "qrels.parquet"]),
+        ("corpus-00000-of-00001.parquet", ["queries-00000-of-00001.parquet", "qrels/test.tsv"]),
+        ("corpus/corpus-00000-of-00001.parquet", ["queries/queries-00000-of-00001.parquet", "qrels/test.parquet"]),
+        ("de-corpus/test-00000-of-00001.parquet", ["de-qrels/test.parquet", "de-queries/test-00000-of-00001.parquet"]),
+    ],
+)
+def test_questions_beside_tables_of_documents_stay_unread_and_are_named(tmp_path, documents, others):
+    file = parquet(tmp_path / documents, ROWS)
+    for other in others:
+        parquet(tmp_path / other, [{"_id": "q", "text": "asked"}])
+    unread = [(other, "questions or judgements, no documents") for other in sorted(others)]
+    found = list(Corpus(tmp_path).documents("target"))
+    assert [each for each in found if isinstance(each, Document)] == DOCUMENTS
+    assert sorted((each.record_id, each.reason) for each in found if isinstance(each, Dropped)) == unread
+    assert document_files(tmp_path) == [file]
+    write_text(tmp_path / "a.txt", "a file of another form, which makes it a folder of files")
+    found = list(Corpus(tmp_path).documents("target"))
+    assert {each.path for each in found if isinstance(each, Document)} == {"a.txt", documents}
+    assert sorted((each.record_id, each.reason) for each in found if isinstance(each, Dropped)) == unread
+
+
+def test_a_folder_of_questions_alone_holds_no_documents(tmp_path):
+    parquet(tmp_path / "queries.parquet", [{"_id": "q", "text": "asked"}])
+    with pytest.raises(InputError, match="nothing to read in this folder; it holds 1 questions or judgements"):
+        read_documents(tmp_path, "target")
 
 
 def test_other_columns_of_a_table_stay_unread(tmp_path):

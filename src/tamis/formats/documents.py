@@ -1,5 +1,6 @@
 """Documents from whatever path a recipe names; the form is told from the path, in one place."""
 
+import itertools
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ from tamis.errors import InputError
 from tamis.formats.apart import ReaderApart
 from tamis.formats.beir import beir_file
 from tamis.formats.fields import USUAL, Names
-from tamis.formats.folder import EVERYTHING, Choice, Folder, list_folder
+from tamis.formats.folder import EVERYTHING, QUESTIONS, Choice, Folder, holds_questions, list_folder
 from tamis.formats.kinds import is_foreign
 from tamis.formats.row_documents import columns_of, documents_of, read_table
 from tamis.formats.tables import rows, table_files
@@ -33,11 +34,11 @@ class Corpus:
 
         Args:
             path: A BEIR folder (only its `corpus.jsonl` is opened); a `.jsonl`, `.json`, `.csv`, `.tsv` or `.parquet`
-                file; a folder of nothing but `.parquet` files; a folder that `datasets` wrote by `save_to_disk`; or any
-                other folder, whose files are read one by one, see `list_folder`. Lines may be compressed (`.gz`,
-                `.zst`); a file of rows is in UTF-8. A row holds `_id`, `id`, `doc_id` or `docid`, then `text`,
-                `contents`, `content` or `body`, and may hold `title` and a language in `metadata.lang`, `lang` or
-                `language`.
+                file; a folder of nothing but `.parquet` files, of which those of questions and judgements stay unread;
+                a folder that `datasets` wrote by `save_to_disk`; or any other folder, whose files are read one by one,
+                see `list_folder`. Lines may be compressed (`.gz`, `.zst`); a file of rows is in UTF-8. A row holds
+                `_id`, `id`, `doc_id` or `docid`, then `text`, `contents`, `content` or `body`, and may hold `title` and a
+                language in `metadata.lang`, `lang` or `language`.
             choice: Which files of a folder to read.
             names: What the fields of rows are called, where they are called otherwise.
 
@@ -46,6 +47,7 @@ class Corpus:
         """
         self._path, self._names = path, names
         tables = _files_of_rows(path)
+        self._questions = _questions_beside(path, tables)
         self.folder: Folder | None = None if tables else list_folder(path, choice)
         self.files = tables if self.folder is None else [found.file for found in self.folder.files]
         if not self.files:
@@ -60,14 +62,15 @@ class Corpus:
 
         Returns:
             Documents in the order of the file, or sorted by path. The title becomes the first line of the text; the
-            language is lower-case, `und` where none is given. Of a folder of files also what was left out of it: there
-            the id of a document is its path, or path and id of its row.
+            language is lower-case, `und` where none is given. Of a folder also what was left out of it. In a folder of
+            files the id of a document is its path, or path and id of its row.
 
         Raises:
             InputError: Of rows: one that is not understood (at the time it is reached), or an id that comes twice.
         """
         if self.folder is None:
-            return documents_of(rows(self.files, columns_of(self._names)), self.files[0], origin, self._names)
+            found = rows(self.files, columns_of(self._names))
+            return itertools.chain(self._questions, documents_of(found, self.files[0], origin, self._names))
         return _of_folder(self.folder, origin, self._names)
 
 
@@ -107,11 +110,20 @@ def _files_of_rows(path: Path) -> list[Path]:
 
 
 def _tables_alone(folder: Path, tables: list[Path]) -> list[Path]:
-    """The tables of a folder that holds nothing else but what says what they are."""
+    """The tables of documents in a folder that holds nothing else but questions and what says what they are."""
     if not tables or tables[0].suffix == ".arrow":
         return tables
     others = [found for found in list_folder(folder).files if found.kind != tables[0].suffix]
-    return [] if any(found.file.stem.upper() not in _ABOUT_THE_DATA for found in others) else tables
+    if any(found.file.stem.upper() not in _ABOUT_THE_DATA for found in others):
+        return []
+    return [file for file in tables if not holds_questions(file.relative_to(folder).as_posix())]
+
+
+def _questions_beside(folder: Path, tables: list[Path]) -> list[Dropped]:
+    """What lies unread in a folder beside tables of documents."""
+    if not tables or tables[0].suffix != ".parquet" or not folder.is_dir():
+        return []
+    return [unread for unread in list_folder(folder).left_out if unread.reason == QUESTIONS]
 
 
 def _why(folder: Folder | None) -> str:

@@ -40,7 +40,11 @@ _HIDDEN: Final = "hidden files and folders"
 _BUILDS: Final = "folders of builds, caches and archivers"
 QUESTIONS: Final = "questions or judgements, no documents"
 _LINKS: Final = "links to what is read"
-_QUESTIONS: Final = re.compile(r"(queries|qrels)(\.\w+)+", re.IGNORECASE)
+_QUESTIONS: Final = re.compile(
+    r"(^|/)((queries|qrels)(-\d+-of-\d+)?(\.\w+)+|([^/]+-)?(queries|qrels)/[^/]+)$", re.IGNORECASE
+)
+"""Of BEIR and of the hub: `queries.jsonl`, `queries-00000-of-00001.parquet`, or a table in `queries` or `de-qrels`."""
+
 _ESCAPED: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\udc80-\udcff]")
 
 
@@ -123,6 +127,11 @@ def list_folder(root: Path, choice: Choice = EVERYTHING) -> Folder:
     return walk.found
 
 
+def holds_questions(name: str) -> bool:
+    """Whether a table is of questions or judgements, by its path in its folder."""
+    return _QUESTIONS.search(name) is not None
+
+
 def left_out(name: str, reason: str, detail: str = "") -> Dropped:
     """The record of a file that was not read."""
     return Dropped(name, reason, UNKNOWN_LANGUAGE, detail)
@@ -199,7 +208,7 @@ class _Walk:
             self.found.skipped[_LINKS] += 1
             return
         self._seen.add(_number(status))
-        reason = unread or _unfit(file, kind, status)
+        reason = unread or _unfit(file, name, kind, status)
         if reason:
             self._leave_out(name, reason)
         else:
@@ -220,11 +229,11 @@ def _skipped(name: str, beside: set[str]) -> str:
     return _BUILDS if built else ""
 
 
-def _unfit(file: Path, kind: str, status: os.stat_result) -> str:
+def _unfit(file: Path, name: str, kind: str, status: os.stat_result) -> str:
     """Why a file cannot be a document, as far as it can be known before it is opened."""
     if not stat.S_ISREG(status.st_mode):
         return "no regular file"
-    if kind in TABLES and (_QUESTIONS.fullmatch(file.name) or file.parent.name == "qrels"):
+    if kind in TABLES and holds_questions(name):
         return QUESTIONS
     if kind not in TABLES and status.st_size > LARGEST:
         return f"larger than {LARGEST >> 20} MB"
