@@ -1,5 +1,6 @@
 """Documents from every form of input: the same records, and one clear line for whatever cannot be read."""
 
+import csv
 import gzip
 import json
 import tracemalloc
@@ -258,6 +259,34 @@ def test_a_line_that_is_not_understood_is_named(tmp_path, line, message):
 def test_a_cell_that_is_not_understood_is_named(tmp_path, text, message):
     with pytest.raises(InputError, match=message):
         list(read_documents(write_text(tmp_path / "docs.csv", text), "target"))
+
+
+@pytest.mark.parametrize(
+    ("text", "last"),
+    [
+        ('id\ttext\n12\t"He said it was over.\n13\tAnd then he left."\n14\tend\n', 3),
+        ('id\ttext\r\n12\t"He said.\r\n\r\n13\tAnd\tthen\r\n14\tshe."\r\n', 5),
+        ('id\ttitle\ttext\n12\t"A\tsaid\n13\tB"\tleft\n', 3),
+    ],
+)
+def test_rows_that_a_quote_would_swallow_are_refused_with_their_lines(tmp_path, text, last):
+    file = write_text(tmp_path / "docs.tsv", text)
+    message = f"a cell begins with a double quote and goes on over the next lines, to line {last}, rows and all; leave"
+    with pytest.raises(InputError, match=f"docs.tsv, line 2: {message}"):
+        list(read_documents(file, "target"))
+    write_text(tmp_path / "a.txt", "beside")
+    left_out = [each for each in Corpus(tmp_path).documents("target") if isinstance(each, Dropped)]
+    assert len(left_out) == 1
+
+
+@pytest.mark.parametrize("header", [["id", "text"], ["text", "id"], ["id", "text", "lang"]])
+@pytest.mark.parametrize("text", ["all:\n\tcc -o a a.c", "one\ntwo\nthree", 'a\tb\n"c"\td\te\tf', "a\tb"])
+def test_quoted_cells_of_a_tsv_may_hold_tabs_and_line_breaks(tmp_path, header, text):
+    with (tmp_path / "docs.tsv").open("w", encoding="utf-8", newline="") as stream:
+        row = {"id": "7", "text": text, "lang": "en"}
+        csv.writer(stream, delimiter="\t").writerows([header, [row[name] for name in header]])
+    (found,) = read_documents(tmp_path / "docs.tsv", "target")
+    assert (found.doc_id, found.text) == ("7", text)
 
 
 def test_a_row_of_a_table_that_is_not_understood_is_named(tmp_path):

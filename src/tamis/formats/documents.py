@@ -37,8 +37,8 @@ class Corpus:
                 file; a folder of nothing but `.parquet` files, of which those of questions and judgements stay unread;
                 a folder that `datasets` wrote by `save_to_disk`; or any other folder, whose files are read one by one,
                 see `list_folder`. Lines may be compressed (`.gz`, `.zst`); a file of rows is in UTF-8. A row holds
-                `_id`, `id`, `doc_id` or `docid`, then `text`, `contents`, `content` or `body`, and may hold `title` and a
-                language in `metadata.lang`, `lang` or `language`.
+                `_id`, `id`, `doc_id` or `docid`, then `text`, `contents`, `content` or `body`, and may hold `title` and
+                a language in `metadata.lang`, `lang` or `language`.
             choice: Which files of a folder to read.
             names: What the fields of rows are called, where they are called otherwise.
 

@@ -223,7 +223,8 @@ def _csv_rows(file: Path, columns: Collection[str], encoding: str) -> Iterator[R
     number = 1
     try:
         for cells in reader:
-            place, number = f"line {number}", reader.line_num + 1
+            start, number = number, reader.line_num + 1
+            place = f"line {start}"
             if not cells:
                 continue
             if not header:
@@ -233,6 +234,12 @@ def _csv_rows(file: Path, columns: Collection[str], encoding: str) -> Iterator[R
                     f"{file}, {place}: got {len(cells)} cells, expected {len(header)} as in the header "
                     f"({', '.join(header)}); put cells that hold the separator between double quotes"
                 )
+            elif ending(file) == ".tsv" and reader.line_num > start and _swallows(cells):
+                yield InputError(
+                    f"{file}, {place}: a cell begins with a double quote and goes on over the next lines, to line "
+                    f"{reader.line_num}, rows and all; leave the quote out, or double it and put the whole cell "
+                    "between double quotes; if those lines are the cell's own, call the file .csv"
+                )
             else:
                 yield Row(file, place, dict(zip(header, cells, strict=True)))
     except csv.Error as error:
@@ -240,6 +247,13 @@ def _csv_rows(file: Path, columns: Collection[str], encoding: str) -> Iterator[R
             f"{file}, line {number}: not understood ({error}); put cells that hold quotes or line breaks between "
             "double quotes, and double the quotes inside"
         ) from error
+
+
+def _swallows(cells: Sequence[str]) -> bool:
+    """Whether a cell between quotes holds a line that would be a row: it begins with a cell and has all of them."""
+    _, *more = "\t".join(cells).split("\n")
+    within = any("\t" in cell and "\n" in cell for cell in cells)
+    return within and any(line.count("\t") == len(cells) - 1 > 0 and not line.startswith("\t") for line in more)
 
 
 def _delimiter(file: Path, header: str) -> str:
