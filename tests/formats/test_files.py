@@ -12,7 +12,7 @@ import pytest
 from tamis.formats import documents as of_paths
 from tamis.formats import kinds, texts
 from tamis.formats.documents import Corpus
-from tamis.formats.encodings import decode
+from tamis.formats.encodings import decode, decode_page
 from tamis.formats.file_text import LeftOut
 from tamis.records import Document, Dropped
 from tests.formats.made_files import ENCRYPTED, docx, eml, epub, paragraph, pdf, pptx_file, xlsx_file, zipped
@@ -207,6 +207,14 @@ def test_an_encoding_that_a_page_names_counts(tmp_path):
     assert "Ещё" in read(tmp_path, "a.html", page.encode("iso-8859-5")).text
     assert "Ещё" in read(tmp_path, "b.html", page.encode("utf-16")).text
     assert "Ещё" in read(tmp_path, "c.html", page.replace("iso-8859-5", "nonsense").encode()).text
+
+
+@pytest.mark.parametrize("name", ["utf-16", "UTF-16LE", "utf-16be", "utf-32", "utf-32le", "cp037"])
+@pytest.mark.parametrize("declaration", ['<?xml version="1.0" encoding="{}"?>', "<meta charset={}>"])
+@pytest.mark.parametrize("end", ["", " "])
+def test_a_declaration_in_ascii_names_no_encoding_that_writes_it_otherwise(name, declaration, end):
+    page = f"{declaration.format(name)}<p>Größe{end}"  # the HTML standard, "prescan a byte stream": UTF-8 then
+    assert decode_page(page.encode()) == page
 
 
 def test_one_broken_byte_does_not_change_the_rest():

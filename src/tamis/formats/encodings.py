@@ -58,11 +58,17 @@ def decode(raw: bytes) -> str:
 
 
 def decode_page(raw: bytes) -> str:
-    """As `decode`, for an HTML or XML file, which may name its encoding."""
+    """As `decode`, for an HTML or XML file, which may name its encoding: one in which ASCII is ASCII.
+
+    A page that can be read as far as its declaration of UTF-16 is not in UTF-16; the HTML standard takes UTF-8 then.
+    """
     found = _NAMED.search(raw[:2048])
     if found and not raw.startswith(tuple(mark for mark, _ in _MARKS)):
+        label = found[1] or found[2]
         try:
-            return raw.decode((found[1] or found[2]).decode("ascii"))
+            name = label.decode("ascii")
+            if label.decode(name) == name:  # else the declaration, read as ASCII, would be in another encoding itself
+                return raw.decode(name)
         except (LookupError, ValueError):
             pass  # a name that is wrong, or none
     return decode(raw)
