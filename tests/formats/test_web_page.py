@@ -55,6 +55,41 @@ def test_pages_as_people_write_them(page, expected):
     assert read_page(page) == expected
 
 
+@pytest.mark.parametrize(
+    ("page", "shown"),
+    [  # by the HTML standard's rules for optional tags and for building the tree
+        ("<p hidden>a<p>b", "b"),
+        ("<p hidden>a<hr>b", "b"),
+        ("<p hidden>a<br>b<p>c", "c"),
+        ("<ul><li aria-hidden=true>x<li>y</ul><p>rest", "y\nrest"),
+        ("<ul><li>x<li hidden>y</ul>rest", "x\nrest"),
+        ("<ul><li hidden>x<ul><li>y</ul>z</ul>rest", "rest"),
+        ("<dl><dt hidden>a<dd>b<dd hidden>c<dt>d</dl>e", "b\nd\ne"),
+        ("<table><tr><td hidden>a<td>b<tr hidden><td>c<td>d<tr><td>e</table>f", "b\ne\nf"),
+        ("<table><thead hidden><tr><th>a<tbody><tr><td>b</table>c", "b\nc"),
+        ("<table><tr><td><p hidden>a<td>b</table>c", "b\nc"),
+        ("<select><option hidden>a<option>b</select><p>c", "b\nc"),
+        ("<select><option>a<option hidden>b</select><p>c", "a\nc"),
+        ("<div hidden><td>a</div>b", "b"),
+        ("<ul><li hidden>a<ul></li>b</ul></li>c</ul>d", "c\nd"),
+        ("<div>a<p hidden>b</div>c", "a\nc"),
+        ("<div>a<span hidden>b</div>c", "a\nc"),
+        ("<p>a<span hidden>b<p>c", "a\nc"),
+        ("<div hidden><p>a<p>b<table><tr><td>c</div>d</table>e</div>f", "f"),
+        ("<p hidden><button><p>a</button>b</p>c", "c"),
+        ("<b><p hidden>a</b>b</p>c", "c"),
+        ("<p hidden>a<noscript><p>b</noscript>c<p>d", "d"),
+        ("<p>a<noscript><div>b</div></p></noscript>c", "ac"),
+    ],
+)
+def test_what_is_hidden_ends_where_a_browser_ends_it(page, shown):
+    assert read_page(page).text == shown
+
+
+def test_of_very_many_open_elements_the_innermost_count():
+    assert read_page(f"{'<div>' * 2000}<p hidden>x<p>y</div>z").text == "y\nz"
+
+
 @given(
     st.lists(
         st.sampled_from(

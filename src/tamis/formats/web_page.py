@@ -6,12 +6,10 @@ from html.parser import HTMLParser
 from typing import Final
 
 from tamis.formats.fields import language_tag
+from tamis.formats.open_elements import OpenElements
 from tamis.languages import UNKNOWN_LANGUAGE
 
 _HIDDEN: Final = frozenset({"script", "style", "template", "noscript", "svg", "nav", "iframe", "object"})
-_VOID: Final = frozenset(
-    {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source", "track", "wbr"}
-)
 _BLOCKS: Final = frozenset(
     {
         *("address", "article", "aside", "blockquote", "body", "br", "caption", "dd", "details", "dialog", "div", "dl"),
@@ -75,16 +73,15 @@ class _Reader(HTMLParser):
         self._level = 0  # of the heading that is open, 0 for none
         self._listings = 0  # `pre` elements that are open
         self._listing_from: int | None = None  # lines that were there when the outermost of them had begun
-        self._hidden: list[str] = []  # a hidden element and what is open inside it
+        self._open = OpenElements()
         self._pieces: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         attributes = dict(attrs)
         if tag == "html":
             self.language = language_tag(attributes.get("lang") or "") or self.language
-        if self._hidden or _hides(tag, attributes):
-            if tag not in _VOID:
-                self._hidden.append(tag)
+        self._open.start(tag, _hides(tag, attributes))
+        if self._open.hidden:
             return
         if tag in _BLOCKS:
             self.end_line()
@@ -94,10 +91,7 @@ class _Reader(HTMLParser):
             self._begin_listing()
 
     def handle_endtag(self, tag: str) -> None:
-        if self._hidden:
-            if tag in self._hidden:
-                while self._hidden.pop() != tag:  # tags that were never closed
-                    pass
+        if not self._open.end(tag):
             return
         if tag in _BLOCKS:
             self.end_line()
@@ -110,7 +104,7 @@ class _Reader(HTMLParser):
                 self.end_listing()
 
     def handle_data(self, data: str) -> None:
-        if self._hidden:
+        if self._open.hidden:
             return
         if self._in_title:
             self.title.append(data)
@@ -163,5 +157,5 @@ def _hides(tag: str, attributes: dict[str, str | None]) -> bool:
         tag in _HIDDEN
         or attributes.get("role") == "navigation"
         or attributes.get("aria-hidden") == "true"
-        or ("hidden" in attributes and tag not in _VOID)
+        or "hidden" in attributes
     )

@@ -14,6 +14,9 @@ from tamis.formats.kinds import NO_FORM
 _READING: Final = 1
 """Raised when the files of a folder are read otherwise than before; not of files of rows."""
 
+_PAGES: Final = (".html", ".htm", ".xhtml", ".epub", ".eml")
+"""Files that are read otherwise than before, so that folders with one of them get another key; no others do."""
+
 
 def documents_hash(path: Path, choice: Choice = EVERYTHING) -> list[str]:
     """Hash of the documents of a corpus and of nothing beside them: questions may lie in the same folder.
@@ -37,7 +40,7 @@ def _contents(folder: Folder) -> Iterator[tuple[str, str]]:
     """Name and hash of each file that is read, and name and reason of those that would be but for the reason."""
     for found in folder.files:
         try:
-            yield found.name, file_hash(found.file)
+            yield found.name, file_hash(found.file) + ("/2" if found.kind in _PAGES else "")
         except OSError as error:  # told where it is read
             yield found.name, str(error.strerror)
     for dropped in folder.left_out:
