@@ -20,6 +20,7 @@ from tamis.labelling.wanted import Wanted, runs_named
 from tamis.records import Document, Query
 from tests.commands import tamis
 from tests.conftest import write_beir
+from tests.formats.files import write_text
 from tests.labelling.made_pools import made_pools
 
 RANKINGS = {"one": ["a", "b", "c", "d"], "other": ["c", "e", "a", "f"]}
@@ -99,6 +100,24 @@ def test_documents_alone_are_searched_by_bm25_and_pooled_with_given_runs(tmp_pat
     (tmp_path / "q.txt").write_text("xylophone\n", encoding="utf-8")
     with pytest.raises(InputError, match="no system finds a document for any question"):
         pools_of_documents(corpus, Wanted(tmp_path / "q.txt"))
+
+
+def test_files_that_give_no_document_are_counted_by_reason(tmp_path: Path):
+    folder = tmp_path / "docs"
+    for name in ("users.txt", "a.png", "b.png", "old.doc"):
+        write_text(folder / name, "Add a user with the adduser script.")
+    (folder / "binary.txt").write_bytes(b"\x00\x01\x80\xff" * 50)
+    (tmp_path / "q.txt").write_text("How do I add a user?\n", encoding="utf-8")
+    pools = pools_of_documents(folder, Wanted(tmp_path / "q.txt"))
+    assert list(pools.passages) == ["users.txt"]
+    assert sorted(pools.notes) == [
+        f"1 of {folder} left out: .doc: save it as .docx",
+        f"1 of {folder} left out: not text",
+        f"2 of {folder} left out: .png: no form of documents",
+    ]
+    (folder / "users.txt").unlink()
+    with pytest.raises(InputError, match=r"docs: no document can be read \(2 \.png: .*1 not text\); name a folder"):
+        pools_of_documents(folder, Wanted(tmp_path / "q.txt"))
 
 
 def test_the_folder_is_a_beir_folder_with_the_texts_that_systems_read(tmp_path: Path):

@@ -1,12 +1,13 @@
 """Pools over documents alone: what BM25 and the user's own systems find for questions that nobody has judged."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from tamis.errors import SettingsError
-from tamis.formats.documents import read_documents
+from tamis.errors import InputError, SettingsError
+from tamis.formats.documents import Corpus
 from tamis.formats.queries import LoggedQuery
 from tamis.labelling.pools import Pools, make_pools
 from tamis.labelling.wanted import Wanted, asked_of, notes_of_run
@@ -30,11 +31,10 @@ def pools_of_documents(source: Path, wanted: Wanted) -> Pools:
     """
     if wanted.queries is None:
         raise SettingsError(f"{source} is no folder of a run, so nothing wrote questions; give --queries FILE")
-    documents = {document.doc_id: document for document in read_documents(source, "target")}
+    documents, notes = _documents(source)
     asked = asked_of(wanted.queries, wanted.most, documents.values())
     rankings: dict[str, dict[str, Sequence[str]]] = {one.query_id: {} for one in asked.questions}
     own = own_ids({query_id: {} for query_id in rankings}, documents).ids
-    notes: list[str] = []
     for query_id, found in _bm25(asked.questions, list(documents.values()), own, wanted.depth).items():
         rankings[query_id]["bm25"] = found
     for name, path in wanted.runs.items():
@@ -45,6 +45,25 @@ def pools_of_documents(source: Path, wanted: Wanted) -> Pools:
             ranked = rank_candidates(query_id, tuple(scores), np.array(list(scores.values())), len(scores))
             ranking[name] = without(ranked, query_id if query_id in own else None, wanted.depth).doc_ids
     return make_pools(asked, rankings, documents, wanted.depth, source.as_posix(), notes)
+
+
+def _documents(source: Path) -> tuple[dict[str, Document], list[str]]:
+    """The documents by id, and a note for each reason for which something was left out.
+
+    Raises:
+        InputError: Not one can be read.
+    """
+    found: dict[str, Document] = {}
+    unread = Counter[str]()
+    for document in Corpus(source).documents("target"):
+        if isinstance(document, Document):
+            found[document.doc_id] = document
+        else:
+            unread[document.reason] += 1
+    if not found:
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in unread.most_common())
+        raise InputError(f"{source}: no document can be read ({reasons}); name a folder with one, or mend these")
+    return found, [f"{count:,} of {source} left out: {reason}" for reason, count in unread.most_common()]
 
 
 def _bm25(
