@@ -71,6 +71,24 @@ def test_a_teacher_stands_beside_those_of_the_recipe(recipe):
     assert changed == {"scores", "lists", "train", "merge", "evaluate", "report"}
 
 
+def test_two_functions_of_one_name_are_refused_before_one_is_asked(recipe, corpus, tmp_path):
+    asked: list[object] = []
+
+    def never(*given: object) -> None:
+        asked.append(given)
+
+    found = [tamis.Retriever(never, name="mine", version=version) for version in "12"]
+    with pytest.raises(SettingsError, match="^name 'mine' stands for two systems; give one of them another"):
+        tamis.evaluate([], on=corpus, first=found, out=tmp_path / "out")
+    with pytest.raises(SettingsError, match="^name 'bm25' stands for two systems"):
+        tamis.evaluate([], on=corpus, first=[tamis.Retriever(never, name="bm25", version="1")], out=tmp_path / "out")
+    teachers = [tamis.Teacher(never, name="mine", version=version) for version in "12"]
+    with pytest.raises(SettingsError, match="^teachers: name 'mine' stands for two functions; give one of them"):
+        tamis.run(tamis.Recipe(**recipe), out=tmp_path / "run", teachers=teachers)
+    assert not asked
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_retriever_decides_the_candidates(recipe, tmp_path):
     asked: list[tuple[int, int]] = []
 

@@ -170,6 +170,8 @@ def test_a_recipe_or_nothing(arguments, message):
         (("--run", "lonely"), "--run lonely: expected NAME=FILE, a TREC run (or a folder with SET.trec for each set)"),
         (("--run", "x=/nowhere.trec"), "--run x=/nowhere.trec: /nowhere.trec is not there"),
         (("--run", "bm25=/dev/null"), "name 'bm25' stands for two systems; give one of them another, as in NAME=PATH"),
+        (("--run", "a=/dev/null", "--run", "a=/dev/zero"), "name 'a' stands for two systems; give one of them another"),
+        (("--first", "a=/dev/null", "--first", "a=/dev/null"), "name 'a' stands for two systems; give one of them"),
         (("--run", "a b=/dev/null"), "name 'a b' cannot name a file; use letters, digits, dots and hyphens: NAME=PATH"),
         (("--measure", "nice@10"), "--measure: measure 'nice@10': measure not found: nice"),
         (("--depth", "0"), "--depth is 0, expected at least 1"),

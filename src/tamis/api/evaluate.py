@@ -9,7 +9,7 @@ from tamis.artifacts import RunFolder
 from tamis.errors import SettingsError
 from tamis.evaluation.candidates import BiEncoder
 from tamis.evaluation.config import LANGUAGES, MEASURES, EvaluationConfig
-from tamis.evaluation.evaluate import OWNER
+from tamis.evaluation.evaluate import OWNER, check_names
 from tamis.evaluation.evaluate import evaluate as measure
 from tamis.evaluation.reading import read_sets
 from tamis.formats.trec import write_run
@@ -70,6 +70,7 @@ def evaluate(
         )
     stages = [one if isinstance(one, str) else Retriever.among(one, f"first[{n}]") for n, one in enumerate(first)]
     own = [stage for stage in stages if isinstance(stage, Retriever)]
+    check_names([stage.name for stage in own])
     folders = _runs_of(own, sets, depth, Path(out)) if own else {}
     named = [stage if isinstance(stage, str) else f"{stage.name}={folders[stage.name]}" for stage in stages]
     asked = EvaluationConfig(

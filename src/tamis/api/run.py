@@ -171,8 +171,16 @@ def with_own_parts(
 
 
 def _replaced(teachers: Iterable[Any], own: Iterable[Teacher]) -> tuple[Any, ...]:
-    """The teachers of a recipe, and those that are given, each name of a function once."""
-    given = {teacher.name: teacher for teacher in own}
+    """The teachers of a recipe, and those that are given, each name of a function once.
+
+    Raises:
+        SettingsError: two that are given have one name.
+    """
+    given: dict[str, Teacher] = {}
+    for teacher in own:
+        if teacher.name in given:
+            raise SettingsError(f"teachers: name {teacher.name!r} stands for two functions; give one of them another")
+        given[teacher.name] = teacher
     kept = [given.pop(one.name, one) if isinstance(one, Teacher) else one for one in teachers]
     return (*kept, *given.values())
 

@@ -136,17 +136,29 @@ def _wanted(asked: EvaluationConfig, models: Sequence[Model]) -> tuple[Wanted, d
     """First stages and runs by name, each name once."""
     first = list(asked.first) or list(FIRST_STAGES if asked.encoder else ("bm25",))
     own = [name for name in first if name in FIRST_STAGES]
-    given = dict(named_run("--first", one) for one in first if one not in FIRST_STAGES and "=" in one)
+    given = [named_run("--first", one) for one in first if one not in FIRST_STAGES and "=" in one]
     names = [one if one in FIRST_STAGES else one.partition("=")[0] for one in first]
-    runs = dict(named_run("--run", one) for one in asked.runs)
-    every = [*own, *given, *runs, *(model.name for model in models)]
+    runs = [named_run("--run", one) for one in asked.runs]
+    check_names([*own, *(name for name, _ in (*given, *runs)), *(model.name for model in models)], own)
+    names += [FULL] * asked.full
+    return Wanted(names, dict(given), asked.depth, asked.languages, asked.encoder), dict(runs)
+
+
+def check_names(every: Sequence[str], own: Sequence[str] = ()) -> None:
+    """Refuse names of systems that cannot be told apart.
+
+    Args:
+        every: The name of each system, as often as it was given.
+        own: Those among them that stand for our own first stages.
+
+    Raises:
+        SettingsError: a name that comes twice, is one of ours, or cannot name a file.
+    """
     for name in every:
         if every.count(name) > 1 or (name in RESERVED and name not in own):
             raise SettingsError(f"name {name!r} stands for two systems; give one of them another, as in NAME=PATH")
         if not _NAME.fullmatch(name):
             raise SettingsError(f"name {name!r} cannot name a file; use letters, digits, dots and hyphens: NAME=PATH")
-    names += [FULL] * asked.full
-    return Wanted(names, given, asked.depth, asked.languages, asked.encoder), runs
 
 
 def _measured(
