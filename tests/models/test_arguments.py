@@ -260,5 +260,6 @@ def test_what_says_nothing_about_long_documents_is_refused(reranker, long):
 def test_scores_of_a_first_stage_may_come_in_any_form_of_a_list(reranker):
     scores = np.arange(len(DOCUMENTS), dtype=float)
     expected = reranker.rank(QUERY, DOCUMENTS, first_stage=("bm25", scores.tolist()))
-    for given in (scores, pd.Series(scores, index=range(7, 7 + len(scores))), torch.from_numpy(scores)):
+    series = pd.Series(scores, index=range(7, 7 + len(scores)))
+    for given in (scores, series, torch.from_numpy(scores), iter(scores.tolist())):
         assert reranker.rank(QUERY, DOCUMENTS, first_stage=("bm25", given)) == expected

@@ -2,6 +2,7 @@ import json
 import shutil
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
@@ -276,6 +277,13 @@ def test_no_language_is_looked_at_where_none_has_a_weight_of_its_own(by_weight, 
         (("none", [1.0, 2.0]), "first_stage 'none': takes no scores"),
         (("", [1.0, 2.0]), "first_stage: got .*, expected none, order, or a name and scores"),
         ("bm25", "first_stage: got 'bm25', expected none, order, or a name and scores"),
+        (1.0, "first_stage: got 1.0, expected none, order, or a name and scores"),
+        (np.zeros(2), "first_stage: got array.*, expected none, order, or a name and scores"),
+        (("faiss", {17: 9.1, 42: 3.2}), "first_stage 'faiss': expected a list of scores, got a dict; give its values"),
+        (("faiss", pd.DataFrame([1.0, 2.0])), "first_stage 'faiss': expected a list of scores, got a DataFrame; give"),
+        (("faiss", torch.zeros(2, 1)), "first_stage 'faiss': expected a finite number of each document"),
+        (("faiss", None), "first_stage 'faiss': expected a list of scores, got NoneType"),
+        (("faiss", "12"), "first_stage 'faiss': expected a list of scores, got a single string"),
     ],
 )
 def test_a_first_stage_that_cannot_be_used_is_refused(warm, first_stage, message):

@@ -9,13 +9,16 @@ from functools import cache
 from typing import Final, NamedTuple
 
 import numpy as np
+from torch import Tensor
 
 from tamis.errors import InputError
 from tamis.formulas.arrays import FloatArray, IndexArray
 from tamis.formulas.first_stage import scores_of_order, with_first_stage
 from tamis.formulas.ranking import rank_order, z_scores
 from tamis.languages import language_identifier, primary
+from tamis.models.arguments import listed
 from tamis.models.checkpoint import ORDER, OTHER, Deployment
+from tamis.text import clip
 
 NONE: Final = "none"
 """The model alone."""
@@ -57,21 +60,24 @@ def first_stage_of(said: FirstStageArgument | None, documents: int) -> FirstStag
 
     Args:
         said: None or `NONE` for the model alone, `ORDER` where the documents come as the first stage ranked them, or
-            its name and its score of each document.
+            its name and its score of each document: a list, a tensor, or see `listed`.
         documents: How many there are.
 
     Raises:
-        InputError: a name without scores, scores without a name of their own, not one a document, or not finite.
+        InputError: a name without scores, scores without a name of their own, no list of them, not one a document, or
+            not finite.
     """
-    if said is None or said == NONE:
+    if said is None or (isinstance(said, str) and said == NONE):  # an array would compare each of its numbers
         return None
-    if said == ORDER:
+    if isinstance(said, str) and said == ORDER:
         return FirstStage(ORDER, scores_of_order(documents))
-    if isinstance(said, str) or len(said) != 2 or not isinstance(said[0], str) or not said[0]:
-        raise InputError(f"first_stage: got {said!r:.100}, expected none, order, or a name and scores")
-    name, scores = said
+    name, given = said if isinstance(said, tuple | list) and len(said) == 2 else ("", ())
+    if not isinstance(name, str) or not name:
+        raise InputError(f"first_stage: got {clip(repr(said), 100)}, expected none, order, or a name and scores")
     if name in (NONE, ORDER):
         raise InputError(f"first_stage {name!r}: takes no scores; name what made them, or call it {OTHER!r}")
+    plain = given.tolist() if isinstance(given, Tensor) else given
+    scores = list(listed(f"first_stage {name!r}", plain, "scores"))
     if len(scores) != documents:
         raise InputError(f"first_stage {name!r}: {len(scores)} scores for {documents} documents, expected one of each")
     return FirstStage(name, finite_scores(name, scores))
