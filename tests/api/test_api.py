@@ -202,3 +202,21 @@ def test_runs_and_loaded_models_are_measured(adapted, model, corpus, tmp_path):
     assert found.figures == read_json(tmp_path / "out" / "results.json")
     with pytest.raises(SettingsError, match="depth is 0"):
         tamis.evaluate([model], on=corpus, depth=0, out=tmp_path / "out")
+
+
+def test_loaded_models_are_measured_as_they_were_loaded(model, corpus, tmp_path):
+    from tamis.models.known.indexing import index_corpus
+
+    half = tamis.Reranker(model, "bfloat16")
+    found = tamis.evaluate([half], on=corpus, depth=2, out=tmp_path / "half").figures
+    assert found["models"]["model"]["precision"] == "bfloat16"
+    assert " --precision bfloat16 " in found["command"]
+    index_corpus(tamis.Reranker(model), corpus, tmp_path / "index")
+    known = tamis.Reranker(model, index=tmp_path / "index")
+    found = tamis.evaluate([known], on=corpus, depth=2, out=tmp_path / "known").figures
+    assert f" --index {tmp_path / 'index'} " in found["command"]
+    with pytest.raises(SettingsError, match=r"models\[0\] is float32 by torch, models\[1\] is bfloat16 by torch; a call"):
+        tamis.evaluate([f"other={model}", half], on=corpus, out=tmp_path / "both")
+    with pytest.raises(SettingsError, match=r"models\[0\] was loaded with token_budget, and an evaluation loads it aga"):
+        tamis.evaluate([tamis.Reranker(model, token_budget=64)], on=corpus, out=tmp_path / "both")
+    assert not (tmp_path / "both").exists()

@@ -13,7 +13,7 @@ from tamis.evaluation.evaluate import OWNER, check_names
 from tamis.evaluation.evaluate import evaluate as measure
 from tamis.evaluation.reading import read_sets
 from tamis.formats.trec import write_run
-from tamis.models.reranker import Reranker
+from tamis.models.reranker import Loading, Reranker
 from tamis.models.windows import Long
 from tamis.own_parts import Retriever
 from tamis.records import Candidates
@@ -40,7 +40,7 @@ def evaluate(
 
     Args:
         models: Rerankers: `tamis-base`, `tamis-small`, folders, hub names or NAME=FOLDER; results of runs; or loaded
-            `Reranker`s.
+            `Reranker`s, which are loaded again in their number format, with their engine and index.
         on: Judged sets: BEIR folders (FOLDER:SPLIT), `irds:NAME` or `mteb:TASK`; one or several.
         first: First stages: `bm25`, `dense`, `hybrid`, NAME=FILE with a TREC run, or a `Retriever`, whose function is
             asked about the questions of each set. None: bm25, and with an encoder dense and hybrid, too.
@@ -54,7 +54,7 @@ def evaluate(
         passages: Whether sets in passages (DOC#1 ...) are judged by passages, too, beside the documents they are of.
 
     Raises:
-        SettingsError: no set, or a word that is not understood.
+        SettingsError: no set, a word that is not understood, or models that cannot be measured in one call.
         InputError: a set or a run that cannot be read, or a retriever that gives something else than ids and scores.
         TamisError: whatever else can be mended.
     """
@@ -68,13 +68,15 @@ def evaluate(
             f"tamis.evaluate: depth is {depth} and languages is {languages!r}, expected at least 1 and one of "
             f"{', '.join(LANGUAGES)}"
         )
+    given = list(models)
+    how = _loading_of(given)
     stages = [one if isinstance(one, str) else Retriever.among(one, f"first[{n}]") for n, one in enumerate(first)]
     own = [stage for stage in stages if isinstance(stage, Retriever)]
     check_names([stage.name for stage in own])
     folders = _runs_of(own, sets, depth, Path(out)) if own else {}
     named = [stage if isinstance(stage, str) else f"{stage.name}={folders[stage.name]}" for stage in stages]
     asked = EvaluationConfig(
-        models=tuple(_named(model) for model in models),
+        models=tuple(_named(model) for model in given),
         sets=tuple(sets),
         first=tuple(named),
         measures=tuple(measures) or MEASURES,
@@ -82,9 +84,34 @@ def evaluate(
         languages=cast(Languages, languages),
         encoder=BiEncoder(str(encoder), *prefixes) if encoder else None,
         long=cast(Long, long),
+        precision=how.precision,
         passages=passages,
+        indexes=tuple(m.index.folder for m in given if isinstance(m, Reranker) and m.index is not None),
+        engine=how.engine,
     )
     return EvaluationResult(Path(out), measure(asked, Path(out)))
+
+
+def _loading_of(models: Sequence[Measurable]) -> Loading:
+    """How all models are to be loaded; those that are not loaded yet in float32, scored by torch.
+
+    Raises:
+        SettingsError: one has settings that an evaluation has no place for, or not all are loaded alike.
+    """
+    every = [one.loading if isinstance(one, Reranker) else Loading("float32", "torch") for one in models]
+    for number, one in enumerate(every):
+        if one.others:
+            raise SettingsError(
+                f"tamis.evaluate: models[{number}] was loaded with {', '.join(one.others)}, and an evaluation loads it "
+                "again without; leave that out of Reranker(...)"
+            )
+        if one != every[0]:
+            raise SettingsError(
+                f"tamis.evaluate: models[0] is {every[0].precision} by {every[0].engine}, models[{number}] is "
+                f"{one.precision} by {one.engine}; a call measures all alike (what is not loaded yet as float32 by "
+                "torch): load them alike, or call once for each"
+            )
+    return every[0] if every else Loading("float32", "torch")
 
 
 def _named(model: Measurable) -> str:

@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, NamedTuple, TypedDict
 
 import numpy as np
 import torch
@@ -72,6 +72,20 @@ class Ranked(TypedDict, total=False):
     id: str
 
 
+class Loading(NamedTuple):
+    """How a model was loaded, for whoever loads it again.
+
+    Attributes:
+        precision: Number format that was asked for, `auto` resolved.
+        engine: What was asked to compute the scores.
+        others: Names of other arguments that do not have their defaults.
+    """
+
+    precision: Precision
+    engine: ScoringEngine
+    others: tuple[str, ...] = ()
+
+
 class Reranker:
     """Scores how well documents answer a query.
 
@@ -93,6 +107,7 @@ class Reranker:
         engine: What computes the scores: `torch`, `openvino` or `onnx`; of `auto` torch until it has chosen.
         precision: Number format of the body: `float32`, `bfloat16` or `int8`.
         index: Documents that the model has read before; None for none.
+        loading: How it was loaded.
         parameters: How many weights a token passes, and how many there are.
     """
 
@@ -144,6 +159,13 @@ class Reranker:
         where = torch.device(device) if device else fastest_device()
         budget = token_budget or scoring_tokens(where)
         chosen: Precision = fastest_precision() if precision == "auto" else precision
+        others = {
+            "token_budget": token_budget,
+            "max_tokens": max_tokens,
+            "device": not in_int8 and where.type != fastest_device().type,
+            "trust_remote_code": trust_remote_code,
+        }
+        self.loading = Loading(chosen, engine, tuple(name for name, given in others.items() if given))
         self.deployment = facts.deployment
         self._doubted: set[str] = set()
         self.engine, self.precision = "torch", str(chosen)
