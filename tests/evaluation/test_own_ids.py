@@ -7,13 +7,16 @@ import numpy as np
 import pytest
 import pytrec_eval
 
+from tamis.api.evaluate import evaluate
 from tamis.artifacts import ItemStore
 from tamis.errors import InputError
 from tamis.evaluation.candidates import Wanted, find
 from tamis.evaluation.comparing import compare
 from tamis.evaluation.ir_datasets import _joined
 from tamis.evaluation.reading import read_set
+from tamis.formats.trec import read_run
 from tamis.formulas.measures import measure_rankings, parse_measures
+from tamis.own_parts import Retriever
 from tests.commands import tamis
 
 WORDS = ("apple", "pear", "plum", "quince", "cherry", "medlar")
@@ -145,3 +148,20 @@ def test_judged_documents_that_the_corpus_lacks_are_counted_and_count_as_missed(
 def test_documents_that_are_written_otherwise_are_no_missing_ones(tmp_path, more):
     with pytest.raises(InputError, match=r"line 8: document 'D1' is not in corpus\.jsonl; did you mean 'd1'"):
         read_set(str(write_set(tmp_path / "set", more=more)))
+
+
+def test_a_retriever_of_ones_own_is_asked_for_one_more(tmp_path):
+    asked: list[int] = []
+
+    def itself_first(queries: list[str], k: int) -> tuple[list[list[str]], list[list[float]]]:
+        asked.append(k)
+        own = [next(d for d, text in TEXTS.items() if text == query) for query in queries]
+        return [[q, *(d for d in TEXTS if d != q)][:k] for q in own], [list(range(k, 0, -1)) for _ in own]
+
+    first = [Retriever(itself_first, name="mine", version="1")]
+    for prefix, wanted in (("", 4), ("q/", 3)):
+        out = tmp_path / f"out{wanted}"
+        evaluate([], on=write_set(tmp_path / f"set{wanted}", prefix), first=first, depth=3, out=out)
+        assert asked.pop() == wanted
+        found = read_run(out / "sets" / f"set{wanted}" / "runs" / "mine.trec")
+        assert {query_id: len(each.doc_ids) for query_id, each in found.items()} == {prefix + q: 3 for q in ASKED}

@@ -127,10 +127,11 @@ def _runs_of(retrievers: Sequence[Retriever], sets: Sequence[str], depth: int, o
     folders = {retriever.name: out / "first" / f"{retriever.name}-{retriever.version}" for retriever in retrievers}
     for judged in read_sets(sets):
         questions = list(judged.questions.values())
+        wanted = depth + bool(judged.own)  # one more than is kept, where a question may find itself
         for retriever in retrievers:
             folder = folders[retriever.name]
             folder.mkdir(parents=True, exist_ok=True)
-            answers = retriever.find([question.text for question in questions], depth)
+            answers = retriever.find([question.text for question in questions], wanted)
             found = (
                 Candidates(question.query_id, tuple(answer), tuple(answer.values()))
                 for question, answer in zip(questions, answers, strict=True)
