@@ -12,7 +12,7 @@ import pytest
 
 import tamis
 from tamis.artifacts import read_json
-from tamis.errors import InputError, RunError, SettingsError
+from tamis.errors import InputError, ModelError, RunError, SettingsError
 from tests.conftest import TOPICS
 from tests.test_readme import warm_model
 
@@ -155,6 +155,26 @@ def test_documents_that_are_none_are_told(documents, told, model, tiny_encoder, 
     with pytest.raises(InputError, match=told):
         tamis.adapt(model, documents, tmp_path / "run", ASKED, encoder=tiny_encoder)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_text_where_a_path_belongs_is_told(model, tiny_encoder, tmp_path):
+    text = "The first of some documents. " * 20
+    long = f"^'{text[:60]}…': no file has so long a name; expected a path, texts come in a list$"
+    with pytest.raises(InputError, match=long):
+        tamis.adapt(model, text, tmp_path / "run", ASKED, encoder=tiny_encoder)
+    with pytest.raises(InputError, match=long):
+        tamis.evaluate([model], on=text, out=tmp_path / "out")
+    with pytest.raises(ModelError, match=long):
+        tamis.Reranker(text)
+
+
+def test_a_path_that_this_user_may_not_look_up_is_told(monkeypatch, tmp_path):
+    def closed(path: Path, **_: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "stat", closed)
+    with pytest.raises(ModelError, match="^/root/model: permission denied; give this user the right to it, or name an"):
+        tamis.Reranker("/root/model")
 
 
 def test_without_anybody_who_asks_nothing_is_done(model, tiny_encoder, tmp_path):

@@ -113,6 +113,28 @@ def test_a_file_that_is_deleted_while_its_folder_is_listed_is_left_out(tmp_path,
     assert [(one.record_id, one.reason) for one in folder.left_out] == [("b.md", "cannot be read")]
 
 
+def test_a_folder_that_cannot_be_looked_into_ends_nothing(tmp_path):
+    """What stands in it would have a longer path than the system takes."""
+    texts(tmp_path, "a.txt")
+    deep = tmp_path
+    while (left := 4085 - len(str(deep))) > 1:
+        deep /= "d" * min(200, left - 1)
+        deep.mkdir()
+    texts(deep, "b.txt")
+    assert len(str(deep / "CACHEDIR.TAG")) > 4095
+    assert ids(tmp_path) == ["a.txt", f"{deep.relative_to(tmp_path)}/b.txt"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may enter any folder")
+def test_a_folder_that_nobody_may_enter_is_left_out_with_its_reason(tmp_path):
+    texts(tmp_path, "a.txt", "closed/b.txt")
+    (tmp_path / "closed").chmod(0)
+    try:
+        assert left_out(tmp_path) == [("closed/", "no permission to read it")]
+    finally:
+        (tmp_path / "closed").chmod(0o700)
+
+
 def test_what_is_no_file_is_not_opened(tmp_path):
     texts(tmp_path, "a.txt")
     os.mkfifo(tmp_path / "pipe.txt")

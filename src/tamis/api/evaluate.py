@@ -6,7 +6,7 @@ from typing import cast
 
 from tamis.api.results import EvaluationResult, RunResult
 from tamis.artifacts import RunFolder
-from tamis.errors import SettingsError
+from tamis.errors import SettingsError, reaching
 from tamis.evaluation.candidates import BiEncoder
 from tamis.evaluation.config import LANGUAGES, MEASURES, EvaluationConfig
 from tamis.evaluation.evaluate import OWNER, check_names
@@ -23,6 +23,7 @@ Measurable = str | Path | RunResult | Reranker
 """`tamis-base`, `tamis-small`, a folder, a hub name or NAME=FOLDER; what a run left; or a model that is loaded."""
 
 
+@reaching()
 def evaluate(
     models: Iterable[Measurable],
     on: str | Path | Iterable[str | Path],

@@ -11,7 +11,7 @@ from tamis.api.inputs import documents_at, queries_at
 from tamis.api.recipe import Recipe
 from tamis.api.results import RunResult
 from tamis.artifacts import RunFolder, read_json
-from tamis.errors import SettingsError
+from tamis.errors import SettingsError, reaching
 from tamis.own_parts import Retriever, Teacher, Writer
 from tamis.pipeline.recipe import Recipe as Settings
 from tamis.pipeline.run import NAMES, run_recipe
@@ -42,6 +42,7 @@ class Progress:
 OnProgress = Callable[[Progress], object]
 
 
+@reaching()
 def run(
     recipe: Settings | str | Path,
     out: str | Path | None = None,
@@ -82,6 +83,7 @@ def run(
     return _run(settings, Path(out) if out is not None else Path("runs") / settings.name, until, on_progress, engine)
 
 
+@reaching()
 def adapt(
     model: str | Path,
     documents: Any,

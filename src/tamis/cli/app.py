@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from tamis.cli import label, measure, models, pipeline, use
-from tamis.errors import SettingsError, TamisError
+from tamis.errors import SettingsError, TamisError, reaching
 
 GROUPS: Mapping[str, Mapping[str, Callable[..., None]]] = {
     "Adapt": {
@@ -85,7 +85,8 @@ for _group, _commands in GROUPS.items():
 def main() -> None:
     """Run the command line; what the user can mend ends with one line and status 2."""
     try:
-        status = app(standalone_mode=False) or 0
+        with reaching():
+            status = app(standalone_mode=False) or 0
     except TamisError as error:
         typer.echo(f"tamis: {error}", err=True)
         status = 2

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from tamis.errors import InputError
+from tamis.errors import InputError, reaching
 from tamis.evaluation.sets import JudgedSet, SetQueries, as_passages, join_set, of_languages
 from tamis.formats.beir import beir_file, folder_and_split
 from tamis.formats.documents import read_documents
@@ -53,7 +53,8 @@ def read_set(given: str, languages: Languages = "any", passages: bool = False) -
 
         found = read_mteb_task(given, given.removeprefix(MTEB))
     else:
-        found = [_read_folder(given)]
+        with reaching(given):
+            found = [_read_folder(given)]
     if passages:
         found = [each for one in found for each in ([one, as_passages(one)] if one.passages else [one])]
     return [of_languages(one, languages) for one in found]

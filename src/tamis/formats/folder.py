@@ -6,6 +6,7 @@ import re
 import stat
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -186,7 +187,7 @@ class _Walk:
             self.found.skipped[skipped] += 1
         elif entry.is_symlink():
             self.links.append((path, name))
-        elif folder and any((path / mark).exists() for mark in _MARKS_OF_CACHES):
+        elif folder and _is_cache(path):
             self.found.skipped[_BUILDS] += 1
         elif folder:
             waiting.append((path, f"{name}/"))
@@ -227,6 +228,13 @@ def _skipped(name: str, beside: set[str]) -> str:
         return "folders of version control"
     built = low in _BUILT or low.endswith(".egg-info") or (low in _BUILT_BESIDE_A_PROJECT and beside & _PROJECTS)
     return _BUILDS if built else ""
+
+
+def _is_cache(folder: Path) -> bool:
+    """Whether a folder says that it is a cache; one that nobody may enter says nothing, and `enter` tells why."""
+    with suppress(OSError):
+        return any((folder / mark).exists() for mark in _MARKS_OF_CACHES)
+    return False
 
 
 def _unfit(file: Path, name: str, kind: str, status: os.stat_result) -> str:

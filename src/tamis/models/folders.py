@@ -1,9 +1,10 @@
 """Whether a path can be a checkpoint at all; told without any library of models."""
 
 import json
+from contextlib import suppress
 from pathlib import Path
 
-from tamis.errors import ModelError
+from tamis.errors import ModelError, reaching
 
 ADAPTER = ("adapter_config.json", "adapter_model.")
 """How the names of an adapter's files begin."""
@@ -14,7 +15,9 @@ INT8_FILE = "int8.json"
 
 def holds_int8(path: str | Path) -> bool:
     """Whether a path is a folder of graphs in int8, which can be scored with and nothing else."""
-    return (Path(path) / INT8_FILE).is_file()
+    with suppress(OSError):  # where it cannot be looked up, `check_folder` says why
+        return (Path(path) / INT8_FILE).is_file()
+    return False
 
 
 def check_scored(path: str | Path) -> None:
@@ -27,9 +30,14 @@ def check_folder(path: str | Path) -> None:
     """Refuse what is plainly no checkpoint before transformers looks for it on a hub.
 
     Raises:
-        ModelError: a path that does not exist, or a folder with pickled weights only or with an adapter.
+        ModelError: a path that does not exist or cannot be looked up, or a folder with pickled weights only or with an
+            adapter.
     """
-    folder = Path(path)
+    with reaching(path, ModelError):
+        _check_files(path, Path(path))
+
+
+def _check_files(path: str | Path, folder: Path) -> None:
     if folder.is_dir():
         adapter = next((file for file in sorted(folder.iterdir()) if file.name.startswith(ADAPTER)), None)
         if adapter is not None:
