@@ -4,15 +4,21 @@ import inspect
 import json
 import subprocess
 import sys
+import uuid
 from html import unescape
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
 import tamis
+from tamis.api.inputs import Input, documents_at, queries_at
 from tamis.artifacts import read_json
 from tamis.errors import InputError, ModelError, RunError, SettingsError
+from tamis.evaluation.config import MEASURES
+from tamis.formats.documents import read_documents
 from tests.conftest import TOPICS
 from tests.test_readme import warm_model
 
@@ -126,8 +132,6 @@ def test_documents_come_from_whatever_holds_them(kind, adapted, model, tiny_enco
     else:
         frame = pd.DataFrame([{**row, "title": None if row["id"] == "3" else float("nan")} for row in rows])
         given = {"mappings": rows, "frame": frame, "file": file, "generator": iter(ANSWERS)}[kind]
-    from tamis.api.inputs import documents_at
-
     found = documents_at(given, tmp_path / "inputs")
     found.write()
     lines = [json.loads(line) for line in found.paths[0].read_text("utf-8").splitlines()]
@@ -135,12 +139,61 @@ def test_documents_come_from_whatever_holds_them(kind, adapted, model, tiny_enco
 
 
 def test_queries_of_a_frame_are_those_of_pairs(tmp_path):
-    from tamis.api.inputs import queries_at
-
     frame = pd.DataFrame(ASKED, columns=["document_id", "query"])
     assert list(queries_at(frame, tmp_path).rows) == list(queries_at(ASKED, tmp_path).rows)
     assert queries_at("a.tsv", tmp_path).paths == (Path("a.tsv"),)
     assert queries_at(None, tmp_path).paths == ()
+
+
+def written(given: Input) -> list[dict[str, Any]]:
+    """What is written of an input, as its readers take it."""
+    given.write()
+    return [json.loads(line) for line in given.paths[0].read_text("utf-8").splitlines()]
+
+
+@pytest.mark.parametrize("dtype", ["float64", "Int64", "object"])
+def test_a_row_without_an_id_is_called_by_its_number_and_the_others_keep_theirs(dtype, tmp_path):
+    ids = pd.Series([7, None, 9], dtype=dtype)
+    frame = pd.DataFrame({"id": ids, "text": ["a", "b", "c"], "title": pd.array(["t", pd.NA, pd.NA], dtype="string")})
+    rows = written(documents_at(frame, tmp_path))
+    assert [(str(row["id"]), row["text"], row.get("title")) for row in rows] == [
+        ("7", "a", "t"),
+        ("1", "b", None),
+        ("9", "c", None),
+    ]
+    asked = pd.DataFrame({"document_id": ids, "query": ["a?", "b?", pd.NA]})
+    rows = written(queries_at(asked, tmp_path))
+    assert rows == [{"document_id": 7, "query": "a?"}, {"query": "b?"}, {"document_id": 9}]
+
+
+def test_cells_of_any_kind_are_written_or_told(tmp_path):
+    row = {"id": uuid.UUID(int=7), "text": "a", "on": pd.Timestamp("2024-05-01"), "vector": np.arange(2), "n": np.int64(3)}
+    plain = {"on": "2024-05-01T00:00:00", "vector": [0, 1], "n": 3}
+    expected = {"id": "00000000-0000-0000-0000-000000000007", "text": "a", **plain}
+    assert written(documents_at([row], tmp_path)) == [expected]
+    assert written(documents_at(pd.DataFrame([row, row]), tmp_path)) == [expected, expected]
+    with pytest.raises(InputError, match=r"^documents\[1\]: got object in it; expected text, numbers, dates and lists, l"):
+        documents_at([row, {**row, "more": object()}], tmp_path)
+
+
+def test_half_of_a_surrogate_pair_is_left_out_as_in_any_other_file(tmp_path):
+    given = documents_at(["whole \U0001f600", "half \ud83d", "two halves \ud83d\ude00"], tmp_path)
+    given.write()
+    read = read_documents(given.paths[0], "target")
+    assert [document.text for document in read] == ["whole \U0001f600", "half ", "two halves \U0001f600"]
+
+
+def test_nothing_and_one_thing_stand_for_lists(model, corpus, tmp_path):
+    def found(out: str, **given: Any) -> tamis.EvaluationResult:
+        return tamis.evaluate([model], on=corpus, depth=2, out=tmp_path / out, **given)
+
+    every, one = found("every", first=None, measures=None), found("one", first="bm25", measures="RR@10")
+    assert every.figures["measures"] == list(MEASURES)
+    assert one.figures["measures"] == ["RR@10"]
+    of_one = {(row["system"], row["query_id"]): row["RR@10"] for row in one.per_query}
+    assert of_one == {(row["system"], row["query_id"]): row["RR@10"] for row in every.per_query}
+    with pytest.raises(SettingsError, match=r"^tamis\.evaluate: measures is 5, expected a list$"):
+        found("wrong", measures=5)
 
 
 @pytest.mark.parametrize(

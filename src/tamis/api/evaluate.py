@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from tamis.api.results import EvaluationResult, RunResult
 from tamis.artifacts import RunFolder
@@ -27,8 +27,8 @@ Measurable = str | Path | RunResult | Reranker
 def evaluate(
     models: Iterable[Measurable],
     on: str | Path | Iterable[str | Path],
-    first: Iterable[str | Retriever] = (),
-    measures: Iterable[str] = (),
+    first: str | Retriever | Iterable[str | Retriever] | None = (),
+    measures: str | Iterable[str] | None = (),
     depth: int = 100,
     languages: str = "any",
     encoder: str | Path | None = None,
@@ -43,9 +43,11 @@ def evaluate(
         models: Rerankers: `tamis-base`, `tamis-small`, folders, hub names or NAME=FOLDER; results of runs; or loaded
             `Reranker`s, which are loaded again in their number format, with their engine and index.
         on: Judged sets: BEIR folders (FOLDER:SPLIT), `irds:NAME` or `mteb:TASK`; one or several.
-        first: First stages: `bm25`, `dense`, `hybrid`, NAME=FILE with a TREC run, or a `Retriever`, whose function is
-            asked about the questions of each set. None: bm25, and with an encoder dense and hybrid, too.
-        measures: As ir-measures names them, for instance nDCG@10; the first one is tested. None for the usual five.
+        first: First stages, one or several: `bm25`, `dense`, `hybrid`, NAME=FILE with a TREC run, or a `Retriever`,
+            whose function is asked about the questions of each set. None: bm25, and with an encoder dense and hybrid,
+            too.
+        measures: One or several, as ir-measures names them, for instance nDCG@10; the first one is tested. None for the
+            usual five.
         depth: Number of candidates of each first stage that are reranked, at least 1.
         languages: Which documents a question searches: any, same or cross.
         encoder: Bi-encoder of dense and hybrid.
@@ -71,7 +73,8 @@ def evaluate(
         )
     given = list(models)
     how = _loading_of(given)
-    stages = [one if isinstance(one, str) else Retriever.among(one, f"first[{n}]") for n, one in enumerate(first)]
+    asked_first = enumerate(_several("first", first))
+    stages = [one if isinstance(one, str) else Retriever.among(one, f"first[{n}]") for n, one in asked_first]
     own = [stage for stage in stages if isinstance(stage, Retriever)]
     check_names([stage.name for stage in own])
     folders = _runs_of(own, sets, depth, Path(out)) if own else {}
@@ -80,7 +83,7 @@ def evaluate(
         models=tuple(_named(model) for model in given),
         sets=tuple(sets),
         first=tuple(named),
-        measures=tuple(measures) or MEASURES,
+        measures=tuple(str(one) for one in _several("measures", measures)) or MEASURES,
         depth=depth,
         languages=cast(Languages, languages),
         encoder=BiEncoder(str(encoder), *prefixes) if encoder else None,
@@ -91,6 +94,21 @@ def evaluate(
         engine=how.engine,
     )
     return EvaluationResult(Path(out), measure(asked, Path(out)))
+
+
+def _several(argument: str, given: Any) -> list[Any]:
+    """What was given for an argument: one thing, several, or None for nothing.
+
+    Raises:
+        SettingsError: nothing that can be read one by one.
+    """
+    if given is None:
+        return []
+    if isinstance(given, str | Retriever):  # both could be read one by one: its letters, its fields
+        return [given]
+    if not isinstance(given, Iterable):
+        raise SettingsError(f"tamis.evaluate: {argument} is {given!r:.60}, expected a list")
+    return list(given)
 
 
 def _loading_of(models: Sequence[Measurable]) -> Loading:

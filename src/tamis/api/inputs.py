@@ -3,12 +3,14 @@
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
+from uuid import UUID
 
 from tamis.artifacts import writing
 from tamis.errors import InputError
-from tamis.formats.written_queries import DOCUMENT_IDS
+from tamis.formats.written_queries import DOCUMENT_IDS, OWN_IDS
 
 _DOCUMENT_IDS: Final = ("_id", "id", "doc_id", "docid")
 _ROWS: Final = "a path, a list of texts or of mappings, a pandas DataFrame or a datasets.Dataset"
@@ -20,14 +22,14 @@ class Input:
 
     Attributes:
         paths: Its files or folders.
-        rows: What to write into the only one; None where it is there.
+        rows: Lines of JSON to write into the only one; None where it is there.
     """
 
     paths: tuple[Path, ...]
-    rows: Sequence[Mapping[str, Any]] | None = None
+    rows: Sequence[str] | None = None
 
     def write(self) -> None:
-        """Write the rows as JSON lines; a value that is missing in a table is left out.
+        """Write the rows.
 
         Raises:
             RunError: the file cannot be written.
@@ -35,11 +37,10 @@ class Input:
         if self.rows is None:
             return
         (file,) = self.paths
-        kept = ({name: value for name, value in row.items() if not _missing(value)} for row in self.rows)
-        lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in kept]
         with writing(file):
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text("".join(lines), encoding="utf-8")
+            # Half of a surrogate pair becomes JSON's escape, which is read as that of any other file.
+            file.write_text("".join(self.rows), encoding="utf-8", errors="backslashreplace")
 
 
 def documents_at(documents: object, folder: Path) -> Input:
@@ -55,8 +56,8 @@ def documents_at(documents: object, folder: Path) -> Input:
     """
     if isinstance(documents, str | Path):
         return Input((Path(documents),))
-    rows = [_document(number, row) for number, row in enumerate(rows_of(documents, "documents"))]
-    return Input((folder / "documents.jsonl",), rows)
+    rows = enumerate(rows_of(documents, "documents"))
+    return Input((folder / "documents.jsonl",), [_line(f"documents[{n}]", _document(n, row)) for n, row in rows])
 
 
 def queries_at(queries: object, folder: Path) -> Input:
@@ -75,7 +76,8 @@ def queries_at(queries: object, folder: Path) -> Input:
     rows = [queries] if isinstance(queries, str | Path) else list(rows_of(queries, "queries"))
     if rows and all(isinstance(row, str | Path) for row in rows):
         return Input(tuple(map(Path, rows)))
-    return Input((folder / "queries.jsonl",), [_query(number, row) for number, row in enumerate(rows)])
+    lines = [_line(f"queries[{n}]", _query(n, row)) for n, row in enumerate(rows)]
+    return Input((folder / "queries.jsonl",), lines)
 
 
 def rows_of(given: Any, argument: str) -> Iterator[Any]:
@@ -96,20 +98,62 @@ def _document(number: int, row: Any) -> dict[str, Any]:
         return {"id": str(number), "text": row}
     if not isinstance(row, Mapping):
         raise InputError(f"documents[{number}]: got {type(row).__name__}, expected a text or a mapping with text")
-    named = any(row.get(name) not in (None, "") for name in _DOCUMENT_IDS)
-    return dict(row) if named else {**row, "id": str(number)}
+    named = any(name in row and not _missing(row[name]) and str(row[name]) for name in _DOCUMENT_IDS)
+    return _cells(row if named else {**row, "id": str(number)}, _DOCUMENT_IDS)
 
 
 def _query(number: int, row: Any) -> dict[str, Any]:
     if isinstance(row, Mapping) and any(name in row for name in DOCUMENT_IDS):
-        return dict(row)
+        return _cells(row, (*DOCUMENT_IDS, *OWN_IDS))
     if isinstance(row, tuple | list) and len(row) == 2:
-        return {"document_id": str(row[0]), "query": row[1]}
+        cells = _cells({"document_id": row[0], "query": row[1]}, ("document_id",))
+        return {name: str(cell) if name == "document_id" else cell for name, cell in cells.items()}
     raise InputError(
         f"queries[{number}]: got {type(row).__name__}, expected a pair of a document's id and a query, or a mapping "
         "with document_id and query"
     )
 
 
+def _cells(row: Mapping[str, Any], ids: Sequence[str]) -> dict[str, Any]:
+    """A row without what is missing in it.
+
+    A column of whole numbers of which one is missing holds floats in a DataFrame; where `ids` names it, they are whole
+    again.
+    """
+    found = {name: cell for name, cell in row.items() if not _missing(cell)}
+    whole = {name: int(found[name]) for name in ids if isinstance(one := found.get(name), float) and one.is_integer()}
+    return {**found, **whole}
+
+
 def _missing(value: object) -> bool:
-    return value is None or value != value  # NaN, with which a DataFrame fills gaps
+    """Whether a table has nothing in a cell: None, or what differs from itself, NaN, NaT and pandas' NA.
+
+    NA is no truth, and an array has several, so the answer is read as text.
+    """
+    return value is None or str(value != value) in ("True", "<NA>")
+
+
+def _line(where: str, row: Mapping[str, Any]) -> str:
+    """A row as a line of JSON.
+
+    Raises:
+        InputError: something in it that JSON has no form for.
+    """
+    try:
+        return json.dumps(row, ensure_ascii=False, default=_plain) + "\n"
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InputError(f"{where}: {error}; expected text, numbers, dates and lists, leave that column out") from None
+
+
+def _plain(value: object) -> Any:
+    """What stands in JSON for a value that it has no form for: a list for an array, text for dates and ids.
+
+    Raises:
+        TypeError: nothing does.
+    """
+    for form in ("tolist", "isoformat"):  # of arrays and their numbers; of dates, times and lengths of time
+        if hasattr(value, form):
+            return getattr(value, form)()
+    if isinstance(value, Decimal | UUID):
+        return str(value)
+    raise TypeError(f"got {type(value).__name__} in it")

@@ -48,7 +48,7 @@ def run(
     out: str | Path | None = None,
     until: str = "report",
     on_progress: OnProgress | None = None,
-    teachers: Iterable[Teacher] = (),
+    teachers: Iterable[Teacher] | None = (),
     retriever: Retriever | None = None,
     writer: Writer | None = None,
     engine: EngineName = "local",
@@ -89,11 +89,11 @@ def adapt(
     documents: Any,
     out: str | Path,
     queries: Any = None,
-    keep: Iterable[str | Path] = (),
+    keep: str | Path | Iterable[str | Path] | None = (),
     encoder: str | Path | None = None,
     settings: Mapping[str, Any] | None = None,
     on_progress: OnProgress | None = None,
-    teachers: Iterable[Teacher] = (),
+    teachers: Iterable[Teacher] | None = (),
     retriever: Retriever | None = None,
     writer: Writer | None = None,
     engine: EngineName = "local",
@@ -109,7 +109,7 @@ def adapt(
         queries: Queries about these documents: paths of files; or (id of the document, query) pairs, or mappings, a
             DataFrame or a Dataset with `document_id` and `query`. Somebody has to ask: here, by `writer`, or by
             `settings`, for instance `{"queries": {"generator": "endpoint", ...}}`.
-        keep: Folders of earlier runs whose domains must not suffer.
+        keep: Folders of earlier runs whose domains must not suffer, one or several.
         encoder: Bi-encoder that retrieves and teaches; None for the one that the model came from.
         settings: Keys of the recipe to replace, as nested mappings: `{"train": {"specialist_steps": 100}}`.
         on_progress: As for `run`, and so are all below.
@@ -129,8 +129,9 @@ def adapt(
     if asked.paths and "written" in (settings or {}).get("queries", {}):
         raise SettingsError("tamis.adapt: queries and settings both name written queries; give all by queries=")
     known = Path(encoder) if encoder else None
+    kept = [keep] if isinstance(keep, str | Path) else keep or ()
     content = merged(
-        recipe_content(str(model), corpus.paths[0], list(map(Path, keep)), known, asked.paths), settings or {}
+        recipe_content(str(model), corpus.paths[0], list(map(Path, kept)), known, asked.paths), settings or {}
     )
     if writer is not None:
         content = merged(content, {"queries": {"writer": Writer.among(writer, "writer")}})
@@ -148,7 +149,7 @@ def adapt(
 
 
 def with_own_parts(
-    recipe: Settings, teachers: Iterable[Teacher], retriever: Retriever | None, writer: Writer | None
+    recipe: Settings, teachers: Iterable[Teacher] | None, retriever: Retriever | None, writer: Writer | None
 ) -> Settings:
     """A recipe that names these functions, too.
 
@@ -156,7 +157,7 @@ def with_own_parts(
         SettingsError: one of them has no name and version, or a name that is taken.
     """
     changes: dict[str, dict[str, Any]] = {}
-    if own := [Teacher.among(one, f"teachers[{place}]") for place, one in enumerate(teachers)]:
+    if own := [Teacher.among(one, f"teachers[{place}]") for place, one in enumerate(teachers or ())]:
         changes["scores"] = {"teachers": _replaced(recipe.scores.teachers, own)}
     if retriever is not None:
         changes["candidates"] = {"retriever": Retriever.among(retriever, "retriever")}
