@@ -15,7 +15,7 @@ import pytest
 
 import tamis
 from tamis.api.inputs import Input, documents_at, queries_at
-from tamis.artifacts import read_json
+from tamis.artifacts import RunFolder, read_json
 from tamis.errors import InputError, ModelError, RunError, SettingsError
 from tamis.evaluation.config import MEASURES
 from tamis.formats.documents import read_documents
@@ -181,6 +181,31 @@ def test_half_of_a_surrogate_pair_is_left_out_as_in_any_other_file(tmp_path):
     given.write()
     read = read_documents(given.paths[0], "target")
     assert [document.text for document in read] == ["whole \U0001f600", "half ", "two halves \U0001f600"]
+
+
+def test_a_folder_in_which_another_call_is_at_work_is_left_as_it_is(model, tiny_encoder, corpus, tmp_path):
+    run, taken = RunFolder(tmp_path / "run", "adapt-documents"), "another run is at work in this folder"
+    there = tmp_path / "run" / "inputs" / "documents.jsonl"
+    there.parent.mkdir()
+    there.write_text('{"id": "0", "text": "of the other call"}\n', "utf-8")
+    with run.held(), pytest.raises(RunError, match=taken):
+        tamis.adapt(model, ANSWERS, run.root, ASKED, encoder=tiny_encoder)
+    assert there.read_text("utf-8") == '{"id": "0", "text": "of the other call"}\n'
+    asked: list[int] = []
+    first = tamis.Retriever(lambda queries, k: asked.append(k), name="mine", version="1")
+    with RunFolder(tmp_path / "out", "tamis evaluate").held(), pytest.raises(RunError, match=taken):
+        tamis.evaluate([], on=corpus, first=[first], out=tmp_path / "out")
+    assert not asked
+
+    def look(_: tamis.Progress) -> None:
+        with pytest.raises(RunError, match=taken), run.held():
+            pass
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        tamis.adapt(model, ANSWERS, run.root, ASKED, encoder=tiny_encoder, settings=SMALL, on_progress=look)
+    assert len(there.read_text("utf-8").splitlines()) == len(ANSWERS)
+    assert not list(there.parent.glob(".*"))
 
 
 def test_nothing_and_one_thing_stand_for_lists(model, corpus, tmp_path):

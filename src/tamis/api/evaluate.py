@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from tamis.api.results import EvaluationResult, RunResult
-from tamis.artifacts import RunFolder
+from tamis.artifacts import RunFolder, writing
 from tamis.errors import SettingsError, reaching
 from tamis.evaluation.candidates import BiEncoder
 from tamis.evaluation.config import LANGUAGES, MEASURES, EvaluationConfig
@@ -18,6 +18,7 @@ from tamis.models.windows import Long
 from tamis.own_parts import Retriever
 from tamis.records import Candidates
 from tamis.retrievers.index import Languages
+from tamis.whole_folder import whole_file
 
 Measurable = str | Path | RunResult | Reranker
 """`tamis-base`, `tamis-small`, a folder, a hub name or NAME=FOLDER; what a run left; or a model that is loaded."""
@@ -77,7 +78,10 @@ def evaluate(
     stages = [one if isinstance(one, str) else Retriever.among(one, f"first[{n}]") for n, one in asked_first]
     own = [stage for stage in stages if isinstance(stage, Retriever)]
     check_names([stage.name for stage in own])
-    folders = _runs_of(own, sets, depth, Path(out)) if own else {}
+    folders: dict[str, Path] = {}
+    if own:
+        with RunFolder(Path(out), OWNER).held():
+            folders = _runs_of(own, sets, depth, Path(out))
     named = [stage if isinstance(stage, str) else f"{stage.name}={folders[stage.name]}" for stage in stages]
     asked = EvaluationConfig(
         models=tuple(_named(model) for model in given),
@@ -142,18 +146,19 @@ def _named(model: Measurable) -> str:
 
 def _runs_of(retrievers: Sequence[Retriever], sets: Sequence[str], depth: int, out: Path) -> dict[str, Path]:
     """A folder with a TREC run for each set, by the name of the function that found it."""
-    RunFolder(out, OWNER)  # makes it, or says that it is another's
     folders = {retriever.name: out / "first" / f"{retriever.name}-{retriever.version}" for retriever in retrievers}
     for judged in read_sets(sets):
         questions = list(judged.questions.values())
         wanted = depth + bool(judged.own)  # one more than is kept, where a question may find itself
         for retriever in retrievers:
-            folder = folders[retriever.name]
-            folder.mkdir(parents=True, exist_ok=True)
             answers = retriever.find([question.text for question in questions], wanted)
             found = (
                 Candidates(question.query_id, tuple(answer), tuple(answer.values()))
                 for question, answer in zip(questions, answers, strict=True)
             )
-            write_run(folder / f"{judged.name}.trec", found, retriever.name)
+            file = folders[retriever.name] / f"{judged.name}.trec"
+            with writing(file):
+                file.parent.mkdir(parents=True, exist_ok=True)
+                with whole_file(file) as partial:
+                    write_run(partial, found, retriever.name)
     return folders

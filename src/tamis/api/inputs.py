@@ -11,6 +11,7 @@ from uuid import UUID
 from tamis.artifacts import writing
 from tamis.errors import InputError
 from tamis.formats.written_queries import DOCUMENT_IDS, OWN_IDS
+from tamis.whole_folder import whole_file
 
 _DOCUMENT_IDS: Final = ("_id", "id", "doc_id", "docid")
 _ROWS: Final = "a path, a list of texts or of mappings, a pandas DataFrame or a datasets.Dataset"
@@ -29,7 +30,7 @@ class Input:
     rows: Sequence[str] | None = None
 
     def write(self) -> None:
-        """Write the rows.
+        """Write the rows, whole or not at all.
 
         Raises:
             RunError: the file cannot be written.
@@ -39,8 +40,9 @@ class Input:
         (file,) = self.paths
         with writing(file):
             file.parent.mkdir(parents=True, exist_ok=True)
-            # Half of a surrogate pair becomes JSON's escape, which is read as that of any other file.
-            file.write_text("".join(self.rows), encoding="utf-8", errors="backslashreplace")
+            with whole_file(file) as partial:
+                # Half of a surrogate pair becomes JSON's escape, which is read as that of any other file.
+                partial.write_text("".join(self.rows), encoding="utf-8", errors="backslashreplace")
 
 
 def documents_at(documents: object, folder: Path) -> Input:

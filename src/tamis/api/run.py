@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -11,6 +12,7 @@ from tamis.api.inputs import documents_at, queries_at
 from tamis.api.recipe import Recipe
 from tamis.api.results import RunResult
 from tamis.artifacts import RunFolder, read_json
+from tamis.distributed import this_team
 from tamis.errors import SettingsError, reaching
 from tamis.own_parts import Retriever, Teacher, Writer
 from tamis.pipeline.recipe import Recipe as Settings
@@ -142,10 +144,13 @@ def adapt(
             "docs/queries.md"
         )
     recipe = with_own_parts(Recipe(**content), teachers, retriever, None)
-    RunFolder(Path(out), recipe.name)  # makes it, or says that it is another's
-    corpus.write()
-    asked.write()
-    return _run(recipe, Path(out), "report", on_progress, engine)
+    folder, team = RunFolder(Path(out), recipe.name), this_team()  # makes it, or says that it is another's
+    with folder.held() if team.leads else nullcontext():  # until the end: another call would put its documents there
+        if team.leads:
+            corpus.write()
+            asked.write()
+        team.wait()
+        return _run(recipe, Path(out), "report", on_progress, engine, held=True)
 
 
 def with_own_parts(
@@ -197,13 +202,15 @@ def merged(content: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, 
     return found
 
 
-def _run(recipe: Settings, out: Path, until: str, on_progress: OnProgress | None, engine: str) -> RunResult:
+def _run(
+    recipe: Settings, out: Path, until: str, on_progress: OnProgress | None, engine: str, held: bool = False
+) -> RunResult:
     from tamis.executors.ray import named_engine
 
     teller = _Teller(recipe, on_progress) if on_progress else None
     place = named_engine(engine, recipe.machine.threads, recipe.machine.device)
     with place as where, listening(teller.work if teller else None):
-        folders = run_recipe(recipe, out, until, teller.stage if teller else _say, None, where)
+        folders = run_recipe(recipe, out, until, teller.stage if teller else _say, None, where, held)
     return RunResult(recipe.name, dict(folders))
 
 

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -42,6 +43,7 @@ def run_recipe(
     announce: Announce | None = None,
     consider: Consider | None = None,
     executor: Executor = LOCAL,
+    held: bool = False,
 ) -> dict[str, Path]:
     """Run a recipe, reusing every stage whose key is already there.
 
@@ -52,6 +54,7 @@ def run_recipe(
         announce: Called after each stage with its name, its folder, and whether it was reused.
         consider: Called once, when the corpus is read and before anything else is done; None spares the estimate.
         executor: Where models embed, score and write, and where is searched; the results are the same.
+        held: Whether the caller holds the run folder, in whose files the inputs lie.
 
     Returns:
         Folder of each stage by name.
@@ -74,7 +77,8 @@ def run_recipe(
         with open_parts(recipe, ItemStore(root / "items.sqlite"), team) as parts:
             return _run_stages(parts, until, run, None, None)
     run = RunFolder(root, recipe.name)
-    with run.held(), open_parts(recipe, ItemStore(root / "items.sqlite"), team, executor) as parts:
+    holding = nullcontext() if held else run.held()
+    with holding, open_parts(recipe, ItemStore(root / "items.sqlite"), team, executor) as parts:
         team.wait()
         if own_parts_of(recipe):
             forget_recipe(root)
