@@ -8,6 +8,7 @@ import pytest
 
 from tests.commands import write_recipe
 
+TOO_LONG = "'" + "x" * 60 + "…': no file has so long a name; expected a path, texts come in a list"
 HEAVY = "{'torch', 'transformers', 'sklearn'}"
 PROBE = f"""
 import sys
@@ -39,9 +40,9 @@ def probe(*arguments: object) -> tuple[int, str, str]:
             ("compare", "a.trec", "b.trec"),
             "a.trec: not there; expected a TREC run, LOG:MODEL or the folder of an evaluation",
         ),
-        (("evaluate", "x" * 300, "--on", "."), "'" + "x" * 60 + "…': no file has so long a name; expected a path, texts come"),
-        (("compare", "x" * 300, "b.trec"), "'" + "x" * 60 + "…': no file has so long a name; expected a path, texts come"),
-        (("adapt", "tamis-base", "x" * 300, "--out", "o"), "'" + "x" * 60 + "…': no file has so long a name; expected"),
+        (("evaluate", "x" * 300, "--on", "."), TOO_LONG),
+        (("compare", "x" * 300, "b.trec"), TOO_LONG),
+        (("adapt", "tamis-base", "x" * 300, "--out", "o"), TOO_LONG),
         (
             ("adapt", "tamis-base", "none", "--out", "o"),
             "none: not found; the recipe's corpus section names it",

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from tamis.errors import SettingsError
 from tamis.languages import not_a_tag
-from tamis.section import NAME, TAG_OR_NONE, TRUTH
+from tamis.section import NAME, NO_PATH, TAG_OR_NONE, TRUTH
 
 PydanticError = Mapping[str, Any]
 """One of pydantic's findings: its `type`, `input` and, for bounds and choices, `ctx`."""
@@ -29,6 +29,7 @@ _PLAIN: Final = r"[\w./-]+"
 
 _EXPECTED: Final[Mapping[str, Callable[[Mapping[str, Any]], str]]] = {
     TRUTH: lambda bound: "a number",
+    NO_PATH: lambda bound: "a path ('.' for the working directory)",
     **dict.fromkeys(("int_type", "int_parsing", "int_parsing_size", "int_from_float"), lambda bound: "a whole number"),
     **dict.fromkeys(("float_type", "float_parsing"), lambda bound: "a number"),
     "finite_number": lambda bound: "a finite number",
@@ -117,7 +118,7 @@ def complaint_of(error: ValidationError, settings: type[BaseModel]) -> str:
     expected = [_expected(one) for one in every if place == _without_member(one["loc"]) != one["loc"]]
     if len(expected) > 1:
         return f"{'.'.join(map(str, place))}: expected {' or '.join(expected)}, got {shown(found['input'])}"
-    if found["type"] == TRUTH:
+    if found["type"] in (TRUTH, NO_PATH):
         location, found = (*location, *found["ctx"]["place"]), {**found, "input": found["ctx"]["value"]}
     field = ".".join(str(part) for part in location if part != "[key]")
     if found["type"] == "extra_forbidden":

@@ -1,6 +1,6 @@
 """What the sections of a recipe have in common."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
@@ -19,6 +19,9 @@ LanguageTag = Annotated[str, Field(pattern=TAG_OR_NONE)]
 TRUTH = "truth_for_a_number"
 """Kind of pydantic's finding that true or false came where a number was expected."""
 
+NO_PATH = "text_for_a_path"
+"""Kind of pydantic's finding that an empty text came where a path was expected."""
+
 
 class Section(BaseModel):
     """A part of a recipe: immutable, and closed to keys it does not know and to numbers that are not finite."""
@@ -30,10 +33,23 @@ class Section(BaseModel):
     def _truth_is_no_number(cls, content: Any) -> Any:
         """Refuse true and false, which Python takes for 1 and 0, where a number belongs."""
         for name, value in content.items() if isinstance(content, dict) else ():
-            places = _truth(value) if name in cls.model_fields else []
+            places = _places(value, lambda one: isinstance(one, bool)) if name in cls.model_fields else []
             if places and _is_numeric(cls.model_fields[name].annotation):
                 value = value if places == [()] else value[places[0][0]]
                 raise PydanticCustomError(TRUTH, "expected a number", {"place": (name, *places[0]), "value": value})
+        return content
+
+    @model_validator(mode="before")
+    @classmethod
+    def _nothing_is_no_path(cls, content: Any) -> Any:
+        """None for an empty text where there may be no path; Python would take it for the working directory."""
+        for name, value in content.items() if isinstance(content, dict) else ():
+            kinds = list(_kinds(cls.model_fields[name].annotation)) if name in cls.model_fields else []
+            places = _places(value, lambda one: isinstance(one, str) and not one) if Path in kinds else []
+            if places == [()] and type(None) in kinds:
+                content = {**content, name: None}
+            elif places:
+                raise PydanticCustomError(NO_PATH, "expected a path", {"place": (name, *places[0]), "value": ""})
         return content
 
 
@@ -61,9 +77,9 @@ def _kinds(annotation: Any) -> Iterator[Any]:
         yield from _kinds(argument)
 
 
-def _truth(value: Any) -> list[tuple[Any, ...]]:
-    """Where true or false stands in a value: at its place, or at those of its entries."""
-    if isinstance(value, bool):
+def _places(value: Any, wrong: Callable[[Any], bool]) -> list[tuple[Any, ...]]:
+    """Where something wrong stands in a value: at its place, or at those of its entries."""
+    if wrong(value):
         return [()]
     entries = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list | tuple) else ()
-    return [(place,) for place, entry in entries if isinstance(entry, bool)]
+    return [(place,) for place, entry in entries if wrong(entry)]

@@ -4,21 +4,16 @@ import inspect
 import json
 import subprocess
 import sys
-import uuid
 from html import unescape
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
 import pytest
 
 import tamis
-from tamis.api.inputs import Input, documents_at, queries_at
 from tamis.artifacts import RunFolder, read_json
 from tamis.errors import InputError, ModelError, RunError, SettingsError
 from tamis.evaluation.config import MEASURES
-from tamis.formats.documents import read_documents
 from tests.conftest import TOPICS
 from tests.test_readme import warm_model
 
@@ -122,67 +117,6 @@ def test_progress_is_told_in_order_and_to_the_end(adapted):
     assert all(0 <= one.done <= one.total for one in told if one not in ended)
 
 
-@pytest.mark.parametrize("kind", ["mappings", "frame", "dataset", "file", "generator"])
-def test_documents_come_from_whatever_holds_them(kind, adapted, model, tiny_encoder, tmp_path):
-    rows = [{"id": str(number), "text": text} for number, text in enumerate(ANSWERS)]
-    file = tmp_path / "rows.jsonl"
-    file.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
-    if kind == "dataset":
-        given = pytest.importorskip("datasets").Dataset.from_list(rows)
-    else:
-        frame = pd.DataFrame([{**row, "title": None if row["id"] == "3" else float("nan")} for row in rows])
-        given = {"mappings": rows, "frame": frame, "file": file, "generator": iter(ANSWERS)}[kind]
-    found = documents_at(given, tmp_path / "inputs")
-    found.write()
-    lines = [json.loads(line) for line in found.paths[0].read_text("utf-8").splitlines()]
-    assert lines == rows
-
-
-def test_queries_of_a_frame_are_those_of_pairs(tmp_path):
-    frame = pd.DataFrame(ASKED, columns=["document_id", "query"])
-    assert list(queries_at(frame, tmp_path).rows) == list(queries_at(ASKED, tmp_path).rows)
-    assert queries_at("a.tsv", tmp_path).paths == (Path("a.tsv"),)
-    assert queries_at(None, tmp_path).paths == ()
-
-
-def written(given: Input) -> list[dict[str, Any]]:
-    """What is written of an input, as its readers take it."""
-    given.write()
-    return [json.loads(line) for line in given.paths[0].read_text("utf-8").splitlines()]
-
-
-@pytest.mark.parametrize("dtype", ["float64", "Int64", "object"])
-def test_a_row_without_an_id_is_called_by_its_number_and_the_others_keep_theirs(dtype, tmp_path):
-    ids = pd.Series([7, None, 9], dtype=dtype)
-    frame = pd.DataFrame({"id": ids, "text": ["a", "b", "c"], "title": pd.array(["t", pd.NA, pd.NA], dtype="string")})
-    rows = written(documents_at(frame, tmp_path))
-    assert [(str(row["id"]), row["text"], row.get("title")) for row in rows] == [
-        ("7", "a", "t"),
-        ("1", "b", None),
-        ("9", "c", None),
-    ]
-    asked = pd.DataFrame({"document_id": ids, "query": ["a?", "b?", pd.NA]})
-    rows = written(queries_at(asked, tmp_path))
-    assert rows == [{"document_id": 7, "query": "a?"}, {"query": "b?"}, {"document_id": 9}]
-
-
-def test_cells_of_any_kind_are_written_or_told(tmp_path):
-    row = {"id": uuid.UUID(int=7), "text": "a", "on": pd.Timestamp("2024-05-01"), "vector": np.arange(2), "n": np.int64(3)}
-    plain = {"on": "2024-05-01T00:00:00", "vector": [0, 1], "n": 3}
-    expected = {"id": "00000000-0000-0000-0000-000000000007", "text": "a", **plain}
-    assert written(documents_at([row], tmp_path)) == [expected]
-    assert written(documents_at(pd.DataFrame([row, row]), tmp_path)) == [expected, expected]
-    with pytest.raises(InputError, match=r"^documents\[1\]: got object in it; expected text, numbers, dates and lists, l"):
-        documents_at([row, {**row, "more": object()}], tmp_path)
-
-
-def test_half_of_a_surrogate_pair_is_left_out_as_in_any_other_file(tmp_path):
-    given = documents_at(["whole \U0001f600", "half \ud83d", "two halves \ud83d\ude00"], tmp_path)
-    given.write()
-    read = read_documents(given.paths[0], "target")
-    assert [document.text for document in read] == ["whole \U0001f600", "half ", "two halves \U0001f600"]
-
-
 def test_a_folder_in_which_another_call_is_at_work_is_left_as_it_is(model, tiny_encoder, corpus, tmp_path):
     run, taken = RunFolder(tmp_path / "run", "adapt-documents"), "another run is at work in this folder"
     there = tmp_path / "run" / "inputs" / "documents.jsonl"
@@ -221,17 +155,9 @@ def test_nothing_and_one_thing_stand_for_lists(model, corpus, tmp_path):
         found("wrong", measures=5)
 
 
-@pytest.mark.parametrize(
-    ("documents", "told"),
-    [
-        (3, "documents: got int, expected a path, a list of texts"),
-        ([3], r"documents\[0\]: got int, expected a text or a mapping"),
-        ({"a": "b"}, "documents: got dict"),
-    ],
-)
-def test_documents_that_are_none_are_told(documents, told, model, tiny_encoder, tmp_path):
-    with pytest.raises(InputError, match=told):
-        tamis.adapt(model, documents, tmp_path / "run", ASKED, encoder=tiny_encoder)
+def test_documents_that_are_none_are_told_before_anything_is_made(model, tiny_encoder, tmp_path):
+    with pytest.raises(InputError, match="documents: got int, expected a path, a list of texts"):
+        tamis.adapt(model, 3, tmp_path / "run", ASKED, encoder=tiny_encoder)
     assert not (tmp_path / "run").exists()
 
 
@@ -244,6 +170,15 @@ def test_a_text_where_a_path_belongs_is_told(model, tiny_encoder, tmp_path):
         tamis.evaluate([model], on=text, out=tmp_path / "out")
     with pytest.raises(ModelError, match=long):
         tamis.Reranker(text)
+
+
+def test_an_empty_path_is_not_the_working_directory(model, corpus, tmp_path, monkeypatch):
+    monkeypatch.chdir(corpus)
+    with pytest.raises(InputError, match="^--on : no such folder"):
+        tamis.evaluate([model], on="", out=tmp_path / "out")
+    monkeypatch.chdir(model)
+    with pytest.raises(ModelError, match="^'': not a model folder; give a Hugging Face folder or a hub name"):
+        tamis.Reranker("")
 
 
 def test_a_path_that_this_user_may_not_look_up_is_told(monkeypatch, tmp_path):
@@ -313,8 +248,8 @@ def test_loaded_models_are_measured_as_they_were_loaded(model, corpus, tmp_path)
     known = tamis.Reranker(model, index=tmp_path / "index")
     found = tamis.evaluate([known], on=corpus, depth=2, out=tmp_path / "known").figures
     assert f" --index {tmp_path / 'index'} " in found["command"]
-    with pytest.raises(SettingsError, match=r"models\[0\] is float32 by torch, models\[1\] is bfloat16 by torch; a call"):
+    with pytest.raises(SettingsError, match=r"models\[0\] is float32 by torch, models\[1\] is bfloat16 by torch; a"):
         tamis.evaluate([f"other={model}", half], on=corpus, out=tmp_path / "both")
-    with pytest.raises(SettingsError, match=r"models\[0\] was loaded with token_budget, and an evaluation loads it aga"):
+    with pytest.raises(SettingsError, match=r"models\[0\] was loaded with token_budget, and an evaluation loads it"):
         tamis.evaluate([tamis.Reranker(model, token_budget=64)], on=corpus, out=tmp_path / "both")
     assert not (tmp_path / "both").exists()

@@ -17,6 +17,9 @@ from tamis.pipeline.reading import read_recipe, recipe_from
 from tamis.pipeline.recipe import Recipe
 from tamis.stages.queries.settings import writer_name
 
+EMPTY = "expected a path ('.' for the working directory), got ''"
+"""What is said of an empty path."""
+
 SMALLEST: dict[str, Any] = {
     "name": "demo",
     "corpus": {"target": "corpus"},
@@ -114,6 +117,12 @@ def test_the_recipes_that_come_along_are_understood() -> None:
         ("name", "../elsewhere", "r.yaml: name: expected a name of letters, digits, '.', '_' and '-' that begins"),
         ("name", "..", "r.yaml: name: expected a name of letters, digits, '.', '_' and '-' that begins"),
         ("lists.domains", {}, "r.yaml: lists.domains is missing; name the languages of each specialist"),
+        ("corpus.target", "", "r.yaml: corpus has neither target nor general: name a corpus to learn from"),
+        ("corpus.general", [""], f"r.yaml: corpus.general.0.path: {EMPTY}"),
+        ("candidates.dense.path", "", f"r.yaml: candidates.dense.path: {EMPTY}"),
+        ("candidates.runs", {"docs": ""}, f"r.yaml: candidates.runs.docs: {EMPTY}"),
+        ("queries.written", ["a.tsv", ""], f"r.yaml: queries.written.1: {EMPTY}"),
+        ("merge.keep", [""], f"r.yaml: merge.keep.0: {EMPTY}"),
         ("corpus", {}, "r.yaml: corpus has neither target nor general: name a corpus to learn from"),
         ("corpus", {"general": ["x"]}, "without corpus.target there is nothing to adapt to: leave lists.domains"),
         ("lists.domains", {"general": ["de"]}, "lists.domains: a domain cannot be called 'general'; use letters"),
@@ -349,6 +358,14 @@ def test_a_run_of_a_general_corpus_and_weights_of_a_weighted_hybrid_are_accepted
     assert candidates.runs == {"docs": Path("engine.trec")}
     assert candidates.weights is not None
     assert (candidates.weights.bm25, candidates.weights.dense) == (2.0, 1.0)
+
+
+@pytest.mark.parametrize("setting", ["student.start", "merge.judged", "merge.weigh_on", "machine.cache"])
+def test_an_empty_path_is_none_and_not_the_working_directory(setting: str) -> None:
+    assert recipe_from(with_setting(setting, ""), "r.yaml") == recipe_from(SMALLEST, "r.yaml")
+    section, key = setting.split(".")
+    here = getattr(recipe_from(with_setting(setting, "."), "r.yaml"), section)
+    assert getattr(here, key) == Path()
 
 
 def test_a_long_value_is_cut() -> None:

@@ -57,7 +57,7 @@ def documents_at(documents: object, folder: Path) -> Input:
         InputError: it is none of these.
     """
     if isinstance(documents, str | Path):
-        return Input((Path(documents),))
+        return Input((_path(documents, "documents"),))
     rows = enumerate(rows_of(documents, "documents"))
     return Input((folder / "documents.jsonl",), [_line(f"documents[{n}]", _document(n, row)) for n, row in rows])
 
@@ -77,7 +77,7 @@ def queries_at(queries: object, folder: Path) -> Input:
         return Input(())
     rows = [queries] if isinstance(queries, str | Path) else list(rows_of(queries, "queries"))
     if rows and all(isinstance(row, str | Path) for row in rows):
-        return Input(tuple(map(Path, rows)))
+        return Input(tuple(_path(row, "queries") for row in rows))
     lines = [_line(f"queries[{n}]", _query(n, row)) for n, row in enumerate(rows)]
     return Input((folder / "queries.jsonl",), lines)
 
@@ -93,6 +93,12 @@ def rows_of(given: Any, argument: str) -> Iterator[Any]:
     if isinstance(given, Mapping) or not isinstance(given, Iterable):
         raise InputError(f"{argument}: got {type(given).__name__}, expected {_ROWS}")
     return iter(given)
+
+
+def _path(given: str | Path, argument: str) -> Path:
+    if given == "":
+        raise InputError(f"{argument}: got '', expected {_ROWS}; '.' is the working directory")
+    return Path(given)
 
 
 def _document(number: int, row: Any) -> dict[str, Any]:

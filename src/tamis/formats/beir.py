@@ -62,7 +62,7 @@ def folder_and_split(given: str) -> tuple[Path, str]:
     Raises:
         InputError: There is no such folder.
     """
-    if Path(given).is_dir():
+    if given and Path(given).is_dir():  # an empty one would be the working directory
         return Path(given), ""
     path, _, split = given.rpartition(":")
     if path and Path(path).is_dir() and split:

@@ -38,6 +38,8 @@ def check_folder(path: str | Path) -> None:
 
 
 def _check_files(path: str | Path, folder: Path) -> None:
+    if path == "":  # the working directory, to Python
+        raise ModelError("'': not a model folder; give a Hugging Face folder or a hub name")
     if folder.is_dir():
         adapter = next((file for file in sorted(folder.iterdir()) if file.name.startswith(ADAPTER)), None)
         if adapter is not None:
