@@ -174,10 +174,10 @@ def test_a_text_where_a_path_belongs_is_told(model, tiny_encoder, tmp_path):
 
 def test_an_empty_path_is_not_the_working_directory(model, corpus, tmp_path, monkeypatch):
     monkeypatch.chdir(corpus)
-    with pytest.raises(InputError, match="^--on : no such folder"):
+    with pytest.raises(InputError, match=r"^--on : no such folder"):
         tamis.evaluate([model], on="", out=tmp_path / "out")
     monkeypatch.chdir(model)
-    with pytest.raises(ModelError, match="^'': not a model folder; give a Hugging Face folder or a hub name"):
+    with pytest.raises(ModelError, match=r"^'': not a model folder; give a Hugging Face folder or a hub name"):
         tamis.Reranker("")
 
 
@@ -186,7 +186,7 @@ def test_a_path_that_this_user_may_not_look_up_is_told(monkeypatch, tmp_path):
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr(Path, "stat", closed)
-    with pytest.raises(ModelError, match="^/root/model: permission denied; give this user the right to it, or name an"):
+    with pytest.raises(ModelError, match=r"^/root/model: permission denied; give this user the right to it, or name"):
         tamis.Reranker("/root/model")
 
 

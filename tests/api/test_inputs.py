@@ -88,7 +88,7 @@ def test_half_of_a_surrogate_pair_is_left_out_as_in_any_other_file(tmp_path):
 def test_an_empty_path_is_not_the_working_directory(tmp_path):
     with pytest.raises(InputError, match=r"^documents: got '', expected a path, .*; '\.' is the working directory$"):
         documents_at("", tmp_path)
-    with pytest.raises(InputError, match="^queries: got ''"):
+    with pytest.raises(InputError, match=r"^queries: got ''"):
         queries_at(["a.tsv", ""], tmp_path)
 
 

@@ -78,12 +78,12 @@ def test_two_functions_of_one_name_are_refused_before_one_is_asked(recipe, corpu
         asked.append(given)
 
     found = [tamis.Retriever(never, name="mine", version=version) for version in "12"]
-    with pytest.raises(SettingsError, match="^name 'mine' stands for two systems; give one of them another"):
+    with pytest.raises(SettingsError, match=r"^name 'mine' stands for two systems; give one of them another"):
         tamis.evaluate([], on=corpus, first=found, out=tmp_path / "out")
-    with pytest.raises(SettingsError, match="^name 'bm25' stands for two systems"):
+    with pytest.raises(SettingsError, match=r"^name 'bm25' stands for two systems"):
         tamis.evaluate([], on=corpus, first=[tamis.Retriever(never, name="bm25", version="1")], out=tmp_path / "out")
     teachers = [tamis.Teacher(never, name="mine", version=version) for version in "12"]
-    with pytest.raises(SettingsError, match="^teachers: name 'mine' stands for two functions; give one of them"):
+    with pytest.raises(SettingsError, match=r"^teachers: name 'mine' stands for two functions; give one of them"):
         tamis.run(tamis.Recipe(**recipe), out=tmp_path / "run", teachers=teachers)
     assert not asked
     assert not (tmp_path / "out").exists()

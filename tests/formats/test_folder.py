@@ -250,7 +250,7 @@ def test_lists_one_behind_another_are_read_to_the_end(tmp_path, monkeypatch, cha
 @pytest.mark.parametrize("behind", ['{"_id": "b", "text": "y"}', "]", "x", ', [{"_id": "b", "text": "y"}]'])
 def test_what_stands_behind_a_list_is_refused(tmp_path, behind):
     file = write_text(tmp_path / "d.json", f'[{{"_id": "a", "text": "x"}}]\n{behind}\n')
-    with pytest.raises(InputError, match=r"d\.json, row 2: .* of a JSON list: behind the list stands '.*', expected no"):
+    with pytest.raises(InputError, match=r"d\.json, row 2: .* of a JSON list: behind the list stands '.*', expected"):
         documents(file)
     texts(tmp_path, "a.txt")
     assert ids(tmp_path) == ["a.txt", "d.json/a"]
