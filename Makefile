@@ -64,13 +64,8 @@ general: general-sets  ## Train tamis-base again and ship it; DATA=DIR holds the
 	$(TAMIS) run recipes/general.yaml --yes --out general/run --until merge --model general/model
 	$(BIN)/python -m tamis.weights.shipped general/model tamis-base
 
-# The second pass goes on from the first one's model, through the same lists and most of those that were held out.
-ONCE_MORE := $(addprefix --set ,student.start=general/small-first student.head=own student.layers=0 \
-	lists.held_out=0.05 train.general_steps=1100 train.learning_rate=2e-4 train.checkpoints=1)
-
 small: general-sets  ## Train tamis-small again and ship it, taught by tamis-base; DATA=DIR as for general
-	$(TAMIS) run recipes/small.yaml --yes --out general/small --until merge --model general/small-first
-	$(TAMIS) run recipes/small.yaml --yes --out general/small --until merge --model general/small-model $(ONCE_MORE)
+	$(TAMIS) run recipes/small.yaml --yes --out general/small --until merge --model general/small-model
 	$(BIN)/python -m tamis.weights.shipped general/small-model tamis-small
 
 test: check  ## Make the environment and run every check
