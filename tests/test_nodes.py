@@ -41,7 +41,8 @@ def test_a_request_is_lost_only_where_it_was_sent_after_the_death(nodes: ModuleT
     )
     before, under_way, later = nodes.Asked(1, 2, 200), nodes.Asked(9.9, 11, 500), nodes.Asked(10.2, 11, 500)
     for seen, lost, met in (([before, under_way], 0, True), ([before, under_way, later], 1, False)):
-        rows = {name: (value, met) for name, value, _, met in nodes._served(seen, died).rows}
+        reached = importlib.import_module("results").checked(nodes._served(seen, died).rows)
+        rows = {one["name"]: (one["value"], one["met"]) for one in reached}
         assert rows["requests lost that were sent after the machine's death"] == (lost, met)
         assert rows["requests lost that were under way"] == (1, True)
         assert rows["seconds to the full rate with the machine gone"] == (pytest.approx(10.9), True)

