@@ -26,7 +26,7 @@ from scipy.stats import zscore
 from sklearn.metrics import ndcg_score
 
 from tamis.artifacts import ItemStore, read_json, read_records
-from tamis.errors import InputError, ModelError, SettingsError, TamisError
+from tamis.errors import InputError, ModelError, RunError, SettingsError, TamisError
 from tamis.formulas.ranking import tie_key, z_scores
 from tamis.formulas.significance import holm
 from tamis.models.embedder import Embedder
@@ -40,6 +40,7 @@ from tamis.stages.lists import held_out
 from tamis.stages.merge.weigh import HeadScorer, weighing_queries
 from tamis.stages.student import scores as scoring
 from tamis.stages.train import stage as training
+from tamis.stages.train.checkpoint import StateFile
 from tamis.stages.train.settings import TrainSettings
 from tests.commands import manifests, results_by_hash, start, write_recipe
 from tests.conftest import tiny_recipe, write_beir
@@ -780,6 +781,25 @@ def test_a_run_killed_soon_after_a_stage_goes_on_and_ends_with_the_same_bits(
         killed.join(random.Random(stage).uniform(0, 0.1))
 
     kill_and_go_on(undisturbed, tmp_path, wait)
+
+
+def test_a_state_of_a_training_that_could_not_be_removed_is_removed_when_the_run_goes_on(
+    finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tamis.stages.train.train.SAVE_SECONDS", 0.0)
+    content = finished.content | {"train": finished.content.get("train", {}) | {"learning_rate": 2e-3}}
+    root = shutil.copytree(finished.root, tmp_path / "run")
+
+    def stays(_: StateFile) -> None:
+        raise RunError("cannot be removed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(StateFile, "forget", stays)
+        with pytest.raises(RunError, match="cannot be removed"):
+            run_recipe(recipe_from(content, "tiny"), root, "train")
+    assert list((root / "unfinished").glob("*.safetensors"))
+    run_recipe(recipe_from(content, "tiny"), root, "train")
+    assert not list((root / "unfinished").glob("*.safetensors"))
 
 
 def kill_and_go_on(undisturbed: Undisturbed, tmp_path: Path, wait: Callable[[BaseProcess, Path], None]) -> None:

@@ -145,18 +145,18 @@ class TrainStage:
     ) -> tuple[Tensors, Curve]:
         """Train one student, or take it from the item store if a killed run had finished it, or go on where it was."""
         context, keys = self.context, job.keys
-        known = context.items.get(keys)
+        known, kept = context.items.get(keys), self._state_file(keys)
         if not context.team.agree(len(known) == len(keys)):
             student.load_trained(parent)
             if context.machine.settings.checkpointing and isinstance(student, SequenceStudent):
                 student.save_memory()
-            kept = self._state_file(keys)
             curve = self._learn(job, student, batches, kept)
             learnt = {name: whole(tensor) for name, tensor in student.trained().items()}
             known = dict(zip(keys, (save_tensors(learnt), json.dumps(asdict(curve)).encode()), strict=True))
             if context.team.leads:
                 context.items.put(known.items())
-                kept.forget()
+        if context.team.leads:
+            kept.forget()  # a run that was ended before it could do so left it
         return load_tensors(known[keys[0]]), Curve(**json.loads(known[keys[1]]))
 
     def _learn(
