@@ -1,6 +1,6 @@
 """What flows between the stages: small frozen records with the words of the field."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
@@ -205,6 +205,11 @@ class Candidates:
     query_id: str
     doc_ids: tuple[str, ...]
     scores: tuple[float, ...]
+
+    def where(self, kept: Callable[[str], bool]) -> "Candidates":
+        """Those whose id is to be kept, in their order."""
+        pairs = [pair for pair in zip(self.doc_ids, self.scores, strict=True) if kept(pair[0])]
+        return Candidates(self.query_id, tuple(doc_id for doc_id, _ in pairs), tuple(score for _, score in pairs))
 
 
 @dataclass(frozen=True, slots=True)

@@ -167,6 +167,11 @@ def split_dropped(records: Iterable[Record | Dropped]) -> tuple[list[Record], li
     return kept, dropped
 
 
+def drop_notes(dropped: Iterable[Dropped], source: Path) -> list[str]:
+    """A line for each reason, most frequent first: how many were dropped of what lies at `source`."""
+    return [f"{count:,} of {source} left out: {reason}" for reason, count in drop_counts(dropped).items()]
+
+
 def drop_counts(dropped: Iterable[Dropped]) -> dict[str, int]:
     """How many were dropped for each reason, most frequent first."""
     return dict(Counter(record.reason for record in dropped).most_common())

@@ -46,8 +46,7 @@ class Corpus:
             InputError: Nothing to read.
         """
         self._path, self._names = path, names
-        tables = _files_of_rows(path)
-        self._questions = _questions_beside(path, tables)
+        tables, self._questions = _files_of_rows(path)
         self.folder: Folder | None = None if tables else list_folder(path, choice)
         self.files = tables if self.folder is None else [found.file for found in self.folder.files]
         if not self.files:
@@ -93,11 +92,11 @@ def document_files(path: Path) -> list[Path]:
     return Corpus(path).files
 
 
-def _files_of_rows(path: Path) -> list[Path]:
-    """The files of an input of rows; none for a folder of files."""
+def _files_of_rows(path: Path) -> tuple[list[Path], list[Dropped]]:
+    """The files of an input of rows, none for a folder of files; and the questions that lie unread beside tables."""
     if path.is_dir():
         corpus = beir_file(path, "corpus")
-        return [corpus] if corpus else _tables_alone(path, table_files(path))
+        return ([corpus], []) if corpus else _tables_alone(path, table_files(path))
     if not path.is_file():
         raise InputError(f"{path}: no such file or folder; expected a folder of documents, or {_READABLE} of texts")
     files = table_files(path)
@@ -106,24 +105,19 @@ def _files_of_rows(path: Path) -> list[Path]:
             f"{path}: cannot read {path.suffix or 'a file without ending'} alone; expected {_READABLE}, or a folder of "
             "documents of any form"
         )
-    return files
+    return files, []
 
 
-def _tables_alone(folder: Path, tables: list[Path]) -> list[Path]:
+def _tables_alone(folder: Path, tables: list[Path]) -> tuple[list[Path], list[Dropped]]:
     """The tables of documents in a folder that holds nothing else but questions and what says what they are."""
     if not tables or tables[0].suffix == ".arrow":
-        return tables
-    others = [found for found in list_folder(folder).files if found.kind != tables[0].suffix]
-    if any(found.file.stem.upper() not in _ABOUT_THE_DATA for found in others):
-        return []
-    return [file for file in tables if not holds_questions(file.relative_to(folder).as_posix())]
-
-
-def _questions_beside(folder: Path, tables: list[Path]) -> list[Dropped]:
-    """What lies unread in a folder beside tables of documents."""
-    if not tables or tables[0].suffix != ".parquet" or not folder.is_dir():
-        return []
-    return [unread for unread in list_folder(folder).left_out if unread.reason == QUESTIONS]
+        return tables, []
+    found = list_folder(folder)
+    others = [one for one in found.files if one.kind != tables[0].suffix]
+    if any(one.file.stem.upper() not in _ABOUT_THE_DATA for one in others):
+        return [], []
+    questions = [unread for unread in found.left_out if unread.reason == QUESTIONS]
+    return [file for file in tables if not holds_questions(file.relative_to(folder).as_posix())], questions
 
 
 def _why(folder: Folder | None) -> str:

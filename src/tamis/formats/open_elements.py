@@ -33,7 +33,8 @@ _NOTHING: Final = frozenset[str]()
 _CELLS: Final = frozenset({"caption", "colgroup", "td", "th"})
 _ENDED_BY: Final[Mapping[str, Set[str]]] = {
     "li": {"li"},
-    **{key: {"dd", "dt"} for key in ("dd", "dt")},
+    "dd": {"dd", "dt"},
+    "dt": {"dd", "dt"},
     "option": {"option"},
     "optgroup": {"optgroup", "option"},
     **dict.fromkeys(("td", "th"), _CELLS),

@@ -1,11 +1,11 @@
 """Pools over documents alone: what BM25 and the user's own systems find for questions that nobody has judged."""
 
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from tamis.artifacts import drop_counts, drop_notes, split_dropped
 from tamis.errors import InputError, SettingsError
 from tamis.formats.documents import Corpus
 from tamis.formats.queries import LoggedQuery
@@ -53,17 +53,11 @@ def _documents(source: Path) -> tuple[dict[str, Document], list[str]]:
     Raises:
         InputError: Not one can be read.
     """
-    found: dict[str, Document] = {}
-    unread = Counter[str]()
-    for document in Corpus(source).documents("target"):
-        if isinstance(document, Document):
-            found[document.doc_id] = document
-        else:
-            unread[document.reason] += 1
-    if not found:
-        reasons = ", ".join(f"{count:,} {reason}" for reason, count in unread.most_common())
+    kept, dropped = split_dropped(Corpus(source).documents("target"))
+    if not kept:
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in drop_counts(dropped).items())
         raise InputError(f"{source}: no document can be read ({reasons}); name a folder with one, or mend these")
-    return found, [f"{count:,} of {source} left out: {reason}" for reason, count in unread.most_common()]
+    return {document.doc_id: document for document in kept}, drop_notes(dropped, source)
 
 
 def _bm25(

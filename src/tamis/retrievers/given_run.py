@@ -55,11 +55,5 @@ def of_known(run: Mapping[str, Candidates], known: Container[str]) -> tuple[dict
     Returns:
         The run, in which a query may have nothing left, and the number of candidates that were left out.
     """
-    kept = {query_id: _of_known(found, known) for query_id, found in run.items()}
+    kept = {query_id: found.where(lambda doc_id: doc_id in known) for query_id, found in run.items()}
     return kept, sum(len(found.doc_ids) - len(kept[query_id].doc_ids) for query_id, found in run.items())
-
-
-def _of_known(found: Candidates, known: Container[str]) -> Candidates:
-    pairs = zip(found.doc_ids, found.scores, strict=True)
-    kept = [(doc_id, score) for doc_id, score in pairs if doc_id in known]
-    return Candidates(found.query_id, tuple(doc_id for doc_id, _ in kept), tuple(score for _, score in kept))

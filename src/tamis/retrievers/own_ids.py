@@ -40,9 +40,8 @@ def without(found: Candidates, doc_id: str | None, depth: int | None = None) -> 
         doc_id: Which one; it need not be there. None for none.
         depth: How many are kept at most; None for all.
     """
-    pairs = zip(found.doc_ids, found.scores, strict=True)
-    kept = [(one, score) for one, score in pairs if one != doc_id][:depth]
-    return Candidates(found.query_id, tuple(one for one, _ in kept), tuple(score for _, score in kept))
+    others = found.where(lambda one: one != doc_id)
+    return Candidates(found.query_id, others.doc_ids[:depth], others.scores[:depth])
 
 
 def apart(relevant: Iterable[tuple[str, str]]) -> bool:

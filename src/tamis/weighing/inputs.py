@@ -1,13 +1,12 @@
 """What is weighed by: written queries, what first stages found for them, and the documents of both."""
 
-from collections import Counter
 from collections.abc import Collection, Container, Mapping
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import TypeVar
 
-from tamis.artifacts import find_records, newest_results, read_stream
+from tamis.artifacts import drop_notes, find_records, newest_results, read_stream, split_dropped
 from tamis.errors import InputError
 from tamis.formats.documents import Corpus
 from tamis.formats.trec import contradicted, read_run
@@ -116,14 +115,10 @@ def read_documents(corpus: Path, wanted: Container[str] | None) -> tuple[dict[st
         corpus: As `corpus.target` of a recipe.
         wanted: Ids of those that are kept; None for all.
     """
-    found: dict[str, Document] = {}
-    unread = Counter[str]()
-    for document in Corpus(corpus).documents("target"):
-        if isinstance(document, Dropped):
-            unread[document.reason] += 1
-        elif wanted is None or document.doc_id in wanted:
-            found[document.doc_id] = document
-    return found, [f"{count:,} of {corpus} left out: {reason}" for reason, count in unread.most_common()]
+    every = Corpus(corpus).documents("target")
+    named = (one for one in every if isinstance(one, Dropped) or wanted is None or one.doc_id in wanted)
+    kept, dropped = split_dropped(named)
+    return {document.doc_id: document for document in kept}, drop_notes(dropped, corpus)
 
 
 def answerable(
