@@ -222,3 +222,16 @@ def test_tensors_of_another_model_are_refused_and_change_nothing(encoder):
 def test_a_number_of_joint_layers_that_the_encoder_does_not_have_is_refused(encoder, joint_layers):
     with pytest.raises(ModelError, match=f"joint_layers is {joint_layers}, expected 1 to 3"):
         WarmCrossEncoder(encoder, Apart(), joint_layers, -4.0, 20.0, -34.0)
+
+
+def test_rows_that_are_learnt_from_have_few_lengths_and_the_scores_that_they_have_otherwise(encoder):
+    student = new_warm(encoder)
+    assert {student.padded_length(longest) for longest in range(1, 49)} == {16, 32, 48}
+    queries, documents = (
+        student.prepare_queries(["moon", "tide"]),
+        student.prepare_documents(["the moon", "tides " * 9]),
+    )
+    learning = student(queries, documents)
+    with torch.no_grad():
+        assert student.padded_length(17) == 17
+        torch.testing.assert_close(student(queries, documents), learning.detach(), rtol=0, atol=1e-5)

@@ -197,6 +197,10 @@ class SequenceStudent(nn.Module):
         """Token ids of each document: int32 [tokens] each."""
         return _told([torch.from_numpy(ids) for ids in self.rows.document_ids(texts)], progress)
 
+    def padded_length(self, longest: int) -> int:
+        """Tokens of the rows of a batch whose longest pair has `longest`: as many; there may be no more positions."""
+        return longest
+
     def forward(self, queries: Sequence[Tensor], documents: Sequence[Tensor]) -> Tensor:
         """Logits of pairs of prepared texts: float32 [pairs]."""
         rows = [self.rows.join(q.numpy(), d.numpy()) for q, d in zip(queries, documents, strict=True)]

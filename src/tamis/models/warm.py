@@ -16,7 +16,7 @@ its own either.
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +28,9 @@ from tamis.models.packing import Packing, pays
 from tamis.models.precision import CastLayers, Precision, autocast
 from tamis.models.serializer import Apart
 from tamis.models.trained import take_over
+
+LEARNING_MULTIPLE: Final = 16
+"""Rows that are learnt from on a processor are padded to a multiple of so many tokens."""
 
 
 class WarmCrossEncoder(nn.Module):
@@ -126,6 +129,15 @@ class WarmCrossEncoder(nn.Module):
         """States of tokenised texts below the joint layers: [tokens, hidden] each."""
         return self.encoder.states(token_ids, self._lower, progress)
 
+    def padded_length(self, longest: int) -> int:
+        """Tokens of the rows of a batch whose longest pair has `longest`: a few more while a processor learns.
+
+        oneDNN makes a kernel for every product of a new shape. Of few shapes a step takes a sixth less time and memory,
+        with some 3 % of padding more (docs/log.md).
+        """
+        few = self.device.type == "cpu" and torch.is_grad_enabled()
+        return -(-longest // LEARNING_MULTIPLE) * LEARNING_MULTIPLE if few else longest
+
     def forward(self, queries: Sequence[Tensor], documents: Sequence[Tensor]) -> Tensor:
         """Logits of pairs of prepared texts.
 
@@ -146,8 +158,9 @@ class WarmCrossEncoder(nn.Module):
         lengths = [len(query) + len(document) for query, document in zip(queries, documents, strict=True)]
         if self.encoder.packs and not self.apart_layers and pays(lengths):
             return self._read_packed(queries, documents, lengths)
+        in_query, in_document = _masks(queries, documents, self.padded_length(max(lengths)), self.device)
         pad = self._read_and_pad if self.apart_layers else _pad
-        hidden, in_query, in_document = pad(queries, documents, self.device)
+        hidden = pad(queries, documents, in_query, in_document)
         bias = self._bias(in_query, in_document, hidden.dtype)
         return self._run_joint(hidden, bias), in_query, in_document
 
@@ -155,7 +168,7 @@ class WarmCrossEncoder(nn.Module):
         self, queries: Sequence[Tensor], documents: Sequence[Tensor], lengths: list[int]
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Like `_read_jointly`, with the layers run without padding."""
-        in_query, in_document = _masks(queries, documents, self.device)
+        in_query, in_document = _masks(queries, documents, max(lengths), self.device)
         hidden = torch.cat([text for pair in zip(queries, documents, strict=True) for text in pair])[None]
 
         def bias(rows: slice, longest: int) -> Tensor:
@@ -173,18 +186,18 @@ class WarmCrossEncoder(nn.Module):
         return hidden.float()
 
     def _read_and_pad(
-        self, queries: Sequence[Tensor], documents: Sequence[Tensor], device: torch.device
-    ) -> tuple[Tensor, Tensor, Tensor]:
+        self, queries: Sequence[Tensor], documents: Sequence[Tensor], in_query: Tensor, in_document: Tensor
+    ) -> Tensor:
         """As `_pad`, after the layers below that learn; a text that stands in several pairs is read once."""
+        device = in_query.device
         query_states, query_start = self._read_once(queries, device)
         document_states, document_start = self._read_once(documents, device)
         states = torch.cat([query_states, document_states])  # [places, hidden]
-        in_query, in_document = _masks(queries, documents, device)
         query_end, end = in_query.sum(1, keepdim=True), (in_query | in_document).sum(1, keepdim=True)  # [pairs, 1]
         # Padding repeats the document's last token: it is hidden, and no state stands in more places than it must.
         place = torch.arange(in_query.shape[1], device=device).minimum(end - 1)  # [pairs, tokens]
         in_documents = len(query_states) + document_start[:, None] + place - query_end  # [pairs, tokens]
-        return states[torch.where(in_query, query_start[:, None] + place, in_documents)], in_query, in_document
+        return states[torch.where(in_query, query_start[:, None] + place, in_documents)]  # [pairs, tokens, hidden]
 
     def _read_once(self, texts: Sequence[Tensor], device: torch.device) -> tuple[Tensor, Tensor]:
         """States of all different texts below the joint layers, padding between them, and where each text begins."""
@@ -233,18 +246,20 @@ class WarmCrossEncoder(nn.Module):
         return body
 
 
-def _pad(queries: Sequence[Tensor], documents: Sequence[Tensor], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """Query then document then padding, per row: states [pairs, tokens, hidden] and two masks [pairs, tokens]."""
-    rows = [torch.cat(pair) for pair in zip(queries, documents, strict=True)]  # [tokens, hidden] each
-    hidden = nn.utils.rnn.pad_sequence(rows, batch_first=True).to(device)  # [pairs, tokens, hidden]
-    return hidden, *_masks(queries, documents, device)
+def _pad(queries: Sequence[Tensor], documents: Sequence[Tensor], in_query: Tensor, in_document: Tensor) -> Tensor:
+    """Query then document then padding, per row: states [pairs, tokens, hidden]."""
+    hidden = torch.zeros(*in_query.shape, queries[0].shape[1], dtype=queries[0].dtype, device=in_query.device)
+    hidden[in_query | in_document] = torch.cat([text for pair in zip(queries, documents, strict=True) for text in pair])
+    return hidden
 
 
-def _masks(queries: Sequence[Tensor], documents: Sequence[Tensor], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Which places of each row are the query's, which the document's: [pairs, tokens] each."""
+def _masks(
+    queries: Sequence[Tensor], documents: Sequence[Tensor], tokens: int, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Which places of rows of so many tokens are the query's, which the document's: [pairs, tokens] each."""
     query_end = torch.tensor([len(query) for query in queries])[:, None]  # [pairs, 1]
     end = query_end + torch.tensor([len(document) for document in documents])[:, None]  # [pairs, 1]
-    place = torch.arange(int(end.max()))  # [tokens]
+    place = torch.arange(tokens)  # [tokens]
     in_query = place < query_end
     return in_query.to(device), ((place < end) & ~in_query).to(device)
 

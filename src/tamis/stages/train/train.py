@@ -286,10 +286,11 @@ class _Run:
         labels = torch.tensor([label for one in batch for label in one.labels], dtype=torch.float32)  # [pairs]
         lengths = [len(query) + len(document) for query, document in zip(queries, documents, strict=True)]
         own = self.machine.team.share(lengths)
+        padded = [self.student.padded_length(length) for length in lengths]
         # Parts of similar length, so that little of the work is padding.
-        parts = [[own[i] for i in part] for part in token_batches([lengths[i] for i in own], self.machine.part_tokens)]
+        parts = [[own[i] for i in part] for part in token_batches([padded[i] for i in own], self.machine.part_tokens)]
         self.curve.tokens += sum(lengths)
-        self.curve.padded += sum(len(part) * max(lengths[i] for i in part) for part in parts)
+        self.curve.padded += sum(len(part) * max(padded[i] for i in part) for part in parts)
         # The layers of a sharded student come together for all processes at once: whoever has fewer parts than another
         # runs the shortest pair without weight instead. So does one without any pair.
         count = self.machine.team.most(len(parts)) if self.student.sharded else max(1, len(parts))
