@@ -194,7 +194,10 @@ def not_one_line(ended: Ended) -> str:
 
 
 def last_line(ended: Ended) -> str:
-    """The last line that a command wrote."""
+    """The last line that a command wrote; of one that stood still, where all its threads stood."""
+    _, stuck, stood = ended.said.rpartition("Timeout (")
+    if stuck:
+        return " ".join(f"{stuck}{stood}".split())[:4000]
     return str((ended.said.splitlines() or ["nothing said"])[-1][:300])
 
 
