@@ -34,11 +34,16 @@ def _read(path: str) -> str:
 
 
 def commit() -> str:
-    """The commit that was measured, marked where the working tree differs from it."""
-    found = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--abbrev=12"], check=False, capture_output=True, text=True, cwd=ROOT
-    )
-    return found.stdout.strip() or "unknown"
+    """The commit that was measured, marked where the working tree differs from it in more than what benchmarks write."""
+    describe = _git("describe", "--always", "--abbrev=12")
+    written = [":(exclude)benchmarks/results", ":(exclude)docs/*.md", ":(exclude)src/tamis/shipped/*/README.md"]
+    changed = _git("status", "--porcelain", "--untracked-files=no", "--", ":/", *written)
+    return f"{describe or 'unknown'}{'-dirty' if changed else ''}"
+
+
+def _git(*words: str) -> str:
+    found = subprocess.run(["git", *words], check=False, capture_output=True, text=True, cwd=ROOT)
+    return found.stdout.strip()
 
 
 def source_hash() -> str:
