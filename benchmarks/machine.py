@@ -36,7 +36,7 @@ def _read(path: str) -> str:
 def commit() -> str:
     """The commit that was measured, marked where the working tree differs from it in more than what benchmarks write."""
     describe = _git("describe", "--always", "--abbrev=12")
-    written = [":(exclude)benchmarks/results", ":(exclude)docs/*.md", ":(exclude)src/tamis/shipped/*/README.md"]
+    written = [":(top,exclude)benchmarks/results", ":(top,exclude)docs/*.md", ":(top,exclude)src/tamis/shipped/*/README.md"]
     changed = _git("status", "--porcelain", "--untracked-files=no", "--", ":/", *written)
     return f"{describe or 'unknown'}{'-dirty' if changed else ''}"
 
