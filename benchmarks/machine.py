@@ -34,9 +34,10 @@ def _read(path: str) -> str:
 
 
 def commit() -> str:
-    """The commit that was measured, marked where the working tree differs from it in more than what benchmarks write."""
+    """The commit that was measured, marked where the working tree differs in more than what benchmarks write."""
     describe = _git("describe", "--always", "--abbrev=12")
-    written = [":(top,exclude)benchmarks/results", ":(top,exclude)docs/*.md", ":(top,exclude)src/tamis/shipped/*/README.md"]
+    places = ("benchmarks/results", "docs/*.md", "src/tamis/shipped/*/README.md")
+    written = [f":(top,exclude){place}" for place in places]
     changed = _git("status", "--porcelain", "--untracked-files=no", "--", ":/", *written)
     return f"{describe or 'unknown'}{'-dirty' if changed else ''}"
 
