@@ -174,6 +174,29 @@ def test_a_base_may_hold_more_but_not_less(pair: tuple[Path, Path]):
     )
 
 
+def test_what_older_versions_saved_of_a_body_is_no_difference(pair: tuple[Path, Path]):
+    """mergekit's list of BERT's tensors calls them optional, too: transformers makes them anew."""
+    spoil(pair[1], model__embeddings__position_ids=torch.arange(4)[None])
+    alike(*pair)
+    alike(*reversed(pair))
+    check_alike(open_checkpoint(pair[1]), [], open_checkpoint(pair[0]))
+
+
+def test_notes_that_no_class_of_transformers_knows_are_no_difference(pair: tuple[Path, Path]):
+    edit(pair[1] / "config.json", unsloth_version="2026.1", output_past=True, position_embedding_type="absolute")
+    alike(*pair)
+    edit(pair[1] / "config.json", classifier_from_token=["no", "yes"])
+    assert "classifier_from_token is ['no', 'yes'] in config.json, expected None" in complaint(*pair)
+
+
+def test_of_a_single_file_and_an_index_the_file_counts_as_in_transformers(pair: tuple[Path, Path]):
+    index = (pair[0] / "model.safetensors.index.json").read_text()
+    in_one_file(pair[0])
+    (pair[0] / "model.safetensors.index.json").write_text(index)
+    assert open_checkpoint(pair[0]).shards == ("model.safetensors",)
+    alike(*pair)
+
+
 def test_a_tokenizer_that_is_only_written_in_another_way_is_no_difference(pair: tuple[Path, Path]):
     file = pair[1] / "tokenizer.json"
     file.write_text(json.dumps(json.loads(file.read_text(encoding="utf-8")), indent=4), encoding="utf-8")

@@ -279,6 +279,22 @@ def test_integers_are_copied_where_equal_and_refused_where_they_differ(family: t
     assert not list(tmp_path.glob("*none*"))
 
 
+@pytest.mark.parametrize("first_has_it", [True, False])
+def test_positions_that_an_older_version_saved_are_copied(
+    family: tuple[Path, list[Path]], tmp_path: Path, first_has_it: bool
+):
+    parent, (a, b, _) = family
+    old = shutil.copytree(a, tmp_path / "old")
+    ids, name = torch.arange(7)[None], "model.embeddings.position_ids"
+    save_file(weights(in_one_file(old)) | {name: ids}, old / "model.safetensors")
+    merge_checkpoints([old, b] if first_has_it else [b, old], tmp_path / "out", Method("ties"), parent)
+    merge_checkpoints([a, b] if first_has_it else [b, a], tmp_path / "plain", Method("ties"), parent)
+    found, expected = weights(tmp_path / "out"), weights(tmp_path / "plain")
+    assert torch.equal(found.pop(name), ids) if first_has_it else name not in found
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[one], expected[one]) for one in expected)
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 @pytest.mark.parametrize("name", methods.NAMES)
 def test_a_value_that_is_not_finite_is_named(family: tuple[Path, list[Path]], tmp_path: Path, value: float, name: str):

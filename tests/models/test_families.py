@@ -9,10 +9,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer, processors
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
 from tamis import Reranker
-from tamis.errors import InputError
+from tamis.errors import InputError, ModelError
+from tamis.models.embedder import Embedder
+from tamis.models.encoder import Encoder
 from tests.conftest import TOPICS
 from tests.families import build_causal, build_encoder, build_querit, build_yes_no
 from tests.rerankers import refused
@@ -398,6 +401,60 @@ def test_a_body_without_a_head_names_the_families(folders, tmp_path):
     message = refused(folder)
     assert "no score head (architecture MLQwen3Model)" in message
     assert "encoder, causal, querit, yes-no, warm" in message
+
+
+@pytest.mark.parametrize("read", [Reranker, Encoder.load, Embedder])
+def test_a_folder_without_a_tokenizer_is_refused(folders, tmp_path, read):
+    """transformers makes a tokenizer of five words up, with which each text of a BERT is as many unknown words."""
+    folder = shutil.copytree(folders["bert"], tmp_path / "copy")
+    for file in folder.glob("*token*"):
+        file.unlink()
+    with pytest.raises(
+        ModelError, match=r"copy: no tokenizer \(tokenizer.json, vocab.* or .*copy the model's own into"
+    ):
+        read(folder)
+
+
+@pytest.mark.parametrize("kind", ["bert", "xlm-roberta", "causal"])
+def test_a_configuration_of_old_that_names_no_architecture_is_read_as_in_sentence_transformers(folders, tmp_path, kind):
+    from sentence_transformers import CrossEncoder
+
+    folder = shutil.copytree(folders[kind], tmp_path / "copy")
+    config = json.loads((folder / "config.json").read_text())
+    kept = {name: value for name, value in config.items() if name not in ("architectures", "id2label", "label2id")}
+    (folder / "config.json").write_text(json.dumps(kept))
+    expected = CrossEncoder(str(folder), device="cpu").predict(PAIRS, activation_fn=LOGIT)
+    np.testing.assert_allclose(Reranker(folder).predict(PAIRS, activation_fn=LOGIT), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("pair", ["<s>:0 $A:0 </s>:0 $B:0 </s>:0", "<s>:0 $A:0 </s>:0 $B:1 </s>:1"])
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_token_types_and_the_side_that_is_cut_are_the_tokenizers(folders, tmp_path, pair, side):
+    from sentence_transformers import CrossEncoder
+
+    folder = shutil.copytree(folders["bert"], tmp_path / "copy")
+    words = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    special = {"single": "<s> $A </s>", "special_tokens": [("<s>", 0), ("</s>", 2)]}
+    words.post_processor = processors.TemplateProcessing(pair=pair, **special)
+    words.save(str(folder / "tokenizer.json"))
+    file = folder / "tokenizer_config.json"
+    changes = {"model_input_names": ["input_ids", "token_type_ids", "attention_mask"], "truncation_side": side}
+    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+    pairs = [*PAIRS[:3], ("clock", "set the clock " * 50 + "package"), ("user " * 70 + "log", "set the clock " * 50)]
+    expected = CrossEncoder(str(folder), device="cpu").predict(pairs, activation_fn=LOGIT)
+    np.testing.assert_allclose(Reranker(folder).predict(pairs, activation_fn=LOGIT), expected, atol=1e-4)
+
+
+def test_token_types_of_another_order_are_refused(folders, tmp_path):
+    folder = shutil.copytree(folders["bert"], tmp_path / "copy")
+    words = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    special = {"single": "<s> $A </s>", "special_tokens": [("<s>", 0), ("</s>", 2)]}
+    words.post_processor = processors.TemplateProcessing(pair="<s>:1 $A:0 </s>:0 $B:1 </s>:1", **special)
+    words.save(str(folder / "tokenizer.json"))
+    file = folder / "tokenizer_config.json"
+    changes = {"model_input_names": ["input_ids", "token_type_ids", "attention_mask"]}
+    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+    assert "gives the tokens of a pair the types [1, 0, 0, 1, 1], expected 0 up to the second" in refused(folder)
 
 
 def test_a_missing_shard_is_refused(folders, tmp_path):

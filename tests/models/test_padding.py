@@ -1,6 +1,7 @@
 """Causal checkpoints and their padding tokens: what is saved scores in sentence-transformers as it scores here."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -114,6 +115,19 @@ def test_a_stock_student_of_a_causal_body_scores_the_same_in_sentence_transforme
     np.testing.assert_allclose(peer.predict(PAIRS, activation_fn=LOGIT), expected, atol=2e-4)
     np.testing.assert_allclose(Reranker(tmp_path / "saved").predict(PAIRS, activation_fn=LOGIT), expected, atol=2e-4)
     assert np.ptp(expected) > 0.01
+
+
+def test_a_padding_token_without_a_row_in_the_table_pads_nothing_and_is_given_one_when_saved(stock_folder, tmp_path):
+    """As `tokenizer.add_special_tokens({"pad_token": ...})` leaves a checkpoint where nobody resized the table."""
+    folder = shutil.copytree(stock_folder, tmp_path / "model")
+    words = AutoTokenizer.from_pretrained(folder)
+    words.add_special_tokens({"pad_token": "[NEW]"})
+    words.save_pretrained(folder)
+    expected = Reranker(stock_folder).predict(PAIRS, activation_fn=LOGIT)
+    np.testing.assert_allclose(Reranker(folder).predict(PAIRS, activation_fn=LOGIT), expected, atol=1e-5)
+    export(folder, tmp_path / "out", "transformers", PAIRS[:4])
+    peer = CrossEncoder(str(tmp_path / "out"), device="cpu")
+    np.testing.assert_allclose(peer.predict(PAIRS, activation_fn=LOGIT), expected, atol=1e-4)
 
 
 def test_saving_twice_gives_the_same_bytes(tmp_path):

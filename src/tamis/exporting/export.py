@@ -131,7 +131,7 @@ def _export_warm(reranker: Reranker, scorer: WarmScorer, folder: Path, to: str, 
     engine = GRAPH_ENGINES[to]
     rows = scorer.encode(pairs)
     write_warm(engine, reranker, student, folder)
-    logits, padding = scorer.logits(rows), student.encoder.tokenizer.pad_token_id
+    logits, padding = scorer.logits(rows), student.encoder.padding
     in_parts = score_in_parts(engine, folder, student, rows, scorer.token_budget)
     activations = reranker.activation, reranker.activation  # graphs.json names it
     whole = parity(logits, score_whole(engine, folder, rows, padding), f"{to}, one graph", activations)

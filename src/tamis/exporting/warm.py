@@ -45,7 +45,7 @@ def _text(student: WarmCrossEncoder) -> dict[str, Any]:
     return {
         "format": 1,
         "tokenizer": "tokenizer.json",
-        "pad_id": encoder.tokenizer.pad_token_id,
+        "pad_id": encoder.padding,
         "pad_token": encoder.tokenizer.pad_token,
         "closing_tokens": len(list(takewhile(bool, reversed(masks)))),
         "title": apart.title,
@@ -74,8 +74,8 @@ def _whole(run: RunGraph, rows: Sequence[ApartRow], padding: int) -> np.ndarray:
     def sides() -> Iterator[tuple[str, np.ndarray]]:
         for side, texts in (("query", [row.query for row in rows]), ("document", [row.document for row in rows])):
             ids = [np.array(text, np.int64) for text in texts]
-            yield f"{side}_ids", pad_rows(ids, padding)
-            yield f"{side}_mask", row_mask(ids)
+            yield f"{side}_ids", pad_rows(ids, padding, 1)
+            yield f"{side}_mask", row_mask(ids, 1)
 
     return run(dict(sides()))[:, 0]
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tamis.errors import ModelError
 from tamis.models.encoder import loading
-from tamis.models.folders import check_folder
+from tamis.models.folders import check_folder, check_tokenizer
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 
@@ -41,6 +41,13 @@ NOT_ARCHITECTURE = frozenset(
     ]
 )
 """Fields of a configuration in which two checkpoints of one architecture may differ; those of dropout are others."""
+
+READ_HERE = ("classifier_from_token",)
+"""Fields that no class of transformers knows, and that say how a pair is read."""
+
+MADE_ANEW = ("position_ids", "token_type_ids", "rotary_emb.inv_freq", "attn.masked_bias")
+"""How the names of tensors end that older versions of transformers saved: nothing is learnt there, and newer versions
+make them anew, so that one of two checkpoints of an architecture may lack them."""
 
 ONE_ARCHITECTURE = "only checkpoints of one architecture can be merged"
 
@@ -86,7 +93,8 @@ def open_checkpoint(folder: Path) -> Checkpoint:
         raise ModelError(f"{folder}: not a model folder; give Hugging Face folders with safetensors on this disk")
     check_folder(folder)
     with loading(folder, "a checkpoint"):
-        if (folder / INDEX).is_file():
+        # As transformers has it: an index beside a single file is what an older save left there.
+        if not (folder / WEIGHTS).is_file() and (folder / INDEX).is_file():
             weight_map = json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"]
             shards = tuple(sorted(set(weight_map.values())))
         else:
@@ -104,6 +112,11 @@ def _entries(folder: Path, shard: str) -> Iterator[tuple[str, StoredTensor]]:
     with safe_open(folder / shard, framework="pt") as file:
         for name in file.keys():  # noqa: SIM118  # a handle, not a mapping
             yield name, StoredTensor(shard, tuple(file.get_slice(name).get_shape()))
+
+
+def is_made_anew(name: str) -> bool:
+    """Whether a tensor is one of those that transformers does not read any more, see `MADE_ANEW`."""
+    return name.endswith(MADE_ANEW)
 
 
 def check_alike(first: Checkpoint, others: list[Checkpoint], base: Checkpoint | None) -> None:
@@ -131,6 +144,8 @@ def check_alike(first: Checkpoint, others: list[Checkpoint], base: Checkpoint | 
 def _check_tensors(first: Checkpoint, other: Checkpoint, is_base: bool) -> None:
     todo = "give the model that the others started from, or leave out --base" if is_base else ONE_ARCHITECTURE
     for name, (_, shape) in first.tensors.items():
+        if is_made_anew(name):
+            continue
         if name not in other.tensors:
             raise ModelError(f"{other.folder}: lacks the tensor {name!r} of {first.folder}; {todo}")
         found = other.tensors[name].shape
@@ -139,17 +154,22 @@ def _check_tensors(first: Checkpoint, other: Checkpoint, is_base: bool) -> None:
                 f"{other.folder}: the tensor {name!r} has shape {list(found)}, expected {list(shape)} as in "
                 f"{first.folder}; {todo}"
             )
-    extra = sorted(other.tensors.keys() - first.tensors.keys())
+    extra = sorted(name for name in other.tensors.keys() - first.tensors.keys() if not is_made_anew(name))
     if extra and not is_base:
         raise ModelError(f"{other.folder}: holds the tensor {extra[0]!r}, which {first.folder} lacks; {todo}")
 
 
 def _architecture(folder: Path) -> dict[str, Any]:
-    """The fields of config.json that shape the model, nested ones with dotted names, defaults filled in."""
+    """The fields of config.json that shape the model, nested ones with dotted names, defaults filled in.
+
+    What the architecture's class does not know shapes nothing: trainers and older versions leave notes there.
+    """
     with loading(folder, "a configuration"):
         from transformers import AutoConfig
 
-        return dict(_flat(AutoConfig.from_pretrained(folder, trust_remote_code=False).to_dict()))
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        known = {*type(config)().to_dict(), *READ_HERE}
+        return dict(_flat({field: value for field, value in config.to_dict().items() if field in known}))
 
 
 def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -182,9 +202,7 @@ Tokenizer = tuple[dict[str, int], dict[str, Any]]
 
 def _tokenizer_files(folder: Path) -> list[Path]:
     """The files that make a tokenizer, in the order of their names."""
-    # Without one of these transformers would make up an empty tokenizer for some bodies.
-    if not any(file for pattern in ("tokenizer.json", "vocab.*", "*.model") for file in folder.glob(pattern)):
-        raise ModelError(f"{folder}: no tokenizer (tokenizer.json, vocab.* or *.model); copy the model's own into it")
+    check_tokenizer(folder)
     patterns = ("*token*.json", "vocab.*", "merges.txt", "*.model")
     return sorted({file for pattern in patterns for file in folder.glob(pattern)})
 

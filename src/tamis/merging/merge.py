@@ -18,11 +18,12 @@ from tamis.artifacts import versions, write_json
 from tamis.errors import InputError, ModelError
 from tamis.formulas.merging import weighted_sum
 from tamis.formulas.slerp import Arc, layer_of
-from tamis.merging.checkpoints import INDEX, Checkpoint, check_alike, open_checkpoint
+from tamis.merging.checkpoints import INDEX, WEIGHTS, Checkpoint, check_alike, is_made_anew, open_checkpoint
 from tamis.merging.methods import THINNED, TURNS, Method, Sources, prepare, straight_weights
 from tamis.models.checkpoint import FORMAT, CheckpointFacts, read_facts
 from tamis.models.encoder import loading
 from tamis.models.families import stored_activation
+from tamis.models.peer_files import peer_facts
 from tamis.progress import track
 from tamis.whole_folder import require_free, whole_folder
 
@@ -180,7 +181,7 @@ def _merge_tensor(sources: Sources, method: Method) -> tuple[MergedTensor, Itera
     compared = sources.models
     if method.name not in TURNS and sources.base is not None:
         compared = (*compared, sources.base)  # what all models learnt alike is added up there
-    if all(map(_same, sources.stored(*compared))):
+    if is_made_anew(sources.name) or all(map(_same, sources.stored(*compared))):
         return MergedTensor(sources.name, True, ()), (first for (first,) in sources.stored(sources.models[0]))
     _require_floats(sources)
     merge, arcs = prepare(method, sources)
@@ -238,7 +239,10 @@ def _write_like(source: Path, target: Path, stretches: Callable[[str], Iterator[
 
 
 def _copy_files(model: Path, folder: Path) -> None:
-    """Copy what belongs to a model beside its weights; sentence-transformers keeps some of it in folders of modules."""
+    """Copy what belongs to a model beside its weights; sentence-transformers keeps some of it in folders of modules.
+
+    An index beside a single file of weights is of an older save, and nobody reads it.
+    """
     modules = model / "modules.json"
     with loading(model, "a checkpoint"):
         listed = json.loads(modules.read_text(encoding="utf-8")) if modules.is_file() else []
@@ -250,7 +254,8 @@ def _copy_files(model: Path, folder: Path) -> None:
     for place in places:
         (folder / place).mkdir(exist_ok=True)
         for file in sorted((model / place).iterdir()):
-            if file.is_file() and any(map(file.match, COPIED)):
+            stale = file.name == INDEX and (model / WEIGHTS).is_file()
+            if file.is_file() and not stale and any(map(file.match, COPIED)):
                 shutil.copyfile(file, folder / place / file.name)
 
 
@@ -290,7 +295,7 @@ def _activation(folder: Path, facts: CheckpointFacts) -> str | None:
 
         config = AutoConfig.from_pretrained(folder)
         classifier = (config.architectures or [""])[0].endswith("ForSequenceClassification")
-        return stored_activation(folder, config) if classifier else None
+        return stored_activation(folder, config, peer_facts(folder)) if classifier else None
 
 
 def _write_facts(

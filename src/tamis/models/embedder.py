@@ -17,7 +17,8 @@ from tamis.errors import ModelError
 from tamis.models.batching import token_batches
 from tamis.models.encoder import loading, mean_state, right_padded
 from tamis.models.families import is_causal
-from tamis.models.folders import check_folder, refuse_adapter
+from tamis.models.folders import check_folder, check_tokenizer, refuse_adapter
+from tamis.models.padding import padding_id
 from tamis.models.positions import NO_LIMIT, give_padding, longest_row
 from tamis.models.precision import Precision, autocast, with_cast_matrices
 
@@ -69,6 +70,7 @@ class Embedder:
         with loading(path, "a bi-encoder"):
             _check_modules(Path(path))
             refuse_adapter(path)
+            check_tokenizer(path)
             self._tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code)
             config = AutoConfig.from_pretrained(path, trust_remote_code=trust_remote_code)
             give_padding(config, self._tokenizer)
@@ -105,7 +107,7 @@ class Embedder:
 
     def _vectors(self, rows: Sequence[Sequence[int]]) -> np.ndarray:
         # Padding stands on the right: causal bodies see none of it.
-        ids, real = right_padded(rows, self._tokenizer.pad_token_id or 0, self._body.device)
+        ids, real = right_padded(rows, padding_id(self._tokenizer, self._body), self._body.device)
         with autocast(ids.device, self._precision):
             states = self._body(input_ids=ids, attention_mask=real.long()).last_hidden_state.float()
         vectors: np.ndarray = torch.nn.functional.normalize(self._pooled(states, real), dim=-1).cpu().numpy()

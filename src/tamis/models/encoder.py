@@ -13,8 +13,9 @@ from torch import Tensor
 from tamis.errors import ModelError
 from tamis.models.attention import NAME, padding_bias, plain_packing, register_attention
 from tamis.models.batching import token_batches
-from tamis.models.folders import check_folder, refuse_adapter
+from tamis.models.folders import check_folder, check_tokenizer, refuse_adapter
 from tamis.models.packing import Packing, pays
+from tamis.models.padding import padding_id
 from tamis.models.positions import give_padding, position_limit
 from tamis.models.precision import CastLayers, Precision, autocast
 
@@ -31,6 +32,7 @@ class Encoder:
         layers: Number of transformer layers.
         precision: Number format of the matrix products.
         token_budget: Most tokens per forward pass, padding included.
+        padding: The token that fills rows up.
         positions: Most tokens of one text that the body has positions for.
     """
 
@@ -40,6 +42,7 @@ class Encoder:
         self.layers = len(body.encoder.layer)
         self.precision: Precision = precision
         self.token_budget = token_budget
+        self.padding = padding_id(tokenizer, body)
         self.positions: int = position_limit(body) or tokenizer.model_max_length
         self._cast = CastLayers(precision)
 
@@ -55,6 +58,7 @@ class Encoder:
         check_folder(path)
         with loading(path, "an encoder"):
             refuse_adapter(path)
+            check_tokenizer(path)
             config = AutoConfig.from_pretrained(path, trust_remote_code=False)
             if config.model_type not in BODIES:
                 raise ModelError(f"{path}: model type {config.model_type!r} is not one of {', '.join(BODIES)}")
@@ -126,7 +130,7 @@ class Encoder:
             packing = plain_packing(lengths, self.precision)
             hidden = self.run_layers(packed_embeddings(self.body, rows), packing, 0, layers)  # [1, tokens, hidden]
             return list(torch.split(hidden[0], lengths))  # [tokens, hidden] each
-        ids, real = right_padded(rows, self.tokenizer.pad_token_id, self.device)
+        ids, real = right_padded(rows, self.padding, self.device)
         hidden = self.run_layers(self.body.embeddings(ids), padding_bias(real, self.precision), 0, layers)
         return [states[:length] for states, length in zip(hidden, lengths, strict=True)]
 

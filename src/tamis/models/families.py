@@ -21,13 +21,16 @@ from torch import Tensor
 
 from tamis.errors import ModelError
 from tamis.models.attention import register_attention
+from tamis.models.chat_templates import names_roles, pair_template
 from tamis.models.encoder import loading, refuse_missing
 from tamis.models.first_token import BODIES as FIRST_TOKEN_BODIES
 from tamis.models.first_token import read_first_token_only
-from tamis.models.folders import check_folder, refuse_adapter
+from tamis.models.folders import check_folder, check_tokenizer, refuse_adapter
+from tamis.models.padding import padding_id
+from tamis.models.peer_files import PeerFacts, peer_facts, use_lowercase
 from tamis.models.positions import give_padding, longest_row, position_limit
 from tamis.models.precision import Precision
-from tamis.models.rows import JoinedRows, TemplateRows
+from tamis.models.rows import JoinedRows, TemplateRows, tells_segments
 from tamis.models.sequence import ClassifierModel, LastTokenModel, SequenceScorer, halve_body
 from tamis.models.serializer import QUERIT, QWEN3_RERANKER, Apart, Joined, PairTemplate, Serializer
 
@@ -35,6 +38,9 @@ FAMILIES = ("encoder", "causal", "querit", "yes-no", "warm")
 
 OLD_ACTIVATION = "sbert_ce_default_activation_function"
 """Field of `config.json` in which sentence-transformers stored the activation before its version 4."""
+
+HEADS = ("classifier.weight", "classifier.out_proj.weight", "score.weight")
+"""Last tensors of heads, by which a classifier is known whose configuration names no architecture."""
 
 FALLBACK_TOKENS = 512
 """Most tokens of a pair where neither tokenizer nor body says."""
@@ -89,18 +95,24 @@ def load_scorer(
         from transformers import AutoConfig, AutoTokenizer
 
         config = AutoConfig.from_pretrained(path, trust_remote_code=trust_remote_code)
+        peer = peer_facts(path)
         family = family or find_family(path, config)
+        check_tokenizer(path)
         if family not in LOADERS:
             raise ModelError(f"{path}: family {family!r} is not one of {', '.join(FAMILIES)}")
         tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code)
-        model, default, activation = LOADERS[family](path, config, tokenizer, precision, trust_remote_code)
+        if serializer is not None:
+            peer = replace(peer, chat=False)  # it says how a pair is written
+        tokenizer.model_max_length = peer.longest or tokenizer.model_max_length
+        if peer.lowercase:
+            use_lowercase(tokenizer)
+        model, default, activation = LOADERS[family](path, config, tokenizer, peer, precision, trust_remote_code)
         limit = position_limit(model.body)
         text = _limited(serializer, default, max_tokens, limit)
         # transformers' causal classifiers read the last token that is not the padding token of their configuration.
         unread = config.get_text_config().pad_token_id if family == "causal" else None
         rows = make_rows(tokenizer, text, unread)
-        padding = tokenizer.pad_token_id
-        scorer = SequenceScorer(rows, model.to(device), 0 if padding is None else padding, token_budget)
+        scorer = SequenceScorer(rows, model.to(device), padding_id(tokenizer, model.body), token_budget)
     return Loaded(scorer, family, activation, tokenizer)
 
 
@@ -131,9 +143,9 @@ def find_family(path: str | Path, config: Any) -> str:
         ModelError: no score head; says what was found and what is known.
     """
     architecture = (getattr(config, "architectures", None) or ["none"])[0]
-    if architecture.endswith("ForSequenceClassification"):
+    names = {} if architecture.endswith("ForSequenceClassification") else tensor_files(path)
+    if not names or (architecture == "none" and any(head in names for head in HEADS)):
         return "causal" if is_causal(config) else "encoder"
-    names = tensor_files(path)
     if "head.weight" in names:
         return "querit"
     if architecture.endswith("ForCausalLM"):
@@ -168,10 +180,16 @@ ScorerParts = tuple[LastTokenModel | ClassifierModel, Joined | PairTemplate, str
 """Model, default serializer, activation."""
 
 
-def _load_encoder(path: str | Path, config: Any, tokenizer: Any, precision: Precision, trust: bool) -> ScorerParts:
+def _load_encoder(
+    path: str | Path, config: Any, tokenizer: Any, peer: PeerFacts, precision: Precision, trust: bool
+) -> ScorerParts:
     from transformers import AutoModelForSequenceClassification
 
     _one_label(path, config)
+    if peer.chat:
+        raise ModelError(
+            f"{path}: sentence-transformers reads pairs by a chat template; that is for causal bodies here"
+        )
     plain = config.model_type in FIRST_TOKEN_BODIES
     attention = register_attention() if plain else None
     give_padding(config, tokenizer)
@@ -180,27 +198,31 @@ def _load_encoder(path: str | Path, config: Any, tokenizer: Any, precision: Prec
     read_first_token_only(classifier.base_model)
     if precision == "bfloat16":
         halve_body(classifier.base_model)
-    uses_types = "token_type_ids" in tokenizer.model_input_names
-    serializer = Joined(max_tokens=longest_row(classifier, tokenizer) or FALLBACK_TOKENS)
-    return ClassifierModel(classifier, uses_types, precision), serializer, stored_activation(path, config)
+    uses_types = tells_segments(tokenizer)
+    serializer = Joined(peer.prompt, max_tokens=longest_row(classifier, tokenizer) or FALLBACK_TOKENS)
+    return ClassifierModel(classifier, uses_types, precision), serializer, stored_activation(path, config, peer)
 
 
-def _load_causal(path: str | Path, config: Any, tokenizer: Any, precision: Precision, trust: bool) -> ScorerParts:
+def _load_causal(
+    path: str | Path, config: Any, tokenizer: Any, peer: PeerFacts, precision: Precision, trust: bool
+) -> ScorerParts:
     from transformers import AutoModelForSequenceClassification
 
     _one_label(path, config)
-    classifier = _load(AutoModelForSequenceClassification, path, precision, trust)
+    classifier = _load(AutoModelForSequenceClassification, path, precision, trust, config=config)
     bias = classifier.score.bias
     weight = classifier.score.weight[0].detach()
     model = LastTokenModel(classifier.base_model, weight, 0.0 if bias is None else bias.item())
     # Qwen3-Rerankers turned into classifiers say which tokens their row came from; they read the same text.
     from_tokens = getattr(config, "classifier_from_token", None)
     longest = longest_row(classifier, tokenizer) or FALLBACK_TOKENS
-    serializer = QWEN3_RERANKER if from_tokens else Joined(max_tokens=longest)
-    return model, serializer, stored_activation(path, config)
+    default = QWEN3_RERANKER if from_tokens else Joined(peer.prompt, max_tokens=longest)
+    return model, _chat_text(path, tokenizer, peer, longest) or default, stored_activation(path, config, peer)
 
 
-def _load_querit(path: str | Path, config: Any, tokenizer: Any, precision: Precision, trust: bool) -> ScorerParts:
+def _load_querit(
+    path: str | Path, config: Any, tokenizer: Any, peer: PeerFacts, precision: Precision, trust: bool
+) -> ScorerParts:
     """The logit is (z1 - z0) / 2 of the two: the published score, p1 - p0, is its tanh."""
     from transformers import AutoModel
 
@@ -215,10 +237,34 @@ def _load_querit(path: str | Path, config: Any, tokenizer: Any, precision: Preci
     return model, QUERIT, "tanh"
 
 
-def _load_yes_no(path: str | Path, config: Any, tokenizer: Any, precision: Precision, trust: bool) -> ScorerParts:
-    """The difference of the yes and no rows of the language model's head: P(yes) against no is its sigmoid."""
+def _load_yes_no(
+    path: str | Path, config: Any, tokenizer: Any, peer: PeerFacts, precision: Precision, trust: bool
+) -> ScorerParts:
+    """The difference of two rows of the language model's head, those of yes and no unless its files say otherwise.
+
+    P(yes) against no is its sigmoid.
+    """
     from transformers import AutoModelForCausalLM
 
+    yes, no = peer.tokens or _yes_and_no(path, tokenizer)
+    model = _load(AutoModelForCausalLM, path, precision, trust)
+    body, head = model.base_model, model.get_output_embeddings()
+    if getattr(model.config.get_text_config(), "final_logit_softcapping", None):
+        raise ModelError(f"{path}: this language model bends its logits (final_logit_softcapping); no row gives them")
+    longest = longest_row(body, tokenizer) or FALLBACK_TOKENS
+    default = QWEN3_RERANKER if peer.tokens is None else Joined(peer.prompt, max_tokens=longest)
+    text = _chat_text(path, tokenizer, peer, longest) or default
+    rows = _rows_of(head.weight, yes, no)
+    bias = 0.0 if head.bias is None else float(_rows_of(head.bias, yes, no))
+    return LastTokenModel(body, rows, bias), text, stored_activation(path, model.config, peer)
+
+
+def _yes_and_no(path: str | Path, tokenizer: Any) -> tuple[int, int]:
+    """The tokens of yes and no of a Qwen3-Reranker.
+
+    Raises:
+        ModelError: the tokenizer is another model's.
+    """
     vocabulary = tokenizer.get_vocab()
     for token in ("yes", "no", "<|im_start|>"):
         if token not in vocabulary:
@@ -226,9 +272,32 @@ def _load_yes_no(path: str | Path, config: Any, tokenizer: Any, precision: Preci
                 f"{path}: a language model without the token {token!r} of Qwen3-Reranker; families known: "
                 f"{', '.join(FAMILIES)}"
             )
-    model = _load(AutoModelForCausalLM, path, precision, trust)
-    rows = model.get_output_embeddings().weight.detach()[[vocabulary["yes"], vocabulary["no"]]].float()
-    return LastTokenModel(model.base_model, rows[0] - rows[1], 0.0), QWEN3_RERANKER, "sigmoid"
+    return vocabulary["yes"], vocabulary["no"]
+
+
+def _rows_of(table: Tensor, yes: int, no: int | None) -> Tensor:
+    """Row of yes, less that of no where there is one: float32, [a row]."""
+    found = table.detach()[yes].float()
+    return found if no is None else found - table.detach()[no].float()
+
+
+def _chat_text(path: str | Path, tokenizer: Any, peer: PeerFacts, longest: int) -> PairTemplate | None:
+    """The text of a pair by the tokenizer's chat template; None where pairs do not go through it.
+
+    Where no file of sentence-transformers says, they do if the template names the roles of a reranker.
+
+    Raises:
+        ModelError: they do, and the template is not understood.
+    """
+    if not (names_roles(tokenizer) if peer.chat is None else peer.chat):
+        return None
+    found = pair_template(tokenizer, peer.prompt, longest)
+    if found is None:
+        raise ModelError(
+            f"{path}: its chat template does not put a query and then a document into one text, each once; say how a "
+            "pair is written in tamis.json (serializer)"
+        )
+    return found
 
 
 LOADERS = {"encoder": _load_encoder, "causal": _load_causal, "querit": _load_querit, "yes-no": _load_yes_no}
@@ -245,26 +314,32 @@ def _load(auto: Any, path: str | Path, precision: Precision, trust: bool, **more
 
 
 def _one_label(path: str | Path, config: Any) -> None:
+    if not config.architectures:
+        config.num_labels = 1  # nothing says, so the weights have to: a head of another shape cannot be loaded
     if config.num_labels != 1:
         raise ModelError(f"{path}: the classification head has {config.num_labels} labels, expected one")
 
 
-def stored_activation(path: str | Path, config: Any) -> str:
+def stored_activation(path: str | Path, config: Any, peer: PeerFacts) -> str:
     """The activation that a checkpoint stores, found as sentence-transformers finds it.
 
     Its own file goes before `config.json`, where the field has another name since its version 4. The default for one
     label is the sigmoid.
 
+    Args:
+        path: Folder or hub name, for the message.
+        config: Of transformers.
+        peer: What its own file says.
+
     Raises:
         ModelError: an activation of another kind.
     """
-    own = _own_activation(path)
     stored = getattr(config, "sentence_transformers", None)
     if isinstance(stored, Mapping) and "activation_fn" in stored:
         in_config = stored["activation_fn"]
     else:
         in_config = getattr(config, OLD_ACTIVATION, None)
-    named = own if own is not None else in_config
+    named = in_config if peer.activation is None else peer.activation
     known = {"Sigmoid": "sigmoid", "Tanh": "tanh", "Identity": "identity"}
     if named is None:
         return "sigmoid"
@@ -272,18 +347,6 @@ def stored_activation(path: str | Path, config: Any) -> str:
     if name not in known:
         raise ModelError(f"{path}: activation {named!r} is not one of Sigmoid, Tanh and Identity")
     return known[name]
-
-
-def _own_activation(path: str | Path) -> Any:
-    """What sentence-transformers' own file says of a cross-encoder; it is read beside a list of modules only."""
-    from transformers.utils import cached_file
-
-    names = ("modules.json", "config_sentence_transformers.json")
-    modules, own = (cached_file(path, name, _raise_exceptions_for_missing_entries=False) for name in names)
-    if modules is None or own is None:
-        return None
-    content = json.loads(Path(own).read_text(encoding="utf-8"))
-    return content.get("activation_fn") if content.get("model_type") == "CrossEncoder" else None
 
 
 def tensor_files(path: str | Path) -> dict[str, str]:
@@ -294,9 +357,10 @@ def tensor_files(path: str | Path) -> dict[str, str]:
     """
     from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, cached_file
 
-    index = cached_file(path, SAFE_WEIGHTS_INDEX_NAME, _raise_exceptions_for_missing_entries=False)
-    if index is None:
-        single = cached_file(path, SAFE_WEIGHTS_NAME)
+    names = (SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME)  # in the order in which transformers looks for them
+    single, index = (cached_file(path, name, _raise_exceptions_for_missing_entries=False) for name in names)
+    if single is not None or index is None:
+        single = single or cached_file(path, SAFE_WEIGHTS_NAME)  # which says what is missing
         with safe_open(single, framework="pt") as file:
             return dict.fromkeys(file.keys(), str(single))
     shards: dict[str, str] = json.loads(Path(index).read_text(encoding="utf-8"))["weight_map"]

@@ -9,6 +9,9 @@ from tamis.errors import ModelError, reaching
 ADAPTER = ("adapter_config.json", "adapter_model.")
 """How the names of an adapter's files begin."""
 
+TOKENIZER = ("tokenizer.json", "vocab*", "*.model", "*.spm", "*.tiktoken", "tekken.json")
+"""Patterns of files that hold the words of a tokenizer; one of them is enough."""
+
 INT8_FILE = "int8.json"
 """What a folder has that holds graphs in int8 and no weights, see `tamis.models.engines.int8`."""
 
@@ -54,6 +57,17 @@ def _check_files(path: str | Path, folder: Path) -> None:
             raise ModelError(f"{path}: no .safetensors weights in this folder (found {', '.join(found) or 'nothing'})")
     elif folder.exists() or str(path).startswith((".", "/")) or str(path).count("/") > 1:
         raise ModelError(f"{path}: not a model folder; give a Hugging Face folder or a hub name")
+
+
+def check_tokenizer(path: str | Path) -> None:
+    """Refuse a folder without a tokenizer: of some bodies transformers would make an empty one up, without a word.
+
+    Raises:
+        ModelError: says what to put there.
+    """
+    folder = Path(path)
+    if folder.is_dir() and not any(file for pattern in TOKENIZER for file in folder.glob(pattern)):
+        raise ModelError(f"{path}: no tokenizer (tokenizer.json, vocab.* or *.model); copy the model's own into it")
 
 
 def refuse_adapter(path: str | Path) -> None:

@@ -32,6 +32,16 @@ def padded_tokenizer(tokenizer: Any, end: int | None) -> Any:
     return ready
 
 
+def padding_id(tokenizer: Any, body: Any) -> int:
+    """The token that fills rows up where a body does not look.
+
+    It is the tokenizer's own, or the first one where it has none, or one that was added without a row in the body's
+    table.
+    """
+    own = tokenizer.pad_token_id
+    return own if own is not None and 0 <= own < body.get_input_embeddings().num_embeddings else 0
+
+
 def give_row(model: Any, token: int) -> None:
     """Make the embeddings of a transformers model hold a token, in place: new rows are zero."""
     before = model.get_input_embeddings().num_embeddings

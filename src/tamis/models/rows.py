@@ -12,6 +12,7 @@ from tamis.models.serializer import Joined, PairTemplate
 
 Pair = tuple[str, str]
 Rows = TypeVar("Rows", "JoinedRows", "TemplateRows")
+Ids = TypeVar("Ids", list[int], np.ndarray)
 
 SLICE = 256
 """Texts tokenised at once: the tokenizer's own records of a text take much more room than its ids."""
@@ -65,6 +66,7 @@ class JoinedRows:
         self.serializer = serializer
         self.unread = unread
         self._backend = plain_backend(tokenizer)
+        self._from_end = tokenizer.truncation_side == "left"
         self._opening, self._between, self._closing = special_tokens(tokenizer)
         self._room = serializer.max_tokens - sum(map(len, (self._opening, self._between, self._closing)))
         if self._room < 2:
@@ -113,12 +115,17 @@ class JoinedRows:
         for start in range(0, len(texts), SLICE):
             part = [prefix + text for text in texts[start : start + SLICE]]
             encoded = self._backend.encode_batch_fast(part, add_special_tokens=False)
-            found += [(np.array(one.ids[: self._room + 1], np.int32), len(one)) for one in encoded]
+            found += [(np.array(self._kept(one.ids, self._room + 1), np.int32), len(one)) for one in encoded]
         return found
+
+    def _kept(self, ids: Ids, count: int) -> Ids:
+        """So many ids of a text: the first ones, or the last ones where the tokenizer cuts texts at their beginning."""
+        return ids[max(len(ids) - count, 0) :] if self._from_end else ids[:count]
 
     def _row(self, query: tuple[np.ndarray, int], document: tuple[np.ndarray, int], empty: bool) -> TokenRow:
         of_query, of_document = keep(query[1], document[1], self._room)
-        parts = (self._opening, query[0][:of_query], self._between, document[0][:of_document], self._closing)
+        texts = self._kept(query[0], of_query), self._kept(document[0], of_document)
+        parts = (self._opening, texts[0], self._between, texts[1], self._closing)
         return TokenRow(
             ids=np.concatenate(parts),
             second=len(self._opening) + of_query + len(self._between),
@@ -135,6 +142,24 @@ def special_tokens(tokenizer: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     last_of_first = second - places[second::-1].index(0)
     end_of_second = len(places) - places[::-1].index(1)
     return ids[:first], ids[last_of_first + 1 : second], ids[end_of_second:]
+
+
+def tells_segments(tokenizer: Any) -> bool:
+    """Whether a tokenizer gives the tokens of a pair types, and the second text another one than the first.
+
+    Raises:
+        ModelError: it gives others than 0 up to the second text and 1 from there on.
+    """
+    if "token_type_ids" not in tokenizer.model_input_names:
+        return False
+    encoding = tokenizer([("a", "a")]).encodings[0]
+    types, second = list(encoding.type_ids), encoding.sequence_ids.index(1)
+    if any(types) and types != [0] * second + [1] * (len(types) - second):
+        raise ModelError(
+            f"the tokenizer gives the tokens of a pair the types {types}, expected 0 up to the second text and 1 from "
+            "there on, or 0 for all"
+        )
+    return any(types)
 
 
 class TemplateRows:

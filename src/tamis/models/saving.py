@@ -12,7 +12,8 @@ from tamis.file_modes import usual_modes
 from tamis.models.adapters import remove_adapters
 from tamis.models.checkpoint import FORMAT, Deployment
 from tamis.models.families import OLD_ACTIVATION
-from tamis.models.padding import NEW, give_row, padded_tokenizer, row_end
+from tamis.models.padding import NEW, give_row, padded_tokenizer, padding_id, row_end
+from tamis.models.peer_files import prompt_files
 from tamis.models.sequence import ClassifierModel, LastTokenModel
 from tamis.models.sequence_student import SequenceStudent
 from tamis.models.serializer import Joined, PairTemplate, Serializer, to_facts
@@ -77,7 +78,8 @@ def save_classifier(
     The head of a causal classifier has no bias in transformers and vLLM: a bias is left out, which moves every logit by
     the same constant and no ranking.
 
-    A causal body is padded with a token at which no row ends, see `tamis.models.padding`.
+    A causal body is padded with a token at which no row ends, see `tamis.models.padding`. A prefix of queries is
+    sentence-transformers' default prompt; vLLM and transformers know none.
 
     Raises:
         ModelError: a body for which transformers has no classifier.
@@ -87,6 +89,9 @@ def save_classifier(
     _save_body(classifier, folder)
     if isinstance(serializer, PairTemplate):
         tokenizer.chat_template = chat_template(serializer)
+    elif serializer.query_prefix:
+        for name, content in prompt_files(serializer.query_prefix, ST_ACTIVATIONS[activation]).items():
+            write_json(folder / name, content)
     save_tokenizer(tokenizer, folder)
     write_facts(
         folder, "encoder" if isinstance(model, ClassifierModel) else "causal", serializer, activation, deployment
@@ -107,7 +112,7 @@ def prepare_to_save(body: Any, tokenizer: Any, serializer: Joined | PairTemplate
     unread = text_config.pad_token_id
     ready = padded_tokenizer(tokenizer, row_end(tokenizer, serializer, unread) if causal else None)
     ready.model_max_length = serializer.max_tokens
-    if ready.pad_token == NEW:
+    if ready.pad_token == NEW or padding_id(ready, body) != ready.pad_token_id:
         give_row(body, ready.pad_token_id)
     if causal or unread is None:
         text_config.pad_token_id = body.config.pad_token_id = ready.pad_token_id

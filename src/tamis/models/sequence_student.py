@@ -20,10 +20,11 @@ from tamis.models.encoder import Encoder, loading
 from tamis.models.experts import ExpertLoad, is_router
 from tamis.models.families import load_scorer, make_rows
 from tamis.models.first_token import read_first_token_only
-from tamis.models.folders import check_folder, refuse_adapter
+from tamis.models.folders import check_folder, check_tokenizer, refuse_adapter
+from tamis.models.padding import padding_id
 from tamis.models.positions import position_limit
 from tamis.models.precision import Precision, autocast
-from tamis.models.rows import JoinedRows, TemplateRows
+from tamis.models.rows import JoinedRows, TemplateRows, tells_segments
 from tamis.models.sequence import ClassifierModel, LastTokenModel, padded
 from tamis.models.serializer import QUERIT, Joined, PairTemplate, Serializer
 from tamis.models.sharding import shard
@@ -80,7 +81,7 @@ class SequenceStudent(nn.Module):
         classifier.base_model.load_state_dict(encoder.body.state_dict(), strict=False)
         read_first_token_only(classifier.base_model)
         limited = replace(serializer, max_tokens=min(serializer.max_tokens, encoder.positions))
-        uses_types = "token_type_ids" in encoder.tokenizer.model_input_names
+        uses_types = tells_segments(encoder.tokenizer)
         model = ClassifierModel(classifier, uses_types, encoder.precision)
         return cls(model, JoinedRows(encoder.tokenizer, limited), encoder.tokenizer, "sigmoid", encoder.precision)
 
@@ -98,6 +99,7 @@ class SequenceStudent(nn.Module):
         check_folder(path)
         with loading(path, "a causal body"):
             refuse_adapter(path)
+            check_tokenizer(path)
             tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
             body = AutoModel.from_pretrained(path, use_safetensors=True, dtype=torch.float32, trust_remote_code=False)
             knows_cls = "[CLS]" in tokenizer.get_vocab()
@@ -211,8 +213,7 @@ class SequenceStudent(nn.Module):
 
     @property
     def _padding(self) -> int:
-        padding = self.tokenizer.pad_token_id
-        return 0 if padding is None else int(padding)
+        return padding_id(self.tokenizer, self.body)
 
     def trained(self) -> dict[str, Tensor]:
         """Copies of the tensors that training changes, [as in the model]; of adapted layers with adapters merged in.

@@ -28,6 +28,7 @@ from tamis.models.engines.engine import OPENVINO, RunGraph, compile_openvino, qu
 from tamis.models.families import make_rows
 from tamis.models.folders import INT8_FILE
 from tamis.models.precision import Precision
+from tamis.models.rows import tells_segments
 from tamis.models.serializer import Apart, Serializer
 from tamis.models.stream import Scorer
 from tamis.models.warm_scorer import WarmScorer
@@ -139,7 +140,7 @@ def int8_scorer(runs: Sequence[RunGraph], serializer: Serializer, tokenizer: Any
         text = WarmText(serializer, tokenizer, serializer.max_tokens, token_budget)
         return WarmScorer(CompiledWarm(states, joint, text), token_budget)
     (run,) = runs
-    uses_types = "token_type_ids" in tokenizer.model_input_names
+    uses_types = tells_segments(tokenizer)
     padding = 0 if tokenizer.pad_token_id is None else tokenizer.pad_token_id
     return CompiledScorer(run, RowText(make_rows(tokenizer, serializer), padding, uses_types, token_budget))
 

@@ -1,0 +1,108 @@
+"""What sentence-transformers writes beside a cross-encoder of its own: modules, prompts, the length and form of a pair.
+
+It reads these files only where `modules.json` lists modules and its own file says that they are a cross-encoder's.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from tamis.errors import ModelError
+
+MODULES: Final = "modules.json"
+OWN: Final = "config_sentence_transformers.json"
+TEXT: Final = "sentence_bert_config.json"
+
+_TRANSFORMER: Final = "sentence_transformers.base.modules.transformer.Transformer"
+_TASKS: Final = ("sequence-classification", "text-generation")
+
+
+@dataclass(frozen=True, slots=True)
+class PeerFacts:
+    """What the files say; the defaults are those of a folder without them.
+
+    Attributes:
+        activation: Import path of what makes a bounded score; None where it is not said.
+        prompt: The default prompt: stands before each query, or is the instruction; empty for none.
+        lowercase: Whether texts are written small before they become tokens.
+        longest: Most tokens of a pair, in place of the tokenizer's; None where it is not said.
+        chat: Whether a pair goes through the tokenizer's chat template; None where it is not said.
+        tokens: Of a language model, the tokens for yes and for no, of which the latter may be None: the score is the
+            difference of their logits, or the former's; None where no module says.
+    """
+
+    activation: Any = None
+    prompt: str = ""
+    lowercase: bool = False
+    longest: int | None = None
+    chat: bool | None = None
+    tokens: tuple[int, int | None] | None = None
+
+
+def peer_facts(path: str | Path) -> PeerFacts:
+    """The facts of a folder or a hub name.
+
+    Raises:
+        ModelError: modules that compute the score in a way that is not known here.
+    """
+    own, modules = _content(path, OWN), _content(path, MODULES)
+    if modules is None or own is None or own.get("model_type") != "CrossEncoder":
+        return PeerFacts()
+    kinds = [str(module["type"]).rpartition(".")[2] for module in modules]
+    text = _content(path, TEXT) or {}
+    if kinds[1:] not in ([], ["LogitScore"]) or text.get("transformer_task", _TASKS[0]) not in _TASKS:
+        raise ModelError(
+            f"{path}: sentence-transformers scores with the modules {', '.join(kinds)} ({MODULES}); known are a "
+            "Transformer with a head of one label, and one with a LogitScore"
+        )
+    score = _content(path, f"{modules[1]['path']}/config.json") if len(modules) > 1 else None
+    prompts, chosen = own.get("prompts") or {}, own.get("default_prompt_name")
+    longest = text.get("max_seq_length")
+    return PeerFacts(
+        activation=own.get("activation_fn"),
+        prompt=(prompts.get(chosen) or "") if chosen else "",
+        lowercase=bool(text.get("do_lower_case")),
+        longest=None if longest is None else int(longest),
+        chat="message" in text.get("modality_config", {}),
+        tokens=None if score is None else (int(score["true_token_id"]), score.get("false_token_id")),
+    )
+
+
+def _content(path: str | Path, name: str) -> Any:
+    """A file of JSON of a folder or a hub name; None where there is none."""
+    from transformers.utils import cached_file
+
+    found = cached_file(str(path), name, _raise_exceptions_for_missing_entries=False)
+    return None if found is None else json.loads(Path(found).read_text(encoding="utf-8"))
+
+
+def prompt_files(prompt: str, activation: str) -> Mapping[str, Any]:
+    """Files by name that make sentence-transformers put a prompt before each query of a classifier.
+
+    Args:
+        prompt: The text.
+        activation: Import path of what makes a bounded score.
+    """
+    text = {"text": {"method": "forward", "method_output_name": "logits"}}
+    return {
+        MODULES: [{"idx": 0, "name": "0", "path": "", "type": _TRANSFORMER}],
+        TEXT: {"transformer_task": _TASKS[0], "modality_config": text, "module_output_name": "scores"},
+        OWN: {
+            "model_type": "CrossEncoder",
+            "prompts": {"query": prompt},
+            "default_prompt_name": "query",
+            "activation_fn": activation,
+        },
+    }
+
+
+def use_lowercase(tokenizer: Any) -> None:
+    """Let a tokenizer write texts small first, in place, unless it does."""
+    from tokenizers import normalizers
+
+    before = tokenizer.backend_tokenizer.normalizer
+    steps = list(before) if isinstance(before, normalizers.Sequence) else [] if before is None else [before]
+    if not any(isinstance(step, normalizers.Lowercase) for step in steps):
+        tokenizer.backend_tokenizer.normalizer = normalizers.Sequence([normalizers.Lowercase(), *steps])
