@@ -34,6 +34,19 @@ def test_documents_come_from_whatever_holds_them(kind, tmp_path):
     assert written(documents_at(given, tmp_path / "inputs")) == rows
 
 
+def test_documents_and_queries_come_from_frames_of_polars_and_tables_of_arrow(tmp_path):
+    rows = [{"id": str(number), "text": text, "title": None} for number, text in enumerate(ANSWERS)]
+    frame = pytest.importorskip("polars").DataFrame(rows)
+    expected = [{"id": row["id"], "text": row["text"]} for row in rows]
+    asked = frame.select(document_id="id", query="text")
+    for number, given in enumerate((frame, frame.to_arrow())):
+        assert written(documents_at(given, tmp_path / f"{number}")) == expected
+    for given in (frame["text"], frame["text"].to_arrow()):
+        assert written(documents_at(given, tmp_path / "texts")) == expected
+    pairs = [(row["id"], row["text"]) for row in rows]
+    assert written(queries_at(asked, tmp_path)) == written(queries_at(pairs, tmp_path / "pairs"))
+
+
 def test_a_file_stays_where_it_is(tmp_path):
     file = tmp_path / "rows.jsonl"
     file.write_text('{"id": "a", "text": "b"}\n', "utf-8")

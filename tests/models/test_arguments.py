@@ -263,3 +263,27 @@ def test_scores_of_a_first_stage_may_come_in_any_form_of_a_list(reranker):
     series = pd.Series(scores, index=range(7, 7 + len(scores)))
     for given in (scores, series, torch.from_numpy(scores), iter(scores.tolist())):
         assert reranker.rank(QUERY, DOCUMENTS, first_stage=("bm25", given)) == expected
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ({"precision": "bf16"}, "precision is 'bf16', expected one of float32, bfloat16, auto"),
+        ({"precision": torch.float16}, "precision is torch.float16, expected one of"),
+        ({"device": "gpu"}, "device is 'gpu', which cannot be used here: Expected one of cpu, cuda"),
+        ({"device": "meta"}, "device is 'meta', which cannot be used here: "),
+        ({"device": ["cpu"]}, r"device is \['cpu'\], which cannot be used here: "),
+        ({"token_budget": -1}, "token_budget is -1, expected at least 1, a whole number"),
+        ({"max_tokens": "64"}, "max_tokens is '64', expected at least 1, a whole number"),
+        ({"max_tokens": 0}, "max_tokens is 0, expected at least 1"),
+    ],
+)
+def test_a_model_is_loaded_as_it_was_asked_for_or_not_at_all(stock_folder, how, message):
+    """Any other number format was float32 without a word."""
+    with pytest.raises(InputError, match=message):
+        Reranker(stock_folder, **how)
+
+
+def test_devices_and_limits_may_be_torchs_and_numpys(reranker, stock_folder):
+    found = Reranker(stock_folder, device=torch.device("cpu"), max_tokens=np.int64(40), token_budget=np.int32(64))
+    np.testing.assert_allclose(found.predict(PAIRS), reranker.predict(PAIRS), atol=1e-6)

@@ -28,6 +28,8 @@ from tamis.user_cache import user_cache
 from tests.commands import tamis
 from tests.conftest import TOPICS
 from tests.families import build_yes_no
+from tests.models.test_positions import build
+from tests.rerankers import PLAIN
 
 LONG = "install the package " * 30
 PAIRS = [
@@ -103,7 +105,16 @@ def test_graphs_score_as_the_model_and_see_few_lengths(request, kind):
         runs = [Counted(sequence_graph(scorer))]
         scorer = CompiledScorer(*runs, scorer)
     np.testing.assert_allclose(scorer.logits(rows), expected, atol=1e-5)
-    assert all(length % BUCKET == 0 for run in runs for length in run.shapes)
+    lengths = {length for run in runs for length in run.shapes}
+    assert all(length % BUCKET == 0 or length == PLAIN.max_tokens for length in lengths)
+
+
+def test_no_row_is_padded_beyond_the_positions_of_its_body(tiny_encoder, tmp_path):
+    scorer = Reranker(build(tmp_path, "bert", tiny_encoder, max_position_embeddings=41)).scorer
+    run = Counted(sequence_graph(scorer))
+    rows = scorer.encode(PAIRS)
+    np.testing.assert_allclose(CompiledScorer(run, scorer).logits(rows), scorer.logits(rows), atol=1e-5)
+    assert max(run.shapes) == 41 == max(row.length for row in rows)
 
 
 def test_segments_are_told_apart(bert_encoder, tmp_path):

@@ -19,6 +19,7 @@ from tamis.models.first_stage import FirstStage, doubt, weight_of
 from tamis.models.reranker import Reranker
 from tamis.models.saving import save_student
 from tests.conftest import TOPICS
+from tests.families import build_causal
 from tests.rerankers import DEPLOYMENT, new_stock, new_warm, refused
 
 PAIRS = [(question, answer) for topics in TOPICS.values() for question, answer in topics]
@@ -464,6 +465,26 @@ def rewrite(path, **changes):
     facts = json.loads((path / "tamis.json").read_text())
     facts.update(changes)
     (path / "tamis.json").write_text(json.dumps({k: v for k, v in facts.items() if v is not None}))
+
+
+@pytest.mark.parametrize("name", ["warm_folder", "causal"])
+def test_a_model_of_a_hub_reads_pairs_as_its_folder_says(request, tmp_path, monkeypatch, name):
+    """The hub's cache as its client leaves it; without `tamis.json` a warm model is none, a template is not applied."""
+    if name == "causal":
+        folder = build_causal(tmp_path / "folder")
+        serializer = {"kind": "template", "template": "{query} and {document}"}
+        (folder / "tamis.json").write_text(json.dumps({"format": 2, "serializer": serializer, "activation": "tanh"}))
+    else:
+        folder = request.getfixturevalue(name)
+    shutil.copytree(folder, tmp_path / "models--someone--model" / "snapshots" / ("a" * 40))
+    (tmp_path / "models--someone--model" / "refs").mkdir()
+    (tmp_path / "models--someone--model" / "refs" / "main").write_text("a" * 40)
+    monkeypatch.setattr("transformers.utils.hub.constants.HF_HUB_CACHE", str(tmp_path))
+    found, expected = Reranker("someone/model"), Reranker(folder)
+    assert (found.family, found.activation, found.serializer) == (
+        expected.family, expected.activation, expected.serializer
+    )  # fmt: skip
+    np.testing.assert_array_equal(found.predict(PAIRS), expected.predict(PAIRS))
 
 
 def test_a_path_that_is_no_folder_is_refused(tmp_path):

@@ -14,7 +14,7 @@ from tamis.formats.written_queries import DOCUMENT_IDS, OWN_IDS
 from tamis.whole_folder import whole_file
 
 _DOCUMENT_IDS: Final = ("_id", "id", "doc_id", "docid")
-_ROWS: Final = "a path, a list of texts or of mappings, a pandas DataFrame or a datasets.Dataset"
+_ROWS: Final = "a path, a list of texts or of mappings, a DataFrame, an Arrow table or a datasets.Dataset"
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,10 @@ def rows_of(given: Any, argument: str) -> Iterator[Any]:
     Raises:
         InputError: it holds none.
     """
-    if hasattr(given, "to_dict") and hasattr(given, "columns"):  # a DataFrame, whose package need not be here
+    for rows in ("to_dicts", "to_pylist"):  # a DataFrame of polars, a table or an array of Arrow
+        if hasattr(given, rows):
+            return iter(getattr(given, rows)())
+    if hasattr(given, "to_dict") and hasattr(given, "columns"):  # of pandas; no package of these need be here
         return iter(given.to_dict("records"))
     if isinstance(given, Mapping) or not isinstance(given, Iterable):
         raise InputError(f"{argument}: got {type(given).__name__}, expected {_ROWS}")

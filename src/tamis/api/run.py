@@ -104,9 +104,9 @@ def adapt(
 
     Args:
         model: Reranker to adapt: `tamis-base`, `tamis-small`, or a folder.
-        documents: A path (BEIR folder, file of rows, folder of texts); a list of texts; a list of mappings, a pandas
-            DataFrame or a `datasets.Dataset` with `text` and perhaps `id`, `title` and `lang`. A document without an
-            id is called by its number from 0.
+        documents: A path (BEIR folder, file of rows, folder of texts); a list of texts; a list of mappings, a
+            DataFrame, an Arrow table or a `datasets.Dataset` with `text` and perhaps `id`, `title` and `lang`. A
+            document without an id is called by its number from 0.
         out: The run folder.
         queries: Queries about these documents: paths of files; or (id of the document, query) pairs, or mappings, a
             DataFrame or a Dataset with `document_id` and `query`. Somebody has to ask: here, by `writer`, or by

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from numbers import Real
 from pathlib import Path
@@ -133,13 +134,13 @@ def find_checkpoint(path: str | Path) -> str | Path:
 
 
 def read_facts(path: str | Path) -> CheckpointFacts:
-    """`tamis.json` of a checkpoint folder; empty facts where there is none, or for a name on a hub.
+    """`tamis.json` of a checkpoint folder or of a name on a hub; empty facts where there is none.
 
     Raises:
         ModelError: no such folder, or a `tamis.json` that this version does not understand.
     """
     check_scored(path)
-    file = Path(path) / FACTS_FILE
+    file = _facts_file(path)
     content = _content(file)
     if content is None:
         return CheckpointFacts()
@@ -149,6 +150,21 @@ def read_facts(path: str | Path) -> CheckpointFacts:
         raise ModelError(f"{file}: a field is missing or of the wrong kind: {error}") from None
     except ModelError as error:
         raise ModelError(f"{file}: {error}") from None
+
+
+def _facts_file(path: str | Path) -> Path:
+    """Where `tamis.json` lies, or would: that of a hub in the hub's cache.
+
+    What cannot be had of a hub is told by whoever loads the weights.
+    """
+    file = Path(path) / FACTS_FILE
+    if not Path(path).is_dir():
+        with suppress(OSError, ValueError):
+            from transformers.utils import cached_file
+
+            found = cached_file(str(path), FACTS_FILE, _raise_exceptions_for_missing_entries=False)
+            return file if found is None else Path(found)
+    return file
 
 
 def scoring_facts(folder: Path) -> dict[str, Any]:

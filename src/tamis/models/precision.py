@@ -4,13 +4,17 @@ import copy
 import time
 from contextlib import AbstractContextManager
 from functools import cache
-from typing import Literal
+from typing import Any, Final, Literal, get_args
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
 
+from tamis.errors import InputError
+
 Precision = Literal["float32", "bfloat16"]
+
+PRECISIONS: Final[tuple[Precision, ...]] = get_args(Precision)
 
 CPU_TOKENS, GPU_TOKENS, LEARNING_GPU_TOKENS = 2048, 65_536, 16_384
 """Tokens per forward pass unless asked for more: on two cores 8,192 run a fifth slower than 2,048; a GPU that learns
@@ -28,6 +32,37 @@ def fastest_precision() -> Precision:
 def fastest_device() -> torch.device:
     """A GPU where there is one."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def chosen_precision(given: Any) -> Precision:
+    """The number format that a caller asked for; the fastest one of `auto`.
+
+    Raises:
+        InputError: another one: all else would be computed in float32 without a word.
+    """
+    if isinstance(given, str) and given == "auto":
+        return fastest_precision()
+    for known in PRECISIONS:
+        if isinstance(given, str) and given == known:
+            return known
+    raise InputError(f"precision is {given!r:.100}, expected one of {', '.join(PRECISIONS)}, auto")
+
+
+def chosen_device(given: Any) -> torch.device:
+    """The device that a caller asked for; the fastest one where nothing is said.
+
+    Raises:
+        InputError: no device, or none that is here.
+    """
+    if given is None or given == "":
+        return fastest_device()
+    try:
+        device = torch.device(given)
+        torch.zeros(1, device=device).item()
+    except Exception as error:  # of each backend another one
+        why = str(error).strip().partition("\n")[0]
+        raise InputError(f"device is {given!r:.100}, which cannot be used here: {why:.200}") from None
+    return device
 
 
 def scoring_tokens(device: torch.device) -> int:

@@ -39,7 +39,7 @@ from tamis.models.first_stage import (
 from tamis.models.folders import holds_int8
 from tamis.models.known.documents import KnownDocuments, checked_ids, is_named, with_texts
 from tamis.models.parameters import scorer_parameters
-from tamis.models.precision import Precision, fastest_device, fastest_precision, scoring_tokens
+from tamis.models.precision import Precision, chosen_device, chosen_precision, fastest_device, scoring_tokens
 from tamis.models.remembered import REMEMBERED, CachedStates
 from tamis.models.rows import Pair
 from tamis.models.serializer import DocumentText, Serializer, document_text
@@ -142,23 +142,24 @@ class Reranker:
                 whether they come as texts or by id.
 
         Raises:
-            InputError: no such engine, or none for this folder; or an index that is of another model or cannot be read.
+            InputError: no such engine, number format or device, or none for this folder; or an index that is of another
+                model or cannot be read.
             ModelError: no such folder, an unknown family, no score head, broken, constant or non-finite weights.
         """
         if engine not in NAMES:
             raise InputError(f"engine is {engine!r}, expected one of {', '.join(NAMES)}")
         if not isinstance(index, str | Path | None):
             raise InputError(f"index is {index!r:.100}, expected the folder that `tamis index` made")
+        where, chosen = chosen_device(device), chosen_precision(precision)
+        budget = count("token_budget", token_budget) if token_budget else scoring_tokens(where)
+        max_tokens = None if max_tokens is None else count("max_tokens", max_tokens)
         self.path = path
         path = find_checkpoint(path)
         facts = read_facts(path)
         in_int8 = holds_int8(path)
         if in_int8:
             refuse_elsewhere(Path(path), engine, device)
-            device, engine = "cpu", "torch"
-        where = torch.device(device) if device else fastest_device()
-        budget = token_budget or scoring_tokens(where)
-        chosen: Precision = fastest_precision() if precision == "auto" else precision
+            where, engine = torch.device("cpu"), "torch"
         others = {
             "token_budget": token_budget,
             "max_tokens": max_tokens,

@@ -89,8 +89,9 @@ class CompiledScorer:
 
     def _features(self, rows: Sequence[TokenRow]) -> dict[str, np.ndarray]:
         texts = [row.ids.astype(np.int64) for row in rows]
-        mask = row_mask(texts, self._bucket)
-        features = {"input_ids": pad_rows(texts, self._padding, self._bucket), "attention_mask": mask}
+        most = self._rows.serializer.max_tokens  # which the body has positions for
+        mask = row_mask(texts, self._bucket, most)
+        features = {"input_ids": pad_rows(texts, self._padding, self._bucket, most), "attention_mask": mask}
         if self._uses_types:
             second = np.array([row.second for row in rows])[:, None]  # [rows, 1]
             features["token_type_ids"] = (np.arange(mask.shape[1]) >= second) * mask
@@ -112,7 +113,7 @@ class CompiledWarm:
         self.serializer: Apart = text.serializer
         self._states, self._joint, self._bucket = states, joint, bucket
         self._tokenizer, self._positions = text.tokenizer, text.positions
-        self._padding: int = text.tokenizer.pad_token_id
+        self._padding: int = text.tokenizer.pad_token_id or 0
         self._token_budget = text.token_budget
 
     def encodings(self, texts: Sequence[str], prefix: str, max_tokens: int) -> list[Any]:
@@ -124,8 +125,9 @@ class CompiledWarm:
         found: list[Tensor] = [torch.empty(0)] * len(token_ids)
         for batch in token_batches([len(ids) for ids in token_ids], self._token_budget):
             rows = [np.array(token_ids[i], np.int64) for i in batch]
-            ids = pad_rows(rows, self._padding, self._bucket)
-            states = self._states({"input_ids": ids, "attention_mask": row_mask(rows, self._bucket)})
+            ids = pad_rows(rows, self._padding, self._bucket, self._positions)
+            mask = row_mask(rows, self._bucket, self._positions)
+            states = self._states({"input_ids": ids, "attention_mask": mask})
             for index, one in zip(batch, states, strict=True):
                 found[index] = torch.tensor(one[: len(token_ids[index])])
         return found
@@ -144,20 +146,22 @@ def _sides(queries: Sequence[Tensor], documents: Sequence[Tensor], bucket: int) 
         yield f"{side}_mask", row_mask(rows, bucket)
 
 
-def pad_rows(rows: Sequence[np.ndarray], padding: int, bucket: int = BUCKET) -> np.ndarray:
-    """Rows of one type as one array, padded on the right to a multiple of `bucket`: [rows, tokens, ...]."""
-    found = np.full((len(rows), _longest(rows, bucket), *rows[0].shape[1:]), padding, rows[0].dtype)
+def pad_rows(rows: Sequence[np.ndarray], padding: int, bucket: int = BUCKET, most: int | None = None) -> np.ndarray:
+    """Rows of one type as one array, padded right to a multiple of `bucket`, or to `most`: [rows, tokens ...]."""
+    found = np.full((len(rows), _longest(rows, bucket, most), *rows[0].shape[1:]), padding, rows[0].dtype)
     for place, row in enumerate(rows):
         found[place, : len(row)] = row
     return found
 
 
-def row_mask(rows: Sequence[np.ndarray], bucket: int = BUCKET) -> np.ndarray:
-    """1 where a row holds a token: int64 [rows, tokens]."""
+def row_mask(rows: Sequence[np.ndarray], bucket: int = BUCKET, most: int | None = None) -> np.ndarray:
+    """1 where a row holds a token: int64 [rows, tokens]; for the number of tokens see `pad_rows`."""
     lengths = np.array([len(row) for row in rows])
-    return (np.arange(_longest(rows, bucket)) < lengths[:, None]).astype(np.int64)
+    return (np.arange(_longest(rows, bucket, most)) < lengths[:, None]).astype(np.int64)
 
 
-def _longest(rows: Sequence[np.ndarray], bucket: int) -> int:
+def _longest(rows: Sequence[np.ndarray], bucket: int, most: int | None) -> int:
+    """Tokens of the longest row with its padding, which takes none beyond `most`: there may be no positions."""
     longest = max(map(len, rows))
-    return longest + -longest % bucket
+    padded = longest + -longest % bucket
+    return padded if most is None else max(longest, min(padded, most))
