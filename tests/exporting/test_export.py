@@ -2,6 +2,8 @@
 
 import json
 import shutil
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,8 +13,10 @@ from tamis import Reranker
 from tamis.errors import InputError, ModelError
 from tamis.exporting import export as exporting
 from tamis.exporting.export import export
+from tamis.exporting.graphs import write_graph
 from tamis.exporting.pairs import builtin_pairs, read_pairs
 from tamis.exporting.parity import parity
+from tamis.models.engines.engine import ONNX
 from tests.families import build_causal, build_encoder, build_querit, build_yes_no
 
 KINDS = ["bert", "xlm-roberta", "modernbert", "querit", "querit-moe", "yes-no", "causal"]
@@ -111,6 +115,20 @@ def test_a_graph_scores_the_same_in_its_engine(folders, tmp_path, kind, engine):
     found = export(folders[kind], tmp_path / "out", engine, PAIRS)
     assert found.largest < 1e-4
     assert found.tau == pytest.approx(1, abs=1e-3)
+
+
+def test_a_body_that_cannot_be_traced_is_one_line(folders, tmp_path, monkeypatch):
+    def fails(graph, file):
+        raise RuntimeError("Could not\n  guard on data-dependent expression")
+
+    write = partial(write_graph, replace(ONNX, write=fails, packages=()))
+    monkeypatch.setitem(exporting.ENGINES, "onnx", (write, None))
+    message = (
+        r"bert: its body cannot be written as a graph of ONNX Runtime: Could not guard on data-dependent expression$"
+    )
+    with pytest.raises(ModelError, match=message):
+        export(folders["bert"], tmp_path / "out", "onnx", PAIRS)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("engine", ["transformers", "vllm"])

@@ -103,6 +103,17 @@ def test_a_chat_template_for_pairs_is_used(tmp_path, kind, saved):
     np.testing.assert_allclose(told, peer.predict(PAIRS, prompt="Find it.", activation_fn=LOGIT), atol=2e-4)
 
 
+def test_what_a_chat_template_is_given_and_a_length_of_its_texts_count(tmp_path):
+    folder = causal(tmp_path / "lm", TEMPLATE + "{% if add_generation_prompt %}{{ wanted }}{% endif %}")
+    given = {"chat_template": {"add_generation_prompt": True, "wanted": " right:"}, "text": {"max_length": 60}}
+    first = Transformer(str(folder), transformer_task="text-generation", processing_kwargs=given)
+    ids = first.tokenizer.convert_tokens_to_ids(["1", "0"])
+    peer = CrossEncoder(modules=[first, LogitScore(*ids)], device="cpu")
+    peer.save_pretrained(str(tmp_path / "saved"))
+    same(tmp_path / "saved", peer)
+    assert Reranker(tmp_path / "saved").serializer.max_tokens == 60
+
+
 def test_a_chat_template_without_both_texts_is_refused_unless_tamis_json_says_how(tmp_path):
     folder = causal(tmp_path / "lm", TEMPLATE)
     CrossEncoder(str(folder), device="cpu").save_pretrained(str(tmp_path / "saved"))

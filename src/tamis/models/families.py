@@ -291,7 +291,7 @@ def _chat_text(path: str | Path, tokenizer: Any, peer: PeerFacts, longest: int) 
     """
     if not (names_roles(tokenizer) if peer.chat is None else peer.chat):
         return None
-    found = pair_template(tokenizer, peer.prompt, longest)
+    found = pair_template(tokenizer, peer.prompt, longest, peer.chat_arguments)
     if found is None:
         raise ModelError(
             f"{path}: its chat template does not put a query and then a document into one text, each once; say how a "

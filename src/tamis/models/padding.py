@@ -38,8 +38,8 @@ def padding_id(tokenizer: Any, body: Any) -> int:
     It is the tokenizer's own, or the first one where it has none, or one that was added without a row in the body's
     table.
     """
-    own = tokenizer.pad_token_id
-    return own if own is not None and 0 <= own < body.get_input_embeddings().num_embeddings else 0
+    own, table = tokenizer.pad_token_id, body.get_input_embeddings().weight  # [tokens, hidden]
+    return own if own is not None and 0 <= own < len(table) else 0
 
 
 def give_row(model: Any, token: int) -> None:

@@ -5,7 +5,7 @@ It reads these files only where `modules.json` lists modules and its own file sa
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,6 +16,9 @@ OWN: Final = "config_sentence_transformers.json"
 TEXT: Final = "sentence_bert_config.json"
 
 _TRANSFORMER: Final = "sentence_transformers.base.modules.transformer.Transformer"
+_NOT_RENDERED: Final = ("restore_suffix", "padding", "truncation", "max_length", "return_tensors")
+"""What is kept beside the arguments of a chat template and does not reach it."""
+
 _TASKS: Final = ("sequence-classification", "text-generation")
 
 
@@ -31,6 +34,7 @@ class PeerFacts:
         chat: Whether a pair goes through the tokenizer's chat template; None where it is not said.
         tokens: Of a language model, the tokens for yes and for no, of which the latter may be None: the score is the
             difference of their logits, or the former's; None where no module says.
+        chat_arguments: What the chat template is given beside the messages.
     """
 
     activation: Any = None
@@ -39,6 +43,7 @@ class PeerFacts:
     longest: int | None = None
     chat: bool | None = None
     tokens: tuple[int, int | None] | None = None
+    chat_arguments: Mapping[str, Any] = field(default_factory=dict)
 
 
 def peer_facts(path: str | Path) -> PeerFacts:
@@ -59,7 +64,9 @@ def peer_facts(path: str | Path) -> PeerFacts:
         )
     score = _content(path, f"{modules[1]['path']}/config.json") if len(modules) > 1 else None
     prompts, chosen = own.get("prompts") or {}, own.get("default_prompt_name")
-    longest = text.get("max_seq_length")
+    given = text.get("processing_kwargs") or {}
+    longest = (given.get("text") or {}).get("max_length", text.get("max_seq_length"))
+    arguments = {name: value for name, value in (given.get("chat_template") or {}).items() if name not in _NOT_RENDERED}
     return PeerFacts(
         activation=own.get("activation_fn"),
         prompt=(prompts.get(chosen) or "") if chosen else "",
@@ -67,6 +74,7 @@ def peer_facts(path: str | Path) -> PeerFacts:
         longest=None if longest is None else int(longest),
         chat="message" in text.get("modality_config", {}),
         tokens=None if score is None else (int(score["true_token_id"]), score.get("false_token_id")),
+        chat_arguments=arguments,
     )
 
 
@@ -99,10 +107,9 @@ def prompt_files(prompt: str, activation: str) -> Mapping[str, Any]:
 
 
 def use_lowercase(tokenizer: Any) -> None:
-    """Let a tokenizer write texts small first, in place, unless it does."""
+    """Let a tokenizer write texts small before all else, in place."""
     from tokenizers import normalizers
 
-    before = tokenizer.backend_tokenizer.normalizer
-    steps = list(before) if isinstance(before, normalizers.Sequence) else [] if before is None else [before]
-    if not any(isinstance(step, normalizers.Lowercase) for step in steps):
-        tokenizer.backend_tokenizer.normalizer = normalizers.Sequence([normalizers.Lowercase(), *steps])
+    backend = tokenizer.backend_tokenizer
+    own = [] if backend.normalizer is None else [backend.normalizer]
+    backend.normalizer = normalizers.Sequence([normalizers.Lowercase(), *own])

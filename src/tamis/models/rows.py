@@ -24,7 +24,7 @@ class TokenRow:
 
     Attributes:
         ids: int32 [tokens].
-        second: Where the second segment begins, for models that tell segments apart; 0 where there is one.
+        second: Where the second segment begins, for models that tell segments apart; the end where there is one text.
         cut: Whether something of either text was left out.
         emptied: Whether nothing of the document was left, or nothing was there.
     """
@@ -266,7 +266,7 @@ class TemplateRows:
 
     def _row(self, ids: Sequence[int] | np.ndarray, cut: bool, emptied: bool) -> TokenRow:
         whole = np.concatenate([self._prefix, np.array(ids, np.int32), self._suffix])
-        return TokenRow(whole, second=0, cut=cut, emptied=emptied)
+        return TokenRow(whole, second=len(whole), cut=cut, emptied=emptied)
 
     def _cut(self, before: str, query: str, after: str, document: str) -> TokenRow:
         encoded = self._backend.encode(before + query + after + document, add_special_tokens=False)
