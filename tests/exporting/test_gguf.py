@@ -133,7 +133,14 @@ def test_what_llama_cannot_read_is_refused_by_name(folders, warm_folder, tmp_pat
 
 @needs_llama
 def test_segments_that_are_told_apart_are_refused(folders, tmp_path):
+    from tokenizers import Tokenizer, processors
+
     shutil.copytree(folders["bert"], tmp_path / "model")
+    words = Tokenizer.from_file(str(tmp_path / "model" / "tokenizer.json"))
+    words.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", pair="<s>:0 $A:0 </s>:0 </s>:0 $B:1 </s>:1", special_tokens=[("<s>", 0), ("</s>", 2)]
+    )
+    words.save(str(tmp_path / "model" / "tokenizer.json"))
     file = tmp_path / "model" / "tokenizer_config.json"
     names = {"model_input_names": ["input_ids", "token_type_ids", "attention_mask"]}
     file.write_text(json.dumps(json.loads(file.read_text()) | names))
