@@ -9,6 +9,7 @@ import pytest
 from tests.commands import write_recipe
 
 TOO_LONG = "'" + "x" * 60 + "…': no file has so long a name; expected a path, texts come in a list"
+EMPTY = "got '', expected a path ('.' for the working directory)"
 HEAVY = "{'torch', 'transformers', 'sklearn'}"
 PROBE = f"""
 import sys
@@ -43,6 +44,10 @@ def probe(*arguments: object) -> tuple[int, str, str]:
         (("evaluate", "x" * 300, "--on", "."), TOO_LONG),
         (("compare", "x" * 300, "b.trec"), TOO_LONG),
         (("adapt", "tamis-base", "x" * 300, "--out", "o"), TOO_LONG),
+        (("adapt", "tamis-base", "", "--out", "o"), f"CORPUS: {EMPTY}"),
+        (("adapt", "tamis-base", ".", "--out", "o", "--keep", "a", "--keep="), f"--keep: {EMPTY}"),
+        (("run", "r.yaml", "--out", ""), f"--out: {EMPTY}"),
+        (("label", "", "--queries", "q.txt"), f"SOURCE: {EMPTY}"),
         (
             ("adapt", "tamis-base", "none", "--out", "o"),
             "none: not found; the recipe's corpus section names it",

@@ -1,11 +1,12 @@
 """The commands in their groups, and how each of them ends. Heavy imports sit inside the commands."""
 
 import sys
-from collections.abc import Callable, Mapping
-from typing import Annotated, Any
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, get_args, get_type_hints
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from tamis.cli import label, measure, models, pipeline, use
 from tamis.errors import SettingsError, TamisError, reaching
@@ -50,6 +51,34 @@ class Commands(TyperGroup):
         return super().get_command(ctx, cmd_name)
 
 
+class Command(TyperCommand):
+    """A command that takes no empty path, as of a shell's variable that is not set: Python's working directory."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read what was typed.
+
+        Raises:
+            SettingsError: a path is empty.
+        """
+        typed, _, _ = self.make_parser(ctx).parse_args(args=list(args))
+        kinds = get_type_hints(self.callback)
+        for one in self.get_params(ctx):
+            given = typed.get(one.name)
+            if "" in (given if isinstance(given, list | tuple) else [given]) and Path in _types(
+                kinds.get(str(one.name))
+            ):
+                called = one.opts[0] if one.opts[0].startswith("-") else str(one.name).upper()
+                raise SettingsError(f"{called}: got '', expected a path ('.' for the working directory)")
+        return super().parse_args(ctx, args)
+
+
+def _types(annotation: Any) -> Iterator[Any]:
+    """All types in that of a parameter."""
+    yield annotation
+    for argument in get_args(annotation):
+        yield from _types(argument)
+
+
 app = typer.Typer(
     name="tamis",
     cls=Commands,
@@ -79,7 +108,7 @@ def _options(
 
 for _group, _commands in GROUPS.items():
     for _name, _command in _commands.items():
-        app.command(_name, rich_help_panel=_group)(_command)
+        app.command(_name, cls=Command, rich_help_panel=_group)(_command)
 
 
 def main() -> None:
