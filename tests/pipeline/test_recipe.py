@@ -130,6 +130,7 @@ def test_the_recipes_that_come_along_are_understood() -> None:
         ("lists.domains", {"a\n": ["de"]}, "lists.domains: a domain cannot be called 'a\\n'; use letters"),
         ("lists.domains", {"a": ["de"], "b": ["de"]}, "lists.domains: language 'de' stands 2 times; give it to one"),
         ("lists.domains", {"a": "*", "b": ["de", "*"]}, "lists.domains: '*', all other languages, stands 2 times;"),
+        ("lists.domains", {"a": []}, "lists.domains: domain 'a' names no language, so it would never learn; name some"),
         ("lists.domains", {"a": "de"}, "r.yaml: lists.domains.a: expected a list, got 'de'; write [de]"),
         ("lists.domains", "*", "r.yaml: lists.domains: expected names with what each stands for, NAME: VALUE, got '*'"),
         ("lists.domains", {"nordic": [False]}, "lists.domains.nordic.0: expected text, got false; YAML takes yes, no"),
@@ -339,6 +340,41 @@ def test_the_judged_questions_are_neither_written_queries_nor_the_style(tmp_path
     assert f"queries.written: {same} holds the judged questions of evaluate.queries, which no" in complaint(content)
     content["queries"] = {"generator": "extractive", "prompt": {"like": same}}
     assert f"queries.prompt.like: {same} holds the judged questions of evaluate.queries" in complaint(content)
+
+
+@pytest.mark.parametrize("setting", ["merge.judged", "merge.weigh_on"])
+def test_what_chooses_is_not_learnt_from(tmp_path: Path, setting: str) -> None:
+    content = with_setting(setting, str(tmp_path / "mine"))
+    content["queries"] = {"logs": [str(tmp_path / "other" / ".." / "mine" / "queries.jsonl")]}
+    assert f"holds the questions of {setting}, which would choose by what was learnt" in complaint(content)
+    content["queries"] = {"logs": [str(tmp_path / "other" / "queries.jsonl")]}
+    recipe_from(content, "r.yaml")
+    content["corpus"]["general"] = [{"path": str(tmp_path / "mine"), "splits": ["train"]}]
+    recipe_from(content, "r.yaml")
+    content["corpus"]["general"] = [str(tmp_path / "mine")]
+    assert f"split test, are the judged ones of {setting}, which would be learnt from" in complaint(content)
+
+
+def test_given_queries_are_not_the_judged_ones(tmp_path: Path) -> None:
+    judged = {"queries": str(tmp_path / "queries.jsonl"), "qrels": str(tmp_path / "x" / ".." / "qrels" / "test.tsv")}
+    content = with_setting("evaluate", judged)
+    content["corpus"]["general"] = [{"path": str(tmp_path), "splits": ["train", "dev"]}]
+    recipe_from(content, "r.yaml")
+    content["corpus"]["general"] = [{"path": str(tmp_path), "splits": ["train", "test"]}]
+    assert f"corpus.general: the given queries of {tmp_path}, split test, are the judged ones of evaluate.qrels" in (
+        complaint(content)
+    )
+
+
+def test_runs_whose_domains_are_kept_are_told_apart_by_their_names() -> None:
+    content = with_setting("merge.keep", ["old/mine", "new/other"])
+    content |= {"student": {"start": "tamis-base", "head": "own"}, "train": {"general_steps": 0}}
+    content["merge"]["on"] = "weights"
+    recipe_from(content, "r.yaml")
+    content["merge"]["keep"] = ["old/mine", "new/mine"]
+    assert "merge.keep: 2 run folders are called mine, with which the names of their domains begin" in complaint(
+        content
+    )
 
 
 def test_written_queries_need_the_documents_that_they_are_about() -> None:

@@ -124,12 +124,35 @@ class Recipe(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _what_is_learnt_neither_measures_nor_chooses(self) -> "Recipe":
+        """No given query of a general corpus is judged by; a folder may well have other splits for that."""
+        judging = {self.evaluate.qrels.resolve(): "evaluate.qrels"} if self.evaluate else {}
+        for setting, folder in (("merge.judged", self.merge.judged), ("merge.weigh_on", self.merge.weigh_on)):
+            if folder:
+                judging[(folder / "qrels" / "test.tsv").resolve()] = setting
+        for general in self.corpus.general:
+            for split in general.splits:
+                setting = judging.get((general.path / "qrels" / f"{split}.tsv").resolve(), "")
+                if setting:
+                    raise ValueError(
+                        f"corpus.general: the given queries of {general.path}, split {split}, are the judged ones of "
+                        f"{setting}, which would be learnt from; name other splits, or leave one of both out"
+                    )
+        return self
+
     def _refuse_judged(self, setting: str, path: Path, instead: str, file: str = "") -> None:
         if self.evaluate and (path / file).resolve() == self.evaluate.queries.resolve():
             raise ValueError(
                 f"{setting}: {path} holds the judged questions of evaluate.queries, which no stage before may read; "
                 f"give {instead}"
             )
+        for other, folder in (("merge.judged", self.merge.judged), ("merge.weigh_on", self.merge.weigh_on)):
+            if folder and setting.startswith("queries.") and path.resolve() == (folder / "queries.jsonl").resolve():
+                raise ValueError(
+                    f"{setting}: {path} holds the questions of {other}, which would choose by what was learnt from "
+                    f"them; give {instead}"
+                )
 
     @model_validator(mode="after")
     def _what_judges_a_merge_is_not_what_measures(self) -> "Recipe":

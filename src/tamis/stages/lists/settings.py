@@ -106,6 +106,10 @@ class ListsSettings(Section):
                     f"and none of {', '.join(RESERVED)}"
                 )
         for name, languages in domains.items():
+            if not languages:
+                raise ValueError(
+                    f"domain {name!r} names no language, so it would never learn; name some, or '*' for all"
+                )
             for language in languages:
                 if language != OTHERS and (wrong := not_a_tag(language)):
                     raise ValueError(f"domain {name!r}: {wrong}")

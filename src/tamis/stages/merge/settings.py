@@ -1,9 +1,10 @@
 """Settings of the merge."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from tamis.section import Section
 
@@ -60,3 +61,14 @@ class MergeSettings(Section):
         description="Weights of the first stage's score that are tried, each at least 0. 1 is kept unless another is "
         "surely better.",
     )
+
+    @field_validator("keep")
+    @classmethod
+    def _names_tell_old_domains_apart(cls, runs: tuple[Path, ...]) -> tuple[Path, ...]:
+        for name, count in Counter(run.absolute().name for run in runs).items():
+            if count > 1:
+                raise ValueError(
+                    f"{count} run folders are called {name}, with which the names of their domains begin, and one "
+                    "alone would judge; rename one, or name it once"
+                )
+        return runs
