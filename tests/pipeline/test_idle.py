@@ -31,6 +31,18 @@ LLAMA = {"model": "some.gguf"}
         ({"student": {"head": "stock", "scale": 3.0}}, ["student.scale"]),
         ({"student": {"head": "warm", "scale": 3.0}}, []),
         ({"student": {"head": "warm"}, "machine": {"checkpointing": True}}, ["machine.checkpointing"]),
+        (
+            {"student": {"head": "own", "start": "tamis-base", "document_tokens": 512, "apart_layers": 2, "scale": 1}},
+            ["student.scale", "student.document_tokens"],
+        ),
+        ({"student": {"head": "warm", "document_tokens": 512}}, []),
+        ({"train": {"written_per_given": 2}, "corpus": {"general": []}}, ["train.written_per_given"]),
+        ({"train": {"written_per_given": 2}}, []),
+        ({"corpus": {"passages": {"tokens": 64}}}, ["corpus.passages.tokens"]),
+        ({"corpus": {"passages": {"tokens": 64, "by": "headings"}}}, []),
+        ({"lists": {"domains": {"all": "*"}}, "merge": {"tolerance": 0.1}}, ["merge.tolerance"]),
+        ({"merge": {"tolerance": 0.1}}, []),
+        ({"evaluate": {"depth": 50}}, ["evaluate.depth above 10"]),
     ],
 )
 def test_what_does_nothing_is_named(recipe, sections, named):

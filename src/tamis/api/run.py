@@ -15,6 +15,7 @@ from tamis.artifacts import RunFolder, read_json
 from tamis.distributed import this_team
 from tamis.errors import SettingsError, reaching
 from tamis.own_parts import Retriever, Teacher, Writer
+from tamis.pipeline.idle import idle_settings
 from tamis.pipeline.recipe import Recipe as Settings
 from tamis.pipeline.run import NAMES, run_recipe
 from tamis.progress import listening
@@ -207,6 +208,8 @@ def _run(
 ) -> RunResult:
     from tamis.executors.ray import named_engine
 
+    for idle in idle_settings(recipe):
+        logger.warning("%s", idle)
     teller = _Teller(recipe, on_progress) if on_progress else None
     place = named_engine(engine, recipe.machine.threads, recipe.machine.device)
     with place as where, listening(teller.work if teller else None):
