@@ -1,9 +1,12 @@
 """Texts of evaluation sets that are to be kept out."""
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tamis.errors import InputError
 from tamis.formats.evaluation_sets import EvaluationTexts, evaluation_files, read_evaluation_texts
+from tamis.formats.queries import read_query_log
 from tests.formats.files import write_jsonl, write_text
 
 
@@ -22,6 +25,28 @@ def test_a_file_of_queries(tmp_path):
     file = write_text(tmp_path / "topics.tsv", "qid\tquery\n1\teins\n")
     assert read_evaluation_texts(file) == EvaluationTexts({"topics.tsv:1": "eins"}, {})
     assert evaluation_files(file) == [file]
+
+
+@pytest.mark.parametrize(
+    ("corpus", "queries", "qrels"),
+    [
+        ("corpus.parquet", "queries.parquet", "qrels.parquet"),
+        ("corpus/corpus-00000-of-00001.parquet", "queries/queries-00000-of-00001.parquet", "qrels/test.parquet"),
+        ("de-corpus/test-00000-of-00001.parquet", "de-queries/test-00000-of-00001.parquet", "de-qrels/test.parquet"),
+    ],
+)
+def test_of_a_set_of_the_hub_the_queries_are_the_questions(tmp_path, corpus, queries, qrels):
+    rows = {
+        corpus: [{"_id": "1", "title": "T", "text": "ein Dokument"}, {"_id": "d2", "title": "", "text": "noch eins"}],
+        queries: [{"_id": "1", "text": "eins"}],
+        qrels: [{"query-id": "1", "corpus-id": "1", "score": 1}],
+    }
+    for name, table in rows.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        pq.write_table(pa.Table.from_pylist(table), tmp_path / name)
+    assert read_evaluation_texts(tmp_path).queries == {f"{tmp_path.name}:1": "eins"}
+    assert evaluation_files(tmp_path) == [tmp_path / queries]
+    assert [one.text for one in read_query_log(tmp_path)] == ["eins"]
 
 
 def test_what_names_no_texts_is_refused(tmp_path):

@@ -304,6 +304,19 @@ def test_named_fields_of_a_table_are_read_from_its_columns(tmp_path):
     assert [found.text for found in documents(file, names=Names("key", "body.plain"))] == ["Text"]
 
 
+def test_a_named_field_that_no_row_has_is_told(tmp_path):
+    rows = ({"key": "1", "said": "one"}, {"key": "2", "said": "two", "name": "Two"})
+    file = write_jsonl(tmp_path / "d.jsonl", *rows)
+    assert [found.title for found in documents(file, names=Names("key", "said", "name"))] == ["", "Two"]
+    told = r"no row has the field \"nmae\", which corpus\.fields\.title names; correct it, or leave it out"
+    with pytest.raises(InputError, match=rf"d\.jsonl: {told}"):
+        documents(file, names=Names("key", "said", "nmae"))
+    write_text(tmp_path / "a.txt", "a text")
+    assert len(documents(tmp_path, names=Names("key", "said", "name"))) == 3
+    with pytest.raises(InputError, match=rf"{tmp_path}: {told}"):
+        documents(tmp_path, names=Names("key", "said", "nmae"))
+
+
 def test_a_row_without_a_text_names_its_fields_and_the_setting(tmp_path):
     file = write_jsonl(tmp_path / "d.jsonl", {"pageId": 1, "body_html": "x"})
     with pytest.raises(InputError, match=r"no id; .*; it has pageId, body_html; name its field with corpus\.fields"):

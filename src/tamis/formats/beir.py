@@ -9,8 +9,8 @@ from typing import Any, Final
 from tamis.errors import InputError
 from tamis.formats.fields import QUERY_IDS, QUERY_TEXTS, record_id, text_of, usable_id
 from tamis.formats.qrels import read_qrels
-from tamis.formats.query_rows import query_rows
-from tamis.formats.tables import check_new, table_files
+from tamis.formats.query_rows import query_rows, query_tables
+from tamis.formats.tables import check_new
 from tamis.records import Document, Query
 
 _LINES: Final = (".jsonl", ".jsonl.gz", ".jsonl.zst")
@@ -76,7 +76,7 @@ def read_query_texts(path: Path) -> dict[str, str]:
     """Texts of queries by id.
 
     Args:
-        path: Any form of rows (see `table_files`) with `_id`, `id`, `query_id` or `qid` and `text`, `query` or
+        path: Any form of rows (see `query_tables`) with `_id`, `id`, `query_id` or `qid` and `text`, `query` or
             `question`; a `.tsv` without a header holds id and text.
 
     Raises:
@@ -84,7 +84,7 @@ def read_query_texts(path: Path) -> dict[str, str]:
     """
     texts: dict[str, str] = {}
     places: dict[str, tuple[Path, str]] = {}
-    for row in query_rows(table_files(path)):
+    for row in query_rows(query_tables(path)):
         query_id = record_id(row.content, row.where, QUERY_IDS)
         check_new(query_id, row, places)
         texts[query_id] = text_of(row.content, row.where, QUERY_TEXTS)

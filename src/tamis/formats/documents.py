@@ -9,7 +9,7 @@ from typing import Final
 from tamis.errors import InputError
 from tamis.formats.apart import ReaderApart
 from tamis.formats.beir import beir_file
-from tamis.formats.fields import USUAL, Names
+from tamis.formats.fields import USUAL, Names, Unseen
 from tamis.formats.folder import EVERYTHING, QUESTIONS, Choice, Folder, holds_questions, list_folder
 from tamis.formats.kinds import is_foreign
 from tamis.formats.row_documents import columns_of, documents_of, read_table
@@ -65,12 +65,13 @@ class Corpus:
             files the id of a document is its path, or path and id of its row.
 
         Raises:
-            InputError: Of rows: one that is not understood (at the time it is reached), or an id that comes twice.
+            InputError: Of rows: one that is not understood (at the time it is reached), or an id that comes twice. A
+                name of a field that no row has.
         """
         if self.folder is None:
             found = rows(self.files, columns_of(self._names))
             return itertools.chain(self._questions, documents_of(found, self.files[0], origin, self._names))
-        return _of_folder(self.folder, origin, self._names)
+        return _of_folder(self.folder, str(self._path), origin, self._names)
 
 
 def read_documents(path: Path, origin: str) -> Iterator[Document]:
@@ -127,13 +128,15 @@ def _why(folder: Folder | None) -> str:
     return f"it holds {found}" if found else "it is empty"
 
 
-def _of_folder(folder: Folder, origin: str, names: Names) -> Iterator[Document | Dropped]:
+def _of_folder(folder: Folder, path: str, origin: str, names: Names) -> Iterator[Document | Dropped]:
     yield from folder.left_out
+    unseen = Unseen(names)
     with ReaderApart() as apart:
         for found in folder.files:
             if found.rows:
-                yield from read_table(found, origin, names)
+                yield from read_table(found, origin, names, unseen)
             elif is_foreign(found.kind):
                 yield apart.read(found, origin)
             else:
                 yield read_file(found, origin)
+    unseen.check(path)

@@ -9,7 +9,7 @@ from tamis.formats.beir import beir_file, read_query_texts, relevant
 from tamis.formats.documents import read_documents
 from tamis.formats.lines import ending, filled_lines
 from tamis.formats.qrels import qrels_files
-from tamis.formats.tables import table_files
+from tamis.formats.query_rows import query_tables
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ def evaluation_files(path: Path) -> list[Path]:
     if path.is_dir() and (queries := beir_file(path, "queries")):
         corpus = beir_file(path, "corpus")
         return [queries, *_qrels_of(path), *([corpus] if corpus else [])]
-    files = table_files(path)
+    files = query_tables(path)
     if not files:
         raise InputError(
             f"{path}: no evaluation set that can be read; expected a BEIR folder or a file of queries "

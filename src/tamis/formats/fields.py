@@ -5,7 +5,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Final
 
 from tamis.errors import InputError
@@ -48,8 +48,13 @@ class Names:
     @property
     def columns(self) -> set[str]:
         """Columns of a table that may hold them."""
-        given = [name for name in (self.id, self.text, self.title, self.lang) if name]
+        given = self.given.values()
         return {*given, *(name.partition(".")[0] for name in given)}
+
+    @property
+    def given(self) -> dict[str, str]:
+        """Those that are given, by what they stand for."""
+        return {field.name: name for field in fields(self) if (name := getattr(self, field.name))}
 
 
 USUAL: Final = Names()
@@ -78,6 +83,36 @@ def renamed(content: Content, names: Names) -> Content:
             if found is not None:
                 row[others[0] if others != LANGUAGES else "lang"] = found
     return row
+
+
+class Unseen:
+    """Names of fields that no row has had so far: one that none has at all is misspelt."""
+
+    def __init__(self, names: Names) -> None:
+        """No row was seen yet."""
+        self._left = names.given
+
+    def look(self, content: Content) -> None:
+        """See a row, as it is."""
+        if self._left:
+            self._left = {
+                k: name for k, name in self._left.items() if name not in content and _at(content, name) is None
+            }
+
+    def check(self, where: str) -> None:
+        """Refuse a name that was in no row.
+
+        Args:
+            where: What holds the rows, for the message.
+
+        Raises:
+            InputError: There is one; all that it stands for would be missing without a word.
+        """
+        for kind, name in self._left.items():
+            raise InputError(
+                f"{where}: no row has the field {shown(name)}, which corpus.fields.{kind} names; correct it, or leave "
+                "it out"
+            )
 
 
 def usable_id(value: str) -> bool:

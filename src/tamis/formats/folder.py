@@ -45,6 +45,7 @@ _QUESTIONS: Final = re.compile(
     r"(^|/)((queries|qrels)(-\d+-of-\d+)?(\.\w+)+|([^/]+-)?(queries|qrels)/[^/]+)$", re.IGNORECASE
 )
 """Of BEIR and of the hub: `queries.jsonl`, `queries-00000-of-00001.parquet`, or a table in `queries` or `de-qrels`."""
+_OF_QUERIES: Final = re.compile(_QUESTIONS.pattern.replace("(queries|qrels)", "queries"), re.IGNORECASE)
 
 _ESCAPED: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\udc80-\udcff]")
 
@@ -131,6 +132,15 @@ def list_folder(root: Path, choice: Choice = EVERYTHING) -> Folder:
 def holds_questions(name: str) -> bool:
     """Whether a table is of questions or judgements, by its path in its folder."""
     return _QUESTIONS.search(name) is not None
+
+
+def tables_of_queries(folder: Path, tables: list[Path]) -> list[Path]:
+    """Of the tables in a folder those that are called queries; all of them where none is.
+
+    Of the hub's sets, documents and judgements lie beside them, which nobody asks.
+    """
+    called = [file for file in tables if _OF_QUERIES.search(file.relative_to(folder).as_posix())]
+    return called or tables
 
 
 def left_out(name: str, reason: str, detail: str = "") -> Dropped:

@@ -9,7 +9,7 @@ from tamis.formats.beir import beir_file, judged_files, read_judged_queries
 from tamis.formats.fields import QUERY_IDS, QUERY_TEXTS, language_of, record_id, text_of
 from tamis.formats.lines import ending
 from tamis.formats.query_logs import CANDIDATES, daily_files
-from tamis.formats.query_rows import LINES, query_rows
+from tamis.formats.query_rows import LINES, query_rows, query_tables
 from tamis.formats.tables import check_new, table_files
 from tamis.formats.training_files import FORMS, read_examples
 
@@ -93,7 +93,7 @@ def query_log_files(path: Path, setting: str = "queries.logs") -> list[Path]:
     Raises:
         InputError: Nothing there that can be read.
     """
-    files = [path] if ending(path) == LINES and path.is_file() else table_files(path) or daily_files(path)
+    files = [path] if ending(path) == LINES and path.is_file() else query_tables(path) or daily_files(path)
     if not files:
         found = f"cannot read {path.suffix or 'a file without ending'}" if path.is_file() else "no such file"
         found = "no tables in this folder; of a BEIR folder name the file of queries" if path.is_dir() else found

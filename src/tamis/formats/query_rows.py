@@ -6,13 +6,24 @@ from typing import Final
 
 from tamis.errors import InputError
 from tamis.formats.fields import LANGUAGES, QUERY_IDS, QUERY_TEXTS, shown
+from tamis.formats.folder import tables_of_queries
 from tamis.formats.lines import ending, filled_lines, objects
-from tamis.formats.tables import Row, line_rows, rows
+from tamis.formats.tables import Row, line_rows, rows, table_files
 
 LINES: Final = ".txt"
 """Ending of files that hold a query a line and nothing else."""
 
 _TABLES: Final = (".csv", ".parquet", ".arrow")
+
+
+def query_tables(path: Path) -> list[Path]:
+    """The files of rows that a path of queries stands for, see `table_files`; of a folder without its documents.
+
+    Raises:
+        InputError: See there.
+    """
+    files = table_files(path)
+    return tables_of_queries(path, files) if path.is_dir() else files
 
 
 def query_rows(files: Sequence[Path]) -> Iterator[Row]:

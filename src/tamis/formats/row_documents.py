@@ -14,6 +14,7 @@ from tamis.formats.fields import (
     TITLE,
     Content,
     Names,
+    Unseen,
     checked_text,
     language_of,
     record_id,
@@ -48,7 +49,7 @@ def documents_of(found: Iterator[Row], file: Path, origin: str, names: Names) ->
         names: What the user calls the fields.
 
     Raises:
-        InputError: No row, a row that is not understood, or an id that comes twice.
+        InputError: No row, a row that is not understood, an id that comes twice, or a name that no row has.
     """
     first = next(found, None)
     if first is None:
@@ -57,7 +58,7 @@ def documents_of(found: Iterator[Row], file: Path, origin: str, names: Names) ->
     form = None if names.text else training_files.form_of(first.content)
     found = itertools.chain([first], found)
     if form is None:
-        yield from _plain(found, origin, names)
+        yield from _plain(found, file, origin, names)
     elif origin == "general":
         yield from _passages(found, form)
     else:
@@ -67,20 +68,21 @@ def documents_of(found: Iterator[Row], file: Path, origin: str, names: Names) ->
         )
 
 
-def read_table(found: Found, origin: str, names: Names) -> Iterator[Document | Dropped]:
+def read_table(found: Found, origin: str, names: Names, unseen: Unseen) -> Iterator[Document | Dropped]:
     """Documents of a table that lies among other files, whose ids begin with its path.
 
     Args:
         found: The table.
         origin: `target` or `general`.
         names: What the user calls the fields. A row without an id is called by its number.
+        unseen: Told of each row.
 
     Yields:
         Documents, and what could not be read: rows one by one, or all of a table whose first row holds no text.
     """
     number = 0
     try:
-        for given in _table(found, origin, names):
+        for given in _table(found, origin, names, unseen):
             number += 1
             yield given
     except InputError as error:
@@ -91,12 +93,13 @@ def read_table(found: Found, origin: str, names: Names) -> Iterator[Document | D
             yield left_out(found.name, "no rows in it")
 
 
-def _table(found: Found, origin: str, names: Names) -> Iterator[Document | Dropped]:
+def _table(found: Found, origin: str, names: Names, unseen: Unseen) -> Iterator[Document | Dropped]:
     ids: set[str] = set()
     for number, row in enumerate(_unwrapped(rows_or_errors(found.file, columns_of(names)), names), 1):
         if isinstance(row, InputError):
             yield left_out(f"{found.name}, row {number}", _UNDERSTOOD, str(row)[:_CLIPPED])
             continue
+        unseen.look(row.content)
         content = renamed(row.content, names)
         if number == 1 and not any(name in content for name in TEXTS):
             fields = ", ".join(map(str, row.content))
@@ -136,14 +139,17 @@ def _inner(row: Row, names: Names) -> list[dict[str, Any]]:
     return [] if has_text or training_files.form_of(row.content) else inner_rows(row.content)
 
 
-def _plain(found: Iterator[Row], origin: str, names: Names) -> Iterator[Document]:
+def _plain(found: Iterator[Row], file: Path, origin: str, names: Names) -> Iterator[Document]:
     places: dict[str, tuple[Path, str]] = {}
+    unseen = Unseen(names)
     for row in _unwrapped(found, names):
         assert isinstance(row, Row)  # errors are raised where these come from
+        unseen.look(row.content)
         content = renamed(row.content, names)
         doc_id = record_id(content, row.where)
         check_new(doc_id, row, places)
         yield _document(content, row.where, doc_id, origin, names, "")
+    unseen.check(str(file))
 
 
 def _document(content: Content, where: str, doc_id: str, origin: str, names: Names, path: str) -> Document:
