@@ -39,13 +39,24 @@ def test_a_line_that_a_kill_left_unfinished_is_cut_off_and_the_rest_stays(tmp_pa
     log.add(ENTRY)
     log.close()
     whole = log.path.read_bytes()
-    for length in (1, 5, len(whole) - 1):
+    for length in (1, 5, len(whole) - 2):
         log.path.write_bytes(whole + whole[:length])
         again = GradeLog(tmp_path)
         again.add(Entry("Bob", "q0", "d0", 0, 6.0))
         again.close()
         assert (again.cut, again.entries) == (length, [ENTRY])
         assert [one.person for one in read_entries(log.path)] == ["Ann", "Bob"]
+
+
+def test_a_last_line_that_lacks_its_line_feed_alone_stays(tmp_path: Path):
+    (tmp_path / "new").mkdir()
+    lines = [{"person": one, "query": "q0", "document": "d0", "grade": 1} for one in ("Ann", "Bob")]
+    (tmp_path / "new" / "grades.jsonl").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    log = GradeLog(tmp_path / "new")
+    log.add(Entry("Cid", "q0", "d0", 0, 6.0))
+    log.close()
+    assert (log.cut, len(log.entries)) == (0, 2)
+    assert [one.person for one in read_entries(log.path)] == ["Ann", "Bob", "Cid"]
 
 
 @pytest.mark.parametrize("failing", ["write", "fsync"])

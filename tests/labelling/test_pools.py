@@ -19,8 +19,8 @@ from tamis.labelling.questions import questions_of_file, written_questions
 from tamis.labelling.wanted import Wanted, runs_named
 from tamis.records import Document, Query
 from tests.commands import tamis
-from tests.conftest import write_beir
-from tests.formats.files import write_text
+from tests.conftest import TOPICS, write_beir
+from tests.formats.files import write_jsonl, write_text
 from tests.labelling.made_pools import made_pools
 
 RANKINGS = {"one": ["a", "b", "c", "d"], "other": ["c", "e", "a", "f"]}
@@ -100,6 +100,16 @@ def test_documents_alone_are_searched_by_bm25_and_pooled_with_given_runs(tmp_pat
     (tmp_path / "q.txt").write_text("xylophone\n", encoding="utf-8")
     with pytest.raises(InputError, match="no system finds a document for any question"):
         pools_of_documents(corpus, Wanted(tmp_path / "q.txt"))
+
+
+@pytest.mark.parametrize("copies", [False, True], ids=["numbered apart", "documents"])
+def test_a_question_with_the_id_of_a_document_finds_it_unless_it_says_the_same(tmp_path: Path, copies: bool):
+    asked = TOPICS["en"][:3]
+    texts = [question if copies else answer for question, answer in asked]
+    write_jsonl(tmp_path / "docs.jsonl", *({"_id": str(n), "text": text} for n, text in enumerate(texts)))
+    write_jsonl(tmp_path / "q.jsonl", *({"_id": str(n), "text": question} for n, (question, _) in enumerate(asked)))
+    pools = pools_of_documents(tmp_path / "docs.jsonl", Wanted(tmp_path / "q.jsonl"))
+    assert [n in pools.pools[n] for n in sorted(pools.pools)] == [not copies] * len(pools.pools)
 
 
 def test_files_that_give_no_document_are_counted_by_reason(tmp_path: Path):

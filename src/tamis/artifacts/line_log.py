@@ -3,18 +3,21 @@
 Whoever opens one for appending cuts off first what a kill left of a line, and adds each line whole or not at all.
 """
 
+import json
 import os
 from contextlib import suppress
 
 
 def cut_torn_line(file: int) -> int:
-    """Cut off what stands behind the last line feed.
+    """Cut off what stands behind the last line feed, if it is no whole line.
+
+    A JSON object that lacks the line feed alone, as many an editor leaves the last line, gets one.
 
     Args:
-        file: Opened for reading and writing, and locked.
+        file: Opened for reading and appending, and locked.
 
     Returns:
-        How many bytes that was.
+        How many bytes were cut off.
     """
     size = os.fstat(file).st_size
     start = size
@@ -25,10 +28,20 @@ def cut_torn_line(file: int) -> int:
             start = before + found + 1
             break
         start = before
+    if start < size and _is_whole(os.pread(file, size - start, start)):
+        append_line(file, b"\n", sync=True)
+        return 0
     if start < size:
         os.ftruncate(file, start)
         os.fsync(file)
     return size - start
+
+
+def _is_whole(line: bytes) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def append_line(file: int, line: bytes, sync: bool) -> None:

@@ -9,7 +9,7 @@ from tamis.errors import InputError, RunError
 from tamis.evaluation.judged import Question
 from tamis.labelling.pools import Pools, make_pools
 from tamis.labelling.questions import Asked, written_questions
-from tamis.labelling.wanted import Wanted, asked_of, notes_of_run
+from tamis.labelling.wanted import Wanted, asked_of, notes_of_run, numbered_apart
 from tamis.pipeline.parts import Parts
 from tamis.pipeline.run import with_finished
 from tamis.records import SERVED, Query, TrainingList
@@ -43,7 +43,10 @@ def _of_run(source: Path, wanted: Wanted, parts: Parts) -> Pools:
     asked = asked_of(wanted.queries, wanted.most, target.values()) if wanted.queries else _written(wanted, parts)
     known, notes = _searchable(asked, parts)
     systems = replace(parts.systems, runs=wanted.runs)
-    rankings = _ranked(systems, [Question(q.query_id, q.text, q.language, {}) for q in known.questions])
+    # A question that its own id answers is no document, nor is any other one, see `own_ids`.
+    answered = {q.query_id: {q.query_id: 1} for q in known.questions} if numbered_apart(known, target) else {}
+    questions = [Question(q.query_id, q.text, q.language, answered.get(q.query_id, {})) for q in known.questions]
+    rankings = _ranked(systems, questions)
     for name, run in systems.external_runs.items():
         notes += notes_of_run(name, run, wanted, known, source)
     if "merge" not in parts.context.folders:

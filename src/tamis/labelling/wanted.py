@@ -7,14 +7,14 @@ from pathlib import Path
 
 from tamis.errors import InputError, SettingsError
 from tamis.formats.trec import named_run
-from tamis.labelling.pools import DEPTH
+from tamis.labelling.pools import DEPTH, Passage
 from tamis.labelling.questions import Asked, questions_of_file
 from tamis.languages import language_identifier, primary
 from tamis.records import Document
 from tamis.retrievers.given_run import GivenRun
 from tamis.section import NAME
 from tamis.stages.evaluate.settings import FIRST_STAGE_NAMES
-from tamis.text import quoted
+from tamis.text import normalise, quoted
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,20 @@ def asked_of(file: Path, most: int, documents: Iterable[Document]) -> Asked:
     return replace(
         asked, questions=[one if one.language in spoken else one._replace(language=tag) for one, tag in told]
     )
+
+
+def numbered_apart(asked: Asked, documents: Mapping[str, Document]) -> bool:
+    """Whether a question has the id of a document that says something else, as where both are numbered from 1.
+
+    No question is a document then, and all that is found is graded. Where all say the same, as in Quora, none finds
+    itself.
+
+    Args:
+        asked: The questions.
+        documents: Those that are searched, by id.
+    """
+    same = [(one.text, Passage.of(documents[one.query_id])) for one in asked.questions if one.query_id in documents]
+    return any(normalise(text) not in (normalise(of.body), normalise(of.text)) for text, of in same)
 
 
 def notes_of_run(name: str, run: GivenRun, wanted: Wanted, asked: Asked, source: Path) -> list[str]:
