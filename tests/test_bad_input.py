@@ -150,9 +150,22 @@ def test_a_corpus_with_a_single_document(recipe: Content, documents: Path, tmp_p
     documents.write_text(documents.read_text(encoding="utf-8").splitlines()[0], encoding="utf-8")
     recipe["corpus"]["general"] = []
     said = refused(recipe, tmp_path)
-    assert said.startswith(f"{documents.parent}: no query of its documents can be learnt from")
-    assert said.endswith("give more documents")
+    count = manifests(tmp_path / "run")["queries"]["counts"]["kept"]
+    assert said == (
+        f"{documents.parent}: no query of its documents can be learnt from ({count} fewer than two documents in its "
+        "language); give more documents, or queries that nothing is wrong with"
+    )
     assert manifests(tmp_path / "run").keys() == {"corpus", "queries", "candidates", "scores"}
+
+
+def test_documents_that_all_say_the_same(recipe: Content, documents: Path, tmp_path: Path) -> None:
+    words = "Install a package with the package manager. It fetches all dependencies"
+    rows = [{"_id": f"d{n}", "text": f"{words}{' .' * n} x{n}", "lang": "en"} for n in range(4)]
+    documents.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    recipe["corpus"]["general"] = []
+    said = refused(recipe, tmp_path)
+    assert "can be learnt from (" in said
+    assert "all its candidates repeat its document" in said
 
 
 def test_queries_that_are_all_dropped_are_counted_by_reason_before_anything_else_is_done(
@@ -199,12 +212,29 @@ def test_a_language_in_no_domain(recipe: Content, tmp_path: Path) -> None:
 
 def test_a_language_tag_that_is_none(recipe: Content, tmp_path: Path) -> None:
     recipe["corpus"]["languages"] = ["English"]
-    assert refused(recipe, tmp_path) == (
-        "languages: got 'English', expected a lower-case language tag such as de or zh-cn"
-    )
+    said = refused(recipe, tmp_path)
+    assert said.endswith("corpus.languages: 'English' is no language tag; did you mean 'en', English?")
+
+
+def test_a_language_that_no_text_can_be_told_to_be_in(recipe: Content, documents: Path, tmp_path: Path) -> None:
+    recipe["corpus"]["languages"] = ["de", "en", "jp", "fr"]
+    outcome = run(recipe, tmp_path, "--until", "corpus")
+    assert outcome.status == 0
+    (told,) = [line for line in outcome.err.splitlines() if line.startswith("warning: ")]
+    assert told.startswith("warning: corpus.languages names 'jp', which no document says of itself and no text can be")
+    add_line(documents, '{"_id": "x", "text": "a text", "lang": "jp"}')
+    assert "warning" not in run(recipe, tmp_path, "--until", "corpus").err
 
 
 # The questions
+
+
+def test_questions_that_are_not_there_yet_are_in_the_way_of_no_stage_before(recipe: Content, tmp_path: Path) -> None:
+    for name in ("queries", "qrels"):
+        Path(recipe["evaluate"][name]).unlink()
+    assert "use --until merge without it" in refused(recipe, tmp_path)
+    outcome = run(recipe, tmp_path, "--until", "queries")
+    assert (outcome.status, manifests(tmp_path / "run").keys()) == (0, {"corpus", "queries"})
 
 
 def test_a_broken_line_of_the_judgements(finished: Path, tmp_path: Path) -> None:

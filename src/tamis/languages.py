@@ -63,6 +63,18 @@ def _identifier(languages: Sequence[str] | None) -> Callable[[str], str]:
     return lambda text: answers[identifier.classify(text[:_IDENTIFIED_CHARACTERS])[0]]
 
 
+def cannot_be_told(languages: Sequence[str]) -> list[str]:
+    """Those of some tags that py3langid has never heard of: a text is told to be in one of the others."""
+    return [tag for tag in languages if primary(tag) not in _told()]
+
+
+@cache
+def _told() -> frozenset[str]:
+    from py3langid.langid import MODEL_FILE, LanguageIdentifier
+
+    return frozenset(LanguageIdentifier.from_model_file(MODEL_FILE).labels)
+
+
 @cache
 def language_names() -> Mapping[str, str]:
     """English names of languages by tag."""

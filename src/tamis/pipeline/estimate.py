@@ -40,7 +40,7 @@ def estimate(parts: Parts, unfinished: Collection[str]) -> Estimate:
         TamisError: what the run itself would raise when it opens these models and files.
     """
     context, recipe = parts.context, parts.recipe
-    questions = count_questions(recipe.evaluate, context)
+    questions = count_questions(recipe.evaluate if "evaluate" in unfinished else None, context)
     plan = Plan(frozenset(unfinished), expected_queries(parts.queries), questions)
     works: list[Work] = []
     if "queries" in plan.unfinished:

@@ -10,6 +10,7 @@ from scipy.stats import ttest_rel
 from tamis.formulas.slerp import merge_state_dicts
 from tamis.stages.merge.merge import between, judgements, mean_agreements, merge_specialists, refuse
 from tamis.stages.merge.settings import MergeSettings
+from tamis.stages.merge.stage import left_out_specialists
 
 DOMAINS = ("east", "north", "south", "west")
 
@@ -284,6 +285,9 @@ def test_a_specialist_that_would_harm_a_domain_is_left_out_and_the_step_says_whi
     fall = path.agreement["near"]["near"] - step.agreement["near"]
     assert step.reason == f"near falls {fall:.4f} below near, more than 0.01"
     assert path.agreement["merged"] == path.agreement["near"]
+    (told,) = left_out_specialists(["far", "near"], path, "KEY")
+    assert told.startswith("the specialist far is not in the model, which is made of near: ")
+    assert told.endswith("its layers lie in train/KEY/far.safetensors of the run folder")
 
 
 @pytest.mark.parametrize(("on", "base"), [("differences", tensors(0.5, 0.5, 0.0)), ("weights", None)])

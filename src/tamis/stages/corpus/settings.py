@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
+from tamis.languages import not_a_tag
 from tamis.section import NAME, LanguageTag, PathSection, Section
 
 LEAST_SIMILAR = 0.5
@@ -136,6 +137,14 @@ class CorpusSettings(Section):
         description="How long documents of the target are cut into passages. The word auto, on or off alone "
         "stands for by.",
     )
+
+    @field_validator("languages")
+    @classmethod
+    def _languages_are_tags(cls, languages: tuple[str, ...]) -> tuple[str, ...]:
+        for language in languages:
+            if wrong := not_a_tag(language):
+                raise ValueError(wrong)
+        return languages
 
     @field_validator("general")
     @classmethod

@@ -15,7 +15,7 @@ from tamis.formats.documents import Corpus
 from tamis.formats.fields import Names
 from tamis.formats.folder import EVERYTHING, Choice
 from tamis.formats.queries import given_query_files
-from tamis.languages import UNKNOWN_LANGUAGE
+from tamis.languages import UNKNOWN_LANGUAGE, cannot_be_told, primary
 from tamis.models.read_part import Reading
 from tamis.records import Document, Dropped, Facts
 from tamis.stages.corpus.clean import clean, identify_languages
@@ -99,6 +99,7 @@ class CorpusStage:
         facts = write_output(folder, self.name, documents, Document, dropped)
         if target and target.folder:
             facts |= {"folder": {**target.folder.facts, "gave": len(files)}}
+        facts |= {"warnings": warnings} if (warnings := unheard(settings.languages, documents)) else {}
         return {**facts, **passage_facts(documents)}
 
     def _cut(self, documents: Sequence[Document]) -> Iterable[Document | Dropped]:
@@ -127,6 +128,22 @@ def _noting_files(found: Iterable[Document | Dropped], files: set[str]) -> Itera
         if isinstance(each, Document):
             files.add(each.path)
         yield each
+
+
+def unheard(languages: Sequence[str], documents: Iterable[Document]) -> list[str]:
+    """A warning where a recipe names languages that no text is told to be in, as `jp` for Japanese.
+
+    Args:
+        languages: Those that may occur.
+        documents: With their languages.
+    """
+    spoken = {primary(document.language) for document in documents}
+    absent = [tag for tag in languages if primary(tag) not in spoken]
+    wrong = ", ".join(map(repr, cannot_be_told(absent) if absent else ()))
+    return [
+        f"corpus.languages names {wrong}, which no document says of itself and no text can be told to be in: what is "
+        "in that language was taken for one of the others; expected tags such as de, ja or zh-cn"
+    ][: bool(wrong)]
 
 
 def _choice(settings: CorpusSettings) -> Choice:

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from tamis.artifacts import read_column, split_dropped, stream_columns
+from tamis.artifacts import drop_counts, read_column, read_json, split_dropped, stream_columns
 from tamis.artifacts.output import write_output
 from tamis.context import RunContext
 from tamis.errors import InputError, SettingsError
-from tamis.records import Facts, Query, ScoredCandidates, TrainingList
+from tamis.records import Dropped, Facts, Query, ScoredCandidates, TrainingList
 from tamis.stages.candidates.embeddings import Embeddings
 from tamis.stages.lists.alike import alike_documents
 from tamis.stages.lists.draw import by_hash, draw_lists, scores_of_many, split_by_document
@@ -80,7 +80,7 @@ class ListsStage:
         kept, dropped = split_dropped(drawn)
         # In no order of language or source: training streams the file part by part.
         lists = by_hash(_split_again(kept, queries, settings.held_out))
-        self._check_splits(lists)
+        self._check_splits(lists, dropped)
         facts = write_output(folder, self.name, lists, TrainingList, dropped)
         counts = Counter((one.domain, one.split) for one in lists)
         facts |= {
@@ -110,14 +110,14 @@ class ListsStage:
                     "corpus.languages"
                 )
 
-    def _check_splits(self, lists: Sequence[TrainingList]) -> None:
+    def _check_splits(self, lists: Sequence[TrainingList], dropped: Sequence[Dropped]) -> None:
         """Every domain that has lists can learn from some and be judged by others; at least one has."""
         counts = Counter((one.domain, one.split) for one in lists)
         domains = self._domains(counts)
-        if not domains:
+        if not domains or not lists:
             raise InputError(
-                f"{self.target}: no query of its documents can be learnt from (two documents of a language are "
-                "the least there is to rank); give more documents"
+                f"{self.target or 'corpus.general'}: no query of its documents can be learnt from "
+                f"({self._reasons(dropped)}); give more documents, or queries that nothing is wrong with"
             )
         for domain in domains:
             train, held_out = counts[domain, "train"], counts[domain, "held-out"]
@@ -127,6 +127,13 @@ class ListsStage:
                     f"give more documents, change lists.held_out ({self.settings.held_out}), or join it with another "
                     "domain"
                 )
+
+    def _reasons(self, dropped: Sequence[Dropped]) -> str:
+        """Why queries became no lists, in the stages since they were kept."""
+        reasons = Counter(drop_counts(dropped))
+        for stage in ("candidates", "scores"):
+            reasons.update(read_json(self.context.folders[stage] / "manifest.json")["counts"]["dropped"])
+        return ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common()) or "there is none"
 
     def _domains(self, counts: Mapping[tuple[str, str], int]) -> list[str]:
         """The domains that have students of their own, of lists counted by domain and split."""

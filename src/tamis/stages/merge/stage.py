@@ -82,7 +82,9 @@ class MergeStage:
         tried = len(path.steps)
         refused = Counter("a domain falls" if step.reason else "another step was better" for step in path.steps)
         refused.pop("another step was better", None)
-        return {"counts": {"in": tried, "kept": tried - sum(refused.values()), "dropped": dict(refused)}}
+        facts: Facts = {"counts": {"in": tried, "kept": tried - sum(refused.values()), "dropped": dict(refused)}}
+        left_out = left_out_specialists(domains_of(lists), path, self.context.folders["train"].name)
+        return facts | ({"warnings": left_out} if left_out else {})
 
     def _graded(self) -> GradedQuestions | None:
         folder = self.settings.judged
@@ -155,6 +157,22 @@ class MergeStage:
             **({"judged_on": str(self.settings.judged)} if self.settings.judged else {}),
             "versions": versions(),
         }
+
+
+def left_out_specialists(domains: Sequence[str], path: MergePath, training: str) -> list[str]:
+    """A line for each specialist that is no part of the result, with the place of its weights.
+
+    Args:
+        domains: With a specialist.
+        path: How the result came about.
+        training: Key of the stage train.
+    """
+    return [
+        f"the specialist {domain} is not in the model, which is made of {', '.join(path.order)}: with it a domain "
+        f"fell, or nothing rose; its layers lie in train/{training}/{domain}.safetensors of the run folder"
+        for domain in domains
+        if domain not in path.order
+    ]
 
 
 def _path_facts(path: MergePath, weights: Weights) -> Facts:

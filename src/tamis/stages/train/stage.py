@@ -97,7 +97,8 @@ class TrainStage:
             unit(domain, general, judging[domain])
         write_json(folder / "curves.json", {name: asdict(curve) for name, curve in curves.items()})
         facts: Facts = {"counts": {"in": len(lists), "kept": len(lists), "dropped": {}}}
-        return facts | ({"warnings": list(self.warnings)} if self.warnings else {})
+        warnings = [*self.warnings, *nothing_kept(curves)]
+        return facts | ({"warnings": warnings} if warnings else {})
 
     def steps_done(self, start: Tensors) -> dict[str, int]:
         """Steps that earlier runs have done of each student, from the lists that there are.
@@ -236,6 +237,21 @@ def extracts_as_answers(generators: Collection[str], seed_bonus: float, loss: st
         "extracts ask as nobody does: learnt like this they were measured to lose two points (docs/log.md); set "
         "scores.seed_bonus=0.5 and train.loss=margin-mse, which lost nothing, or let somebody write queries"
     ][:surely]
+
+
+def nothing_kept(curves: Mapping[str, Curve]) -> list[str]:
+    """A warning for each student that learnt and of which the weights that it came with are kept.
+
+    Args:
+        curves: How each learnt, by name.
+    """
+    return [
+        f"no checkpoint of {name} agrees more with the teacher than its start did ({curve.agreement[0][1]:.4f}; the "
+        f"best {max(value for _, value in curve.agreement[1:]):.4f}): what it learnt is not kept, its file holds the "
+        "start"
+        for name, curve in curves.items()
+        if curve.loss and not curve.chosen and len(curve.agreement) > 1
+    ]
 
 
 def steps_of(settings: TrainSettings, most: int, lists: int) -> int:
