@@ -158,16 +158,6 @@ def test_a_corpus_with_a_single_document(recipe: Content, documents: Path, tmp_p
     assert manifests(tmp_path / "run").keys() == {"corpus", "queries", "candidates", "scores"}
 
 
-def test_documents_that_all_say_the_same(recipe: Content, documents: Path, tmp_path: Path) -> None:
-    words = "Install a package with the package manager. It fetches all dependencies"
-    rows = [{"_id": f"d{n}", "text": f"{words}{' .' * n} x{n}", "lang": "en"} for n in range(4)]
-    documents.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
-    recipe["corpus"]["general"] = []
-    said = refused(recipe, tmp_path)
-    assert "can be learnt from (" in said
-    assert "all its candidates repeat its document" in said
-
-
 def test_queries_that_are_all_dropped_are_counted_by_reason_before_anything_else_is_done(
     recipe: Content, documents: Path, tmp_path: Path
 ) -> None:
