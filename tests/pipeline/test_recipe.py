@@ -258,6 +258,7 @@ def endpoint(**settings: object) -> dict[str, Any]:
         ({"url": "h:8000"}, "queries.endpoint.url: expected http:// or https://, a host and a path, without a user"),
         ({"url": "http://h:eighty/v1"}, "queries.endpoint.url: expected http:// or https://, a host and a path"),
         ({"url": "http://h:99999/v1"}, "queries.endpoint.url: expected http:// or https://, a host and a path"),
+        ({"url": "http://api..h/v1"}, "queries.endpoint.url: expected http:// or https://, a host and a path"),
         ({"url": "http://[h/v1"}, "queries.endpoint.url: expected http:// or https://, a host and a path"),
         ({"url": "https://me:secret@h/v1"}, "a key belongs into the environment variable of key_variable"),
         ({"url": "https://h/v1?key=secret"}, "queries.endpoint.url: expected http:// or https://"),

@@ -1,5 +1,6 @@
 """Many requests to one server at a time: when each is sent, sent again or given up, and when all is stopped."""
 
+import logging
 import random
 import time
 from collections import Counter
@@ -17,10 +18,18 @@ from tamis.remote.settings import RequestsSettings
 Request = TypeVar("Request")
 Value = TypeVar("Value")
 
+logger = logging.getLogger(__name__)
+
 _NOTHING: Final = Tokens()
 
 MOST_IN_A_ROW: Final = 5
 """Requests given up without one answered between them after which the server is taken to be broken."""
+
+OF_ONE_REQUEST: Final = (400, 413, 422, 451)
+"""Statuses by which a server refuses one request for what it holds: too long, or words that it does not take."""
+
+MOST_REFUSED: Final = 0.1
+"""Share of such requests above which it is not the texts that are wrong."""
 
 LONGEST_WAIT: Final = 600.0
 """Seconds; a server that asks for a longer rest will not be back within this run."""
@@ -34,7 +43,7 @@ class Answer(Generic[Request, Value]):
         request: The request.
         value: What was asked for, None where it did not come.
         reason: Why not, a few fixed words; empty where it came.
-        final: Whether asking again would cost again and bring no other answer.
+        final: Whether asking again would bring no other answer.
         tokens: What all attempts cost together.
     """
 
@@ -134,6 +143,9 @@ class Attempts(Generic[Request, Value]):
         self._running: dict[Future[Outcome], _Asked[Request]] = {}
         self._waiting: list[_Asked[Request]] = []
         self._in_a_row = 0
+        self._refused: list[tuple[_Asked[Request], str]] = []
+        self._denials = 0
+        self._denial: ModelError | None = None
         self._rest_until = 0.0  # the server asked for it
 
     def answers(self) -> Iterator[Answer[Request, Value]]:
@@ -142,11 +154,14 @@ class Attempts(Generic[Request, Value]):
             while True:
                 self._start()
                 if not self._running and not self._waiting:
+                    yield from self._left_out()
                     return
                 for future in self._finished():
                     answer = self._judged(self._running.pop(future), future.result())
                     if answer:
                         yield answer
+                if self._few_are_refused():
+                    yield from self._left_out()
                 if self.stopped:
                     # No further attempts; what they have cost so far is told.
                     yield from (_given_up(asked, "not finished") for asked in self._waiting)
@@ -196,8 +211,7 @@ class Attempts(Generic[Request, Value]):
     def _judged(self, asked: _Asked[Request], outcome: Outcome) -> Answer[Request, Value] | None:
         """The answer to a request; None where it is tried again."""
         if isinstance(outcome, Refusal):
-            self.stopped = self.stopped or self._server.refused(outcome)
-            return _given_up(asked, "refused")
+            return self._denied(asked, outcome)
         if isinstance(outcome, Failure):
             if outcome.paid:
                 self._pay(asked, asked.most)
@@ -216,6 +230,34 @@ class Attempts(Generic[Request, Value]):
             return self._failed(asked, failure, final=used is not None)
         self._in_a_row = 0
         return Answer(asked.request, value, tokens=asked.paid)
+
+    def _denied(self, asked: _Asked[Request], refusal: Refusal) -> Answer[Request, Value] | None:
+        """Stop, or put the request aside that is refused for what it holds; None where it is."""
+        error = self._server.refused(refusal)
+        if refusal.status not in OF_ONE_REQUEST:
+            self.stopped = self.stopped or error
+            return _given_up(asked, "refused")
+        reason = f"HTTP {refusal.status}"
+        self._failures[reason] += 1
+        self._refused.append((asked, reason))
+        self._denials += 1
+        self._denial = self._denial or error
+        if len(self._refused) >= MOST_IN_A_ROW and not self._few_are_refused():
+            self.stopped = self.stopped or error
+        return None
+
+    def _few_are_refused(self) -> bool:
+        """Whether the server answers most; what it answered in this folder before counts, which is not asked anew."""
+        return self._denials <= MOST_REFUSED * (self._denials + self._budget.spent.requests)
+
+    def _left_out(self) -> Iterator[Answer[Request, Value]]:
+        """What was refused, where the server answers others; said once. Where it answers nothing, it is stopped."""
+        if self._refused and not self._budget.spent.requests:
+            self.stopped = self.stopped or self._denial
+        if self._denial and not self.stopped and len(self._refused) == self._denials:
+            logger.warning("%s; what is refused for what it holds is left out, and not asked again", self._denial)
+        yield from (_given_up(asked, reason, final=not self.stopped) for asked, reason in self._refused)
+        self._refused.clear()
 
     def _pay(self, asked: _Asked[Request], tokens: Tokens) -> None:
         asked.paid += tokens

@@ -6,6 +6,7 @@ where an event loop runs already, as in notebooks).
 
 import asyncio
 import json
+import os
 import threading
 import time
 from concurrent.futures import Future
@@ -13,11 +14,14 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from tamis.errors import SettingsError
+
 if TYPE_CHECKING:
     import httpx2
 
 _BUSY: Final = (408, 425, 429)
 _PIECE: Final = 200  # characters of a body that are shown
+_OF_CONNECTIONS: Final = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
 _SECRET: Final = 8  # characters of a key: what is shorter (`EMPTY`, `none`) is none, and may be a word of an answer
 
 
@@ -70,17 +74,13 @@ class Client:
             timeout: Seconds for a whole answer.
             concurrency: Most connections.
             answer: What a whole answer is: an object or an array.
-        """
-        import httpx2
 
+        Raises:
+            SettingsError: The address is none, or the environment names a proxy or certificates that are of no use.
+        """
         self._secret = key if len(key) >= _SECRET else ""
         self._url, self._timeout, self._answer = url, timeout, answer
-        self._http = httpx2.AsyncClient(
-            headers={"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {}),
-            timeout=None,  # one clock for the whole answer, see _post
-            verify=url.startswith("https:"),  # reading all certificates takes a second, which plain http can spare
-            limits=httpx2.Limits(max_connections=concurrency, max_keepalive_connections=concurrency),
-        )
+        self._http = _connections(url, key, concurrency)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="tamis requests", daemon=True)
         self._thread.start()
@@ -137,6 +137,28 @@ class Client:
     def _hidden(self, text: str) -> str:
         """The text without the key, should a server repeat it."""
         return text.replace(self._secret, "***") if self._secret else text
+
+
+def _connections(url: str, key: str, concurrency: int) -> "httpx2.AsyncClient":
+    """What keeps the connections.
+
+    Raises:
+        SettingsError: See `Client`.
+    """
+    import httpx2
+
+    try:
+        httpx2.URL(url)
+        return httpx2.AsyncClient(
+            headers={"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {}),
+            timeout=None,  # one clock for the whole answer, see _post
+            verify=url.startswith("https:"),  # reading all certificates takes a second, which plain http can spare
+            limits=httpx2.Limits(max_connections=concurrency, max_keepalive_connections=concurrency),
+        )
+    except (ImportError, OSError, ValueError, httpx2.InvalidURL) as error:
+        named = [name for name in os.environ if name.upper() in _OF_CONNECTIONS and os.environ[name]]
+        advice = f"check the environment variables {', '.join(sorted(named))}, or unset them" if named else "check it"
+        raise SettingsError(f"{url}: no connection can be made: {piece(str(error))}; {advice}") from None
 
 
 def piece(text: str) -> str:

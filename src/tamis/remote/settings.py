@@ -14,8 +14,8 @@ def _has_host_and_port(url: str) -> bool:
     """Whether what stands before the path is a host, perhaps with a port that there can be."""
     try:
         parts = urlsplit(url)
-        return bool(parts.hostname) and parts.port != 0
-    except ValueError:  # brackets that do not close, a port that is none
+        return bool(parts.hostname and parts.hostname.encode("idna")) and parts.port != 0
+    except ValueError:  # brackets that do not close, a port that is none, `api..example` and other names of no host
         return False
 
 

@@ -268,7 +268,7 @@ def test_a_server_that_asks_for_a_day_is_not_waited_for() -> None:
 @pytest.mark.parametrize(
     ("status", "advice"),
     [
-        (400, "check queries.endpoint.model (org/model), mode (chat) and extra"),
+        (405, "check queries.endpoint.model (org/model), mode (chat) and extra"),
         (401, "check the key in the environment variable SOME_KEY"),
         (
             403,
@@ -298,6 +298,40 @@ def test_a_refusal_stops_the_run_at_once_and_tells_no_key(
     assert len(server.seen) < 20
 
 
+@pytest.mark.parametrize("status", [400, 413, 422, 451])
+def test_what_a_server_refuses_for_its_text_is_left_out_alone(status: int, caplog: pytest.LogCaptureFixture) -> None:
+    """Content filters and limits of length say 400: one document ended the run, each time anew."""
+
+    def script(seen: Seen, before: int) -> Reply:
+        flagged = seen.prompt in ("prompt 0.", "prompt 30.")
+        return Reply({"error": "content_filter"}, status) if flagged else answer_all(seen, before)
+
+    with asked(script) as (server, generator):
+        answers = {answer.place: answer for answer in generator.write(requests(40))}
+    assert {place: (one.text, one.reason) for place, one in answers.items() if one.reason} == {
+        0: ("", f"HTTP {status}"),
+        30: ("", f"HTTP {status}"),
+    }
+    assert answers[0].final
+    assert answers[30].final
+    assert len(answers) == len(server.seen) == 40
+    assert generator.failures == {f"HTTP {status}": 2}
+    (told,) = [record.message for record in caplog.records]
+    assert told.startswith(f'{server.url}/chat/completions: HTTP {status}: {{"error": "content_filter"}}; check ')
+
+
+def test_a_server_that_refuses_every_text_stops_the_run_and_one_that_has_answered_does_not() -> None:
+    refused = Reply({"error": "unknown field"}, 400)
+    for count in (1000, 2):
+        with asked(lambda *_: refused) as (server, generator):
+            answers, said = written_until_it_stops(generator, count)
+        assert said.endswith("check queries.endpoint.model (org/model), mode (chat) and extra")
+        assert not any(answer.final for answer in answers)
+        assert len(server.seen) < 20
+    with asked(lambda *_: refused, spent=Tokens(1, 1, 100)) as (_, generator):  # those are all that is left
+        assert [answer.final for answer in generator.write(requests(8))] == [True] * 8
+
+
 def test_a_missing_key_is_named() -> None:
     with asked(lambda *_: Reply({}, 401), key_variable="TAMIS_NO_SUCH_KEY") as (server, generator):
         _, said = written_until_it_stops(generator, 1)
@@ -322,6 +356,30 @@ def test_a_key_that_no_header_can_hold_is_not_shown(monkeypatch: pytest.MonkeyPa
     with pytest.raises(SettingsError, match="environment variable OPENAI_API_KEY: expected a key") as error:
         EndpointGenerator(EndpointSettings(url="http://h/v1", model="m"), RequestsSettings(), Tokens())
     assert "geheim" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("ALL_PROXY", "socks://someone:geheim@127.0.0.1:7890/", "Unknown scheme for proxy URL"),  # GNOME's settings
+        ("https_proxy", "http://[::1", ""),
+        ("SSL_CERT_FILE", "/nowhere/ca.pem", "No such file"),
+    ],
+)
+def test_an_environment_that_leads_nowhere_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, said: str
+) -> None:
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(SettingsError) as error:
+        EndpointGenerator(EndpointSettings(url="https://h/v1", model="m"), RequestsSettings(), Tokens())
+    told = str(error.value)
+    assert told.startswith("https://h/v1/chat/completions: no connection can be made: ")
+    assert said in told
+    assert told.endswith(f"; check the environment variables {variable}, or unset them")
+    assert "geheim" not in told
 
 
 def test_concurrency_is_bounded() -> None:

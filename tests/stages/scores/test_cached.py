@@ -232,17 +232,23 @@ def test_a_run_that_stopped_at_its_budget_keeps_its_scores(recipe: dict[str, Any
         assert max(Counter(server.prompts()).values()) == 1
 
 
-def test_a_pair_that_always_fails_costs_its_query_and_no_other(recipe: dict[str, Any], tmp_path: Path) -> None:
+@pytest.mark.parametrize("status", [500, 400])
+def test_a_pair_that_always_fails_costs_its_query_and_no_other(
+    recipe: dict[str, Any], tmp_path: Path, status: int
+) -> None:
     failing: set[str] = set()
 
     def script(seen: Seen, before: int) -> Reply:
         if not failing:
             failing.add(seen.prompt)
-        return Reply({}, 500) if seen.prompt in failing else believe(seen, before)
+        return Reply({}, status) if seen.prompt in failing else believe(seen, before)
 
     with scripted(script) as server:
         content = taught_by(recipe, judge(server.url))
         folders = score(content, tmp_path / "run")
+        asked = len(server.seen)
+        score(content, tmp_path / "other")  # what was refused is known as that; what failed is tried again
+        assert (len(server.seen) == asked) == (status == 400)
         dropped = read_records(folders["scores"] / "dropped.parquet", Dropped)
         assert [record.reason for record in dropped] == ["no score by a teacher"]
         assert f"Query: {dropped[0].text}" in failing.pop()

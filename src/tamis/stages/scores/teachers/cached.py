@@ -132,7 +132,8 @@ class CachedScores:
         """Scores of the pairs of each group, None where none came."""
         for answer in self._score(self._groups(missing)):
             pairs = [(answer.request.query, document) for document in answer.request.documents]
-            scores = map(np.float32, answer.value) if answer.value else [None] * len(pairs)
+            nothing = np.float32(np.nan) if answer.final else None  # what brings no other answer is not asked again
+            scores = map(np.float32, answer.value) if answer.value else [nothing] * len(pairs)
             yield list(zip(pairs, scores, strict=True))
 
     def _groups(self, missing: Iterable[Sequence[Pair]]) -> Iterator[Group]:
