@@ -21,6 +21,7 @@ CLIENTS = {
     "llama_index_tei": "llama-index-postprocessor-tei-rerank",
     "haystack": "jina-haystack",
     "infinity": "infinity-client",
+    "voyage": "voyageai",
 }
 """Package by script in `clients/`."""
 

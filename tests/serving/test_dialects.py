@@ -126,6 +126,39 @@ def test_jina_echoes_documents_unless_told_otherwise(server: Running, expected, 
     assert server.post("/v1/rerank", body(documents=[])).status_code == 422
 
 
+def test_voyages_client_finds_what_it_reads(server: Running, expected, best_first):
+    """Its reference: `data` with index, score and, if asked for, the document's text; `usage.total_tokens`."""
+    sent = {"model": "tiny", "query": QUERY, "documents": DOCUMENTS, "top_k": None, "truncation": True}  # its package's
+    answer = server.post("/v1/rerank", sent).json()
+    assert answer["object"] == "list"
+    assert [hit["index"] for hit in answer["data"]] == best_first
+    assert [hit["relevance_score"] for hit in answer["data"]] == pytest.approx(expected[best_first], abs=1e-5)
+    assert answer["usage"]["total_tokens"] > 0
+    best = server.post("/v1/rerank", sent | {"top_k": 1, "return_documents": True}).json()["data"]
+    score = answer["data"][0]["relevance_score"]
+    assert best == [{"index": best_first[0], "relevance_score": score, "document": DOCUMENTS[best_first[0]]}]
+    plain = server.post("/v1/rerank", body(top_n=1)).json()  # perhaps Voyage's: documents come once
+    assert plain["data"] == [{"index": best_first[0], "relevance_score": score}]
+
+
+@pytest.mark.parametrize("path", ["/v1/rerank", "/rerank"])
+@pytest.mark.parametrize("number", ["2", 2.0])
+def test_servers_in_python_read_numbers_and_flags_from_texts(server: Running, path: str, number: Any, best_first):
+    """Theirs are pydantic's types, which do; RAGFlow sends `return_documents: "true"` to any server like Xinference."""
+    answer = server.post(path, body(top_n=number, return_documents="true", return_len="true", raw_scores="false"))
+    assert [hit["index"] for hit in answer.json()["results"]] == best_first[:2]
+    for wrong in ({"top_n": "two"}, {"top_n": 1.5}, {"raw_scores": "perhaps"}):
+        assert server.post(path, body(**wrong)).status_code == (422 if path == "/v1/rerank" else 400)
+    assert server.post("/v2/rerank", body(top_n="2")).status_code == 422  # Cohere's own refuses it
+
+
+def test_what_is_null_is_as_if_it_were_not_there(server: Running, best_first):
+    nothing = {"top_n": None, "return_documents": None, "raw_scores": None, "max_tokens_per_doc": None}
+    for path, more in [("/v2/rerank", {}), ("/v1/rerank", {"max_chunks_per_doc": None}), ("/rerank", {"user": None})]:
+        answer = server.post(path, body(**nothing, **more))
+        assert [hit["index"] for hit in answer.json()["results"]] == best_first
+
+
 def test_tei_answers_a_bare_array(server: Running, offline: Reranker, expected, best_first):
     answer = server.post("/rerank", {"query": QUERY, "texts": DOCUMENTS, "return_text": True}).json()
     assert [rank["index"] for rank in answer] == best_first

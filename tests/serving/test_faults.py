@@ -126,6 +126,19 @@ def test_answers_that_nobody_fetches_are_given_up_and_those_fetched_slowly_are_n
         assert until_cut_off(lazy) < len(content)
 
 
+@pytest.mark.parametrize(("key", "status"), [("wrong", 401), ("right", 413)])
+def test_who_is_still_sending_sees_why_nothing_is_read(stock_folder: Path, key: str, status: int):
+    """RFC 9112, 9.6: closed with data unread, a connection is reset, and the answer on it is lost."""
+    with served({"m": stock_folder}, keys=("right",)) as server, connect(server) as client:
+        length = 32 * 2**20
+        head = f"POST /v2/rerank HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {key}\r\nContent-Length: {length}\r\n\r\n"
+        client.sendall(head.encode())
+        time.sleep(0.05)  # the answer is there before the body
+        client.sendall(b" " * length)
+        assert status_of(client) == status
+        assert client.recv(1) == b""
+
+
 def test_what_is_no_http_is_refused(stock_folder: Path):
     endless = HEAD + b"".join(b"x-%d: %s\r\n" % (number, b"y" * 1000) for number in range(200))
     with served({"m": stock_folder}) as server:

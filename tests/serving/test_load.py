@@ -244,7 +244,7 @@ def test_limits_are_told_in_the_dialects_own_shape(stock_folder: Path):
         assert (many.status_code, many.json()["error"]) == (422, "4 documents, at most 3 are taken")
         long = server.post("/rerank", body(["x" * 51]))
         assert long.status_code == 400
-        assert long.json()["error"]["message"] == "a text of 51 characters, at most 50 are taken"
+        assert long.json()["error"]["message"] == "document 0 has 51 characters, at most 50 are taken"
 
 
 def test_bodies_on_their_way_are_bounded_together(stock_folder: Path):
@@ -310,6 +310,7 @@ def test_keys_are_asked_for_on_every_path_but_health(stock_folder: Path):
         for key in ("", "Bearer three", "Bearer", "Basic one", "one", "Bearer One"):
             wrong = server.post("/v2/rerank", body(["a"]), authorization=key)
             assert (wrong.status_code, wrong.json().keys()) == (401, {"id", "message"}), key
+            assert wrong.headers["www-authenticate"] == "Bearer"  # RFC 9110, 15.5.2: it must be there
         assert server.post("/rerank", {"query": "a", "texts": ["b"]}).json() == {"error": "Unauthorized"}
         for key in ("one", "two"):
             assert server.post("/v2/rerank", body(["a"]), authorization=f"Bearer {key}").status_code == 200

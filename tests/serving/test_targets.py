@@ -133,6 +133,28 @@ def test_a_target_with_scheme_and_host_is_its_path_and_its_host_counts(server: R
     assert exchange(server, "http://localhost/nowhere", "localhost")[0] == 404
 
 
+def test_an_offer_of_http_2_is_passed_over(server: Running, caplog: pytest.LogCaptureFixture):
+    """RFC 9110, 7.8: a server may ignore `Upgrade`. Java's client offers it with the first request, body and all."""
+    address = (server.client.base_url.host, server.client.base_url.port)
+    chunks = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in (json.dumps(BODY).encode(), b""))
+    head = (
+        "POST /v2/rerank HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
+        "HTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA\r\nTransfer-Encoding: chunked\r\n\r\n"
+    )
+    with socket.create_connection(address, timeout=10) as client:
+        answers = client.makefile("rb")
+        for _ in range(2):  # and the connection can be used again
+            client.sendall(head.encode() + chunks)
+            assert answers.readline().split()[1] == b"200"
+            length = next(
+                line for line in iter(answers.readline, b"\r\n") if line.lower().startswith(b"content-length")
+            )
+            while answers.readline() != b"\r\n":
+                pass
+            assert json.loads(answers.read(int(length.split()[1])))["results"]
+    assert "pgrade" not in caplog.text  # uvicorn said twice a connection that a library of WebSockets is missing
+
+
 @given(st.lists(st.sampled_from(["a", "b%20c", ".."]), max_size=4), st.data())
 def test_any_spelling_of_a_path_is_one_path(parts, data):
     slashes = st.sampled_from(["/", "//", "///"])
@@ -154,11 +176,12 @@ def test_a_body_with_a_byte_order_mark_is_read(server: Running):
 
 
 @pytest.mark.parametrize("path", ["/rerank", "/v1/rerank", "/v2/rerank"])
-@pytest.mark.parametrize("field", ["top_n", "max_tokens_per_doc"])
-def test_vllms_zero_stands_for_all_wherever_vllm_takes_it(server: Running, path: str, field: str):
-    answer = server.post(path, BODY | {field: 0})
+@pytest.mark.parametrize(("field", "value"), [("top_n", 0), ("top_n", -1), ("max_tokens_per_doc", 0)])
+def test_vllms_zero_stands_for_all_wherever_vllm_takes_it(server: Running, path: str, field: str, value: int):
+    """vLLM returns all documents unless `top_n` is above 0."""
+    answer = server.post(path, BODY | {field: value})
     assert answer.status_code == 200
     assert len(answer.json()["results"]) == 2
     assert answer.json()["id"].startswith("score-")
-    assert choose(path, BODY | {field: 0}) is VLLM_RERANK
+    assert choose(path, BODY | {field: value}) is VLLM_RERANK
     assert path == "/rerank" or choose(path, BODY | {field: False}) is not VLLM_RERANK

@@ -50,6 +50,9 @@ class Connection(H11Protocol):
         self._fetched()
         super().connection_lost(exc)
 
+    def _unsupported_upgrade_warning(self) -> None:
+        """Say nothing: a client may offer HTTP/2, as Java's does with each connection, and is answered in HTTP/1.1."""
+
     def _heard(self) -> None:
         if self._head:
             self._head.cancel()

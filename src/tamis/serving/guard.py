@@ -1,11 +1,13 @@
 """Around every request: its id, its key, its line in the log, and refusals in the shape of its dialect."""
 
+import asyncio
 import logging
 import re
 import time
 import uuid
+from contextlib import suppress
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
 
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -30,6 +32,12 @@ PROBES = ("/livez", "/readyz", "/health", "/ready")
 
 OPEN_PATHS = ("/", *PROBES)
 """Paths that need no key: the playground's page holds nothing, and asks the others with the key that is typed in."""
+
+LINGERING: Final = 30.0
+"""Seconds for which a client may send on that was refused before its body was read; what comes is left unread."""
+
+SILENT: Final = 5.0
+"""Seconds without a word of it after which it is no longer waited for."""
 
 LEFT = 499
 """Status in the logs of a request whose client did not wait for the answer."""
@@ -58,13 +66,18 @@ class Guard:
         if path_of(request) in PATHS:
             facts["dialect"] = _dialect(request).name
         request.state.facts = facts
-        status = LEFT
+        status, unread = LEFT, False
 
         async def noted(message: Message) -> None:
-            nonlocal status
+            nonlocal status, unread
             if message["type"] == "http.response.start":
                 status = message["status"]
+                unread = (b"connection", b"close") in message["headers"] and status != HTTPStatus.REQUEST_TIMEOUT
                 message["headers"].append((b"x-request-id", facts["request_id"].encode()))
+            elif unread and not message.get("more_body"):
+                await send({**message, "more_body": True})  # all of the answer; only the end is put off
+                await _pass_over(receive)
+                message = {"type": "http.response.body"}
             await send(message)
 
         try:
@@ -117,10 +130,23 @@ class Guard:
         logger.info("request", extra={"facts": facts | {"seconds": round(seconds, 4)}})
 
 
+async def _pass_over(receive: Receive) -> None:
+    """Let a client send the rest of its body: cut off while it writes, it would lose the answer (RFC 9112, 9.6)."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(LINGERING):
+            more = True
+            while more:
+                async with asyncio.timeout(SILENT):
+                    message = await receive()
+                more = message["type"] == "http.request" and message.get("more_body", False)
+
+
 def refusal(dialect: Dialect, refused: RefusedError, request_id: str, close: bool = False) -> Response:
     """The answer that says why there are no scores; `close` where the rest of the body is not read."""
     status = dialect.status(refused.kind)
     headers = {"retry-after": str(refused.retry_after)} if refused.retry_after else {}
+    if status == HTTPStatus.UNAUTHORIZED:
+        headers["www-authenticate"] = "Bearer"  # RFC 9110, 15.5.2; some clients fail on an answer without it
     if close:
         headers["connection"] = "close"
     body = dialect.refuse(refused, status, request_id)

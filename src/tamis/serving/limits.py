@@ -1,5 +1,6 @@
 """What a request may hold."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tamis.serving.request import RefusedError, RerankRequest, text_of
@@ -29,8 +30,18 @@ class Limits:
         """
         if len(asked.documents) > self.documents:
             raise RefusedError("malformed", f"{len(asked.documents)} documents, at most {self.documents} are taken")
-        titles = [one.get("title", "") for one in asked.documents if not isinstance(one, str)]
-        texts = [*asked.queries, asked.instruction or "", *titles, *map(text_of, asked.documents)]
-        longest = max(map(len, texts))
-        if longest > self.characters:
-            raise RefusedError("malformed", f"a text of {longest} characters, at most {self.characters} are taken")
+        for what, text in _texts(asked):
+            if len(text) > self.characters:
+                raise RefusedError(
+                    "malformed", f"{what} has {len(text)} characters, at most {self.characters} are taken"
+                )
+
+
+def _texts(asked: RerankRequest) -> Iterator[tuple[str, str]]:
+    """Each text of a request with what it is."""
+    yield from (("query" if len(asked.queries) == 1 else f"query {n}", one) for n, one in enumerate(asked.queries))
+    yield "instruction", asked.instruction or ""
+    for number, document in enumerate(asked.documents):
+        yield f"document {number}", text_of(document)
+        if not isinstance(document, str):
+            yield f"the title of document {number}", document.get("title", "")

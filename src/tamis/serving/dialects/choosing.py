@@ -5,13 +5,13 @@ from typing import Any
 
 from tamis.serving.dialects.cohere import COHERE_V1, COHERE_V2
 from tamis.serving.dialects.dialect import Dialect
-from tamis.serving.dialects.jina import JINA
+from tamis.serving.dialects.jina import JINA, VOYAGE
 from tamis.serving.dialects.tei import TEI
 from tamis.serving.dialects.vllm import ONLY_HERE, VLLM_RERANK, VLLM_SCORE
 
 PATHS: dict[str, tuple[Dialect, ...]] = {
     "/v2/rerank": (COHERE_V2, VLLM_RERANK),
-    "/v1/rerank": (JINA, COHERE_V1, VLLM_RERANK),
+    "/v1/rerank": (JINA, VOYAGE, COHERE_V1, VLLM_RERANK),
     "/rerank": (VLLM_RERANK, TEI),
     "/v1/score": (VLLM_SCORE,),
     "/score": (VLLM_SCORE,),
@@ -20,11 +20,11 @@ PATHS: dict[str, tuple[Dialect, ...]] = {
 
 
 NO_LIMIT = ("top_n", "top_k", "max_tokens_per_doc")
-"""Fields that vLLM's clients send as 0, its default, for all; Cohere and Jina know no 0."""
+"""Fields that vLLM's clients send as 0, its default, or as -1 for all; Cohere and Jina know neither."""
 
 
-def _is_zero(value: Any) -> bool:
-    return type(value) is int and value == 0
+def _is_all(value: Any) -> bool:
+    return type(value) is int and value <= 0
 
 
 def choose(path: str, body: Mapping[str, Any]) -> Dialect:
@@ -32,8 +32,10 @@ def choose(path: str, body: Mapping[str, Any]) -> Dialect:
     if path == "/rerank":
         return TEI if "texts" in body else VLLM_RERANK
     if path in ("/v1/rerank", "/v2/rerank"):
-        if not ONLY_HERE.isdisjoint(body) or any(_is_zero(body.get(name)) for name in NO_LIMIT):
+        if not ONLY_HERE.isdisjoint(body) or any(_is_all(body.get(name)) for name in NO_LIMIT):
             return VLLM_RERANK
         if path == "/v1/rerank" and ("rank_fields" in body or "max_chunks_per_doc" in body):
             return COHERE_V1
+        if path == "/v1/rerank" and ("top_k" in body or "truncation" in body):
+            return VOYAGE
     return PATHS[path][0]

@@ -35,11 +35,11 @@ class V2(Beside):
     query: str
     documents: Given
     top_n: Count | None = None
-    return_documents: bool = False
+    return_documents: bool | None = False
     max_tokens_per_doc: Count | None = None
     priority: Annotated[int, Field(ge=0, le=999)] | None = None
     instruction: str | None = None
-    raw_scores: bool = False
+    raw_scores: bool | None = False
 
 
 class V1(Beside):
@@ -55,11 +55,11 @@ class V1(Beside):
     model: str | None = None
     top_n: Count | None = None
     rank_fields: Annotated[list[str], Field(fail_fast=True)] | None = None
-    return_documents: bool = False
+    return_documents: bool | None = False
     max_chunks_per_doc: Count | None = None
     max_tokens_per_doc: Count | None = None
     instruction: str | None = None
-    raw_scores: bool = False
+    raw_scores: bool | None = False
 
 
 class CohereEcho(TypedDict):
@@ -121,8 +121,8 @@ def read_v2(body: V2) -> RerankRequest:
         queries=[body.query],
         documents=documents_of(body.documents),
         top=body.top_n,
-        echo=body.return_documents,
-        raw=body.raw_scores,
+        echo=bool(body.return_documents),
+        raw=bool(body.raw_scores),
         instruction=body.instruction,
         document_tokens=body.max_tokens_per_doc,
         first_stage=first_stage_in(body, body.documents),
@@ -143,8 +143,8 @@ def read_v1(body: V1) -> RerankRequest:
         queries=[body.query],
         documents=[_fields(number, one, body.rank_fields) for number, one in enumerate(body.documents)],
         top=body.top_n,
-        echo=body.return_documents,
-        raw=body.raw_scores,
+        echo=bool(body.return_documents),
+        raw=bool(body.raw_scores),
         instruction=body.instruction,
         document_tokens=body.max_tokens_per_doc,
         windows=body.max_chunks_per_doc,

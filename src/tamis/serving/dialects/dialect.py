@@ -75,7 +75,7 @@ class Dialect:
 
 
 class Body(BaseModel):
-    """Types are taken at their word: "3" is no number. Fields that are not known are ignored."""
+    """Types are taken at their word: "3" is no number, but where it says so. Fields that are not known are ignored."""
 
     model_config = ConfigDict(strict=True, extra="ignore")
 
@@ -115,7 +115,11 @@ Given = Annotated[list[Item], Field(fail_fast=True)]
 """Documents; the first that is none ends the check: a body may hold millions."""
 
 Count = Annotated[int, Field(ge=1, le=2**31)]
-CountOrAll = Annotated[int, Field(ge=0, le=2**31)]
+
+# Servers in Python read these so, and there are clients that send "true" and 3.0; Cohere's and TEI's do not.
+LaxFlag = Annotated[bool, Field(strict=False)]
+LaxCount = Annotated[int, Field(strict=False, ge=1, le=2**31)]
+LaxCountOrAll = Annotated[int, Field(strict=False, ge=0, le=2**31)]
 
 
 def documents_of(given: Sequence[str | DialectText | DialectId]) -> list[DocumentText]:

@@ -8,12 +8,13 @@ from typing_extensions import TypedDict
 from tamis.models.first_stage import NONE, FirstStageArgument
 from tamis.serving.dialects.dialect import (
     Beside,
-    CountOrAll,
     Dialect,
     DialectId,
     DialectText,
     Given,
     Item,
+    LaxCountOrAll,
+    LaxFlag,
     check_texts,
     documents_of,
     first_stage_in,
@@ -38,6 +39,8 @@ STATUSES: dict[Kind, int] = {"malformed": 400, "empty": 400}
 ONLY_HERE = frozenset({"max_tokens_per_query", "truncate_prompt_tokens", "truncation_side", "use_activation", "user"})
 """Fields that tell a body of vLLM from one of Cohere or Jina."""
 
+Most = Annotated[int, Field(strict=False, ge=-(2**31), le=2**31)]
+
 OneOfSide = str | DialectText | DialectId
 Side = Given | Item
 
@@ -50,22 +53,22 @@ class Knobs(Beside):
     """
 
     model: str | None = None
-    truncate_prompt_tokens: Annotated[int, Field(ge=-1, le=2**31)] | None = None
+    truncate_prompt_tokens: Annotated[int, Field(strict=False, ge=-1, le=2**31)] | None = None
     truncation_side: Literal["left", "right"] | None = None
-    use_activation: bool | None = None
+    use_activation: LaxFlag | None = None
     instruction: str | None = None
-    max_tokens_per_doc: CountOrAll = 0
-    max_tokens_per_query: CountOrAll = 0
-    raw_scores: bool = False
+    max_tokens_per_doc: LaxCountOrAll | None = 0
+    max_tokens_per_query: LaxCountOrAll | None = 0
+    raw_scores: LaxFlag | None = False
 
 
 class VllmRerank(Knobs):
-    """A query and its documents; `top_n` 0 is all."""
+    """A query and its documents; a `top_n` of 0, or below, is all."""
 
     query: str
     documents: Given
-    top_n: CountOrAll | None = 0
-    top_k: CountOrAll | None = 0
+    top_n: Most | None = 0
+    top_k: Most | None = 0
 
 
 class VllmScore(Knobs):
@@ -140,7 +143,8 @@ def read_rerank(body: VllmRerank) -> RerankRequest:
     """What a body of `/rerank` asks for."""
     check_texts(body.query, body.documents)
     said = first_stage_in(body, body.documents)
-    return _asked(body, [body.query], body.documents, said, (body.top_n or body.top_k) or None)
+    most = body.top_n or body.top_k or 0
+    return _asked(body, [body.query], body.documents, said, most if most > 0 else None)
 
 
 def read_score(body: VllmScore) -> RerankRequest:
@@ -203,7 +207,7 @@ def _asked(
         documents=documents_of(documents),
         top=top,
         echo=True,
-        raw=body.raw_scores or body.use_activation is False,
+        raw=bool(body.raw_scores) or body.use_activation is False,
         instruction=body.instruction,
         document_tokens=body.max_tokens_per_doc or None,
         query_tokens=body.max_tokens_per_query or None,
