@@ -97,10 +97,39 @@ def test_invisible_joiners_and_soft_hyphens_do_not_split_words():
     assert words("می\u200cخواهم Zeit\u00adung") == ["میخواهم", "zeitung"]
 
 
+@pytest.mark.parametrize(
+    ("written", "asked"),
+    [
+        ("İstanbul ve İzmir", "istanbul ve izmir"),  # Java's and Lucene's lower case of the letter is i
+        ("葛\U000e0100城市", "葛城市"),  # a variant of the letter, as Japanese registers write names
+        ("神\ufe00社", "神社"),
+        ("data\u2060base", "database"),
+        ("תל\u200fאביב", "תלאביב"),
+        ("ᠮᠣᠩ\u180bᠭᠣᠯ", "ᠮᠣᠩᠭᠣᠯ"),
+    ],
+)
+def test_what_cannot_be_seen_or_stands_over_an_i_keeps_no_word_from_being_found(written, asked):
+    assert terms(written) == terms(asked)
+
+
+def test_a_keycap_is_the_digit_on_it():
+    assert words("1\ufe0f\u20e3 2") == ["1", "2"]
+
+
 def test_no_mark_of_a_living_script_splits_a_word():
-    marks = [chr(c) for c in range(0x300, 0x1000) if unicodedata.category(chr(c)) in ("Mn", "Mc")]
+    # Up to the Hangul syllables, and Adlam; words of the Myanmar block are pairs of characters, marks and all.
+    letters_and_marks = [
+        *range(0x300, 0x1000),
+        *range(0x1100, 0x3000),
+        *range(0xA000, 0xAC00),
+        *range(0x1E900, 0x1E950),
+    ]
+    marks = [chr(c) for c in letters_and_marks if unicodedata.category(chr(c)) in ("Mn", "Mc")]
+    marks = [mark for mark in marks if not unicodedata.name(mark).startswith(("MYANMAR", "COPTIC"))]
     split = [f"U+{ord(mark):04X}" for mark in marks if len(normalise(f"x{mark}x").split()) > 1]
     assert split == []
+    for word in ("ꯃꯤꯇꯩꯂꯣꯟ", "𞤆𞤵𞤤𞤢𞤪", "𞤢𞤣𞤤𞤢𞤥𞥄", "ᮘᮞ", "ꦗꦮ"):  # Manipuri, Pular, Adlam, Sundanese, Javanese
+        assert words(word) == [normalise(word)]
 
 
 @given(st.text())

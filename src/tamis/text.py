@@ -35,6 +35,17 @@ _MARKS: Final = (
     "\u0f18\u0f19\u0f35\u0f37\u0f39\u0f3e\u0f3f\u0f71-\u0f84\u0f86\u0f87\u0f8d-\u0fbc\u0fc6"  # Tibetan
     "\u0e31\u0e34-\u0e3a\u0e47-\u0e4e\u0eb1\u0eb4-\u0ebc\u0ec8-\u0ece"  # Thai, Lao
     "\u102b-\u103e\u1056-\u1059\u1062-\u1064\u109a-\u109d\u17b4-\u17d3\u17dd"  # Myanmar, Khmer
+    "\u135d-\u135f\u1712-\u1715\u1732-\u1734\u1752\u1753\u1772\u1773"  # Ethiopic, Philippine
+    "\u1885\u1886\u18a9\u1920-\u193b\u1a17-\u1a1b\u1a55-\u1a7f"  # Mongolian, Limbu, Buginese, Tai Tham
+    "\u1b00-\u1b04\u1b34-\u1b44\u1b6b-\u1b73\u1b80-\u1b82\u1ba1-\u1bad\u1be6-\u1bf3\u1c24-\u1c37"  # Balinese to Lepcha
+    "\u1ab0-\u1ace\u1cd0-\u1cd2\u1cd4-\u1ce8\u1ced\u1cf4\u1cf7-\u1cf9\ua8e0-\ua8f1\ua8ff"  # Latin, Vedic, Devanagari
+    "\u2d7f\u2de0-\u2dff\ua66f\ua674-\ua67d\ua69e\ua69f\ua6f0\ua6f1"  # Tifinagh, more Cyrillic, Bamum
+    "\ua802\ua806\ua80b\ua823-\ua827\ua82c\ua880\ua881\ua8b4-\ua8c5"  # Syloti Nagri, Saurashtra
+    "\ua926-\ua92d\ua947-\ua953\ua980-\ua983\ua9b3-\ua9c0\uaa29-\uaa36\uaa43\uaa4c\uaa4d"  # Kayah Li to Cham
+    "\uaab0\uaab2-\uaab4\uaab7\uaab8\uaabe\uaabf\uaac1"  # Tai Viet
+    "\uaaeb-\uaaef\uaaf5\uaaf6\uabe3-\uabea\uabec\uabed"  # Meetei Mayek
+    "\U00010d24-\U00010d27\U00011100-\U00011102\U00011127-\U00011134\U00011145\U00011146"  # Rohingya, Chakma
+    "\U0001e944-\U0001e94a"  # Adlam
     "\u1dc0-\u1dff\u20d0-\u20f0\u3099\u309a\ufe20-\ufe2f"
 )
 
@@ -42,8 +53,13 @@ _WORD: Final = re.compile(rf"([{_PAIRED}]+)|([^\W_{_PAIRED}]+(?:[{_MARKS}]+[^\W_
 _CHARACTER: Final = re.compile(rf".[{_MARKS}]*")
 _NOT_WORD: Final = re.compile(rf"(?:[^\w{_MARKS}]|_)+")
 _ONE_SPACELESS: Final = re.compile(f"[{_SPACELESS}]")
-# Soft hyphen, tatweel, zero-width non-joiner and joiner change how a word looks, not which word it is.
-_INVISIBLE: Final = re.compile("[\u00ad\u0640\u200c\u200d]")
+# Soft hyphen, tatweel, joiners, marks of direction and the selectors of a letter's form change how a word looks, not
+# which word it is. The selector of emoji stays: it parts a digit from its keycap.
+_INVISIBLE: Final = re.compile(
+    "[\u00ad\u034f\u0640\u180b-\u180f\u200c-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufe00-\ufe0e\ufeff"
+    "\U000e0100-\U000e01ef]"
+)
+_DOTTED_I: Final = "i\u0307"  # what case folding makes of the Turkish capital; people and Lucene's lower case write i
 
 # Arabic words are written with and without vowel signs, hamza and dots; the variants of a letter count as one, as in
 # Lucene's normaliser, and Persian's yeh and keheh as the Arabic ones.
@@ -123,11 +139,13 @@ def terms(text: str) -> list[str]:
         text: Any text.
 
     Returns:
-        The words; Arabic ones without vowel signs and article and with one form for the variants of a letter, these
-        and the words of the Indic scripts (Devanagari to Sinhala) followed by their beginning.
+        The words, the Turkish capital I with a dot as i; Arabic ones without vowel signs and article and with one form
+        for the variants of a letter, these and the words of the Indic scripts (Devanagari to Sinhala) followed by their
+        beginning.
     """
     found: list[str] = []
-    for word in words(text):
+    for folded in words(text):
+        word = folded.replace(_DOTTED_I, "i")
         arabic = _ARABIC.match(word)
         if arabic:
             word = _fold_arabic(word)

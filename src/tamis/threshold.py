@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tamis.artifacts import writing
 from tamis.errors import InputError
-from tamis.evaluation.reading import read_set
+from tamis.evaluation.reading import the_set
 from tamis.evaluation.sets import JudgedSet
 from tamis.formulas.arrays import FloatArray
 from tamis.formulas.thresholds import Calibration, Level, levels, lowest_level, platt
@@ -95,9 +95,7 @@ def threshold(
     folder = checked_model(model, out, "levels")
     if report and not report.parent.is_dir():
         raise InputError(f"--report {report}: there is no folder {report.parent}; make it or name another file")
-    (judged, *others) = read_set(on)
-    if others:
-        raise InputError(f"--on {on} holds {1 + len(others)} sets, expected one; name one of them")
+    judged = the_set(on)
     notes = [*judged.notes]
     reranker = Reranker(folder)
     scored = _scored(reranker, judged)

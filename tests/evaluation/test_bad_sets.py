@@ -1,6 +1,7 @@
 """What is wrong with a set, a run or a name is said in one line, before anything is computed."""
 
 import gzip
+import json
 import sys
 
 import pyarrow as pa
@@ -39,7 +40,7 @@ def run_of(tmp_path, *lines):
     [
         ("q/en/1\tEN/1\t1", "line 3: document 'EN/1' is not in corpus.jsonl; did you mean 'en/1'? (add it"),
         ("nobody\ten/1\t1", "line 3: query 'nobody' is not in queries.jsonl, whose ids look like 'q/en/0' (add it"),
-        ("q/en/0\ten/0\t2", "line 3: document 'en/0' is judged for query 'q/en/0' on line 2 too; remove one of them"),
+        ("q/en/0\ten/0\t2", "line 3: document 'en/0' is judged for query 'q/en/0' on line 2 too, with an"),
         (
             "q/en/1\ten/1\t0.5",
             "line 3: expected query-id, corpus-id and a whole number between tabs, got 'q/en/1\\ten/1\\t0",
@@ -68,6 +69,54 @@ def test_grades_below_0_count_as_0_and_are_told(folder, evaluate):
     assert found.status == 0
     assert "note: 2 judgements below 0 count as 0; the first stands on line 3 of" in found.out
     assert "note: 1 questions have no relevant document; they count as 0 in every system" in found.out
+
+
+def test_judgements_that_are_said_twice_are_told(folder, evaluate):
+    judge(folder, "q/en/0\ten/0\t1", "q/en/1\ten/1\t1", "q/en/0\ten/0\t1")
+    found = evaluate()
+    assert found.status == 0
+    assert "note: 1 judgements are said twice, with the same grade; each counts once" in found.out
+
+
+def test_a_set_that_no_file_of_a_folder_of_runs_is_for(folder, evaluate, tmp_path):
+    runs = tmp_path / "runs"
+    runs.mkdir()
+    (runs / "sets.trec").write_text("q/en/0 Q0 en/0 1 1 t\n")
+    beside = evaluate("--run", f"mine={runs}")
+    assert beside.status == 0
+    said = f"mine: {runs} has no run of this set, which would be called set.trec; left out"
+    assert f"note: {said}" in beside.out
+    assert evaluate("--first", f"mine={runs}").complaint == f"set: nothing ranks it; {said}"
+    (runs / "sets.trec").rename(runs / "set.trec")
+    assert "no run of this set" not in evaluate("--run", f"mine={runs}").out
+
+
+def test_a_run_of_distances_is_told(evaluate, tmp_path):
+    given = run_of(tmp_path, "q/en/0 Q0 en/0 1 0.2 t", "q/en/0 Q0 en/1 2 0.9 t", "q/en/1 Q0 en/1 1 3 t")
+    found = evaluate("--run", given)
+    told = (
+        "other: other.trec: for 1 of 20 queries the ranks contradict the scores; the scores count, so negate distances"
+    )
+    assert f"note: {told}" in found.out
+
+
+def test_names_in_brackets_are_shown_as_they_are(folder, evaluate):
+    rows = [json.loads(line) for line in (folder / "queries.jsonl").read_text().splitlines()]
+    named = [row | {"domain": "[/b] law" if number % 2 else "[eu] law"} for number, row in enumerate(rows)]
+    (folder / "queries.jsonl").write_text("".join(json.dumps(row) + "\n" for row in named))
+    found = evaluate()
+    assert found.status == 0, found.err
+    assert "[/b] law" in found.out
+    assert "[eu] law" in found.out
+
+
+def test_documents_without_a_language_are_counted_where_languages_count(folder):
+    rows = [json.loads(line) for line in (folder / "corpus.jsonl").read_text().splitlines()]
+    (folder / "corpus.jsonl").write_text(
+        "".join(json.dumps({**row, "metadata": {}} if row["_id"] == "de/9" else row) + "\n" for row in rows)
+    )
+    (judged,) = read_set(str(folder), "same")
+    assert "1 documents do not say their language; with --languages same that is one of its own" in judged.notes
 
 
 def test_numbers_that_a_spreadsheet_made_of_ids(tmp_path):

@@ -7,6 +7,7 @@ import pytest
 import pytrec_eval
 
 from tamis.evaluation.comparing import compare
+from tamis.evaluation.reading import read_set
 from tests.commands import tamis
 from tests.conftest import TOPICS, write_beir
 
@@ -105,3 +106,12 @@ def test_what_cannot_be_compared(runs, tmp_path):
     )
     assert "one is a folder, one a file; compare two runs" in tamis("compare", a, tmp_path).complaint
     assert "no runs in it; expected the folder of an evaluation" in tamis("compare", tmp_path, tmp_path).complaint
+
+
+def test_a_set_of_several_is_not_the_first_of_them(runs, monkeypatch, folder):
+    files, _ = runs
+    both = [*read_set(str(folder)), *read_set(str(folder))]
+    monkeypatch.setattr("tamis.evaluation.reading.read_set", lambda given: both)
+    assert tamis("compare", *files, "--on", folder).complaint == (
+        f"--on {folder} holds 2 sets, expected one; name one of set, set"
+    )

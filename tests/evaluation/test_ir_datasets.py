@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from tamis.errors import InputError
+from tamis.evaluation.ir_datasets import _text
 from tests.commands import tamis
 from tests.conftest import TOPICS, write_beir
 
@@ -59,17 +61,37 @@ def test_a_name_that_it_does_not_know_and_one_without_questions(folder, tmp_path
     assert found.complaint == f"--on irds:{name}: {message}"
 
 
-def test_texts_that_cannot_be_fetched_are_one_line(folder, tmp_path):
+@pytest.mark.parametrize("places", [1, 3])
+def test_texts_that_cannot_be_fetched_are_one_line(folder, tmp_path, places):
     import ir_datasets
     from ir_datasets.datasets.base import Dataset
     from ir_datasets.formats import TrecQrels, TsvDocs, TsvQueries
-    from ir_datasets.util import LocalDownload
+    from ir_datasets.util import Download, LocalDownload
 
-    gone = LocalDownload(tmp_path / "gone")
-    ir_datasets.registry.register(
-        "tamis-local/gone", Dataset(TsvDocs(gone), TsvQueries(gone), TrecQrels(gone, {1: "relevant"}))
-    )
-    found = tamis("evaluate", "--on", "irds:tamis-local/gone", "--out", tmp_path / "out")
+    gone = Download([LocalDownload(tmp_path / f"gone{place}") for place in range(places)], tmp_path / "cache")
+    name = f"tamis-local/gone{places}"
+    ir_datasets.registry.register(name, Dataset(TsvDocs(gone), TsvQueries(gone), TrecQrels(gone, {1: "relevant"})))
+    found = tamis("evaluate", "--on", f"irds:{name}", "--out", tmp_path / "out")
     assert found.status == 2
-    assert found.complaint.startswith("--on irds:tamis-local/gone: ir_datasets cannot read tamis-local/gone (")
+    assert found.complaint.startswith(f"--on irds:{name}: ir_datasets cannot read {name} (")
     assert found.complaint.endswith("); it fetches what is not in ~/.ir_datasets")
+
+
+def test_of_documents_without_a_default_text_the_field_text_is_read_and_no_other_is_guessed():
+    from typing import NamedTuple
+
+    class Query(NamedTuple):  # as ir_datasets has them of BRIGHT
+        query_id: str
+        text: str
+        gold_answer: str
+
+    class Trial(NamedTuple):  # as it has them of clinicaltrials
+        doc_id: str
+        title: str
+        summary: str
+
+    assert _text("irds:x", Query("1", "Why?", "Because.")) == "Why?"
+    with pytest.raises(
+        InputError, match=r"--on irds:x: ir_datasets gives no text of a Trial, which has doc_id, title, su"
+    ):
+        _text("irds:x", Trial("1", "A trial", "Of a drug."))

@@ -1,6 +1,7 @@
 """Runs of passages, `DOC#3`, judged as documents: the best passage of a document counts."""
 
 import json
+import shutil
 from pathlib import Path
 
 import ir_measures
@@ -9,6 +10,7 @@ import pytest
 
 from tamis import Reranker
 from tamis.artifacts import ItemStore, read_json
+from tamis.evaluation.graded import by_model
 from tamis.evaluation.passages import document_of
 from tamis.evaluation.reading import read_set, read_sets
 from tamis.formats.trec import read_run
@@ -98,6 +100,16 @@ def test_without_the_option_only_documents_are_shown_and_with_it_there_must_be_p
         "--passages: no document of whole is there in passages, DOC#1 and so on, with a judgement of DOC; leave the "
         "option out"
     )
+
+
+def test_what_a_model_graded_of_passages_is_measured_by_passages_too(passages, tmp_path):
+    folder = tmp_path / "set"
+    shutil.copytree(passages, folder)
+    shutil.copy(folder / "qrels" / "test.tsv", folder / "qrels" / "model.tsv")
+    for person in read_set(str(folder), passages=True):
+        model = by_model(person)
+        assert (model.name, model.documents.keys()) == (person.name, person.documents.keys())
+        assert model.grades == person.grades
 
 
 def test_ids_that_look_like_passages_and_are_judged_stay_as_they_are(tmp_path):

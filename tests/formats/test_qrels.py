@@ -2,6 +2,7 @@
 
 import gzip
 
+import ir_measures
 import pyarrow as pa
 import pytest
 
@@ -43,10 +44,23 @@ def test_another_header_is_refused(tmp_path, header):
         list(read_qrels(file))
 
 
-def test_a_document_that_is_judged_twice_is_refused_with_both_lines(tmp_path):
-    file = write_text(tmp_path / "a.tsv", f"{HEADER}q\td\t1\nq\te\t1\nq\td\t2\n")
-    with pytest.raises(InputError, match=r"line 4: document 'd' is judged for query 'q' on line 2 too; remove one"):
+def test_what_is_said_twice_counts_once_as_ir_measures_has_it(tmp_path):
+    file = write_text(tmp_path / "a.qrels", "q 0 d 1\nq 0 e 2\nq 0 d 1\n")
+    theirs = ir_measures.util.QrelsConverter(ir_measures.read_trec_qrels(str(file))).as_dict_of_dict()
+    assert grades_of(read_qrels(file), file) == theirs == {"q": {"d": 1, "e": 2}}
+
+
+def test_a_document_with_two_grades_is_refused_with_both_lines(tmp_path):
+    file = write_text(tmp_path / "a.tsv", f"{HEADER}q\td\t1\nq\te\t1\nq\td\t1\nq\td\t2\n")
+    said = r"line 5: document 'd' is judged for query 'q' on line 2 too, with another grade; remove one"
+    with pytest.raises(InputError, match=said):
         grades_of(read_qrels(file), file)
+
+
+def test_what_an_archive_leaves_beside_each_file_is_no_split(tmp_path):
+    plain = write_text(tmp_path / "qrels" / "dev.tsv", f"{HEADER}q\td\t1\n")
+    (tmp_path / "qrels" / "._dev.tsv").write_bytes(b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X")
+    assert qrels_files(tmp_path) == {"dev": plain}
 
 
 def test_the_plain_file_counts_beside_packed_copies(tmp_path):

@@ -176,3 +176,22 @@ def test_measures_of_a_program_take_any_ids_and_are_those_of_their_papers():
 def test_grades_that_a_program_does_not_take_are_told():
     with pytest.raises(InputError, match=r"ERR@10: .*gdeval.* does not take these judgements; grades above 4"):
         measure_rankings([("q", ["d"])], {"q": {"d": 5}}, parse_measures(["ERR@10"]))
+
+
+def test_a_measure_that_is_not_defined_for_a_ranking_is_told():
+    # Accuracy is the share of pairs in the right order: ir-measures divides by the others, and here there are none.
+    with pytest.raises(InputError, match=r"^nDCG@10, Accuracy@10: one of them cannot be computed .*division by zero"):
+        measure_rankings([("q", ["d"])], {"q": {"d": 1}}, parse_measures(["nDCG@10", "Accuracy@10"]))
+
+
+def test_a_measure_that_is_no_number_is_told(monkeypatch):
+    class Evaluator:
+        def iter_calc(self, run):
+            yield from (ir_measures.Metric(q, ir_measures.AP, float("nan")) for q in run)
+
+    measures = parse_measures(["AP"])
+    monkeypatch.setattr(ir_measures, "evaluator", lambda *given: Evaluator())
+    with pytest.raises(
+        InputError, match=r"^AP: one of them cannot be computed for these rankings \(AP is nan for a query"
+    ):
+        measure_rankings([("q", ["d"])], {"q": {"d": 1}}, measures)

@@ -4,6 +4,8 @@ from typing import Any
 
 import mteb
 from datasets import Dataset
+from mteb.abstasks.aggregate_task_metadata import AggregateTaskMetadata
+from mteb.abstasks.aggregated_task import AbsTaskAggregate
 from mteb.abstasks.retrieval import AbsTaskRetrieval
 from mteb.abstasks.task_metadata import TaskMetadata
 
@@ -59,9 +61,9 @@ class TwoLanguages(LocalReranking):
             self.dataset = {subset: self.dataset["default"] for subset in self.hf_subsets}
 
 
-def scores(model: Any) -> dict[str, float]:
+def scores(model: Any, task: type[LocalReranking] = LocalReranking) -> dict[str, float]:
     """What mteb finds for a model on the task."""
-    results = mteb.evaluate(model, LocalReranking(), cache=None, overwrite_strategy="always", show_progress_bar=False)
+    results = mteb.evaluate(model, task(), cache=None, overwrite_strategy="always", show_progress_bar=False)
     return results.task_results[0].scores["test"][0]
 
 
@@ -78,3 +80,65 @@ class AmongThemselves(LocalReranking):
             found["queries"] = found["corpus"].remove_columns("title")
             ids = list(found["relevant_docs"])
             found["relevant_docs"] = {one: {other: 1} for one, other in zip(ids, ids[1:] + ids[:1], strict=True)}
+
+
+class OlderForm(LocalReranking):
+    """The same as tasks with loaders of their own give it: queries, corpus and judgements by split."""
+
+    metadata = LocalReranking.metadata.model_copy(update={"name": "OlderForm", "type": "Retrieval"})
+
+    def load_data(self, *args, **kwargs):
+        numbered = [(str(number), pair) for number, pair in enumerate(PAIRS)]
+        self.corpus = {"test": {n: {"title": "", "text": answer} for n, (_, answer) in numbered}}
+        self.queries = {"test": {n: question for n, (question, _) in numbered}}
+        self.relevant_docs = {"test": {n: {n: 1} for n, _ in numbered}}
+        self.data_loaded = True
+
+
+class Instructed(LocalReranking):
+    """Questions with an instruction each, but the last one."""
+
+    metadata = LocalReranking.metadata.model_copy(update={"name": "Instructed"})
+
+    def load_data(self, *args, **kwargs):
+        if not self.data_loaded:
+            super().load_data()
+            found = self.dataset["default"]["test"]
+            told = [f"Only what was written in {1990 + n}." for n in range(len(PAIRS) - 1)]
+            found["queries"] = found["queries"].add_column("instruction", [*told, None])
+
+
+class Conversations(LocalReranking):
+    """Questions as the last of two turns."""
+
+    metadata = LocalReranking.metadata.model_copy(update={"name": "Conversations"})
+
+    def load_data(self, *args, **kwargs):
+        if not self.data_loaded:
+            super().load_data()
+            turns = [
+                [{"role": "user", "content": "Hello."}, {"role": "user", "content": question}] for question, _ in PAIRS
+            ]
+            numbered = [{"id": str(number), "text": each} for number, each in enumerate(turns)]
+            self.dataset["default"]["test"]["queries"] = Dataset.from_list(numbered)
+
+
+class Pictures(LocalReranking):
+    """Asks for images."""
+
+    metadata = LocalReranking.metadata.model_copy(
+        update={"name": "Pictures", "modalities": ["text", "image"], "category": "t2i"}
+    )
+
+
+class Several(AbsTaskAggregate):
+    """Two tasks as one, as CQADupstackRetrieval is twelve."""
+
+    metadata = AggregateTaskMetadata(
+        name="Several",
+        description="Two tasks.",
+        tasks=[LocalReranking(), OlderForm()],
+        main_score="ndcg_at_10",
+        type="Retrieval",
+        eval_splits=["test"],
+    )

@@ -42,7 +42,9 @@ def test_instructions_of_a_task_reach_the_model_query_by_query(tmp_path):
     model = TamisCrossEncoder(build_querit(tmp_path / "querit", "qwen3"))
     told = ["Find it.", "Find it.", ""]
     pairs = PAIRS[:3]
-    queries = [{"text": [query for query, _ in pairs], "instruction": told}]
+    texts = [query for query, _ in pairs]
+    queries = [{"text": [f"{query} {each}" for query, each in zip(texts, told, strict=True)], "query": texts}]
+    queries[0]["instruction"] = told
     found = model.predict(queries, [{"text": [document for _, document in pairs]}])
     plain = Reranker(tmp_path / "querit")
     expected = [*plain.score_pairs(pairs[:2], "Find it.").logits, *plain.score_pairs(pairs[2:]).logits]
@@ -53,9 +55,10 @@ def test_instructions_of_a_task_reach_the_model_query_by_query(tmp_path):
 @pytest.fixture
 def registered(monkeypatch):
     """mteb knows the local tasks by their names, as it knows its own."""
-    from tests.integrations.local_task import AmongThemselves, LocalReranking, TwoLanguages
+    from tests.integrations import local_task as local
 
-    for task in (AmongThemselves, LocalReranking, TwoLanguages):
+    tasks = (local.AmongThemselves, local.LocalReranking, local.TwoLanguages, local.OlderForm, local.Instructed)
+    for task in (*tasks, local.Conversations, local.Pictures, local.Several):
         monkeypatch.setitem(sys.modules["mteb.get_tasks"]._TASKS_REGISTRY, task.metadata.name, task)
 
 
@@ -108,9 +111,48 @@ def test_subsets_are_sets_and_one_can_be_named():
 
 
 @pytest.mark.usefixtures("registered")
+def test_a_task_with_a_loader_of_its_own_is_the_same_set():
+    (older,), (newer,) = (read_mteb_task(f"mteb:{name}", name) for name in ("OlderForm", "LocalReranking"))
+    assert (older.documents, older.questions) == (newer.documents, newer.questions)
+
+
+@pytest.mark.usefixtures("registered")
+@pytest.mark.parametrize("name", ["LocalReranking", "Instructed", "Conversations"])
+def test_queries_are_read_as_mteb_reads_them(name):
+    import mteb
+    from mteb._create_dataloaders import _retrieval_texts
+    from mteb.types import PromptType
+
+    (judged,) = read_mteb_task(f"mteb:{name}", name)
+    task = mteb.get_task(name)
+    task.load_data()
+    theirs = _retrieval_texts(task.dataset["default"]["test"]["queries"], PromptType.query)
+    assert [question.text for question in judged.questions.values()] == theirs
+
+
+@pytest.mark.usefixtures("registered")
+def test_a_task_made_of_tasks_is_their_sets():
+    assert [judged.name for judged in read_mteb_task("mteb:Several", "Several")] == ["LocalReranking", "OlderForm"]
+
+
+def test_an_instruction_that_a_model_has_no_place_for_is_read_behind_the_query(stock_folder):
+    from sentence_transformers import CrossEncoder
+
+    from tamis.integrations.mteb import TamisCrossEncoder
+    from tests.integrations.local_task import Instructed, scores
+
+    ours, theirs = (
+        scores(one, Instructed) for one in (TamisCrossEncoder(stock_folder), CrossEncoder(str(stock_folder)))
+    )
+    assert ours["ndcg_at_10"] == pytest.approx(theirs["ndcg_at_10"], abs=1e-6)
+
+
+@pytest.mark.usefixtures("registered")
 @pytest.mark.parametrize(
     ("named", "message"),
     [
+        ("Pictures", "Pictures is about image; expected a task of text alone"),
+        ("Several:de", "Several is made of tasks and has no subset 'de'; name one of LocalReranking, OlderForm"),
         ("NoSuchTask", "mteb knows no task 'NoSuchTask'"),
         ("STS12", "STS12 is no retrieval or reranking task"),
         ("TwoLanguages:fr", "TwoLanguages has no subset 'fr'; it has de, en"),

@@ -12,6 +12,7 @@ from tamis.evaluation.config import LANGUAGES, MEASURES, EvaluationConfig
 from tamis.evaluation.evaluate import OWNER, check_names
 from tamis.evaluation.evaluate import evaluate as measure
 from tamis.evaluation.reading import read_sets
+from tamis.evaluation.sets import JudgedSet
 from tamis.formats.trec import write_run
 from tamis.models.reranker import Loading, Reranker
 from tamis.models.windows import Long
@@ -81,7 +82,7 @@ def evaluate(
     folders: dict[str, Path] = {}
     if own:
         with RunFolder(Path(out), OWNER).held():
-            folders = _runs_of(own, sets, depth, Path(out))
+            folders = _runs_of(own, read_sets(sets, passages=passages), depth, Path(out))
     named = [stage if isinstance(stage, str) else f"{stage.name}={folders[stage.name]}" for stage in stages]
     asked = EvaluationConfig(
         models=tuple(_named(model) for model in given),
@@ -144,10 +145,10 @@ def _named(model: Measurable) -> str:
     return str(model.path if isinstance(model, Reranker) else model)
 
 
-def _runs_of(retrievers: Sequence[Retriever], sets: Sequence[str], depth: int, out: Path) -> dict[str, Path]:
+def _runs_of(retrievers: Sequence[Retriever], sets: Iterable[JudgedSet], depth: int, out: Path) -> dict[str, Path]:
     """A folder with a TREC run for each set, by the name of the function that found it."""
     folders = {retriever.name: out / "first" / f"{retriever.name}-{retriever.version}" for retriever in retrievers}
-    for judged in read_sets(sets):
+    for judged in sets:
         questions = list(judged.questions.values())
         wanted = depth + bool(judged.own)  # one more than is kept, where a question may find itself
         for retriever in retrievers:

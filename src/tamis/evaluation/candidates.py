@@ -13,7 +13,7 @@ from tamis.errors import InputError, SettingsError
 from tamis.evaluation.passages import of_whole_documents
 from tamis.evaluation.sets import JudgedSet, alike
 from tamis.formats.query_logs import log_side
-from tamis.formats.trec import read_run
+from tamis.formats.trec import contradictions, read_run
 from tamis.formulas.arrays import VectorArray
 from tamis.progress import track
 from tamis.records import Candidates
@@ -22,7 +22,7 @@ from tamis.retrievers.own_ids import without
 from tamis.retrievers.search import rank_candidates, search_indexes
 from tamis.text import quoted
 
-VERSION = 2
+VERSION = 3
 """Raised whenever the same texts would find others."""
 
 FULL = "full"
@@ -102,6 +102,23 @@ def run_file(path: Path, set_name: str) -> Path | None:
     endings = ("", ".trec", ".run", ".txt")
     names = [f"{set_name}{ending}{packed}" for ending in endings for packed in ("", ".gz", ".zst")]
     return next((path / name for name in names if (path / name).is_file()), None)
+
+
+def notes_on_runs(judged: JudgedSet, runs: Mapping[str, Path]) -> list[str]:
+    """What a reader of a set's figures should know of given runs: those without a file, and those of distances.
+
+    Args:
+        judged: The set.
+        runs: Files, or folders of files by set, by name.
+    """
+    notes = []
+    for name, path in runs.items():
+        file = run_file(path, judged.name)
+        if file is None:
+            notes.append(f"{name}: {path} has no run of this set, which would be called {judged.name}.trec; left out")
+        else:
+            notes += [f"{name}: {note}" for note in contradictions(file, judged.questions)]
+    return notes
 
 
 def checked_run(file: Path, judged: JudgedSet) -> dict[str, Candidates]:

@@ -11,7 +11,7 @@ import numpy as np
 from tamis.artifacts import read_json
 from tamis.errors import InputError, SettingsError, TamisError
 from tamis.evaluation.passages import of_whole_documents
-from tamis.evaluation.reading import read_set
+from tamis.evaluation.reading import read_set, the_set
 from tamis.evaluation.sets import JudgedSet
 from tamis.formats.qrels import grades_of, read_qrels
 from tamis.formats.query_logs import log_side
@@ -149,7 +149,7 @@ def compare(
     if _is_evaluation(a) != _is_evaluation(b):
         raise InputError(f"{a} and {b}: one is a folder, one a file; compare two runs, or two evaluations")
     if not _is_evaluation(a):
-        texts = SetTexts.of(read_set(on)[0]) if on else _own_texts(a)
+        texts = SetTexts.of(the_set(on)) if on else _own_texts(a)
         title = f"{a.stem} → {b.stem}"
         runs: Runs = read_run(a), read_run(b)
         if log_side(a) and log_side(b):

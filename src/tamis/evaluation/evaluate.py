@@ -13,8 +13,8 @@ from typing import Any, Final
 import numpy as np
 
 from tamis.artifacts import ItemStore, RunFolder, versions, write_json, writing
-from tamis.errors import SettingsError
-from tamis.evaluation.candidates import FULL, CandidatesByQuestion, Wanted, checked_run, find, run_file
+from tamis.errors import InputError, SettingsError
+from tamis.evaluation.candidates import FULL, CandidatesByQuestion, Wanted, checked_run, find, notes_on_runs, run_file
 from tamis.evaluation.config import EvaluationConfig, command_of, measures_of
 from tamis.evaluation.figures import Measured, PairedTests, baselines_and_first, model_facts, results_of, set_figures
 from tamis.evaluation.graded import NOBODY, GradedSide, by_model, grade_figures, is_graded, of_model_alone, ungraded
@@ -73,10 +73,12 @@ def evaluate(asked: EvaluationConfig, out: Path) -> dict[str, Any]:
             for judged in read_sets(asked.sets, asked.languages, asked.passages):
                 own = part / "sets" / judged.name
                 measured = list(measure(judged, folder=own))
+                notes = _notes_on_runs(judged, measured, {**wanted.given, **runs})
                 table.add(judged, measured)
                 tests = PairedTests(baselines_and_first(judged.name, [m.system for m in measured]), asked.rounds)
                 saw = {model.name: saw_documents(model, judged) for model in models}
                 sets[judged.name] = set_figures(judged, measured, main, tests, saw)
+                sets[judged.name]["notes"] += notes
                 if is_graded(judged):
                     sides = _grades(judged, measured, measure, wanted, runs, own / "model")
                     grades = grade_figures(tests.pairs, list(measures), *sides)
@@ -92,6 +94,18 @@ def evaluate(asked: EvaluationConfig, out: Path) -> dict[str, Any]:
         write_report(ReportData(f"Evaluation on {listed(list(sets))}", results, changed), part / "report.html")
         _replace(out, part)
     return results
+
+
+def _notes_on_runs(judged: JudgedSet, measured: Sequence[Measured], runs: Mapping[str, Path]) -> list[str]:
+    """What is to be said of given runs beside a set's figures.
+
+    Raises:
+        InputError: no system ranks the set, since no run is of it.
+    """
+    notes = notes_on_runs(judged, runs)
+    if not measured:
+        raise InputError(f"{judged.name}: nothing ranks it; {'; '.join(notes)}")
+    return notes
 
 
 def _grades(

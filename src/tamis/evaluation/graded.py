@@ -11,7 +11,7 @@ import numpy as np
 from tamis.evaluation.figures import ComparedPair, Measured
 from tamis.evaluation.judged import Question
 from tamis.evaluation.reading import is_folder, read_set
-from tamis.evaluation.sets import JudgedSet
+from tamis.evaluation.sets import PASSAGES, JudgedSet
 from tamis.formats.pools import FILE as POOLS
 from tamis.formats.qrels import qrels_files
 from tamis.formats.trec import read_run
@@ -144,7 +144,9 @@ def by_model(judged: JudgedSet, runs: Iterable[Path] = (), languages: Languages 
     files = qrels_files(_folder(judged))
     if MODEL_SPLIT not in files or of_model_alone(judged):
         return None
-    (found,) = read_set(f"{_folder(judged)}:{MODEL_SPLIT}", languages)
+    # Last comes the set of passages, where the folder has any: a person's and a model's figures are of the same kind.
+    every = read_set(f"{_folder(judged)}:{MODEL_SPLIT}", languages, passages=judged.name.endswith(PASSAGES))
+    found = every[-1]
     asked = [read_run(file).keys() for file in runs]
     kept = {q: each for q, each in found.questions.items() if all(q in some for some in asked)}
     left = len(found.questions) - len(kept)

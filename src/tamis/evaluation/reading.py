@@ -23,6 +23,7 @@ from tamis.formats.pools import pool_notes
 from tamis.formats.qrels import qrels_files, read_qrels
 from tamis.formats.tables import check_new, rows
 from tamis.retrievers.index import Languages
+from tamis.text import clip
 
 IR_DATASETS: Final = "irds:"
 MTEB: Final = "mteb:"
@@ -58,6 +59,19 @@ def read_set(given: str, languages: Languages = "any", passages: bool = False) -
     if passages:
         found = [each for one in found for each in ([one, as_passages(one)] if one.passages else [one])]
     return [of_languages(one, languages) for one in found]
+
+
+def the_set(given: str) -> JudgedSet:
+    """What `--on` names where that is one set.
+
+    Raises:
+        InputError: it holds several, or see `read_set`.
+    """
+    (judged, *others) = read_set(given)
+    if others:
+        names = ", ".join(one.name for one in (judged, *others))
+        raise InputError(f"--on {given} holds {1 + len(others)} sets, expected one; name one of {clip(names, 200)}")
+    return judged
 
 
 def is_folder(given: str) -> bool:

@@ -132,7 +132,7 @@ def join_set(
         The set. A judged document that the corpus lacks stays judged: it belongs to the best ranking there is.
 
     Raises:
-        InputError: a judgement of a query that is not there, a document judged twice, no judgement; or judgements of
+        InputError: a judgement of a query that is not there, a document with two grades, no judgement; or judgements of
             documents that are not there, where that are all or most of them are written otherwise than the corpus has
             them.
     """
@@ -147,6 +147,8 @@ def join_set(
     passages = passages_in(documents, {each.doc_id for each in read})
     documents = whole_documents(passages) if passages else documents
     notes = _lacking(read, {**passages, **documents}, file, others[0])
+    if twice := len(read) - sum(map(len, grades.values())):
+        notes.append(f"{twice:,} judgements are said twice, with the same grade; each counts once")
     below = [each for each in read if each.grade < 0]
     if below:
         notes.append(
@@ -273,5 +275,7 @@ def of_languages(found: JudgedSet, languages: Languages) -> JudgedSet:
             f"--on {found.source}: no question has a relevant document where --languages {languages} looks for it"
         )
     left = len(found.questions) - len(questions)
-    note = (f"{left:,} questions have no relevant document where --languages {languages} looks; they are left out",)
-    return replace(found, questions=questions, notes=(*found.notes, *(note if left else ())))
+    unsaid = sum(document.language == UNKNOWN_LANGUAGE for document in found.documents.values())
+    notes = [f"{left:,} questions have no relevant document where --languages {languages} looks; they are left out"]
+    told = [f"{unsaid:,} documents do not say their language; with --languages {languages} that is one of its own"]
+    return replace(found, questions=questions, notes=(*found.notes, *notes[: bool(left)], *told[: bool(unsaid)]))

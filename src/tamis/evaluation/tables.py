@@ -27,11 +27,11 @@ class Titled:
         self._title, self.caption = title, caption
         self._table = Table("", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
         for heading in headings:
-            self._table.add_column(heading, justify="right")
+            self._table.add_column(escape(heading), justify="right")
 
     def add_row(self, *cells: str, style: str | None = None) -> None:
         """Add a row, its name first."""
-        self._table.add_row(*cells, style=style)
+        self._table.add_row(*map(escape, cells), style=style)
 
     def show(self, console: Console) -> None:
         """Print it."""

@@ -33,12 +33,12 @@ class Judgement:
 
 
 def qrels_files(folder: Path) -> dict[str, Path]:
-    """The files of judgements of a BEIR folder by split, sorted: `qrels/SPLIT.tsv`, else compressed."""
+    """The files of judgements of a BEIR folder by split, sorted: `qrels/SPLIT.tsv`, else compressed; no hidden ones."""
     found = {
         file.name.removesuffix(ending): file
         for ending in reversed(_ENDINGS)  # the plain file last, so that it counts
         for file in (folder / "qrels").glob(f"*{ending}")
-        if file.is_file()
+        if file.is_file() and not file.name.startswith(".")  # as archives of macOS leave them beside each file
     }
     return dict(sorted(found.items()))
 
@@ -75,19 +75,19 @@ def read_qrels(file: Path) -> Iterator[Judgement]:
 
 
 def grades_of(judgements: Iterable[Judgement], file: Path) -> dict[str, dict[str, int]]:
-    """Grade of each judged document by query id and document id.
+    """Grade of each judged document by query id and document id; what is said twice counts once.
 
     Raises:
-        InputError: A document that is judged twice for a query.
+        InputError: A document that has two grades for a query.
     """
     places: dict[tuple[str, str], int] = {}
     grades: dict[str, dict[str, int]] = {}
     for each in judgements:
         first = places.setdefault((each.query_id, each.doc_id), each.line)
-        if first != each.line:
+        if first != each.line and grades[each.query_id][each.doc_id] != each.grade:
             raise InputError(
                 f"{file}, line {each.line}: document {each.doc_id!r} is judged for query {each.query_id!r} on line "
-                f"{first} too; remove one of them"
+                f"{first} too, with another grade; remove one of them"
             )
         grades.setdefault(each.query_id, {})[each.doc_id] = each.grade
     return grades

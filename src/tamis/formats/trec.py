@@ -1,7 +1,7 @@
 """TREC runs, read and written in one place."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
@@ -95,6 +95,13 @@ def contradicted(file: Path) -> set[str]:
         for query_id, found in ranked.items()
         if any(after < before for (_, before), (_, after) in pairwise(sorted(found)))
     }
+
+
+def contradictions(file: Path, asked: Collection[str]) -> list[str]:
+    """A note where a run's ranks contradict its scores for some of the queries, as those of distances do."""
+    against = contradicted(file) & {*asked}
+    what = f"{file.name}: for {len(against):,} of {len(asked):,} queries the ranks contradict the scores"
+    return [f"{what}; the scores count, so negate distances"] if against else []
 
 
 def write_run(file: Path, found: Iterable[Candidates], tag: str) -> None:

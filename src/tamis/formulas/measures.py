@@ -1,5 +1,6 @@
 """How good rankings are, by ir-measures; ties are broken before, so that no tool breaks them its own way."""
 
+import math
 import re
 import subprocess
 from collections import defaultdict
@@ -79,7 +80,8 @@ def measure_block(block: Sequence[Ranking], grades: Grades, measures: Mapping[st
         Value of each ranked query by name of the measure; 0 for an empty ranking.
 
     Raises:
-        InputError: judgements that the program of a measure does not take, such as grades above 4 for ERR.
+        InputError: judgements that the program of a measure does not take, such as grades above 4 for ERR, or a query
+            of which it gives no number.
     """
     import ir_measures
 
@@ -103,13 +105,23 @@ def measure_block(block: Sequence[Ranking], grades: Grades, measures: Mapping[st
     try:
         for metric in ir_measures.evaluator(list(measures.values()), qrels).iter_calc(run):
             if len(ranked[names[metric.query_id]]):
-                found[str(metric.measure)][names[metric.query_id]] = float(metric.value)
+                found[str(metric.measure)][names[metric.query_id]] = _finite(metric.value, str(metric.measure))
     except subprocess.CalledProcessError:
         raise InputError(
             f"{', '.join(measures)}: the program behind one of them (gdeval) does not take these judgements; grades "
             "above 4 are too high for ERR and for nDCG with exponential gains, choose other measures"
         ) from None
+    except Exception as error:  # whatever a provider raises for rankings that its measure is not defined for
+        raise InputError(
+            f"{', '.join(measures)}: one of them cannot be computed for these rankings ({_reason(error)}); leave it out"
+        ) from None
     return found
+
+
+def _finite(value: float, measure: str) -> float:
+    if not math.isfinite(value):
+        raise ValueError(f"{measure} is {value} for a query")
+    return float(value)
 
 
 def measure_rankings(

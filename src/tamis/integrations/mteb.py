@@ -44,12 +44,16 @@ class TamisCrossEncoder:
     def predict(self, inputs1: Iterable[Any], inputs2: Iterable[Any], **kwargs: Any) -> np.ndarray:
         """float32 logits, [pairs]; batch by batch in, windows of pairs through the model.
 
+        mteb puts a task's instruction behind the query, for models without a place of their own for one. A model whose
+        template has such a place gets it there, and the query without it.
+
         Args:
-            inputs1: Batches with `text`, the queries, and perhaps `instruction`.
+            inputs1: Batches with `text`, the queries, and perhaps `instruction`, and `query`, the text without it.
             inputs2: Batches with `text`, the documents.
             kwargs: What else mteb tells; nothing of it changes a score.
         """
-        told = groupby(_pairs(inputs1, inputs2), key=lambda entry: entry[0])
+        apart = "{instruction}" in getattr(self.reranker.serializer, "template", "")
+        told = groupby(_pairs(inputs1, inputs2, apart), key=lambda entry: entry[0])
         parts = [
             window.logits
             for instruction, entries in told
@@ -58,10 +62,12 @@ class TamisCrossEncoder:
         return np.concatenate(parts) if parts else np.empty(0, np.float32)
 
 
-def _pairs(queries: Iterable[Any], documents: Iterable[Any]) -> Iterator[tuple[str | None, tuple[str, str]]]:
-    """(instruction, (query, document)) of every pair."""
+def _pairs(
+    queries: Iterable[Any], documents: Iterable[Any], apart: bool
+) -> Iterator[tuple[str | None, tuple[str, str]]]:
+    """(instruction, (query, document)) of every pair; no instruction but where the model reads it apart."""
     for asked, told in zip(queries, documents, strict=True):
-        texts = asked["text"]
-        instructions = asked.get("instruction") or [None] * len(texts)
+        instructions = (asked.get("instruction") if apart else None) or [None] * len(asked["text"])
+        texts = asked.get("query", asked["text"]) if any(instructions) else asked["text"]
         for instruction, query, document in zip(instructions, texts, told["text"], strict=True):
             yield instruction or None, (query, document)

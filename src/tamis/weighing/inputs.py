@@ -9,7 +9,7 @@ from typing import TypeVar
 from tamis.artifacts import drop_notes, find_records, newest_results, read_stream, split_dropped
 from tamis.errors import InputError
 from tamis.formats.documents import Corpus
-from tamis.formats.trec import contradicted, read_run
+from tamis.formats.trec import contradictions, read_run
 from tamis.formats.written_queries import read_written_queries
 from tamis.formulas.ranking import tie_key
 from tamis.languages import UNKNOWN_LANGUAGE
@@ -57,7 +57,7 @@ def read_inputs(asked: WeighingConfig, files: Mapping[str, Path]) -> Inputs:
     """
     written = queries_by_id(asked.queries)
     answers = {name: _answers(file, written, asked.queries) for name, file in files.items()}
-    contradictions = chain.from_iterable(_contradictions(file, answers[name]) for name, file in files.items())
+    against = chain.from_iterable(contradictions(file, answers[name]) for name, file in files.items())
     named = {doc_id for run in answers.values() for found in run.values() for doc_id in found.doc_ids}
     documents, unread = read_documents(asked.corpus, None if asked.first else named | own_documents(written))
     queries, unanswerable = answerable(written, documents, asked)
@@ -65,7 +65,7 @@ def read_inputs(asked: WeighingConfig, files: Mapping[str, Path]) -> Inputs:
     known = {name: _known(name, run, queries, documents, asked.corpus) for name, run in answers.items()}
     left_out = chain.from_iterable(notes for _, notes in known.values())
     runs = {name: run for name, (run, _) in known.items()}
-    return Inputs(queries, documents, runs, [*contradictions, *unread, *unanswerable, *left_out])
+    return Inputs(queries, documents, runs, [*against, *unread, *unanswerable, *left_out])
 
 
 def queries_by_id(path: Path) -> dict[str, Query]:
@@ -170,12 +170,6 @@ def _answers(file: Path, queries: Mapping[str, Query], named: Path) -> dict[str,
             f"{next(iter(queries))!r}"
         )
     return found
-
-
-def _contradictions(file: Path, found: Run) -> Notes:
-    against = contradicted(file) & found.keys()
-    what = f"{file.name}: for {len(against):,} of {len(found):,} queries the ranks contradict the scores"
-    return [f"{what}; the scores count, so negate distances"] if against else []
 
 
 def _with_languages(queries: Mapping[str, Query], documents: Mapping[str, Document]) -> dict[str, Query]:
