@@ -96,7 +96,7 @@ class OlderForm(LocalReranking):
 
 
 class Instructed(LocalReranking):
-    """Questions with an instruction each, but the last one."""
+    """Questions with an instruction each."""
 
     metadata = LocalReranking.metadata.model_copy(update={"name": "Instructed"})
 
@@ -104,8 +104,8 @@ class Instructed(LocalReranking):
         if not self.data_loaded:
             super().load_data()
             found = self.dataset["default"]["test"]
-            told = [f"Only what was written in {1990 + n}." for n in range(len(PAIRS) - 1)]
-            found["queries"] = found["queries"].add_column("instruction", [*told, None])
+            told = [f"Only what was written in {1990 + n}." for n in range(len(PAIRS))]
+            found["queries"] = found["queries"].add_column("instruction", told)
 
 
 class Conversations(LocalReranking):
