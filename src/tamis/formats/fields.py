@@ -90,17 +90,18 @@ class Unseen:
 
     def __init__(self, names: Names) -> None:
         """No row was seen yet."""
-        self._left = names.given
+        self._left, self._seen = names.given, False
 
     def look(self, content: Content) -> None:
         """See a row, as it is."""
+        self._seen = True
         if self._left:
             self._left = {
                 k: name for k, name in self._left.items() if name not in content and _at(content, name) is None
             }
 
     def check(self, where: str) -> None:
-        """Refuse a name that was in no row.
+        """Refuse a name that was in no row, where there was any row.
 
         Args:
             where: What holds the rows, for the message.
@@ -108,7 +109,7 @@ class Unseen:
         Raises:
             InputError: There is one; all that it stands for would be missing without a word.
         """
-        for kind, name in self._left.items():
+        for kind, name in self._left.items() if self._seen else ():
             raise InputError(
                 f"{where}: no row has the field {shown(name)}, which corpus.fields.{kind} names; correct it, or leave "
                 "it out"
