@@ -18,8 +18,8 @@ def test_the_order_is_that_of_the_sum_of_z_scores(pairs, weight):
     if logits.std() < 1e-3 or first.std() < 1e-3:
         return
     summed = zscore(logits) + weight * zscore(first)
-    found = with_first_stage(logits, first, weight)
-    assert np.allclose(zscore(found) if found.std() else 0, zscore(summed) if summed.std() else 0, atol=1e-6)
+    # Where both nearly cancel each other the sum is all rounding: its own z-scores would say nothing.
+    assert np.allclose(with_first_stage(logits, first, weight), logits.mean() + logits.std() * summed, atol=1e-6)
 
 
 @given(PAIRS, st.floats(0, 4))
