@@ -39,6 +39,10 @@ TAUGHT_DEPTH: Final = 30
 """Candidates of each first stage where a reranker is asked about every one of them."""
 
 
+SHORT_QUERY: Final = 32
+"""Tokens of the longest query, as such a model learnt: of its 128 a document has the rest."""
+
+
 @dataclass(frozen=True)
 class Adapted:
     """What an adaptation cost the old domains of its model.
@@ -107,6 +111,7 @@ def recipe_content(
         content["queries"] = {"written": [str(file) for file in queries]}
     if teacher := TEACHERS.get(model):
         content["candidates"]["depth"] = TAUGHT_DEPTH
+        content["student"]["query_tokens"] = SHORT_QUERY
         content["scores"] = {"dense": 0, "bm25": 0, "teachers": [{"kind": "reranker", "path": teacher}]}
     return content
 

@@ -79,7 +79,9 @@ def _learning(student: WarmCrossEncoder, wanted: StudentSettings) -> WarmCrossEn
 
 
 def reading_of(student: StudentSettings, dense: EncoderSettings) -> Reading:
-    """How a student reads; a warm reranker that goes on reads as it always did, a new head as its bi-encoder.
+    """How a student reads; a reranker that goes on reads as it always did, a new head as its bi-encoder.
+
+    One that reads both texts in a row leaves a document what the longest query does not take.
 
     Args:
         student: What it starts from.
@@ -92,4 +94,7 @@ def reading_of(student: StudentSettings, dense: EncoderSettings) -> Reading:
     own = read_facts(start).serializer if student.head == "own" else None
     if isinstance(own, Apart):
         return Reading(start, own.document_prefix, own.document_tokens)
+    if isinstance(own, Joined):
+        left = max(8, own.max_tokens - student.query_tokens)
+        return Reading(start, own.document_prefix, min(left, student.document_tokens))
     return Reading(start, dense.document_prefix, student.document_tokens)
