@@ -106,9 +106,14 @@ def main() -> None:
     for name in chosen.sets:
         made[name] = adapt(chosen.data, name, chosen.seed, chosen.threads)
         found[name] = measured(chosen.data, name, chosen.questions, made[name].model)
+        write(found_commit, chosen.seed, found, made)
+
+
+def write(at: str, seed: int, found: Figures, made: Mapping[str, Adaptation]) -> None:
+    """Write what was measured so far."""
     reached = targets(found)
     content = {
-        "seeds": [chosen.seed],
+        "seeds": [seed],
         "depth": 20,
         "adapted_to_corpus": True,
         "agreement": {name: one.agreement for name, one in made.items()},
@@ -116,8 +121,7 @@ def main() -> None:
         **figures_of(found, (BASE, SMALL, ADAPTED)),
         "targets": reached,
     }
-    pages = [DOCS / "models.md"] if chosen.sets == list(SETS) else []
-    publish("adapted_small", found_commit, content, markdown(found, made, reached), pages)
+    publish("adapted_small", at, content, markdown(found, made, reached), [DOCS / "models.md"])
 
 
 if __name__ == "__main__":
