@@ -11,6 +11,7 @@ import threading
 import time
 from concurrent.futures import Future
 from dataclasses import dataclass
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -175,7 +176,8 @@ def retry_after(header: str | None) -> float:
         seconds = float(header)
     except ValueError:
         try:
-            seconds = parsedate_to_datetime(header).timestamp() - time.time()
+            told = parsedate_to_datetime(header)  # the oldest of its forms names no zone: all are in GMT
+            seconds = told.replace(tzinfo=told.tzinfo or UTC).timestamp() - time.time()
         except (ValueError, OverflowError):
             return 0.0
     return seconds if 0 < seconds < float("inf") else 0.0

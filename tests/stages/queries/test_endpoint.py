@@ -191,6 +191,8 @@ def test_the_time_of_a_retry_after_header() -> None:
     )
     later = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(time.time() + 100))
     assert 98 < retry_after(later) <= 100
+    in_asctime = time.asctime(time.gmtime(time.time() + 100))  # RFC 9110, 5.6.7
+    assert 98 < retry_after(in_asctime) <= 100
     assert retry_after("Thu, 01 Jan 1970 00:00:00 GMT") == 0
     assert retry_after("Thu, 01 Jan 99999999999 00:00:00 GMT") == 0
 
