@@ -269,7 +269,7 @@ def test_the_marked_tables_are_those_that_the_benchmarks_wrote():
             r"<!-- (\w+): written by benchmarks/\1\.py -->\n(.*?)<!-- /\1 -->", text, re.DOTALL
         )
     }
-    models = {"adaptation", "behind", "general", "scoring", "small", "training", "merging"}
+    models = {"adapted_small", "adaptation", "behind", "general", "scoring", "small", "training", "merging"}
     served = {"nodes", "production", "served", "serving"}
     trust = {"estimates", "trust", "trust_server"}
     written = {"first_stages", "known", "long_documents", "mining", "proof", "readapting", "search", *served, *trust}
