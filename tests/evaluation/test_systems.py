@@ -411,6 +411,13 @@ def test_questions_are_read_with_the_judgements_of_their_own_language(files):
     ]
 
 
+@pytest.mark.parametrize("field", ["lang", "language"])
+def test_a_question_says_its_language_in_the_fields_in_which_a_document_may(files, field):
+    queries = json.dumps({"_id": "q1", "text": "one", field: "de"}) + "\n"
+    qrels = "q1\td1\t1\nq1\td2\t2\n"
+    assert read_questions(*files(queries, qrels), LANGUAGE_OF)[0] == [Question("q1", "one", "de", {"d2": 2})]
+
+
 def test_questions_that_search_all_languages_keep_all_their_judgements_and_their_own_language(files):
     queries = line("q1", "one", "de") + line("q2", "two") + line("q3", "three", "ja")
     qrels = "q1\td1\t1\nq1\td2\t2\nq2\td1\t0\nq2\td3\t1\nq3\td1\t1\n"

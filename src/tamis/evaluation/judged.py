@@ -100,7 +100,8 @@ def _read_queries(path: Path) -> Iterator[tuple[str, str, str]]:
         try:
             entry = json.loads(line)
             query_id, text, metadata = str(entry["_id"]), entry["text"], entry.get("metadata") or {}
-            language = str(metadata.get("lang") or "").lower().replace("_", "-")
+            said = metadata.get("lang") or entry.get("lang") or entry.get("language") or ""
+            language = str(said).lower().replace("_", "-")
         except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
             raise _not_a_question(path, number, line) from None
         if not isinstance(text, str) or not text.strip():

@@ -50,7 +50,7 @@ class EvaluateStage:
     passages: bool = False
     name: ClassVar = "evaluate"
     reads: ClassVar = ("corpus", "train", "merge")
-    version: ClassVar = 10
+    version: ClassVar = 11
 
     def key(self) -> object:
         """Settings of the evaluation, and the hashes of its questions and judgements."""
