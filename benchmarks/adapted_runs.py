@@ -21,6 +21,7 @@ from tamis.pipeline.reading import read_recipe
 from tamis.pipeline.recipe import Recipe
 from tamis.pipeline.run import stage_keys
 from tamis.records import ALONE, SCORED, SERVED
+from tamis.weights.shipped import BASE
 
 OUT = Path("demo") / "bench-adaptation"
 ENCODER = Path("demo/models/e5-small")
@@ -143,9 +144,9 @@ def set_command(data: Path, name: str, questions: int, threads: int) -> list[str
     )  # fmt: skip
 
 
-def adapt_command(corpus: Path, queries: Sequence[Path], changes: Sequence[str]) -> list[str]:
-    """`tamis adapt tamis-base CORPUS` with queries and settings."""
-    command = ["adapt", "tamis-base", str(corpus), "--encoder", str(ENCODER)]
+def adapt_command(corpus: Path, queries: Sequence[Path], changes: Sequence[str], model: str = BASE) -> list[str]:
+    """`tamis adapt MODEL CORPUS` with queries and settings."""
+    command = ["adapt", model, str(corpus), "--encoder", str(ENCODER)]
     for file in queries:
         command += ["--queries", str(file)]
     for change in changes:

@@ -16,21 +16,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from adapted_runs import ENCODER, FAQ
+from adapted_runs import FAQ, adapt_command
 from adapted_runs import SETS as LANGUAGE
 from command_line import data_parser
 from machine import DOCS, commit
 from results import checked, publish, targets_table
 from served import Figures, figures_of, measure, pooled, sets_table
 from tamis.artifacts import read_json
-from tamis.records import ALONE, SCORED, SERVED
+from tamis.records import WAYS
 from tamis.weights.shipped import BASE, SMALL
 from writers import LANGUAGES
 
 OUT = Path("demo") / "bench-adapted_small"
 ADAPTED = "adapted"
 SETS = (FAQ, *LANGUAGE)
-SHOWN = {f"{SERVED}hybrid": "as served", f"{ALONE}hybrid": "alone", f"{SCORED}hybrid": "with scores"}
+SHOWN = {f"{way}hybrid": told for way, told in WAYS.items()}
 """Ways to use a model on the hybrid's candidates."""
 
 
@@ -52,10 +52,9 @@ def adapt(data: Path, name: str, seed: int, threads: int) -> Adaptation:
     """Adapt tamis-small to a set; what an earlier call has finished is not done again."""
     out = OUT / name
     languages = LANGUAGES if name == FAQ else f"[{LANGUAGE[name]}]"
-    command = ["adapt", SMALL, str(data / name), "--queries", str(data / "written" / f"{name}.tsv")]
-    command += ["--encoder", str(ENCODER), "--out", str(out / "run"), "--model", str(out / "model"), "--yes"]
-    for change in (f"corpus.languages={languages}", f"machine.threads={threads}", f"seed={seed}"):
-        command += ["--set", change]
+    changes = [f"corpus.languages={languages}", f"machine.threads={threads}", f"seed={seed}"]
+    command = adapt_command(data / name, [data / "written" / f"{name}.tsv"], changes, SMALL)
+    command += ["--out", str(out / "run"), "--model", str(out / "model"), "--yes"]
     start = time.monotonic()
     subprocess.run([sys.executable, "-m", "tamis", *command], check=True)
     seconds = time.monotonic() - start
@@ -63,11 +62,6 @@ def adapt(data: Path, name: str, seed: int, threads: int) -> Adaptation:
     (domain,) = path["domains"]
     agreement = tuple(path["agreement"][student][domain] for student in ("untrained", "merged"))
     return Adaptation(out / "model", (agreement[0], agreement[1]), round(seconds, 1))
-
-
-def measured(data: Path, name: str, questions: int, adapted: Path) -> dict[str, dict[str, float]]:
-    """nDCG@10 of each question by system."""
-    return measure(data / name, questions, (BASE, SMALL, f"{ADAPTED}={adapted}"))
 
 
 def targets(found: Figures) -> list[dict[str, Any]]:
@@ -105,7 +99,8 @@ def main() -> None:
     found: dict[str, dict[str, dict[str, float]]] = {}
     for name in chosen.sets:
         made[name] = adapt(chosen.data, name, chosen.seed, chosen.threads)
-        found[name] = measured(chosen.data, name, chosen.questions, made[name].model)
+        models = (BASE, SMALL, f"{ADAPTED}={made[name].model}")
+        found[name] = measure(chosen.data / name, chosen.questions, models)
         write(found_commit, chosen.seed, found, made)
 
 

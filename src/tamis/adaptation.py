@@ -38,7 +38,6 @@ TEACHERS: Final = {SMALL: BASE}
 TAUGHT_DEPTH: Final = 30
 """Candidates of each first stage where a reranker is asked about every one of them."""
 
-
 SHORT_QUERY: Final = 32
 """Tokens of the longest query, as such a model learnt: of its 128 a document has the rest."""
 

@@ -61,12 +61,10 @@ class Command(TyperCommand):
             SettingsError: a path is empty.
         """
         typed, _, _ = self.make_parser(ctx).parse_args(args=list(args))
-        kinds = get_type_hints(self.callback)
+        paths = {name for name, kind in get_type_hints(self.callback).items() if Path in _types(kind)}
         for one in self.get_params(ctx):
             given = typed.get(one.name)
-            if "" in (given if isinstance(given, list | tuple) else [given]) and Path in _types(
-                kinds.get(str(one.name))
-            ):
+            if one.name in paths and "" in (given if isinstance(given, list | tuple) else [given]):
                 called = one.opts[0] if one.opts[0].startswith("-") else str(one.name).upper()
                 raise SettingsError(f"{called}: got '', expected a path ('.' for the working directory)")
         return super().parse_args(ctx, args)

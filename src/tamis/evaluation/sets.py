@@ -276,6 +276,13 @@ def of_languages(found: JudgedSet, languages: Languages) -> JudgedSet:
         )
     left = len(found.questions) - len(questions)
     unsaid = sum(document.language == UNKNOWN_LANGUAGE for document in found.documents.values())
-    notes = [f"{left:,} questions have no relevant document where --languages {languages} looks; they are left out"]
-    told = [f"{unsaid:,} documents do not say their language; with --languages {languages} that is one of its own"]
-    return replace(found, questions=questions, notes=(*found.notes, *notes[: bool(left)], *told[: bool(unsaid)]))
+    notes = [*found.notes]
+    if left:
+        notes.append(
+            f"{left:,} questions have no relevant document where --languages {languages} looks; they are left out"
+        )
+    if unsaid:
+        notes.append(
+            f"{unsaid:,} documents do not say their language; with --languages {languages} that is one of its own"
+        )
+    return replace(found, questions=questions, notes=tuple(notes))

@@ -70,8 +70,7 @@ class Embedder:
         with loading(path, "a bi-encoder"):
             _check_modules(Path(path))
             refuse_adapter(path)
-            if not trust_remote_code:  # a checkpoint's own code may need no words
-                check_tokenizer(path)
+            check_tokenizer(path, own_code=trust_remote_code)
             self._tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code)
             config = AutoConfig.from_pretrained(path, trust_remote_code=trust_remote_code)
             give_padding(config, self._tokenizer)

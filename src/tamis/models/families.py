@@ -97,8 +97,7 @@ def load_scorer(
         config = AutoConfig.from_pretrained(path, trust_remote_code=trust_remote_code)
         peer = peer_facts(path)
         family = family or find_family(path, config)
-        if not trust_remote_code:  # a checkpoint's own code may need no words
-            check_tokenizer(path)
+        check_tokenizer(path, own_code=trust_remote_code)
         if family not in LOADERS:
             raise ModelError(f"{path}: family {family!r} is not one of {', '.join(FAMILIES)}")
         tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code)

@@ -59,14 +59,18 @@ def _check_files(path: str | Path, folder: Path) -> None:
         raise ModelError(f"{path}: not a model folder; give a Hugging Face folder or a hub name")
 
 
-def check_tokenizer(path: str | Path) -> None:
+def check_tokenizer(path: str | Path, own_code: bool = False) -> None:
     """Refuse a folder without a tokenizer: of some bodies transformers would make an empty one up, without a word.
+
+    Args:
+        path: Folder or hub name; the latter is not looked at.
+        own_code: Whether the checkpoint's own code is trusted, which may need no words.
 
     Raises:
         ModelError: says what to put there.
     """
     folder = Path(path)
-    if folder.is_dir() and not any(file for pattern in TOKENIZER for file in folder.glob(pattern)):
+    if not own_code and folder.is_dir() and not any(file for pattern in TOKENIZER for file in folder.glob(pattern)):
         raise ModelError(f"{path}: no tokenizer (tokenizer.json, vocab.* or *.model); copy the model's own into it")
 
 

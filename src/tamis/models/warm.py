@@ -169,7 +169,7 @@ class WarmCrossEncoder(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Like `_read_jointly`, with the layers run without padding."""
         in_query, in_document = _masks(queries, documents, max(lengths), self.device)
-        hidden = torch.cat([text for pair in zip(queries, documents, strict=True) for text in pair])[None]
+        hidden = _in_one_row(queries, documents)[None]
 
         def bias(rows: slice, longest: int) -> Tensor:
             return self._bias(in_query[rows, :longest], in_document[rows, :longest], hidden.dtype)
@@ -249,8 +249,13 @@ class WarmCrossEncoder(nn.Module):
 def _pad(queries: Sequence[Tensor], documents: Sequence[Tensor], in_query: Tensor, in_document: Tensor) -> Tensor:
     """Query then document then padding, per row: states [pairs, tokens, hidden]."""
     hidden = torch.zeros(*in_query.shape, queries[0].shape[1], dtype=queries[0].dtype, device=in_query.device)
-    hidden[in_query | in_document] = torch.cat([text for pair in zip(queries, documents, strict=True) for text in pair])
+    hidden[in_query | in_document] = _in_one_row(queries, documents)
     return hidden
+
+
+def _in_one_row(queries: Sequence[Tensor], documents: Sequence[Tensor]) -> Tensor:
+    """The states of all pairs one after the other, query then document of each: [all tokens, hidden]."""
+    return torch.cat([text for pair in zip(queries, documents, strict=True) for text in pair])
 
 
 def _masks(

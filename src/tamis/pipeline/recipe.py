@@ -128,9 +128,7 @@ class Recipe(Section):
     def _what_is_learnt_neither_measures_nor_chooses(self) -> "Recipe":
         """No given query of a general corpus is judged by; a folder may well have other splits for that."""
         judging = {self.evaluate.qrels.resolve(): "evaluate.qrels"} if self.evaluate else {}
-        for setting, folder in (("merge.judged", self.merge.judged), ("merge.weigh_on", self.merge.weigh_on)):
-            if folder:
-                judging[(folder / "qrels" / "test.tsv").resolve()] = setting
+        judging |= {(folder / "qrels" / "test.tsv").resolve(): setting for setting, folder in self._choosing.items()}
         for general in self.corpus.general:
             for split in general.splits:
                 setting = judging.get((general.path / "qrels" / f"{split}.tsv").resolve(), "")
@@ -141,14 +139,20 @@ class Recipe(Section):
                     )
         return self
 
+    @property
+    def _choosing(self) -> dict[str, Path]:
+        """Folders of judged questions by which a merge or its weights are chosen, by setting."""
+        folders = {"merge.judged": self.merge.judged, "merge.weigh_on": self.merge.weigh_on}
+        return {setting: folder for setting, folder in folders.items() if folder}
+
     def _refuse_judged(self, setting: str, path: Path, instead: str, file: str = "") -> None:
         if self.evaluate and (path / file).resolve() == self.evaluate.queries.resolve():
             raise ValueError(
                 f"{setting}: {path} holds the judged questions of evaluate.queries, which no stage before may read; "
                 f"give {instead}"
             )
-        for other, folder in (("merge.judged", self.merge.judged), ("merge.weigh_on", self.merge.weigh_on)):
-            if folder and setting.startswith("queries.") and path.resolve() == (folder / "queries.jsonl").resolve():
+        for other, folder in self._choosing.items():
+            if setting.startswith("queries.") and path.resolve() == (folder / "queries.jsonl").resolve():
                 raise ValueError(
                     f"{setting}: {path} holds the questions of {other}, which would choose by what was learnt from "
                     f"them; give {instead}"
