@@ -29,6 +29,9 @@ FAQ = "debianfaq"
 SETS = {"scifact": "en", "piaf-fr": "fr", "tydiqa-ru": "ru"}
 """Language of each further set."""
 
+LANGUAGES = "[de, en, fr, it, ja, ko, nl, pt, ru, zh-cn]"
+"""Those of the FAQ."""
+
 PLACES = {
     "as served, BM25": (f"{SERVED}bm25", "bm25"),
     "as served, hybrid": (f"{SERVED}hybrid", "hybrid"),
@@ -131,17 +134,19 @@ def faq_command(threads: int) -> list[str]:
 
 def set_command(data: Path, name: str, questions: int, threads: int) -> list[str]:
     """Adapt tamis-base to a set by its written queries, and measure it."""
-    folder = data / name
-    return adapt_command(
-        folder, [data / "written" / f"{name}.tsv"],
-        [
-            f"machine.threads={threads}",
-            f"corpus.languages=[{SETS[name]}]",
-            f"evaluate.queries={folder / 'queries.jsonl'}",
-            f"evaluate.qrels={folder / 'qrels' / 'test.tsv'}",
-            f"evaluate.questions={questions}",
-        ],
-    )  # fmt: skip
+    folder, written = data / name, data / "written" / f"{name}.tsv"
+    return adapt_command(folder, [written], [f"machine.threads={threads}", *set_settings(folder, questions)])
+
+
+def set_settings(folder: Path, questions: int) -> list[str]:
+    """Languages of a set in BEIR layout, and its judged questions."""
+    languages = f"[{SETS[folder.name]}]" if folder.name in SETS else LANGUAGES
+    return [
+        f"corpus.languages={languages}",
+        f"evaluate.queries={folder / 'queries.jsonl'}",
+        f"evaluate.qrels={folder / 'qrels' / 'test.tsv'}",
+        f"evaluate.questions={questions}",
+    ]
 
 
 def adapt_command(corpus: Path, queries: Sequence[Path], changes: Sequence[str], model: str = BASE) -> list[str]:

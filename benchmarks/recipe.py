@@ -1,11 +1,13 @@
 """Which recipe adapts best: one thing changed at a time, written queries, several sets, the same number of pairs.
 
     make bench-recipe                                             # hours on two cores; goes on where it stopped
-    python benchmarks/recipe.py --sets piaf-fr --seeds 17 --variants default margin-mse
+    python benchmarks/recipe.py --sets debianfaq --seeds 17 --variants default margin-MSE
 
-Every variant is `tamis adapt tamis-base SET --queries FILE` with some settings changed, and learns from as many pairs
-as the default but where it says otherwise. Its specialist is measured on judged questions that nothing else reads,
-beside tamis-base and beside the default's specialist, paired by question over all sets and seeds. Writes
+Every variant is `tamis adapt tamis-base SET --queries FILE` with some settings changed and, but where it says
+otherwise, half the steps that the command takes by default, so that all learn from as many pairs. Its specialist is
+measured on judged questions that nothing else reads, beside tamis-base and beside the default's specialist, paired by
+question over all sets and seeds. On the FAQ some written queries are put aside first (`splits.py`): they say which way
+to hold queries out would have chosen among the variants as people's questions do. Writes
 benchmarks/results/recipe.json and recipe.md after every run.
 """
 
@@ -14,47 +16,52 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from adapted_runs import FAQ, SETS, SHOWN, Measured, adapt_command, over_sets, run, set_command
+from adapted_runs import FAQ, SETS, SHOWN, Measured, adapt_command, over_sets, recipe_of, run, set_settings
 from command_line import data_parser
 from machine import commit, machine
 from results import write_results
-from writers import CORPUS, LANGUAGES, STRONG
+from splits import SPLITS, agreement_with_people, measure_student, split_queries
+from writers import CORPUS
 
 OUT = Path("demo") / "bench-recipe"
+HELD_OUT = OUT / "held-out"
 DEFAULT = "default"
+STEPS = 140
+"""Of every variant but one; `tamis adapt` takes twice as many."""
+
 VARIANTS: dict[str, list[str]] = {
     DEFAULT: [],
+    "margin-MSE": ["train.loss=margin-mse"],
+    "the paper's hinge": ["train.loss=gap-hinge", "lists.rescale=min-max", "train.double_hard_margins=true"],
     "learning rate 1e-6": ["train.learning_rate=1e-6"],
     "learning rate 1e-5": ["train.learning_rate=1e-5"],
     "learning rate 2e-4": ["train.learning_rate=2e-4"],
-    "two passes": ["train.passes=2", "train.specialist_steps=560"],
-    "margin-MSE": ["train.loss=margin-mse"],
-    "margin-MSE, own document half a deviation up": ["train.loss=margin-mse", "scores.seed_bonus=0.5"],
-    "the paper's hinge": ["train.loss=gap-hinge", "lists.rescale=min-max", "train.double_hard_margins=true"],
     "own document two deviations up": ["scores.seed_bonus=2"],
+    "own document alone, no order of the rest": ["scores.seed_bonus=30"],
     "lists of 8": ["lists.documents=8", "train.lists_per_step=16", "train.passes=2"],
     "lists of 8, the best 8": ["lists.documents=8", "lists.near=8", "train.lists_per_step=16", "train.passes=2"],
     "16 bins of the best 100": ["lists.near=0"],
     "quantile anchors, best 100": ["lists.near=0", "lists.anchors=quantile"],
-    "all twelve layers": ["student.apart_layers=10"],
-    "a quarter of the solved queries": ["lists.solved=0.25"],
     "no solved queries": ["lists.solved=0"],
-    "extracts": ["queries.written=[]", "queries.generator=extractive"],
-    "extracts, margin-MSE": [
-        "queries.written=[]", "queries.generator=extractive", "train.loss=margin-mse", "scores.seed_bonus=0.5",
-    ],
-}  # fmt: skip
+    "a quarter of the solved queries": ["lists.solved=0.25"],
+    "twice the steps": [f"train.specialist_steps={2 * STEPS}"],
+    "extracts": ["queries.generator=extractive"],
+    "extracts, margin-MSE": ["queries.generator=extractive", "train.loss=margin-mse", "scores.seed_bonus=0.5"],
+    "all twelve layers": ["student.apart_layers=10"],
+}
 """What each variant changes."""
 
 
 def command_for(data: Path, name: str, questions: int, threads: int, changes: Sequence[str]) -> list[str]:
     """The command that adapts to a set and measures it."""
-    more = [word for change in changes for word in ("--set", change)]
-    if name != FAQ:
-        return [*set_command(data, name, questions, threads), *more]
-    judged = [f"evaluate.queries={CORPUS / 'queries.jsonl'}", f"evaluate.qrels={CORPUS / 'qrels' / 'test.tsv'}"]
-    settings = [f"corpus.languages={LANGUAGES}", f"machine.threads={threads}", *judged]
-    return [*adapt_command(CORPUS, [STRONG], settings), *more]
+    corpus, written = (
+        (CORPUS, HELD_OUT / "learnt.tsv") if name == FAQ else (data / name, data / "written" / f"{name}.tsv")
+    )
+    files = [] if any("extractive" in change for change in changes) else [written]
+    steps = f"train.specialist_steps={STEPS}"
+    return adapt_command(
+        corpus, files, [f"machine.threads={threads}", *set_settings(corpus, questions), steps, *changes]
+    )
 
 
 def summarise(found: Mapping[str, Mapping[str, Sequence[Measured]]]) -> dict[str, Any]:
@@ -73,8 +80,8 @@ def summarise(found: Mapping[str, Mapping[str, Sequence[Measured]]]) -> dict[str
     }  # fmt: skip
 
 
-def markdown(summary: Mapping[str, Any]) -> str:
-    """A row for each variant."""
+def markdown(summary: Mapping[str, Any], splits: Mapping[str, Mapping[str, float]]) -> str:
+    """A row for each variant; then how well each split chooses among them."""
     lines = [
         "| points over tamis-base | " + " | ".join(f"{place} | p" for place in SHOWN) + " | over the default | p |",
         "|---|" + "---:|" * (2 * len(SHOWN) + 2),
@@ -83,6 +90,10 @@ def markdown(summary: Mapping[str, Any]) -> str:
         cells = [row[place]["over tamis-base"] for place in SHOWN] + [row[SHOWN[0]]["over the default"]]
         shown = [text for cell in cells for text in (f"{cell['points']:+.2f}", f"{cell['p_value']:.2g}")]
         lines.append(f"| {variant} | " + " | ".join(shown) + " |")
+    lines += ["", "| tau with real questions | " + " | ".join(SPLITS) + " |", "|---|" + "---:|" * len(SPLITS)]
+    lines += [
+        f"| {place} | " + " | ".join(f"{of[split]:+.2f}" for split in SPLITS) + " |" for place, of in splits.items()
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -91,28 +102,52 @@ def main() -> None:
     parser = data_parser(__doc__)
     parser.add_argument("--sets", nargs="*", default=[FAQ, *SETS])
     parser.add_argument("--seeds", type=int, nargs="+", default=[17, 18, 19])
-    parser.add_argument("--variants", nargs="*", default=list(VARIANTS))
-    parser.add_argument("--questions", type=int, default=400, help="of each set but the FAQ, drawn by hash")
+    parser.add_argument("--variants", nargs="*", default=list(VARIANTS), choices=VARIANTS)
+    parser.add_argument("--questions", type=int, default=600, help="of each set, drawn by hash")
     parser.add_argument("--threads", type=int, default=2)
     chosen = parser.parse_args()
+    if FAQ in chosen.sets:
+        split_queries(HELD_OUT)
     found: dict[str, dict[str, list[Measured]]] = {}
+    students: dict[str, tuple[Measured, Mapping[str, float]]] = {}
     for seed in chosen.seeds:
         for name in chosen.sets:
             for variant in chosen.variants:
                 command = command_for(chosen.data, name, chosen.questions, chosen.threads, VARIANTS[variant])
-                measured = run(command, OUT / name, seed, variant)
-                found.setdefault(variant, {}).setdefault(name, []).append(measured)
+                one = run(command, OUT / name, seed, variant)
+                found.setdefault(variant, {}).setdefault(name, []).append(one)
+                if name == FAQ:
+                    folders = {stage: OUT / FAQ / "run" / stage / key for stage, key in one.facts["stages"].items()}
+                    students[f"{variant}, {seed}"] = one, measure_student(recipe_of(command, seed), folders, HELD_OUT)
                 if DEFAULT in found:
-                    summary = summarise(found)
-                    content = {
-                        "commit": commit(),
-                        "machine": machine(),
-                        "seeds": chosen.seeds,
-                        "figures": summary,
-                        "targets": [],
-                    }
-                    write_results("recipe", content, markdown(summary))
-    print(markdown(summarise(found)))
+                    write(found, students, chosen.seeds)
+    print(markdown(summarise(found), agreement_with_people(students)))
+
+
+def write(
+    found: Mapping[str, Mapping[str, Sequence[Measured]]],
+    students: Mapping[str, tuple[Measured, Mapping[str, float]]],
+    seeds: Sequence[int],
+) -> None:
+    """Write what was measured so far.
+
+    Args:
+        found: Runs by variant and set.
+        students: Of the FAQ, by name: the run, and `measure_student`.
+        seeds: Asked for.
+    """
+    summary, splits = summarise(found), agreement_with_people(students)
+    content = {
+        "commit": commit(),
+        "machine": machine(),
+        "seeds": seeds,
+        "steps": STEPS,
+        "adapted_to_corpus": True,
+        "figures": summary,
+        "splits": {"students": {name: of for name, (_, of) in students.items()}, "tau": splits},
+        "targets": [],
+    }
+    write_results("recipe", content, markdown(summary, splits))
 
 
 if __name__ == "__main__":

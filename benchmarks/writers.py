@@ -11,12 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from adapted_runs import ENCODER, PLACES, adapt_command, gains, run
+from adapted_runs import ENCODER, LANGUAGES, PLACES, adapt_command, gains, run
 from tamis.formulas.ranking import tie_key
 
 CORPUS = Path("demo/data/debian-faq")
 STRONG = Path("recipes/queries/debian-faq.tsv")
-LANGUAGES = "[de, en, fr, it, ja, ko, nl, pt, ru, zh-cn]"
 SMALL = ["queries.generator=llama", "queries.llama={model: demo/models/qwen-0.5b.gguf}", "queries.documents=600"]
 
 
@@ -68,17 +67,23 @@ def split_topics(folder: Path) -> tuple[Path, Path]:
     asked = [row for row in judged if _half(row[1])]
     lines = [json.dumps(texts[query], ensure_ascii=False) for query in dict.fromkeys(row[0] for row in asked)]
     (folder / "asked" / "queries.jsonl").write_text("\n".join(lines) + "\n", "utf-8")
-    _write_rows(folder / "asked" / "qrels.tsv", ["query-id", "corpus-id", "score"], asked)
+    write_rows(folder / "asked" / "qrels.tsv", ["query-id", "corpus-id", "score"], asked)
     others = [[row[1], texts[row[0]]["text"]] for row in judged if not _half(row[1])]
-    _write_rows(folder / "people.tsv", ["document-id", "query"], others)
+    write_rows(folder / "people.tsv", ["document-id", "query"], others)
     return folder / "asked", folder / "people.tsv"
 
 
+def topic_of(doc_id: str) -> str:
+    """What an answer's id says behind its language."""
+    return doc_id.split("/", 1)[1]
+
+
 def _half(doc_id: str) -> bool:
-    return tie_key("topic", doc_id.split("/", 1)[1]) % 2 == 0
+    return tie_key("topic", topic_of(doc_id)) % 2 == 0
 
 
-def _write_rows(path: Path, header: list[str], rows: list[list[str]]) -> None:
+def write_rows(path: Path, header: list[str], rows: list[list[str]]) -> None:
+    """Write a TSV file."""
     path.write_text("\n".join("\t".join(row) for row in [header, *rows]) + "\n", "utf-8")
 
 
