@@ -9,9 +9,7 @@ from tamis.stages.merge.weights import (
     FOLDS,
     RerankedHead,
     WeightChoice,
-    Weights,
     WeightSample,
-    at_least,
     best_stage,
     choice_by_order,
     choice_by_scores,
@@ -123,14 +121,42 @@ def test_without_queries_nothing_is_said_of_orders_and_others():
     assert choose_weights({"bm25": []}, (0.0, 0.5)).general == {"bm25": 0.5}
 
 
-def test_written_queries_may_raise_what_a_model_knew_of_first_stages_and_never_lower_it():
-    found = Weights(
-        {"bm25": 0.0, "order": 0.0, "other": 2.0}, {"bm25": {"de": 0.1, "fr": 3.0}, "order": {"de": 1.0}}, {}
+KNOWN = {"bm25": 0.25, "order": 0.5, "other": 0.25, "elastic": 0.5}
+"""Weights of a model before it is adapted."""
+
+
+def test_what_a_model_knew_of_first_stages_stays_where_they_say_nothing():
+    found = choose_weights({"bm25": heads(4, 60, 2.0, -1.0)}, CHOICES, KNOWN)
+    assert found.general == KNOWN
+    assert found.by_language == {}
+
+
+def test_what_a_model_knew_of_first_stages_is_raised_where_that_surely_helps():
+    found = choose_weights({"bm25": heads(4, 60, 0.0, 3.0)}, CHOICES, KNOWN)
+    assert all(found.general[name] > KNOWN[name] for name in ("bm25", "order", "other"))
+    assert found.general["elastic"] == KNOWN["elastic"]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_weight_above_the_known_one_is_better_by_more_than_a_standard_error(seed):
+    some = heads(seed, 60, 1.0, 1.0)
+    weight = choose_weights({"bm25": some}, CHOICES, KNOWN).general["bm25"]
+    sample = sample_of(some, CHOICES)
+    gain = sample.values[CHOICES.index(weight)] - sample.values[CHOICES.index(KNOWN["bm25"])]
+    assert weight == KNOWN["bm25"] or gain.mean() > gain.std(ddof=1) / np.sqrt(len(some))
+
+
+def test_nothing_known_and_no_queries_leave_the_usual_weight():
+    assert choose_weights({"bm25": []}, CHOICES, {"bm25": 0.25, "elastic": 0.5}).general == {
+        "bm25": 0.25,
+        "elastic": 0.5,
+    }
+    some = {"bm25": heads(1, 60, 1.0, 1.0)}
+    assert (
+        choose_weights(some, CHOICES, {})
+        == choose_weights(some, CHOICES)
+        == choose_weights(some, CHOICES, {"order": 0.0})
     )
-    kept = at_least(found, {"bm25": 0.25, "order": 0.75, "elastic": 0.5})
-    assert kept.general == {"bm25": 0.25, "order": 0.75, "other": 2.0, "elastic": 0.5}
-    assert kept.by_language == {"bm25": {"fr": 3.0}, "order": {"de": 1.0}}
-    assert at_least(found, {}) == found
 
 
 def noise(seed: int, queries: int = 60) -> WeightSample:

@@ -27,7 +27,7 @@ from tamis.stages.merge.model_card import Provenance, model_card, target_facts
 from tamis.stages.merge.previous_runs import old_domains_identity
 from tamis.stages.merge.settings import MergeSettings
 from tamis.stages.merge.weigh import HeadScorer, judged_files, level_of, weighing_queries
-from tamis.stages.merge.weights import RerankedHead, Weights, at_least, choose_weights
+from tamis.stages.merge.weights import RerankedHead, Weights, choose_weights
 from tamis.stages.student.factory import StudentFactory
 from tamis.stages.train.agreement import TrainingTexts
 from tamis.stages.train.settings import TrainSettings
@@ -55,7 +55,7 @@ class MergeStage:
     context: RunContext
     name: ClassVar = "merge"
     reads: ClassVar = ("corpus", "queries", "lists", "train")
-    version: ClassVar = 16
+    version: ClassVar = 17
 
     def key(self) -> object:
         """Settings of the merge, and the depth for which it weighs the first stages."""
@@ -66,7 +66,7 @@ class MergeStage:
             facts += ["judged", documents_hash(folder), input_hashes(judged_files(folder), self.name)]
         if folder := self.settings.weigh_on:
             return [*facts, documents_hash(folder), input_hashes(judged_files(folder), self.name)]
-        known = deployed_weights(self.students.settings.start)  # written queries never lower them
+        known = deployed_weights(self.students.settings.start)  # what a higher weight has to surely beat
         return [*facts, known["general"]] if known else facts
 
     def run(self, folder: Path) -> Facts:
@@ -119,10 +119,8 @@ class MergeStage:
             heads = self.weighing.judged(student, settings.weigh_on)
             return choose_weights(heads, settings.first_stage_weights), heads
         heads = self.weighing.held_out(student, weighing_queries(lists, self.context.queries))
-        weights = choose_weights(heads, settings.first_stage_weights)
-        if start:
-            weights = at_least(weights, read_facts(find_checkpoint(start)).deployment.first_stage_weights)
-        return weights, heads
+        known = read_facts(find_checkpoint(start)).deployment.first_stage_weights if start else {}
+        return choose_weights(heads, settings.first_stage_weights, known), heads
 
     def _save(
         self,

@@ -22,6 +22,9 @@ from tamis.models.checkpoint import ORDER, OTHER
 ORDER_ERRORS: Final = 1.0
 """Standard errors by which an order has to help before it counts: where it does, a server counts it unasked."""
 
+KNOWN_ERRORS: Final = 1.0
+"""Standard errors by which a higher weight has to be better than the one that a model had before."""
+
 CHANCE: Final = 0.05
 """Probability with which chance alone may give some language a weight of its own: there are many to be wrong about."""
 
@@ -77,6 +80,12 @@ class WeightSample:
         """Some of the queries. kept: [queries]."""
         query_ids, languages = (tuple(compress(each, kept)) for each in (self.query_ids, self.languages))
         return WeightSample(self.weights, query_ids, languages, self.values[:, kept], self.itself[kept])
+
+    def from_weight(self, least: float) -> "WeightSample":
+        """Without the weights below one."""
+        kept = np.array(self.weights) >= least
+        weights = tuple(compress(self.weights, kept))
+        return WeightSample(weights, self.query_ids, self.languages, self.values[kept], self.itself)
 
     def with_weights(self, general: float, by_language: Mapping[str, float]) -> FloatArray:
         """Values with each query's own weight: its language's, or the general one; [queries]."""
@@ -178,6 +187,25 @@ def choice_by_order(by_stage: Sequence[WeightSample]) -> WeightChoice:
     return WeightChoice(weight, weights_by_language(best_stage(by_stage), weight, by_stage))
 
 
+def choice_beside(by_stage: Sequence[WeightSample], known: float) -> WeightChoice:
+    """The weight that a model had before it was adapted, unless a higher one is surely better.
+
+    Queries that were written about documents do not ask quite as people do. On the development sets they took a first
+    stage's say away where real questions needed it, and gave it more where real questions lost by that (docs/log.md).
+    So the weight that was chosen before stands against them: they never lower it, and raise it only where that gains
+    more than one standard error.
+
+    Args:
+        by_stage: As for `choice_by_scores` and `choice_by_order`.
+        known: The weight so far, one of those tried.
+    """
+    raised = [sample.from_weight(known) for sample in by_stage]
+    best = best_stage(raised)
+    parts = [sample.values for sample in raised if sample is not best]
+    weight = better_weight(best.weights, best.values, known, KNOWN_ERRORS, parts)
+    return WeightChoice(weight, weights_by_language(best, weight, raised))
+
+
 def deal_folds(group_of: Mapping[str, str]) -> dict[str, int]:
     """A fold from 0 to `FOLDS` - 1 for each query, the same for all of a group.
 
@@ -231,50 +259,46 @@ class Weights:
     curves: dict[str, list[list[float]]] = field(default_factory=dict)
 
 
-def choose_weights(heads: Mapping[str, Sequence[RerankedHead]], choices: Iterable[float]) -> Weights:
+def choose_weights(
+    heads: Mapping[str, Sequence[RerankedHead]], choices: Iterable[float], known: Mapping[str, float] | None = None
+) -> Weights:
     """The weight of each first stage's scores, of the order alone, and of the scores of any other first stage.
 
     A first stage's weight is other than 1 only with evidence (`steady_weight`); so is that of any other, which is that
-    of the best one here. The order counts only where it surely helps.
+    of the best one here. The order counts only where it surely helps. What a model had before needs evidence against
+    it (`choice_beside`).
     Not judged by agreement with the teacher: it holds the first stage's own scorers and flatters them (docs/log.md).
 
     Args:
         heads: By first stage; may be empty.
         choices: Weights to be tried, for the order 0 besides.
+        known: Weights that the model had before it was adapted, by first stage; where one is 0 or missing, nothing is
+            known of that first stage.
 
     Returns:
-        Without any query there is no evidence: no curve, and nothing for the order or any other first stage.
+        Without any query there is no evidence: no curve, and what is known, for the order and any other first stage
+        nothing besides.
     """
-    choices = sorted(set(choices))
+    known = known or {}
+    tried = sorted({*choices, *known.values()})
     if not any(heads.values()):
-        return Weights(dict.fromkeys(heads, steady_weight(choices, np.zeros((len(choices), 1)))))
-    by_scores = {name: sample_of(found, choices) for name, found in heads.items()}
-    by_order = [sample_of(found, {0.0, *choices}, by_order=True) for found in heads.values()]
-    of_each = {**{name: [sample] for name, sample in by_scores.items()}, OTHER: list(by_scores.values())}
-    chosen = {name: choice_by_scores(samples) for name, samples in of_each.items()}
-    chosen[ORDER] = choice_by_order(by_order)
-    return Weights(
-        {name: choice.general for name, choice in chosen.items()},
-        {name: dict(choice.by_language) for name, choice in chosen.items() if choice.by_language},
-        {name: best_stage(samples).curve() for name, samples in [*of_each.items(), (ORDER, by_order)]},
-    )
-
-
-def at_least(found: Weights, known: Mapping[str, float]) -> Weights:
-    """Weights that are nowhere below those that a model had before it was adapted.
-
-    Queries that were written about a document flatter the model that learns from such: on the development sets they
-    took the first stage's say away where real questions needed it (docs/log.md). So they may raise it, never lower it.
-
-    Args:
-        found: Chosen on written queries.
-        known: Weights of the model that the student started from, by first stage; may be empty.
-    """
-    general = {name: max(weight, known.get(name, 0.0)) for name, weight in found.general.items()}
-    by_language = {
-        name: {language: weight for language, weight in of.items() if weight > general[name]}
-        if name in known
-        else dict(of)
-        for name, of in found.by_language.items()
+        return Weights({**dict.fromkeys(heads, steady_weight(tried, np.zeros((len(tried), 1)))), **known})
+    by_scores = {name: sample_of(found, tried) for name, found in heads.items()}
+    by_order = [sample_of(found, {0.0, *tried}, by_order=True) for found in heads.values()]
+    of_each = {
+        **{name: [sample] for name, sample in by_scores.items()},
+        OTHER: list(by_scores.values()),
+        ORDER: by_order,
     }
-    return Weights({**known, **general}, {name: of for name, of in by_language.items() if of}, found.curves)
+
+    def chosen(name: str, samples: Sequence[WeightSample]) -> WeightChoice:
+        if known.get(name):
+            return choice_beside(samples, known[name])
+        return choice_by_order(samples) if name == ORDER else choice_by_scores(samples)
+
+    choice_of = {name: chosen(name, samples) for name, samples in of_each.items()}
+    return Weights(
+        {**known, **{name: choice.general for name, choice in choice_of.items()}},
+        {name: dict(choice.by_language) for name, choice in choice_of.items() if choice.by_language},
+        {name: best_stage(samples).curve() for name, samples in of_each.items()},
+    )
