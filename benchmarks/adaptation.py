@@ -18,19 +18,14 @@ commit that it is of; p-values over all sets stay those of the last call that me
 """
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-import torch
-from safetensors.torch import load_file
-
 from adapted_runs import FAQ, OUT, PLACES, SETS, SHOWN, Measured, faq_command, gains, over_sets, run, set_command
 from command_line import data_parser
-from judged import compare_means, judged, languages_of, macro_mean, mean_over_seeds
+from judged import macro_mean
 from machine import DOCS, commit
 from results import checked, earlier_results, publish, targets_table
-from tamis.pipeline.reading import read_recipe
 from writers import measure_writers
 
 
@@ -141,14 +136,12 @@ def markdown(sets: Mapping[str, Any], reached: Sequence[Mapping[str, Any]], writ
 def write(
     found: Mapping[str, Sequence[Measured]],
     writers: Mapping[str, Any],
-    average: Mapping[str, Any] | None = None,
 ) -> None:
     """Write what was measured so far; what this call did not measure stays as the results have it.
 
     Args:
         found: Runs of this call by set, one a seed.
         writers: Of `measure_writers`; empty: those of an earlier call stay.
-        average: Of `measure_average`; None: an earlier one stays.
     """
     earlier = earlier_results("adaptation")
     sets = in_order({**earlier.get("sets", {}), **{name: figures(runs) for name, runs in found.items()}})
@@ -163,7 +156,6 @@ def write(
         "pooled": together,
         "pooled_over": over,
         "writers": writers,
-        "averaged": average or earlier.get("averaged"),
         "targets": reached,
     }
     table = markdown(sets, reached, writers_table(writers))
@@ -201,26 +193,6 @@ def writers_table(writers: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def measure_average(runs: Sequence[Measured]) -> dict[str, Any]:
-    """The FAQ's merged students of all seeds as one, by the mean of their weights; beside their mean figure."""
-    root = OUT / FAQ / "run"
-    recipe = read_recipe(Path("recipes/demo.yaml"))
-    tensors = [load_file(root / "merge" / one.facts["stages"]["merge"] / "merged.safetensors") for one in runs]
-    together = {name: torch.stack([one[name] for one in tensors]).mean(0) for name in tensors[0]}
-    folders = {stage: root / stage / key for stage, key in runs[-1].facts["stages"].items()}
-    with judged(recipe, root, folders) as run:
-        values = run.of("averaged", together, {"bm25": 1.0, "hybrid": 1.0})
-        own = [run.of(f"{number}", one, {"bm25": 1.0, "hybrid": 1.0}) for number, one in enumerate(tensors)]
-        language = languages_of(run.questions)
-    found: dict[str, Any] = {"commits": _commits([one.facts for one in runs])}
-    for way, _ in (PLACES[place] for place in ("alone on BM25", "alone on hybrid", "beside the hybrid")):
-        each = mean_over_seeds([one[f"{number}{way}"] for number, one in enumerate(own)])
-        found[way] = {"models": len(tensors), "mean of each": macro_mean(each, language)["mean"],
-                      "averaged": macro_mean(values[f"averaged{way}"], language)["mean"],
-                      **compare_means(values[f"averaged{way}"], each, language)}  # fmt: skip
-    return found
-
-
 def main() -> None:
     """Run, summarise, write after every run."""
     parser = data_parser(__doc__)
@@ -229,12 +201,10 @@ def main() -> None:
     parser.add_argument("--questions", type=int, default=400, help="of each further set, drawn by hash")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--writers", action="store_true", help="also measure who should write, two hours more")
-    parser.add_argument("--average", action="store_true", help="also the FAQ's students of all seeds as one")
     parser.add_argument("--small", action="store_true", help="with --writers: also a small language model")
     chosen = parser.parse_args()
     found: dict[str, list[Measured]] = {}
     writers: dict[str, Any] = {}
-    average: dict[str, Any] | None = None
     for seed in chosen.seeds:
         for name in chosen.sets:
             if name == FAQ:
@@ -243,12 +213,9 @@ def main() -> None:
                 command = set_command(chosen.data, name, chosen.questions, chosen.threads)
             found.setdefault(name, []).append(run(command, OUT / name, seed))
             write(found, writers)
-    if chosen.average and FAQ in found:
-        average = measure_average(found[FAQ])
-        write(found, writers, average)
     if chosen.writers:
         for writers in measure_writers(OUT, chosen.seeds[0], chosen.threads, chosen.small):
-            write(found, writers, average)
+            write(found, writers)
 
 
 if __name__ == "__main__":

@@ -17,9 +17,10 @@ from statistics import mean
 from typing import Any
 
 from adapted_runs import FAQ, SETS, SHOWN, Measured, adapt_command, over_sets, recipe_of, run, set_settings
+from averaged import averaged_table, measure_average
 from command_line import data_parser
 from machine import commit, machine
-from results import write_results
+from results import RESULTS, write_results
 from splits import SPLITS, agreement_with_people, measure_student, split_queries
 from writers import CORPUS
 
@@ -80,8 +81,8 @@ def summarise(found: Mapping[str, Mapping[str, Sequence[Measured]]]) -> dict[str
     }  # fmt: skip
 
 
-def markdown(summary: Mapping[str, Any], splits: Mapping[str, Mapping[str, float]]) -> str:
-    """A row for each variant; then how well each split chooses among them."""
+def markdown(summary: Mapping[str, Any], splits: Mapping[str, Mapping[str, float]], average: Mapping[str, Any]) -> str:
+    """A row for each variant; how well each split chooses among them; several students as one."""
     lines = [
         "| points over tamis-base | " + " | ".join(f"{place} | p" for place in SHOWN) + " | over the default | p |",
         "|---|" + "---:|" * (2 * len(SHOWN) + 2),
@@ -94,6 +95,7 @@ def markdown(summary: Mapping[str, Any], splits: Mapping[str, Mapping[str, float
     lines += [
         f"| {place} | " + " | ".join(f"{of[split]:+.2f}" for split in SPLITS) + " |" for place, of in splits.items()
     ]
+    lines += averaged_table(average)
     return "\n".join(lines) + "\n"
 
 
@@ -120,13 +122,19 @@ def main() -> None:
                     folders = {stage: OUT / FAQ / "run" / stage / key for stage, key in one.facts["stages"].items()}
                     students[f"{variant}, {seed}"] = one, measure_student(recipe_of(command, seed), folders, HELD_OUT)
                 if DEFAULT in found:
-                    write(found, students, chosen.seeds)
-    print(markdown(summarise(found), agreement_with_people(students)))
+                    write(found, students, {}, chosen.seeds)
+    several = found.get(DEFAULT, {}).get(FAQ, [])
+    if len(several) > 1:
+        command = command_for(chosen.data, FAQ, chosen.questions, chosen.threads, VARIANTS[DEFAULT])
+        average = measure_average(several, recipe_of(command, chosen.seeds[0]), OUT / FAQ / "run")
+        write(found, students, average, chosen.seeds)
+    print((RESULTS / "recipe.md").read_text("utf-8"))
 
 
 def write(
     found: Mapping[str, Mapping[str, Sequence[Measured]]],
     students: Mapping[str, tuple[Measured, Mapping[str, float]]],
+    average: Mapping[str, Any],
     seeds: Sequence[int],
 ) -> None:
     """Write what was measured so far.
@@ -134,6 +142,7 @@ def write(
     Args:
         found: Runs by variant and set.
         students: Of the FAQ, by name: the run, and `measure_student`.
+        average: Of `measure_average`; may be empty.
         seeds: Asked for.
     """
     summary, splits = summarise(found), agreement_with_people(students)
@@ -145,9 +154,10 @@ def write(
         "adapted_to_corpus": True,
         "figures": summary,
         "splits": {"students": {name: of for name, (_, of) in students.items()}, "tau": splits},
+        "averaged": average,
         "targets": [],
     }
-    write_results("recipe", content, markdown(summary, splits))
+    write_results("recipe", content, markdown(summary, splits, average))
 
 
 if __name__ == "__main__":
