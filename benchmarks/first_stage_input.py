@@ -20,7 +20,7 @@ import numpy as np
 from adapted_runs import FAQ, PLACES, Measured, recipe_of, run
 from command_line import data_parser
 from judged import compare_means, in_points, languages_of, macro_mean, measure
-from machine import commit
+from machine import DOCS, commit
 from recipe import DEFAULT, OUT, VARIANTS, command_for
 from results import publish
 from tamis.artifacts import ItemStore
@@ -167,6 +167,7 @@ def main() -> None:
         at,
         {"seeds": [chosen.seed], "adapted_to_corpus": True, **found, **facts, "targets": []},
         table(found),
+        [DOCS / "training.md"],
     )
 
 

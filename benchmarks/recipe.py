@@ -19,8 +19,8 @@ from typing import Any
 from adapted_runs import FAQ, SETS, SHOWN, Measured, adapt_command, over_sets, recipe_of, run, set_settings
 from averaged import averaged_table, measure_average
 from command_line import data_parser
-from machine import commit, machine
-from results import RESULTS, write_results
+from machine import DOCS, commit
+from results import publish
 from splits import SPLITS, agreement_with_people, measure_student, split_queries
 from writers import CORPUS
 
@@ -128,7 +128,6 @@ def main() -> None:
         command = command_for(chosen.data, FAQ, chosen.questions, chosen.threads, VARIANTS[DEFAULT])
         average = measure_average(several, recipe_of(command, chosen.seeds[0]), OUT / FAQ / "run")
         write(found, students, average, chosen.seeds)
-    print((RESULTS / "recipe.md").read_text("utf-8"))
 
 
 def write(
@@ -147,8 +146,6 @@ def write(
     """
     summary, splits = summarise(found), agreement_with_people(students)
     content = {
-        "commit": commit(),
-        "machine": machine(),
         "seeds": seeds,
         "steps": STEPS,
         "adapted_to_corpus": True,
@@ -157,7 +154,7 @@ def write(
         "averaged": average,
         "targets": [],
     }
-    write_results("recipe", content, markdown(summary, splits, average))
+    publish("recipe", commit(), content, markdown(summary, splits, average), [DOCS / "training.md"])
 
 
 if __name__ == "__main__":
