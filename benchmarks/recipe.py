@@ -45,7 +45,7 @@ VARIANTS: dict[str, list[str]] = {
     "quantile anchors, best 100": ["lists.near=0", "lists.anchors=quantile"],
     "no solved queries": ["lists.solved=0"],
     "a quarter of the solved queries": ["lists.solved=0.25"],
-    "twice the steps": [f"train.specialist_steps={2 * STEPS}"],
+    "twice the steps": [f"train.specialist_steps={2 * STEPS}", "train.passes=2"],
     "extracts": ["queries.generator=extractive"],
     "extracts, margin-MSE": ["queries.generator=extractive", "train.loss=margin-mse", "scores.seed_bonus=0.5"],
     "all twelve layers": ["student.apart_layers=10"],
