@@ -104,6 +104,9 @@ def main() -> None:
     parser = data_parser(__doc__)
     parser.add_argument("--sets", nargs="*", default=[FAQ, *SETS])
     parser.add_argument("--seeds", type=int, nargs="+", default=[17, 18, 19])
+    parser.add_argument(
+        "--spread", type=int, nargs="*", default=[], help="further seeds, of the default on the FAQ alone"
+    )
     parser.add_argument("--variants", nargs="*", default=list(VARIANTS), choices=VARIANTS)
     parser.add_argument("--questions", type=int, default=600, help="of each set, drawn by hash")
     parser.add_argument("--threads", type=int, default=2)
@@ -112,22 +115,22 @@ def main() -> None:
         split_queries(HELD_OUT)
     found: dict[str, dict[str, list[Measured]]] = {}
     students: dict[str, tuple[Measured, Mapping[str, float]]] = {}
-    for seed in chosen.seeds:
-        for name in chosen.sets:
-            for variant in chosen.variants:
-                command = command_for(chosen.data, name, chosen.questions, chosen.threads, VARIANTS[variant])
-                one = run(command, OUT / name, seed, variant)
-                found.setdefault(variant, {}).setdefault(name, []).append(one)
-                if name == FAQ:
-                    folders = {stage: OUT / FAQ / "run" / stage / key for stage, key in one.facts["stages"].items()}
-                    students[f"{variant}, {seed}"] = one, measure_student(recipe_of(command, seed), folders, HELD_OUT)
-                if DEFAULT in found:
-                    write(found, students, {}, chosen.seeds)
+    seeds = [*chosen.seeds, *chosen.spread]
+    jobs = [(seed, name, variant) for seed in chosen.seeds for name in chosen.sets for variant in chosen.variants]
+    for seed, name, variant in [*jobs, *((seed, FAQ, DEFAULT) for seed in chosen.spread)]:
+        command = command_for(chosen.data, name, chosen.questions, chosen.threads, VARIANTS[variant])
+        one = run(command, OUT / name, seed, variant)
+        found.setdefault(variant, {}).setdefault(name, []).append(one)
+        if name == FAQ:
+            folders = {stage: OUT / FAQ / "run" / stage / key for stage, key in one.facts["stages"].items()}
+            students[f"{variant}, {seed}"] = one, measure_student(recipe_of(command, seed), folders, HELD_OUT)
+        if DEFAULT in found:
+            write(found, students, {}, seeds)
     several = found.get(DEFAULT, {}).get(FAQ, [])
     if len(several) > 1:
         command = command_for(chosen.data, FAQ, chosen.questions, chosen.threads, VARIANTS[DEFAULT])
         average = measure_average(several, recipe_of(command, chosen.seeds[0]), OUT / FAQ / "run")
-        write(found, students, average, chosen.seeds)
+        write(found, students, average, seeds)
 
 
 def write(
