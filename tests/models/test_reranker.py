@@ -539,17 +539,45 @@ def test_a_tamis_json_that_is_not_understood_is_refused(copied, content, message
 
 
 @pytest.mark.parametrize(
-    "changes",
+    ("changes", "message"),
     [
-        {"serializer": [1]},
-        {"first_stage_weights": [0.5]},
-        {"first_stage_weights": {"bm25": "much"}},
-        {"lineage": 3},
+        ({"serializer": [1]}, ""),
+        ({"first_stage_weights": [0.5]}, "first_stage_weights is [0.5], expected a JSON object"),
+        *(
+            ({"first_stage_weights": {"bm25": weight}}, f"first_stage_weights: the weight of 'bm25' is {shown}, expec")
+            for weight, shown in [
+                ("0.5", '"0.5"'),
+                (True, "true"),
+                (None, "null"),
+                (-1, "-1"),
+                (float("nan"), "NaN"),
+                (float("inf"), "Infinity"),
+                (10**400, "1" + 38 * "0" + "…"),
+            ]
+        ),
+        ({"weights_by_language": {"de": 3.0}}, "weights_by_language.de is 3.0, expected a JSON object"),
+        ({"weights_by_language": {"bm25": {"german": 3.0}}}, "weights_by_language.bm25: 'german' is no language tag; "),
+        ({"weights_by_language": {"bm25": {"de": -3}}}, "weights_by_language.bm25: the weight of 'de' is -3, expected"),
+        ({"min_score": 0.4}, "min_score is 0.4, expected a JSON object"),
+        ({"min_score": {}}, "min_score.score is null, expected a finite number"),
+        ({"lineage": 3}, "lineage is 3, expected a JSON object"),
+        ({"scale": 10**400}, ""),
     ],
 )
-def test_a_field_of_the_wrong_kind_is_refused(copied, changes):
+def test_a_field_of_the_wrong_kind_is_refused(copied, changes, message):
     rewrite(copied, **changes)
-    assert "a field is missing or of the wrong kind" in refused(copied)
+    assert f"tamis.json: a field is missing or of the wrong kind: {message}" in refused(copied)
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [("first_stage_weight", "first_stage_weights"), ("weights_by_languages", "weights_by_language")],
+)
+def test_a_mistyped_field_is_refused_and_one_of_others_is_not(copied, typed, meant):
+    rewrite(copied, notes="by hand")
+    Reranker(copied)
+    rewrite(copied, **{typed: {}})
+    assert f"tamis.json: unknown field {typed!r}; did you mean {meant!r}?" in refused(copied)
 
 
 def test_pickled_weights_are_refused(copied):

@@ -161,6 +161,17 @@ def print_answers(found: AnswerFile, endpoint: EndpointSettings, path: Path) -> 
     Console(highlight=False).print(f"{', '.join(said)}; {left}", soft_wrap=True, markup=False)
     if found.cut:
         _warn(Console(stderr=True, highlight=False), cut_warning(found.cut, endpoint))
+    for name, count in found.others.most_common():
+        _warn(Console(stderr=True, highlight=False), _other_model_warning(name, count, endpoint))
+
+
+def _other_model_warning(name: str, count: int, endpoint: EndpointSettings) -> str:
+    """What to tell the user of so many answers that another model wrote."""
+    answers = "1 answer says" if count == 1 else f"{count:,} answers say"
+    return (
+        f"{answers} that {name!r} wrote, and queries.endpoint.model is {endpoint.model!r}, to which they are counted; "
+        "if these are two models, name the one that writes there, and write the prompts anew with --batch-out"
+    )
 
 
 def print_estimate(found: Estimate, console: Console) -> None:
@@ -446,6 +457,8 @@ def print_adapted(adapted: Adapted) -> None:
     console.print(table)
     if adapted.order == ["untrained"] or adapted.order == ["start"]:
         console.print("nothing that was learnt is better: the result is the model as it came")
+    elif all(after <= before for before, _, after in adapted.agreement.values()):
+        console.print("nothing that was learnt is better on any domain")
 
 
 def print_since(since: Since, compared: Comparison | None) -> None:

@@ -67,6 +67,11 @@ def read_style(path: Path) -> tuple[str, ...]:
         InputError: The file cannot be read, or holds a query that is empty or longer than 200 characters.
         SettingsError: It holds fewer than 8 or more than 50 different queries.
     """
+    if not path.exists():
+        raise InputError(
+            f"queries.prompt.like: {path}: no such file; expected {FEWEST_STYLE_LINES} to {MOST_STYLE_LINES} queries "
+            "that people typed, one a line"
+        )
     found = tuple(dict.fromkeys(_style_query(row) for row in told_rows(path)))
     if not FEWEST_STYLE_LINES <= len(found) <= MOST_STYLE_LINES:
         raise SettingsError(

@@ -1,5 +1,6 @@
 """What a checkpoint folder says of itself: `tamis.json`, beside the weights of an ordinary Hugging Face folder."""
 
+import difflib
 import json
 import math
 from collections.abc import Mapping
@@ -11,12 +12,14 @@ from typing import Any, Final, Literal
 
 from tamis.artifacts import file_hash, item_key
 from tamis.errors import InputError, ModelError
+from tamis.languages import not_a_tag
 from tamis.models.encoder import BODIES, Encoder, loading
 from tamis.models.families import FAMILIES
 from tamis.models.folders import check_scored
 from tamis.models.precision import Precision
 from tamis.models.serializer import Apart, Serializer, from_facts
 from tamis.models.warm import WarmCrossEncoder
+from tamis.text import clip
 from tamis.weights.shipped import NAMES, shipped_model
 
 FORMAT = 2
@@ -29,6 +32,11 @@ MinScore = float | Literal["model"]
 
 BESIDE_SCORES: Final = frozenset({"format", "first_stage_weights", "weights_by_language", "min_score", "lineage"})
 """Fields of `tamis.json` that change no score of the model."""
+
+SCORING: Final = frozenset(
+    {"family", "serializer", "activation", "joint_layers", "cross_bias", "scale", "bias", "match"}
+)
+"""Its other fields."""
 
 ACTIVATIONS = ("sigmoid", "tanh", "identity")
 
@@ -146,7 +154,7 @@ def read_facts(path: str | Path) -> CheckpointFacts:
         return CheckpointFacts()
     try:
         return _facts(content)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise ModelError(f"{file}: a field is missing or of the wrong kind: {error}") from None
     except ModelError as error:
         raise ModelError(f"{file}: {error}") from None
@@ -192,14 +200,14 @@ def _content(file: Path) -> dict[str, Any] | None:
 
 
 def _facts(content: Mapping[str, Any]) -> CheckpointFacts:
+    _check_names(content)
     family, activation = content.get("family"), content.get("activation")
     if family is not None and family not in FAMILIES:
         raise ModelError(f"family {family!r} is not one of {', '.join(FAMILIES)}")
     if activation is not None and activation not in ACTIVATIONS:
         raise ModelError(f"activation {activation!r} is not one of {', '.join(ACTIVATIONS)}")
     serializer = from_facts(content["serializer"]) if "serializer" in content else None
-    weights = _weights(content.get("first_stage_weights", {}))
-    by_language = {name: _weights(found) for name, found in content.get("weights_by_language", {}).items()}
+    by_language = _weights_by_language(_object(content, "weights_by_language"))
     warm = None
     if family == "warm":
         cross_bias, scale, bias = (float(content[name]) for name in ("cross_bias", "scale", "bias"))
@@ -209,24 +217,75 @@ def _facts(content: Mapping[str, Any]) -> CheckpointFacts:
             raise ModelError("the head is not finite")
         if not isinstance(serializer, Apart):
             raise ModelError("a warm checkpoint needs a serializer of kind 'apart'")
-    deployment = Deployment(weights, dict(content.get("lineage", {})), by_language, _min_score(content))
+    weights = _weights(_object(content, "first_stage_weights"), "first_stage_weights")
+    deployment = Deployment(weights, _object(content, "lineage"), by_language, _min_score(content))
     return CheckpointFacts(family, serializer, activation, deployment, warm)
+
+
+def _check_names(content: Mapping[str, Any]) -> None:
+    """Refuse a field that was mistyped by hand, which would count for nothing; others are somebody else's."""
+    known = SCORING | BESIDE_SCORES
+    for name in sorted(content.keys() - known):
+        for meant in difflib.get_close_matches(name, known, n=1, cutoff=0.8):
+            raise ModelError(f"unknown field {clip(repr(name), 40)}; did you mean {meant!r}?")
+
+
+def _object(content: Mapping[str, Any], name: str, path: str = "") -> dict[str, Any]:
+    """A field that holds fields; empty where it is missing."""
+    found = content.get(name, {})
+    if not isinstance(found, dict):
+        raise ValueError(f"{path}{name} is {_shown(found)}, expected a JSON object")
+    return found
+
+
+def _number(value: object) -> float:
+    """A finite number of JSON; NaN for all else."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return math.nan
+    try:
+        return float(value) if math.isfinite(value) else math.nan
+    except OverflowError:
+        return math.nan
+
+
+def _shown(value: object) -> str:
+    """What stands in the file, or its beginning."""
+    return clip(json.dumps(value, ensure_ascii=False), 40)
 
 
 def _min_score(content: Mapping[str, Any]) -> float | None:
     if "min_score" not in content:
         return None
-    score = content["min_score"]["score"]
-    if isinstance(score, bool) or not isinstance(score, int | float) or not math.isfinite(score):
-        raise ValueError(f"min_score.score is {score!r:.40}, expected a finite number")
-    return float(score)
+    found = _object(content, "min_score").get("score")
+    score = _number(found)
+    if math.isnan(score):
+        raise ValueError(f"min_score.score is {_shown(found)}, expected a finite number")
+    return score
 
 
-def _weights(content: Mapping[str, Any]) -> dict[str, float]:
-    weights = {name: float(weight) for name, weight in content.items()}
+def _weights_by_language(content: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """Weights by first stage and language."""
+    found = {
+        name: _weights(_object(content, name, "weights_by_language."), f"weights_by_language.{name}")
+        for name in content
+    }
+    for name, of_stage in found.items():
+        for complaint in filter(None, map(not_a_tag, of_stage)):
+            raise ValueError(f"weights_by_language.{name}: {complaint}")
+    return found
+
+
+def _weights(content: Mapping[str, Any], where: str) -> dict[str, float]:
+    """Weights by name.
+
+    Args:
+        content: As it stands in the file.
+        where: The field that holds it, for messages.
+    """
+    weights = {name: _number(weight) for name, weight in content.items()}
     for name, weight in weights.items():
-        if not (math.isfinite(weight) and weight >= 0):
-            raise ValueError(f"the weight of {name!r} is {weight}, expected 0 or above")
+        if not weight >= 0:
+            raise ValueError(f"{where}: the weight of {name!r} is {_shown(content[name])}, expected a number from 0 up")
     return weights
 
 

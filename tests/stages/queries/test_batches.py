@@ -189,6 +189,31 @@ def test_answers_that_were_cut_are_paid_for_and_told_and_are_no_queries(content:
     assert spent_in(tmp_path / "run")["queries org/writer"].tokens == Tokens(40 * 50, 37 * 10 + 3 * 96, 40)
 
 
+@pytest.mark.parametrize(
+    ("said", "warned"),
+    [
+        ("org/writer", False),
+        ("Writer-2026-07-18", False),
+        ("writ", False),
+        (None, False),
+        (
+            "org/reader\n",
+            "1 answer says that 'org/reader' wrote, and queries.endpoint.model is 'org/writer', to which ",
+        ),
+    ],
+)
+def test_answers_of_another_model_are_taken_and_warned_of(
+    content: Content, tmp_path: Path, said: str | None, warned: str | bool
+) -> None:
+    _, lines = prompts_of(content, tmp_path / "run", tmp_path / "prompts.jsonl")
+    named = answered(lines[0], {**body_of_answer(lines[0]), "model": said})
+    answers = write_lines(tmp_path / "a.jsonl", [named])
+    found = tamis("queries", write_recipe(content, tmp_path), "--out", tmp_path / "run", "--batch-in", answers)
+    assert found.status == 0
+    assert "1 answers taken" in found.out
+    assert (f"warning: {warned}" in found.err) if warned else ("warning" not in found.err)
+
+
 def cut(lines: list[bytes]) -> tuple[bytes, str, int]:
     return b"".join(lines)[: -len(lines[-1]) // 2], "line 40 is cut: ", 39
 

@@ -310,3 +310,8 @@ def test_too_few_examples_of_style_are_named_before_anything_is_done(styled: Con
     assert outcome.status == 2
     assert outcome.complaint.startswith(f"queries.prompt.like: {tmp_path / 'few.txt'} holds 2 different queries, expec")
     assert not (tmp_path / "run").exists()
+
+
+def test_examples_of_style_that_are_not_there_are_named_by_their_setting(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"queries\.prompt\.like: .*none\.txt: no such file; expected 8 to 50 queries"):
+        read_style(tmp_path / "none.txt")

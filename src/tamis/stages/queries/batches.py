@@ -18,7 +18,7 @@ from tamis.formats.batch_answers import EXPECTED, answer_in, check_answers, obje
 from tamis.records import QueryAnswer, QueryRequest, Tokens
 from tamis.stages.queries.settings import EndpointSettings, QueriesSettings
 from tamis.stages.queries.writers.answers import CUT
-from tamis.stages.queries.writers.endpoint import answer_of, body_of, most_tokens, route_of
+from tamis.stages.queries.writers.endpoint import answer_of, body_of, most_tokens, other_model, route_of
 from tamis.stages.queries.writers.writers import QueryWriters
 from tamis.text import clip, one_line
 from tamis.whole_folder import whole_file
@@ -52,6 +52,7 @@ class AnswerFile:
         taken: Answers that are kept now, those without a query among them.
         empty: Those of them in which there is no text, as in a refusal; asking again would cost again.
         cut: Those of them that were cut at the most tokens of an answer, and are no queries.
+        others: Those of them that say another model wrote them than the recipe names, by that name.
         known: Answers to requests that had one before.
         unusable: Answers without a query that say no cost; the next file of prompts asks again.
         failed: Requests that failed, by reason; the next file of prompts asks again.
@@ -66,6 +67,7 @@ class AnswerFile:
     taken: int = 0
     empty: int = 0
     cut: int = 0
+    others: Counter[str] = field(default_factory=Counter)
     known: int = 0
     unusable: int = 0
     failed: Counter[str] = field(default_factory=Counter)
@@ -286,6 +288,7 @@ def _matched(
             content: dict[str, Any] = json.loads(stream.readline())
             answer = answer_of(request, content["response"]["body"], settings)
             if answer.final:
+                found.others.update(other_model(content["response"]["body"], settings))
                 yield key, answer
                 continue
             found.unusable += 1

@@ -19,6 +19,7 @@ from tamis.stages.queries.settings import EndpointSettings
 from tamis.stages.queries.write import Generate
 from tamis.stages.queries.writers.answers import CUT, query_of
 from tamis.stages.queries.writers.writer import QueryWriter
+from tamis.text import clip, one_line
 
 _WANTED: Final = "query"
 NO_QUERY: Final = nothing_in_the_answer(_WANTED)
@@ -192,6 +193,18 @@ def answer_of(request: QueryRequest, answer: dict[str, Any], settings: EndpointS
     if said is None:
         return QueryAnswer(request.place, "", NO_QUERY, used is not None, tokens)
     return QueryAnswer(request.place, said.text, said.reason, tokens=tokens)
+
+
+def other_model(answer: dict[str, Any], settings: EndpointSettings) -> list[str]:
+    """The model that an answer says wrote it, where that is another than was asked for; else nothing.
+
+    Servers put a date behind a name and leave a folder out: `gpt-4o-mini-2024-07-18`, `qwen3-8b` for `Qwen/Qwen3-8B`.
+    """
+    said = answer.get("model")
+    if not isinstance(said, str):
+        return []
+    named, asked = (name.rpartition("/")[2].lower() for name in (said, settings.model))
+    return [] if named.startswith(asked) or asked.startswith(named) else [clip(one_line(said), 60)]
 
 
 def written_tokens(said: Reply | None, settings: EndpointSettings) -> int:
