@@ -69,7 +69,10 @@ def read_written_queries(path: Path) -> Iterator[WrittenQuery]:
         check_new(query.query_id, row, places)
         yield query
     if not places:
-        raise InputError(f"{path}: no queries in it; expected rows with document-id and query")
+        raise InputError(
+            f"{path}: no queries in it; expected rows with document-id and query, in a .tsv or .csv below a "
+            "header of these names"
+        )
 
 
 def written_query_files(path: Path) -> list[Path]:
