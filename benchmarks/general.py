@@ -98,7 +98,7 @@ class Bench:
         facts = read_facts(path)
         base = load_warm(path, facts, precision, budget)
         wanted = recipe.student.model_copy(update={"apart_layers": 0})  # nothing learns here
-        start = start_student(wanted, lambda: self.encoder, PREFIXES, precision, budget, recipe.seed)
+        start = start_student(wanted, lambda: self.encoder, PREFIXES, precision, recipe.seed)
         self.students: dict[str, Student] = {"untrained": start.to(device), "tamis-base": base.to(device)}
         self.deployment = facts.deployment
         # The bias moves all logits of a student alike, and no order.

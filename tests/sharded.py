@@ -25,7 +25,7 @@ class KilledError(Exception):
 
 def student_of(folder, **wanted):
     settings = StudentSettings(**{"start": folder, "head": "stock", **wanted})
-    return start_student(settings, lambda: Encoder.load(folder), ("", ""), "float32", 4096, seed=1)
+    return start_student(settings, lambda: Encoder.load(folder), ("", ""), "float32", seed=1)
 
 
 def learn(student, team, documents=5, keeper=None, killed=False):

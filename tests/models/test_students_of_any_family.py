@@ -42,7 +42,7 @@ def folders(tmp_path_factory, tiny_encoder):
 
 def student_of(folder, **wanted):
     settings = StudentSettings(**{"start": folder, "head": "own", "document_tokens": 192, **wanted})
-    return start_student(settings, lambda: Encoder.load(folder), ("", ""), "float32", 4096, seed=1)
+    return start_student(settings, lambda: Encoder.load(folder), ("", ""), "float32", seed=1)
 
 
 def one_step(student, rate=1e-2):

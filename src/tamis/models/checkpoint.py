@@ -295,9 +295,18 @@ def load_warm(path: str | Path, facts: CheckpointFacts, precision: Precision, to
     Raises:
         ModelError: weights that are missing or broken.
     """
+    return warm_on(Encoder.load(path, precision, token_budget), facts)
+
+
+def warm_on(encoder: Encoder, facts: CheckpointFacts) -> WarmCrossEncoder:
+    """A warm student on its own encoder, of which it copies what learns and shares the rest.
+
+    Args:
+        encoder: Loaded from the student's checkpoint.
+        facts: What the checkpoint says of itself.
+    """
     assert facts.warm is not None, "read_facts gives it for every warm checkpoint"
     assert isinstance(facts.serializer, Apart), "read_facts sees to it"
-    encoder = Encoder.load(path, precision, token_budget)
     return WarmCrossEncoder(encoder, facts.serializer, *facts.warm).eval()
 
 

@@ -21,6 +21,7 @@ from tamis.models.folders import check_folder, check_tokenizer, refuse_adapter
 from tamis.models.padding import padding_id
 from tamis.models.positions import NO_LIMIT, give_padding, longest_row
 from tamis.models.precision import Precision, autocast, with_cast_matrices
+from tamis.models.shared_tokenizers import load_tokenizer
 
 Pooling = Literal["mean", "cls", "last"]
 """Which of the last layer's states become the vector: their mean, the first one, or the last one."""
@@ -64,14 +65,14 @@ class Embedder:
             ModelError: no such folder, weights that cannot be loaded, or modules after the pooling (a dense layer)
                 without which the vectors would be others.
         """
-        from transformers import AutoConfig, AutoModel, AutoTokenizer
+        from transformers import AutoConfig, AutoModel
 
         check_folder(path)
         with loading(path, "a bi-encoder"):
             _check_modules(Path(path))
             refuse_adapter(path)
             check_tokenizer(path, own_code=trust_remote_code)
-            self._tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code)
+            self._tokenizer = load_tokenizer(path, trust_remote_code)
             config = AutoConfig.from_pretrained(path, trust_remote_code=trust_remote_code)
             give_padding(config, self._tokenizer)
             self._body: Any = AutoModel.from_pretrained(

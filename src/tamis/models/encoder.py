@@ -18,6 +18,7 @@ from tamis.models.packing import Packing, pays
 from tamis.models.padding import padding_id
 from tamis.models.positions import give_padding, position_limit
 from tamis.models.precision import CastLayers, Precision, autocast
+from tamis.models.shared_tokenizers import load_tokenizer
 
 BODIES = ("bert", "roberta", "xlm-roberta")
 """Model types whose layers can be run one by one."""
@@ -53,7 +54,7 @@ class Encoder:
         Raises:
             ModelError: no such folder, an unknown body, or weights that are missing or broken.
         """
-        from transformers import AutoConfig, AutoModel, AutoTokenizer
+        from transformers import AutoConfig, AutoModel
 
         check_folder(path)
         with loading(path, "an encoder"):
@@ -62,7 +63,7 @@ class Encoder:
             config = AutoConfig.from_pretrained(path, trust_remote_code=False)
             if config.model_type not in BODIES:
                 raise ModelError(f"{path}: model type {config.model_type!r} is not one of {', '.join(BODIES)}")
-            tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
+            tokenizer = load_tokenizer(path)
             give_padding(config, tokenizer)
             body, report = AutoModel.from_pretrained(
                 path,

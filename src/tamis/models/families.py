@@ -33,6 +33,7 @@ from tamis.models.precision import Precision
 from tamis.models.rows import JoinedRows, TemplateRows, tells_segments
 from tamis.models.sequence import ClassifierModel, LastTokenModel, SequenceScorer, halve_body
 from tamis.models.serializer import QUERIT, QWEN3_RERANKER, Apart, Joined, PairTemplate, Serializer
+from tamis.models.shared_tokenizers import load_tokenizer
 
 FAMILIES = ("encoder", "causal", "querit", "yes-no", "warm")
 
@@ -92,7 +93,7 @@ def load_scorer(
     check_folder(path)
     with loading(path, "a reranker"):
         refuse_adapter(path)
-        from transformers import AutoConfig, AutoTokenizer
+        from transformers import AutoConfig
 
         config = AutoConfig.from_pretrained(path, trust_remote_code=trust_remote_code)
         peer = peer_facts(path)
@@ -100,7 +101,7 @@ def load_scorer(
         check_tokenizer(path, own_code=trust_remote_code)
         if family not in LOADERS:
             raise ModelError(f"{path}: family {family!r} is not one of {', '.join(FAMILIES)}")
-        tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code)
+        tokenizer = load_tokenizer(path, trust_remote_code)
         if serializer is not None:
             peer = replace(peer, chat=False)  # it says how a pair is written
         tokenizer.model_max_length = peer.longest or tokenizer.model_max_length

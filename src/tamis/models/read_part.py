@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from tamis.artifacts import file_hash, item_key
+from tamis.artifacts import item_key
 from tamis.models.encoder import loading
+from tamis.models.shared_tokenizers import TOKENIZER_FILES, hashes_of, load_tokenizer
 
 _CHARACTERS: Final = 16  # of a token, at most, in nearly every text
-_FILES: Final = ("*token*.json", "vocab*", "merges*", "*.model", "special_*.json")
 
 
 class Reading(NamedTuple):
@@ -63,12 +63,9 @@ def tokenizer_identity(path: str | Path) -> str:
     """Hash of the files that a tokenizer is loaded from, none of them weights; of a hub model its name."""
     if not Path(path).is_dir():
         return str(path)
-    files = {file for pattern in _FILES for file in Path(path).glob(pattern)}
-    return item_key(*(part for file in sorted(files) for part in (file.name, file_hash(file))))
+    return item_key(*hashes_of(Path(path), TOKENIZER_FILES))
 
 
 def _tokenizer(path: str | Path) -> Any:
-    from transformers import AutoTokenizer
-
     with loading(path, "a student's tokenizer"):
-        return AutoTokenizer.from_pretrained(path, trust_remote_code=False)
+        return load_tokenizer(path)

@@ -9,6 +9,7 @@ import numpy as np
 
 from tamis.errors import InputError, ModelError
 from tamis.models.serializer import Joined, PairTemplate
+from tamis.models.shared_tokenizers import beside
 
 Pair = tuple[str, str]
 Rows = TypeVar("Rows", "JoinedRows", "TemplateRows")
@@ -302,7 +303,7 @@ def _shortened(rows: Rows, longest: int | None) -> Rows:
 
 
 def plain_backend(tokenizer: Any) -> Any:
-    """A copy of the fast tokenizer inside, without truncation and padding, safe to use beside others.
+    """The fast tokenizer inside, without truncation and padding, safe to use beside others; the vocabulary is shared.
 
     Raises:
         ModelError: a tokenizer without one.
@@ -312,7 +313,7 @@ def plain_backend(tokenizer: Any) -> Any:
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if not isinstance(backend, Tokenizer):
         raise ModelError("the tokenizer has no fast form (tokenizer.json); save it with a current transformers")
-    copy = Tokenizer.from_str(backend.to_str())
-    copy.no_truncation()
-    copy.no_padding()
-    return copy
+    plain = beside(backend)
+    plain.no_truncation()
+    plain.no_padding()
+    return plain

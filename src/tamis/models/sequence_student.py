@@ -28,6 +28,7 @@ from tamis.models.rows import JoinedRows, TemplateRows, tells_segments
 from tamis.models.sequence import ClassifierModel, LastTokenModel, padded
 from tamis.models.serializer import QUERIT, Joined, PairTemplate, Serializer
 from tamis.models.sharding import shard
+from tamis.models.shared_tokenizers import load_tokenizer
 from tamis.models.trained import take_over
 
 CAUSAL = PairTemplate("Query: {query}\nDocument: {document}")
@@ -94,13 +95,13 @@ class SequenceStudent(nn.Module):
         Raises:
             ModelError: no such folder, or one without a causal body.
         """
-        from transformers import AutoModel, AutoTokenizer
+        from transformers import AutoModel
 
         check_folder(path)
         with loading(path, "a causal body"):
             refuse_adapter(path)
             check_tokenizer(path)
-            tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
+            tokenizer = load_tokenizer(path)
             body = AutoModel.from_pretrained(path, use_safetensors=True, dtype=torch.float32, trust_remote_code=False)
             knows_cls = "[CLS]" in tokenizer.get_vocab()
             text = QUERIT if knows_cls else replace(CAUSAL, suffix=tokenizer.eos_token or "")

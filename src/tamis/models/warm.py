@@ -239,8 +239,10 @@ class WarmCrossEncoder(nn.Module):
         return tensors
 
     def whole_body(self) -> Any:
-        """A copy of the body with the trained layers in their places, for saving."""
-        body = copy.deepcopy(self.encoder.body)
+        """The body with copies of the trained layers in their places, for saving; what never learns is shared."""
+        own = self.encoder.body
+        never = [own.embeddings, *own.encoder.layer[: self._frozen]]
+        body = copy.deepcopy(own, {id(part): part for part in never})
         for number, layer in enumerate(self.joint, self._lower):
             body.encoder.layer[number].load_state_dict(layer.state_dict())
         return body

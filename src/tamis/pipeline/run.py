@@ -20,7 +20,7 @@ from tamis.pipeline.estimate import estimate
 from tamis.pipeline.kept_recipe import forget_recipe, keep_recipe, kept_recipe
 from tamis.pipeline.parts import Parts, Stage, open_parts
 from tamis.pipeline.recipe import Recipe
-from tamis.process_memory import peak_memory
+from tamis.process_memory import peak_memory, release_memory
 from tamis.records import Facts
 from tamis.stages.merge.graded import read_graded
 from tamis.stages.merge.weigh import judged_files
@@ -240,6 +240,7 @@ def _run_stage(stage: Stage, parts: Parts, run: RunFolder, announce: Announce | 
             return {**stage.run(folder), "peak_memory_bytes": peak_memory()}
 
         run.build(stage.name, key, facts, fill)
+        release_memory()  # what one stage leaves in pieces the next would not fill
     elif not reused and stage.name == "train":
         # Every process trains; what the others write is the leader's over again.
         with tempfile.TemporaryDirectory() as folder:

@@ -30,6 +30,7 @@ from tamis.models.folders import INT8_FILE
 from tamis.models.precision import Precision
 from tamis.models.rows import tells_segments
 from tamis.models.serializer import Apart, Serializer
+from tamis.models.shared_tokenizers import load_tokenizer
 from tamis.models.stream import Scorer
 from tamis.models.warm_scorer import WarmScorer
 
@@ -84,9 +85,7 @@ def load_int8(
     serializer = _limited(path, facts.serializer, max_tokens)
     _say_without_int8(path)
     with loading(path, "graphs in int8"):
-        from transformers import AutoTokenizer
-
-        tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
+        tokenizer = load_tokenizer(path)
         runs = open_graphs(path, facts.family, precision)
     scorer = int8_scorer(runs, serializer, tokenizer, token_budget)
     if max_tokens is None:

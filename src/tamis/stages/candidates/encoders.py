@@ -38,6 +38,12 @@ class Encoders:
         """The first stage's bi-encoder, which is the student's start, too."""
         return self.load(self.dense.path)
 
+    def release(self) -> None:
+        """Let go of all that is loaded; what is needed again is loaded again."""
+        self._embedders.clear()
+        for name in ("encoder", "_use"):
+            self.__dict__.pop(name, None)
+
     def load(self, path: Path) -> Encoder:
         """An encoder, on the device."""
         encoder = Encoder.load(path, self._machine.precision, self._machine.token_budget)

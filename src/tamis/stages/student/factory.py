@@ -54,7 +54,7 @@ class StudentFactory:
         """
         wanted, machine = self.settings, self.context.machine
         prefixes = (self._dense.query_prefix, self._dense.document_prefix)
-        student = start_student(wanted, self._encoder, prefixes, machine.precision, machine.token_budget, self.seed)
+        student = start_student(wanted, self._encoder, prefixes, machine.precision, self.seed)
         if machine.settings.shard and not isinstance(student, SequenceStudent):
             raise SettingsError(
                 f"machine.shard is for students that learn all layers, {wanted.start} is a warm one: leave it out"
@@ -62,10 +62,27 @@ class StudentFactory:
         return student if self.shards else student.to(machine.device)
 
     def _encoder(self) -> Encoder:
-        """The encoder that a new head is put on; loaded apart where layers are left out of it."""
-        if self.settings.start is None and not self.settings.layers:
-            return self._encoders.encoder
+        """The encoder that a new head is put on, or that of a warm start.
+
+        Loaded apart where a student leaves layers out of it, or copies it anyway.
+        """
+        wanted = self.settings
+        if wanted.head == "own" or (wanted.head == "warm" and wanted.start and not wanted.layers):
+            return self._shared
+        return self._encoders.encoder if wanted.start is None and not wanted.layers else self._load()
+
+    @cached_property
+    def _shared(self) -> Encoder:
+        """The encoder of a warm student's start: what never learns of it is in memory once, whatever is made of it."""
+        return self._load()
+
+    def _load(self) -> Encoder:
         return self._encoders.load(Path(find_checkpoint(self.start)))
+
+    def release_encoders(self) -> None:
+        """Let go of the bi-encoders until something is embedded again, but of one that is the student's own body."""
+        if self.settings.start or self.settings.layers:
+            self._encoders.release()
 
     def reading(self) -> Reading:
         """How a student reads a document, see `reading_of`."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from tamis.models.checkpoint import find_checkpoint, is_encoder, load_warm, read_facts
+from tamis.models.checkpoint import find_checkpoint, is_encoder, read_facts, warm_on
 from tamis.models.encoder import Encoder
 from tamis.models.precision import Precision
 from tamis.models.read_part import Reading
@@ -19,17 +19,16 @@ def start_student(
     encoder: Callable[[], Encoder],
     prefixes: tuple[str, str],
     precision: Precision,
-    token_budget: int,
     seed: int,
 ) -> Student:
     """Make a student.
 
     Args:
         wanted: Start, head, and what is learnt.
-        encoder: Gives the encoder that a new head is put on; a warm student shares its body, others copy it.
+        encoder: Gives the encoder that a new head is put on, or that of a warm start; a warm student shares its body,
+            others copy it.
         prefixes: Texts before queries and documents, for a warm student on a new head.
         precision: Number format of the matrix products.
-        token_budget: Most tokens per forward pass.
         seed: Seed of a new stock head.
 
     Raises:
@@ -42,7 +41,7 @@ def start_student(
         path = find_checkpoint(wanted.start)
         facts = read_facts(path)
         if facts.family == "warm":
-            return _learning(load_warm(path, facts, precision, token_budget), wanted)
+            return _learning(warm_on(encoder(), facts), wanted)
         student = SequenceStudent.from_reranker(path, facts.family, facts.serializer, tokens, precision)
         student.activation = facts.activation or student.activation
     elif wanted.head == "warm":

@@ -71,6 +71,7 @@ class TrainStage:
         context, settings = self.context, self.settings
         if not context.team.leads:
             context.team.wait()  # until the leader has prepared the texts, which are then read from its files
+        self.students.release_encoders()  # there are vectors of all texts by now
         lists, texts = training_texts(self.students)
         if context.team.leads:
             context.team.wait()
