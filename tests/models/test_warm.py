@@ -188,6 +188,15 @@ def test_lower_layers_learn_in_copies_and_go_round(encoder):
     assert all(torch.equal(tensor, before[name]) for name, tensor in encoder.body.state_dict().items())
 
 
+def test_a_body_to_save_copies_what_learns_and_shares_the_rest(encoder):
+    student = new_warm(encoder, joint_layers=1)
+    body = student.whole_body()
+    shared = {name: p.data_ptr() for name, p in encoder.body.named_parameters()}
+    copied = {name for name, p in body.named_parameters() if p.data_ptr() != shared[name]}
+    assert copied == student.trained().keys() - {"scale", "bias", "match"}
+    assert not {p.data_ptr() for p in body.parameters()} & {p.data_ptr() for p in student.joint.parameters()}
+
+
 def test_more_lower_layers_than_there_are_are_refused(encoder):
     with pytest.raises(ModelError, match="apart_layers is 3, expected at most 2"):
         new_warm(encoder, joint_layers=1).learn_apart(3)

@@ -1,6 +1,7 @@
 """The whole chain on a tiny corpus: what it leaves, what it reads, what it reuses, and what a kill costs."""
 
 import functools
+import gc
 import json
 import os
 import random
@@ -9,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -29,6 +31,7 @@ from tamis.artifacts import ItemStore, read_json, read_records
 from tamis.errors import InputError, ModelError, RunError, SettingsError, TamisError
 from tamis.formulas.ranking import tie_key, z_scores
 from tamis.formulas.significance import holm
+from tamis.models.checkpoint import load_warm, read_facts
 from tamis.models.embedder import Embedder
 from tamis.models.encoder import Encoder
 from tamis.models.reranker import Reranker
@@ -44,6 +47,7 @@ from tamis.stages.train.checkpoint import StateFile
 from tamis.stages.train.settings import TrainSettings
 from tests.commands import manifests, results_by_hash, start, write_recipe
 from tests.conftest import tiny_recipe, write_beir
+from tests.rerankers import logits
 
 EARLY = NAMES[: NAMES.index("evaluate")]
 
@@ -908,6 +912,45 @@ def test_a_warm_start_is_not_sharded(finished: Finished, tmp_path: Path) -> None
         pytest.raises(SettingsError, match=r"^machine\.shard is for students that learn all .*model is a warm one"),
     ):
         parts.students.untrained()
+
+
+@pytest.mark.parametrize("apart", [0, 1])
+def test_students_of_a_warm_start_share_what_never_learns_and_nothing_else(
+    finished: Finished, tmp_path: Path, apart: int
+) -> None:
+    model = finished.folders["merge"] / "model"
+    student = {"head": "own", "start": str(model), "apart_layers": apart}
+    recipe = recipe_from(changed(finished.content, "student", student), "tiny")
+    with open_parts(recipe, ItemStore(tmp_path / "items.sqlite")) as parts:
+        first, second = parts.students.untrained(), parts.students.untrained()
+        machine = parts.context.machine
+        alone = load_warm(model, read_facts(model), machine.precision, machine.token_budget)
+    assert first.body.embeddings is second.body.embeddings
+    assert (first.body is second.body) == (apart == 0)
+    pairs = [("where do keys lie", "keys lie in the drawer"), ("who pays", "whoever broke it pays"), ("why", "so")]
+    expected = logits(alone, pairs)
+    second.load_trained({name: tensor + 0.1 for name, tensor in second.trained().items()})
+    assert np.array_equal(logits(first, pairs), expected)
+    assert not np.array_equal(logits(second, pairs), expected)
+    body, before = second.whole_body().state_dict(), first.whole_body().state_dict()
+    changed_ones = {name for name, tensor in body.items() if not torch.equal(tensor, before[name])}
+    assert changed_ones == second.trained().keys() - {"scale", "bias", "match"}
+
+
+@pytest.mark.parametrize("own_start", [True, False])
+def test_the_bi_encoder_goes_where_it_is_not_the_students_body(
+    finished: Finished, tmp_path: Path, own_start: bool
+) -> None:
+    model = finished.folders["merge"] / "model"
+    student = {"head": "own", "start": str(model)} if own_start else {"head": "warm"}
+    recipe = recipe_from(changed(finished.content, "student", student), "tiny")
+    with open_parts(recipe, ItemStore(tmp_path / "items.sqlite")) as parts:
+        gone = weakref.ref(parts.encoders.encoder.body)
+        vectors = parts.encoders.embed(recipe.candidates.dense, "query", ["what goes"])
+        parts.students.release_encoders()
+        gc.collect()
+        assert (gone() is None) == own_start
+        assert np.array_equal(parts.encoders.embed(recipe.candidates.dense, "query", ["what goes"]), vectors)
 
 
 def test_without_a_target_the_general_student_is_the_result(finished: Finished, tmp_path: Path) -> None:
