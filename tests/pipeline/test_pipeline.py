@@ -925,6 +925,7 @@ def test_students_of_a_warm_start_share_what_never_learns_and_nothing_else(
         first, second = parts.students.untrained(), parts.students.untrained()
         machine = parts.context.machine
         alone = load_warm(model, read_facts(model), machine.precision, machine.token_budget)
+        alone.learn_apart(apart)
     assert first.body.embeddings is second.body.embeddings
     assert (first.body is second.body) == (apart == 0)
     pairs = [("where do keys lie", "keys lie in the drawer"), ("who pays", "whoever broke it pays"), ("why", "so")]
