@@ -4,10 +4,15 @@ import gzip
 import json
 import sys
 
+import ir_measures
+import numpy as np
 import pyarrow as pa
 import pytest
 
+from tamis.evaluation.figures import document_languages
 from tamis.evaluation.reading import read_set
+from tamis.formats.qrels import write_qrels
+from tamis.formulas.measures import measure_rankings, parse_measures
 from tests.commands import tamis
 from tests.conftest import write_beir
 
@@ -63,11 +68,11 @@ def test_judgements_of_another_corpus(folder, evaluate):
     )
 
 
-def test_grades_below_0_count_as_0_and_are_told(folder, evaluate):
+def test_grades_below_0_are_no_relevant_ones_and_are_told(folder, evaluate):
     judge(folder, "q/en/0\ten/0\t1", "q/en/0\ten/1\t-2", "q/en/1\ten/1\t-1")
     found = evaluate()
     assert found.status == 0
-    assert "note: 2 judgements below 0 count as 0; the first stands on line 3 of" in found.out
+    assert "note: 2 judgements are below 0, the first on line 3 of" in found.out
     assert "note: 1 questions have no relevant document; they count as 0 in every system" in found.out
 
 
@@ -257,3 +262,45 @@ def test_a_disk_that_cannot_be_written_is_one_line(evaluate, tmp_path, tiny_enco
     assert found.status == 2
     assert found.complaint.startswith(f"{tmp_path / 'out' / 'vectors'}")
     assert "cannot be written: " in found.complaint
+
+
+# Every measure that reads a grade below 0 otherwise than 0, by what ir-measures gives on such grades, and some others.
+JUNK_MATTERS = ("Bpref", "infAP", "nDCG(judged_only=True)@10", "AP(judged_only=True)", "P(judged_only=True)@5")
+JUNK_DOES_NOT = ("nDCG@10", "AP", "RR@10", "R@5", "Judged@10", "AP(rel=2)", "Rprec")
+
+
+def test_junk_is_measured_as_ir_measures_does_on_the_file_of_judgements_itself(folder):
+    rng = np.random.default_rng(3)
+    doc_ids = [f"en/{n}" for n in range(10)] + [f"de/{n}" for n in range(10)]
+    grades = {
+        f"q/en/{n}": {str(d): int(rng.integers(-2, 4)) for d in rng.choice(doc_ids, 14, replace=False)}
+        for n in range(10)
+    }
+    file = judge(folder, *(f"{q}\t{d}\t{grade}" for q, of in grades.items() for d, grade in of.items()))
+    rankings = {q: [str(d) for d in rng.permutation(doc_ids)] for q in grades}
+    scores = {q: {d: -float(rank) for rank, d in enumerate(ranked)} for q, ranked in rankings.items()}
+    trec = file.with_name("plain.qrel")
+    write_qrels(trec, grades)
+    (judged,) = read_set(str(folder))
+    measures = parse_measures([*JUNK_MATTERS, *JUNK_DOES_NOT])
+    found = measure_rankings(rankings.items(), judged.grades, measures)
+    theirs: dict[str, dict[str, float]] = {}
+    for one in ir_measures.iter_calc(list(measures.values()), ir_measures.read_trec_qrels(str(trec)), scores):
+        theirs.setdefault(str(one.measure), {})[one.query_id] = one.value
+    assert found == {name: pytest.approx(values, abs=1e-9) for name, values in theirs.items()}
+    floored = {q: {d: max(grade, 0) for d, grade in of.items()} for q, of in grades.items()}
+    alike = measure_rankings(rankings.items(), floored, measures)
+    assert {name for name in found if found[name] != pytest.approx(alike[name])} == {
+        str(ir_measures.parse_measure(name)) for name in JUNK_MATTERS
+    }
+
+
+def test_a_question_that_has_junk_alone_has_no_relevant_document_of_its_language(folder):
+    judge(folder, "q/en/0\ten/0\t1", "q/en/0\tde/0\t2", "q/en/1\ten/1\t-1", "q/en/1\tde/1\t1")
+    (judged,) = read_set(str(folder))
+    assert {language: sorted(of) for language, of in document_languages(judged).items()} == {
+        "de": ["q/en/0", "q/en/1"],
+        "en": ["q/en/0"],
+    }
+    (same,) = read_set(str(folder), "same")
+    assert sorted(same.questions) == ["q/en/0"]

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from tamis.evaluation.sets import JudgedSet
 from tamis.evaluation.systems import System
+from tamis.formats.qrels import has_relevant
 from tamis.formulas.arrays import FloatArray
 from tamis.formulas.measures import Ranking, blocks, measure_block
 from tamis.formulas.ranking import tie_key
@@ -132,7 +133,7 @@ def document_languages(judged: JudgedSet) -> dict[str, dict[str, dict[str, int]]
     if len(found) < 2:
         return {}
     return {
-        language: {q: judged_ for q, judged_ in grades.items() if any(judged_.values())}
+        language: {q: judged_ for q, judged_ in grades.items() if has_relevant(judged_)}
         for language, grades in sorted(found.items())
     }
 

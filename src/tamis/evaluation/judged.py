@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tamis.errors import InputError
-from tamis.formats.qrels import grades_of, read_qrels
+from tamis.formats.qrels import grades_of, has_relevant, read_qrels
 from tamis.formulas.ranking import tie_key
 from tamis.records import Query
 from tamis.retrievers.index import Languages
@@ -89,7 +89,7 @@ def check_questions(queries: Path, qrels: Path) -> None:
     """
     grades = grades_of(read_qrels(qrels), qrels)
     asked = {query_id for query_id, _, _ in _read_queries(queries)}
-    if not any(grade > 0 for query_id in asked & grades.keys() for grade in grades[query_id].values()):
+    if not any(has_relevant(grades[query_id]) for query_id in asked & grades.keys()):
         raise InputError(f"{qrels}: no question of {queries} has a relevant document; do the ids belong together?")
 
 

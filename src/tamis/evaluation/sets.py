@@ -20,7 +20,7 @@ from tamis.evaluation.passages import (
     passages_in,
     whole_documents,
 )
-from tamis.formats.qrels import Judgement, grades_of
+from tamis.formats.qrels import Judgement, grades_of, has_relevant
 from tamis.languages import UNKNOWN_LANGUAGE
 from tamis.records import Candidates, Document
 from tamis.retrievers.index import Languages
@@ -152,9 +152,9 @@ def join_set(
     below = [each for each in read if each.grade < 0]
     if below:
         notes.append(
-            f"{len(below):,} judgements below 0 count as 0; the first stands on line {below[0].line} of {file}"
+            f"{len(below):,} judgements are below 0, the first on line {below[0].line} of {file}: not relevant, and "
+            "Bpref, infAP and judged_only take them for not judged, as trec_eval does"
         )
-        grades = {q: {d: max(grade, 0) for d, grade in judged.items()} for q, judged in grades.items()}
     parts = parts_of(passages)
     of_passages = {q: grades_of_passages(judged, parts) for q, judged in grades.items()} if passages else {}
     if passages:
@@ -163,7 +163,7 @@ def join_set(
     questions = {
         q: Question(q, queries[q].text, queries[q].language, judged, queries[q].domain) for q, judged in grades.items()
     }
-    unanswered = sum(not any(question.relevant.values()) for question in questions.values())
+    unanswered = sum(not has_relevant(question.relevant) for question in questions.values())
     if unanswered:
         notes.append(f"{unanswered:,} questions have no relevant document; they count as 0 in every system")
     found = (
@@ -268,7 +268,7 @@ def of_languages(found: JudgedSet, languages: Languages) -> JudgedSet:
             if (languages == "same" and doc_id not in found.documents)
             or (doc_id in found.documents and searched(question.language, found.documents[doc_id].language))
         }
-        if any(judged.values()):
+        if has_relevant(judged):
             questions[query_id] = replace(question, relevant=judged)
     if not questions:
         raise InputError(

@@ -93,6 +93,11 @@ def grades_of(judgements: Iterable[Judgement], file: Path) -> dict[str, dict[str
     return grades
 
 
+def has_relevant(judged: Mapping[str, int]) -> bool:
+    """Whether a document is relevant, by the grades of a query's documents."""
+    return any(grade > 0 for grade in judged.values())
+
+
 def write_qrels(file: Path, grades: Mapping[str, Mapping[str, int]]) -> None:
     """Write judgements in TREC's form, with tabs between the columns."""
     with file.open("w", encoding="utf-8", newline="\n") as stream:

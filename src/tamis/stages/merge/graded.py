@@ -49,7 +49,7 @@ def read_graded(folder: Path, max_chars: int) -> GradedQuestions:
     kept, _ = split_dropped(clean(read_documents(folder, "target"), max_chars))
     documents = {document.doc_id: document for document in kept}
     read, _ = read_questions(*judged_files(folder), dict.fromkeys(documents, ""), "any")
-    questions = tuple(question for question in read if len(set(question.relevant.values())) > 1)
+    questions = tuple(question for question in read if len(set(_gains(question))) > 1)
     if not questions:
         raise InputError(
             f"merge.judged: {folder}: no question has documents of different grades, so that every order is right; "
@@ -57,6 +57,11 @@ def read_graded(folder: Path, max_chars: int) -> GradedQuestions:
         )
     wanted = {doc_id for question in questions for doc_id in question.relevant}
     return GradedQuestions(questions, {doc_id: documents[doc_id].text for doc_id in sorted(wanted)})
+
+
+def _gains(question: Question) -> list[int]:
+    """Grade of each judged document; junk, which TREC grades below 0, gains as little as what is not relevant."""
+    return [max(grade, 0) for grade in question.relevant.values()]
 
 
 class GradedJudge:
@@ -86,5 +91,5 @@ class GradedJudge:
         if not np.isfinite(logits).all():
             raise ModelError("scores of graded questions are not finite; the weights are broken")
         parts = np.split(logits, np.cumsum([len(q.relevant) for q in self._questions])[:-1])
-        grades = (np.array(list(q.relevant.values()), np.float64) for q in self._questions)
+        grades = (np.array(_gains(q), np.float64) for q in self._questions)
         return np.array([agreement(part, own) for part, own in zip(parts, grades, strict=True)])
