@@ -10,12 +10,13 @@ from tamis.errors import SettingsError
 from tamis.evaluation.candidates import BiEncoder
 from tamis.formulas.measures import parse_measures
 from tamis.models.engines.choosing import NAMES, ScoringEngine
+from tamis.models.precision import PRECISIONS as FORMATS
 from tamis.models.windows import Long, check_long
 from tamis.retrievers.index import Languages
 
 MEASURES: Final = ("nDCG@10", "RR@10", "AP", "R@100", "Success@1")
 LANGUAGES: Final = get_args(Languages)
-PRECISIONS: Final = ("float32", "bfloat16", "auto")
+PRECISIONS: Final = (*FORMATS, "auto")
 
 OPTIONS: Final = {
     "sets": "--on",
