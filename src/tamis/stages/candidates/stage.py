@@ -36,7 +36,7 @@ class CandidatesStage:
     context: RunContext
     name: ClassVar = "candidates"
     reads: ClassVar = ("corpus", "queries")
-    version: ClassVar = 3
+    version: ClassVar = 4
 
     def key(self) -> object:
         """Settings of the first stages, and the hash of the encoder."""
