@@ -10,11 +10,11 @@ from tamis.errors import InputError, SettingsError
 from tamis.formats.documents import Corpus
 from tamis.formats.queries import LoggedQuery
 from tamis.labelling.pools import Pools, make_pools
-from tamis.labelling.wanted import Wanted, asked_of, notes_of_run, numbered_apart
+from tamis.labelling.wanted import Wanted, asked_of, notes_of_run, own_of
 from tamis.records import Document
 from tamis.retrievers.given_run import read_run
 from tamis.retrievers.index import QueryBatch, Searching, build_indexes
-from tamis.retrievers.own_ids import own_ids, without
+from tamis.retrievers.own_ids import without
 from tamis.retrievers.search import rank_candidates
 
 
@@ -34,8 +34,7 @@ def pools_of_documents(source: Path, wanted: Wanted) -> Pools:
     documents, notes = _documents(source)
     asked = asked_of(wanted.queries, wanted.most, documents.values())
     rankings: dict[str, dict[str, Sequence[str]]] = {one.query_id: {} for one in asked.questions}
-    apart = numbered_apart(asked, documents)
-    own = frozenset[str]() if apart else own_ids({query_id: {} for query_id in rankings}, documents).ids
+    own = own_of(asked, documents)
     for query_id, found in _bm25(asked.questions, list(documents.values()), own, wanted.depth).items():
         rankings[query_id]["bm25"] = found
     for name, path in wanted.runs.items():

@@ -1,6 +1,6 @@
 """Pools of a run: what its first stages, its teacher and its students find for questions that nobody has judged."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -9,7 +9,7 @@ from tamis.errors import InputError, RunError
 from tamis.evaluation.judged import Question
 from tamis.labelling.pools import Pools, make_pools
 from tamis.labelling.questions import Asked, written_questions
-from tamis.labelling.wanted import Wanted, asked_of, notes_of_run, numbered_apart
+from tamis.labelling.wanted import Wanted, asked_of, notes_of_run, own_of
 from tamis.pipeline.parts import Parts
 from tamis.pipeline.run import with_finished
 from tamis.records import SERVED, Query, TrainingList
@@ -43,10 +43,8 @@ def _of_run(source: Path, wanted: Wanted, parts: Parts) -> Pools:
     asked = asked_of(wanted.queries, wanted.most, target.values()) if wanted.queries else _written(wanted, parts)
     known, notes = _searchable(asked, parts)
     systems = replace(parts.systems, runs=wanted.runs)
-    # A question that its own id answers is no document, nor is any other one, see `own_ids`.
-    answered = {q.query_id: {q.query_id: 1} for q in known.questions} if numbered_apart(known, target) else {}
-    questions = [Question(q.query_id, q.text, q.language, answered.get(q.query_id, {})) for q in known.questions]
-    rankings = _ranked(systems, questions)
+    questions = [Question(q.query_id, q.text, q.language, {}) for q in known.questions]
+    rankings = _ranked(systems, questions, own_of(known, target))
     for name, run in systems.external_runs.items():
         notes += notes_of_run(name, run, wanted, known, source)
     if "merge" not in parts.context.folders:
@@ -54,8 +52,8 @@ def _of_run(source: Path, wanted: Wanted, parts: Parts) -> Pools:
     return make_pools(known, rankings, target, wanted.depth, source.as_posix(), notes)
 
 
-def _ranked(systems: Systems, questions: Sequence[Question]) -> Rankings:
-    pools = systems.find_pools(questions)
+def _ranked(systems: Systems, questions: Sequence[Question], own: Collection[str]) -> Rankings:
+    pools = systems.find_pools(questions, own)
     rankings = {
         pool.question.query_id: {name: list(found.doc_ids) for name, found in pool.found.items()} for pool in pools
     }

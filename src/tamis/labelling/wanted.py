@@ -78,18 +78,20 @@ def asked_of(file: Path, most: int, documents: Iterable[Document]) -> Asked:
     )
 
 
-def numbered_apart(asked: Asked, documents: Mapping[str, Document]) -> bool:
-    """Whether a question has the id of a document that says something else, as where both are numbered from 1.
+def own_of(asked: Asked, documents: Mapping[str, Document]) -> frozenset[str]:
+    """The questions that are documents, as in Quora, by their ids; none finds itself.
 
-    No question is a document then, and all that is found is graded. Where all say the same, as in Quora, none finds
-    itself.
+    Where one has the id of a document that says something else, both are numbered apart, from 1 for instance: no
+    question is a document then, and all that is found is graded.
 
     Args:
         asked: The questions.
         documents: Those that are searched, by id.
     """
     same = [(one.text, Passage.of(documents[one.query_id])) for one in asked.questions if one.query_id in documents]
-    return any(normalise(text) not in (normalise(of.body), normalise(of.text)) for text, of in same)
+    if any(normalise(text) not in (normalise(of.body), normalise(of.text)) for text, of in same):
+        return frozenset()
+    return frozenset(one.query_id for one in asked.questions if one.query_id in documents)
 
 
 def notes_of_run(name: str, run: GivenRun, wanted: Wanted, asked: Asked, source: Path) -> list[str]:

@@ -1,6 +1,6 @@
 """What every system finds for the judged questions."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +18,7 @@ from tamis.progress import track
 from tamis.records import Candidates, Facts
 from tamis.retrievers.given_run import GivenRun, read_run
 from tamis.retrievers.index import FIRST_STAGES
-from tamis.retrievers.own_ids import OwnIds, own_ids
+from tamis.retrievers.own_ids import own_ids
 from tamis.retrievers.search import rank_candidates, search_indexes
 from tamis.stages.candidates.first_stages import FirstStages
 from tamis.stages.lists.settings import GENERAL
@@ -57,15 +57,19 @@ class Systems:
         """What the user's own engines found for the judged questions, by the name of each run."""
         return {name: read_run(path, set(self.context.target)) for name, path in self.runs.items()}
 
-    def find_pools(self, questions: Sequence[Question]) -> list[Pool]:
-        """What every first stage and the teacher find for every question."""
+    def find_pools(self, questions: Sequence[Question], own: Collection[str]) -> list[Pool]:
+        """What every first stage and the teacher find for every question.
+
+        Args:
+            questions: What is asked.
+            own: Ids of the questions that are documents of the corpus; none finds itself.
+        """
         texts = {question.query_id: question.text for question in questions}
         vectors = self.first_stages.embeddings.vectors("query", texts)
         teach = self.teachers.open(texts)
         depth, executor = self.first_stages.settings.depth, self.context.executor
         queries = [question.as_query() for question in questions]
         indexes = self.first_stages.indexes
-        own = self.own(questions).ids
         itself = {query_id: query_id for query_id in own}
         ranked = list(search_indexes(queries, vectors, indexes, depth, FIRST_STAGES, executor=executor, itself=itself))
         taught: list[np.ndarray] = []
@@ -87,9 +91,9 @@ class Systems:
             found[query.query_id] = {**of, **given, "teacher": by_teacher}
         return [Pool(question, found[question.query_id]) for question in questions]
 
-    def own(self, questions: Sequence[Question]) -> OwnIds:
-        """The questions that are documents of the corpus; none finds itself."""
-        return own_ids({question.query_id: question.relevant for question in questions}, self.context.target)
+    def own(self, questions: Sequence[Question]) -> frozenset[str]:
+        """The questions that are documents of the corpus, by their ids and judgements; none finds itself."""
+        return own_ids({question.query_id: question.relevant for question in questions}, self.context.target).ids
 
     def _external(self, query_id: str, depth: int, is_document: bool) -> dict[str, Candidates]:
         """What the user's own engines found for a question, by the name of each run; nothing where one is silent.

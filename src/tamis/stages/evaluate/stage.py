@@ -65,7 +65,9 @@ class EvaluateStage:
     def run(self, folder: Path) -> Facts:
         """Fill the folder of the stage."""
         judged, asked, dropped = self._judged_set()
-        pools = self.systems.find_pools(list(judged.questions.values()))
+        questions = list(judged.questions.values())
+        own = self.systems.own(questions)
+        pools = self.systems.find_pools(questions, own)
         self.systems.students.prepare({q: each.text for q, each in judged.questions.items()}, texts_of(judged.searched))
         runs, ties = self.systems.rank(pools)
         measures = parse_measures([MEASURE])
@@ -75,7 +77,7 @@ class EvaluateStage:
             table.add(judged, measured)
         write_json(folder / "results.json", self._results(judged, measured))
         facts: Facts = {"counts": {"in": asked, "kept": len(judged.questions), "dropped": dropped}}
-        if own := self.systems.own(list(judged.questions.values())).ids:
+        if own:
             told = f"{len(own):,} questions are documents of the corpus, by their ids; none is its own candidate"
             facts["warnings"] = [told]
         unknown = {name: run.unknown for name, run in self.systems.external_runs.items()}
