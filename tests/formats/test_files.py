@@ -4,16 +4,18 @@ import codecs
 import gzip
 import json
 import os
+import time
 import zlib
 from pathlib import Path
 
 import pytest
 
 from tamis.formats import documents as of_paths
-from tamis.formats import kinds, texts
+from tamis.formats import kinds, restructured, texts
 from tamis.formats.documents import Corpus
 from tamis.formats.encodings import decode, decode_page
 from tamis.formats.file_text import LeftOut
+from tamis.formats.markup import read_asciidoc, read_markdown
 from tamis.records import Document, Dropped
 from tests.formats.made_files import ENCRYPTED, docx, eml, epub, paragraph, pdf, pptx_file, xlsx_file, zipped
 
@@ -350,3 +352,40 @@ def test_a_damaged_file_of_any_form_gives_a_document_or_a_reason(tmp_path):
 
 def test_reasons_are_no_words_of_libraries():
     assert LeftOut("damaged", zlib.error("line\none")).detail == "line one"
+
+
+@pytest.mark.parametrize(
+    ("content", "kept"),
+    [
+        ("a\n////\nb\n////\nc", "a\nc"),
+        ("a\n////\n/////\nb\n////\nc", "a\nc"),  # a longer row of slashes does not close a block
+        ("a\n////\nb", "a\n////\nb"),  # never closed: nothing behind it is lost
+        ("a\n// b\nc // d\n/// e", "a\nc // d\n/// e"),
+    ],
+)
+def test_comments_of_asciidoc_end_with_the_same_row_of_slashes(content, kept):
+    assert read_asciidoc(content.encode()).text == kept
+
+
+LONG = 200_000
+
+
+@pytest.mark.parametrize(
+    ("reader", "content"),
+    [
+        (read_asciidoc, "\n".join("/" * length for length in range(4, 4 + int((8 * LONG) ** 0.5)))),
+        (read_markdown, "# " + "<" * LONG),
+        (read_markdown, "# " + "[" * LONG),
+        (read_markdown, "# " + "![](" * (LONG // 4)),
+        (read_markdown, "# " + "{#" * (LONG // 2)),
+        (read_markdown, "# a" + " " * LONG + "b"),
+        (read_markdown, "# " + "#" * LONG + "x"),
+        (restructured._know, "\n" * LONG),
+        (restructured._know, ":a" * (LONG // 2)),
+    ],
+)
+def test_marks_that_are_never_closed_take_no_longer_than_others(reader, content):
+    """Each took 5 s to minutes where every mark was looked for anew up to the end; it is a fraction of a second."""
+    start = time.process_time()
+    reader(content if reader is restructured._know else content.encode())
+    assert time.process_time() - start < 3

@@ -3,7 +3,7 @@
 import json
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import yaml
@@ -40,11 +40,13 @@ _HEADING: Final = re.compile(r" {0,3}#{1,6}[ \t]+(.*?)[ \t]*#*$")
 _UNDERLINE: Final = re.compile(r" {0,3}(=+|-+)[ \t]*$")
 _MARKS: Final = re.compile(r"!\[[^\]]*\]\([^)]*\)|<[^>]+>|[*`]+|\{#[^}]*\}")
 _LINK: Final = re.compile(r"\[([^\]]*)\]\([^)]*\)")
+_LONGEST_HEADING: Final = 1000
+"""Characters of a line that a title is looked for in: one line of marks as long as a file took minutes."""
 
 _ADOC_ATTRIBUTE: Final = re.compile(r":!?[\w-]+!?:(?:\s.*)?$")
 _ADOC_BLOCK: Final = re.compile(r"\[[^\]]*\]\s*$|={4,}$|-{4,}$|\.{4,}$|\*{4,}$|_{4,}$|\|={3,}$|--$|\++$")
 _ADOC_TITLE: Final = re.compile(r"(={1,6}|#{1,6})\s+(\S.*)")
-_ADOC_COMMENT: Final = re.compile(r"^(/{4,})\n.*?^\1$\n?|^//(?!/)[^\n]*\n?", re.DOTALL | re.MULTILINE)
+_ADOC_FENCE: Final = re.compile(r"/{4,}")
 
 
 def read_plain(raw: bytes) -> FileText:
@@ -76,9 +78,8 @@ def read_notebook(raw: bytes) -> FileText:
 
 def read_asciidoc(raw: bytes) -> FileText:
     """AsciiDoc without comments, attributes and the lines that mark blocks; `:lang:` gives the language."""
-    text = _ADOC_COMMENT.sub("", lines_of(decode(raw)))
     title, language, kept = "", UNKNOWN_LANGUAGE, []
-    for line in text.split("\n"):
+    for line in _without_comments(lines_of(decode(raw)).split("\n")):
         heading = _ADOC_TITLE.match(line)
         if heading:
             title = title or one_line(heading[2])
@@ -89,6 +90,19 @@ def read_asciidoc(raw: bytes) -> FileText:
         elif not _ADOC_BLOCK.match(line):
             kept.append(line)
     return FileText("\n".join(kept), title, language)
+
+
+def _without_comments(lines: Sequence[str]) -> Iterator[str]:
+    """Lines of AsciiDoc outside comments; a block that is never closed is none, so that nothing behind it is lost."""
+    last = {line: number for number, line in enumerate(lines) if _ADOC_FENCE.fullmatch(line)}
+    fence = ""
+    for number, line in enumerate(lines):
+        if fence:
+            fence = "" if line == fence else fence
+        elif last.get(line, number) > number:
+            fence = line
+        elif not line.startswith("//") or line.startswith("///"):
+            yield line
 
 
 def lines_of(text: str) -> str:
@@ -117,7 +131,8 @@ def front_matter(text: str) -> tuple[Mapping[str, Any], str]:
 def first_heading(text: str) -> str:
     """The first heading of a Markdown text on one line, without marks; empty where it has none."""
     before = ""
-    for line in _outside_listings(text):
+    for whole in _outside_listings(text):
+        line = whole[:_LONGEST_HEADING]
         heading = _HEADING.match(line)
         found = heading[1] if heading else before.strip() if _UNDERLINE.match(line) else ""
         found = one_line(_MARKS.sub("", _LINK.sub(r"\1", found)))

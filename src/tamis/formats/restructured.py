@@ -8,9 +8,9 @@ from tamis.formats.file_text import FileText
 from tamis.formats.markup import lines_of
 from tamis.formats.web_page import read_page
 
-_DIRECTIVE: Final = re.compile(r"^\s*\.\. +([\w:+.-]+)::", re.MULTILINE)
-_ROLE: Final = re.compile(r":([\w.:+-]+):`")
-_TARGET: Final = re.compile(r"\s*<[^<>]*>$")
+_DIRECTIVE: Final = re.compile(r"^[^\S\n]*\.\. +([\w:+.-]+)::", re.MULTILINE)
+_ROLE: Final = re.compile(r":([\w.:+-]{1,100}):`")  # bounded: else a row of colons is read anew from each of them
+_TARGET: Final = re.compile(r"(?<!\s)\s*<[^<>]*>$")
 _LISTINGS: Final = frozenset({"code-block", "sourcecode", "parsed-literal", "prompt", "doctest", "testcode"})
 _NO_TEXT: Final = frozenset({"toctree", "highlight", "include", "literalinclude", "raw", "contents"})
 _OWN: Final = frozenset({"code-block", "sourcecode", "highlight"})
