@@ -1,9 +1,12 @@
 """Small real things that tests are made of: an encoder, a corpus, a recipe. Nothing is downloaded."""
 
+import asyncio
+import gc
 import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # the hub's client reads it when it is imported
@@ -22,6 +25,11 @@ def pytest_configure(config: pytest.Config) -> None:
     """Fixtures for all; the process that only hands the files out starts without torch, which takes seconds."""
     if config.option.dist == "no" or hasattr(config, "workerinput"):
         config.pluginmanager.import_plugin("tests.rerankers")
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays to the end: whoever collects garbage need not look through it each time."""
+    gc.freeze()
 
 
 TOPICS = {
@@ -60,6 +68,18 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MPLCONFIGDIR", fonts)
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _servers_end_soon() -> Iterator[None]:
+    """uvicorn looks ten times a second whether it has to end, and takes another tenth to: a hundredth is enough here."""
+    import uvicorn.server
+
+    hurried = SimpleNamespace(**vars(asyncio))
+    hurried.sleep = lambda seconds: asyncio.sleep(seconds / 10)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(uvicorn.server, "asyncio", hurried)
         yield
 
 

@@ -14,7 +14,6 @@ from tamis.errors import SettingsError
 from tamis.models.reranker import Reranker
 from tamis.pipeline.reading import recipe_from
 from tamis.pipeline.run import run_recipe
-from tamis.stages.student.start import reading_of
 from tamis.user_cache import user_cache
 from tests.commands import Outcome, manifests, tamis
 from tests.conftest import tiny_recipe, write_beir
@@ -280,15 +279,3 @@ def test_the_encoder_of_tamis_base_comes_from_its_package_where_none_is_named(tm
     recipe = adapting_recipe("tamis-base", tmp_path / "one.txt", (), None, [tmp_path / "queries.tsv"], ())
     assert [Path(recipe.candidates.dense.path)] == made
     assert made[0].parent == user_cache()
-
-
-def test_the_small_model_learns_from_the_one_that_ranks_better(tmp_path):
-    (tmp_path / "one.txt").write_text("Packages are installed with apt.")
-    encoder = Path("demo/models/e5-small")
-    taught = recipe_from(recipe_content("tamis-small", tmp_path / "one.txt", (), encoder, [tmp_path / "q.tsv"]), "here")
-    assert [str(teacher.path) for teacher in taught.scores.teachers] == ["tamis-base"]
-    assert (taught.scores.dense, taught.scores.bm25) == (0, 0)
-    # Of a row of 128 tokens a document has what the query leaves: that part is written about and cut into passages.
-    assert reading_of(taught.student, taught.candidates.dense)[1:] == ("", 96)
-    alone = recipe_from(recipe_content("tamis-base", tmp_path / "one.txt", (), encoder, [tmp_path / "q.tsv"]), "here")
-    assert not alone.scores.teachers

@@ -354,7 +354,7 @@ def test_an_output_that_is_read_only(recipe: Content, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
-@pytest.mark.parametrize("option", ["--results", "--report"])
+@pytest.mark.parametrize("option", ["--results", pytest.param("--report", marks=pytest.mark.slow)])
 def test_a_full_device_for_what_is_copied(finished: Path, tmp_path: Path, option: str) -> None:
     root = shutil.copytree(finished / "run", tmp_path / "run")
     outcome = tamis("run", finished / "recipe.yaml", "--out", root, option, "/dev/full")
@@ -419,7 +419,7 @@ def limit_file_size(size: int) -> None:
     [
         (30_000, ["candidates", "scores", "lists", "train", "merge", "items.sqlite"], "items.sqlite"),
         (34_000, ["train", "merge"], "train/*"),  # the tensors of a student take 36 KB
-        (99_000, ["merge"], "merge/*"),  # the model takes 150 KB
+        pytest.param(99_000, ["merge"], "merge/*", marks=pytest.mark.slow),  # the model takes 150 KB
     ],
 )
 def test_files_that_cannot_grow(finished: Path, tmp_path: Path, most: int, missing: list[str], place: str) -> None:

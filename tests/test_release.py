@@ -37,24 +37,33 @@ def build(sources: Path, out: Path) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in out.iterdir()}
 
 
-def test_the_same_files_are_the_same_package_whatever_their_times_and_modes(sources: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def built(sources: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, bytes]]:
+    """The folder of the built package, and its files."""
+    out = tmp_path_factory.mktemp("built")
+    return out, build(sources, out)
+
+
+def test_the_same_files_are_the_same_package_whatever_their_times_and_modes(
+    sources: Path, built: tuple[Path, dict[str, bytes]], tmp_path: Path
+) -> None:
     copy = tmp_path / "other"
     shutil.copytree(sources, copy)
     for path in copy.rglob("*"):
         os.utime(path, (1, 2_000_000_000))
         path.chmod(0o700 if path.is_dir() else 0o600)
-    one, other = build(sources, tmp_path / "one"), build(copy, tmp_path / "two")
+    one, other = built[1], build(copy, tmp_path / "two")
     assert one == other
     assert len(one) == 2
     assert all(name.startswith(f"tamis-{tamis.__version__}") for name in one)
 
 
-def test_wheel_and_source_hold_every_file_of_the_package(sources: Path, tmp_path: Path) -> None:
-    build(sources, tmp_path)
+def test_wheel_and_source_hold_every_file_of_the_package(sources: Path, built: tuple[Path, dict[str, bytes]]) -> None:
+    out, _ = built
     package = {str(path.relative_to(sources / "src")) for path in (sources / "src/tamis").rglob("*") if path.is_file()}
-    with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
+    with zipfile.ZipFile(next(out.glob("*.whl"))) as wheel:
         assert {name for name in wheel.namelist() if name.startswith("tamis/")} == package
-    with tarfile.open(next(tmp_path.glob("*.tar.gz"))) as source:
+    with tarfile.open(next(out.glob("*.tar.gz"))) as source:
         names = {name.partition("/")[2] for name in source.getnames()}
     assert {f"src/{name}" for name in package} | {"README.md", "LICENSE", "CHANGELOG.md", "pyproject.toml"} <= names
 

@@ -15,18 +15,23 @@ ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 TOOL: dict[str, Any] = runpy.run_path(str(DOCS / "tools" / "messages.py"))
 HOOKS: dict[str, Any] = runpy.run_path(str(DOCS / "tools" / "site_hooks.py"))
-TEXTS = [one.text for one in TOOL["messages"]()]
 EXPLAINED = re.findall(r"^\| `([^`\n]+)` \|", (DOCS / "troubleshooting.md").read_text(encoding="utf-8"), re.MULTILINE)
 PAGES = sorted(DOCS.rglob("*.md"))
 SERVING = SimpleNamespace(file=SimpleNamespace(src_uri="serving.md"))
 """A page as mkdocs hands it to hooks."""
 
 
+@pytest.fixture(scope="module")
+def texts() -> list[str]:
+    """All messages, found in the code once."""
+    return [one.text for one in TOOL["messages"]()]
+
+
 @pytest.mark.parametrize("explained", EXPLAINED)
-def test_an_explained_message_is_one_that_tamis_says(explained: str):
+def test_an_explained_message_is_one_that_tamis_says(explained: str, texts: list[str]):
     pieces = [piece for piece in explained.split("…") if piece.strip(" :;,.()")] or [explained.split("…")[1]]
     pattern = re.compile(".*".join(map(re.escape, pieces)), re.DOTALL)
-    assert any(pattern.search(text) for text in TEXTS), explained
+    assert any(pattern.search(text) for text in texts), explained
 
 
 def test_most_kinds_of_messages_are_explained():
@@ -34,10 +39,10 @@ def test_most_kinds_of_messages_are_explained():
     assert len(EXPLAINED) > 40
 
 
-def test_every_raise_with_words_is_in_the_table_that_the_site_has():
+def test_every_raise_with_words_is_in_the_table_that_the_site_has(texts: list[str]):
     table = HOOKS["on_page_markdown"](TOOL["PLACE"], page=SERVING, config=SimpleNamespace(repo_url=None))
-    assert len(TEXTS) > 300
-    for text in TEXTS:
+    assert len(texts) > 300
+    for text in texts:
         assert TOOL["row"](text) in table
     assert "cannot listen on …" in table
 

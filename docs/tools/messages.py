@@ -92,9 +92,9 @@ def cell(text: str) -> str:
 
 def table() -> str:
     """All messages in tables, one for each kind: what is wrong, and what to do, as the message says it."""
-    parts = []
+    parts, found = [], messages()
     for kind, heading in KINDS.items():
-        rows = [row(one.text) for one in messages() if one.kind == kind]
+        rows = [row(one.text) for one in found if one.kind == kind]
         parts += [f"### {heading}", "", "| message | what it says to do |", "|---|---|", *rows, ""]
     return "\n".join(parts)
 

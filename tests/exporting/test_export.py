@@ -36,7 +36,9 @@ def folders(tiny_encoder, tmp_path_factory):
     }
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=pytest.mark.slow) if kind == "querit-moe" else kind for kind in KINDS]
+)
 def test_a_folder_for_transformers_is_loaded_by_tamis_and_sentence_transformers_with_the_same_ranking(
     folders, tmp_path, kind
 ):
@@ -103,9 +105,10 @@ def test_the_chat_template_of_an_export_is_the_published_text(for_vllm):
 @pytest.mark.parametrize(
     ("kind", "engine"),
     [
-        ("bert", "onnx"),
         ("xlm-roberta", "openvino"),
         ("querit", "onnx"),
+        pytest.param("bert", "onnx", marks=pytest.mark.slow),  # as with an activation of old checkpoints, below
+        pytest.param("causal", "onnx", marks=pytest.mark.slow),
         pytest.param("bert", "openvino", marks=pytest.mark.slow),
         pytest.param("xlm-roberta", "onnx", marks=pytest.mark.slow),
         pytest.param("querit", "openvino", marks=pytest.mark.slow),
@@ -153,8 +156,15 @@ def test_an_export_that_scores_otherwise_is_refused_and_nothing_is_left(folders,
 OLD = "sbert_ce_default_activation_function"
 
 
-@pytest.mark.parametrize("name", ["linear.Identity", "activation.Tanh"])
-@pytest.mark.parametrize("engine", ["transformers", "onnx"])
+@pytest.mark.parametrize(
+    ("name", "engine"),
+    [
+        ("linear.Identity", "transformers"),
+        ("activation.Tanh", "transformers"),
+        ("activation.Tanh", "onnx"),
+        pytest.param("linear.Identity", "onnx", marks=pytest.mark.slow),  # the same graph
+    ],
+)
 def test_an_activation_of_old_checkpoints_comes_along(folders, tmp_path, name, engine):
     from sentence_transformers import CrossEncoder
 

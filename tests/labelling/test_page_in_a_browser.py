@@ -118,9 +118,15 @@ def test_left_and_resumed_by_two_people_who_do_not_see_each_other(browser: Brows
     assert told(folder) == [("Ann", "q0", "d0", 2), ("Bob", "q0", "d1", 0)]
 
 
+HURRIED = "const later = setTimeout; window.setTimeout = (what, wait) => later(what, wait / 8);"
+"""What the page waits for two seconds takes a quarter of one."""
+
+
 def test_grades_given_while_the_server_is_gone_arrive_when_it_is_back(browser: Browser, tmp_path: Path):
     folder = write_made(tmp_path, made_pools(1, 4))
     with opened(browser, folder) as (page, _):
+        page.add_init_script(HURRIED)
+        page.reload()
         sit(page)
         page.keyboard.press("2")
         page.route("**/grade", lambda route: route.abort())

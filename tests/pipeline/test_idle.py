@@ -31,10 +31,6 @@ LLAMA = {"model": "some.gguf"}
         ({"student": {"head": "stock", "scale": 3.0}}, ["student.scale"]),
         ({"student": {"head": "warm", "scale": 3.0}}, []),
         ({"student": {"head": "warm"}, "machine": {"checkpointing": True}}, ["machine.checkpointing"]),
-        (
-            {"student": {"head": "own", "start": "tamis-base", "document_tokens": 512, "apart_layers": 2, "scale": 1}},
-            ["student.scale", "student.document_tokens"],
-        ),
         ({"student": {"head": "warm", "document_tokens": 512}}, []),
         ({"train": {"written_per_given": 2}, "corpus": {"general": []}}, ["train.written_per_given"]),
         ({"train": {"written_per_given": 2}}, []),

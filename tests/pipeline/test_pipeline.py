@@ -761,7 +761,7 @@ def undisturbed(finished: Finished, tmp_path_factory: pytest.TempPathFactory) ->
     return Undisturbed(recipe, time.monotonic() - began, results_by_hash(base / "run"))
 
 
-@pytest.mark.parametrize("seed", [*range(2), *(pytest.param(n, marks=pytest.mark.slow) for n in range(2, 23))])
+@pytest.mark.parametrize("seed", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in range(1, 23))])
 def test_a_run_killed_at_any_moment_goes_on_and_ends_with_the_same_bits(
     undisturbed: Undisturbed, tmp_path: Path, seed: int
 ) -> None:
@@ -773,8 +773,7 @@ def test_a_run_killed_at_any_moment_goes_on_and_ends_with_the_same_bits(
     "stage",
     [
         "train",
-        "merge",
-        *(pytest.param(n, marks=pytest.mark.slow) for n in ("corpus", "queries", "candidates", "lists")),
+        *(pytest.param(n, marks=pytest.mark.slow) for n in ("corpus", "queries", "candidates", "lists", "merge")),
     ],
 )
 def test_a_run_killed_soon_after_a_stage_goes_on_and_ends_with_the_same_bits(
@@ -866,8 +865,8 @@ def test_ctrl_c_ends_with_one_line_and_the_next_run_goes_on(undisturbed: Undistu
 def test_general_documents_outside_every_list_are_no_obstacle(recipe: dict[str, Any], tmp_path: Path):
     recipe["lists"]["documents"] = 2
     recipe["merge"]["held_out"] = 3
-    folders = run_recipe(recipe_from(recipe, "tiny"), tmp_path / "run")
-    assert (folders["report"] / "report.html").exists()
+    folders = run_recipe(recipe_from(recipe, "tiny"), tmp_path / "run", "merge")
+    assert (folders["merge"] / "model" / "model.safetensors").exists()
 
 
 def run_in_two_processes(content: dict[str, Any], tmp_path: Path) -> None:

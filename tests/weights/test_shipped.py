@@ -1,17 +1,22 @@
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from tamis.adaptation import recipe_content
 from tamis.errors import InputError
 from tamis.models.checkpoint import is_encoder
 from tamis.models.encoder import Encoder
 from tamis.models.reranker import Reranker
+from tamis.pipeline.reading import recipe_from
+from tamis.stages.student.start import reading_of
 from tamis.weights import shipped as module
 from tamis.weights.e5_small import convert_e5_small
 from tamis.weights.shipped import BASE, NAMES, SHIPPED, SMALL, ship, shipped_model
+from tests.pipeline.test_idle import idle
 
 QUESTION = "Wie installiere ich ein Paket?"
 DOCUMENTS = [
@@ -28,8 +33,16 @@ def body(tmp_path_factory):
     convert_e5_small(folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        patch.setattr(module, "convert_e5_small", lambda out: shutil.copytree(folder, out))
+        patch.setattr(module, "convert_e5_small", lambda out: shutil.copytree(folder, out, copy_function=as_it_is))
         yield folder
+
+
+def as_it_is(source, target):
+    """Copy a file, but link to weights: whoever writes others removes what is there first."""
+    if source.endswith(".safetensors"):
+        Path(target).symlink_to(source)
+    else:
+        shutil.copy2(source, target)
 
 
 @pytest.fixture(scope="module", params=NAMES)
@@ -70,7 +83,7 @@ def test_it_is_the_body_with_the_shipped_layers(body):
     assert sum(file.stat().st_size for file in (SHIPPED / BASE).iterdir()) < 45e6
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [SMALL, pytest.param(BASE, marks=pytest.mark.slow)])
 def test_what_is_shipped_of_a_model_builds_it_again(name, tmp_path):
     ship(shipped_model(name), tmp_path / name)
     again = {file.name: file.read_bytes() for file in (tmp_path / name).iterdir()}
@@ -97,6 +110,7 @@ def test_the_small_one_is_an_ordinary_cross_encoder(body):
     assert sum(file.stat().st_size for file in (SHIPPED / SMALL).iterdir()) < 25e6
 
 
+@pytest.mark.slow  # it calls the transformers of the test above; tests/models do it with small models
 def test_the_small_one_loads_in_sentence_transformers(body):
     from sentence_transformers import CrossEncoder
 
@@ -131,3 +145,22 @@ def test_another_head_is_another_folder(tmp_path, monkeypatch):
 def test_its_published_score_tells_an_answer_from_none(by_its_name):
     scores = by_its_name.predict([(QUESTION, document) for document in DOCUMENTS])
     assert scores[1] > 0.5 > scores[0]
+
+
+def test_the_small_model_learns_from_the_one_that_ranks_better(tmp_path):
+    (tmp_path / "one.txt").write_text("Packages are installed with apt.")
+    encoder = Path("demo/models/e5-small")
+    taught = recipe_from(recipe_content("tamis-small", tmp_path / "one.txt", (), encoder, [tmp_path / "q.tsv"]), "here")
+    assert [str(teacher.path) for teacher in taught.scores.teachers] == ["tamis-base"]
+    assert (taught.scores.dense, taught.scores.bm25) == (0, 0)
+    # Of a row of 128 tokens a document has what the query leaves: that part is written about and cut into passages.
+    assert reading_of(taught.student, taught.candidates.dense)[1:] == ("", 96)
+    alone = recipe_from(recipe_content("tamis-base", tmp_path / "one.txt", (), encoder, [tmp_path / "q.tsv"]), "here")
+    assert not alone.scores.teachers
+
+
+def test_settings_that_do_nothing_beside_a_shipped_start_are_named(recipe):
+    start = {"head": "own", "start": BASE, "document_tokens": 512, "apart_layers": 2, "scale": 1}
+    before = idle(recipe)
+    found = [name for name in idle(recipe, student=start) if name not in before]
+    assert found == ["student.scale", "student.document_tokens"]
