@@ -17,18 +17,21 @@ from hypothesis import settings
 
 from tamis.user_cache import user_cache
 
-settings.register_profile("tamis", deadline=None, derandomize=True)
+settings.register_profile("tamis", deadline=None, derandomize=True, max_examples=50)
+settings.register_profile("thorough", deadline=None, max_examples=1000)  # asked for by --hypothesis-profile
 settings.load_profile("tamis")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Fixtures for all; the process that only hands the files out starts without torch, which takes seconds."""
     if config.option.dist == "no" or hasattr(config, "workerinput"):
+        gc.disable()  # until all is imported: nothing of it is garbage
         config.pluginmanager.import_plugin("tests.rerankers")
 
 
 def pytest_collection_finish() -> None:
     """What was imported stays to the end: whoever collects garbage need not look through it each time."""
+    gc.enable()
     gc.freeze()
 
 
