@@ -97,6 +97,12 @@ def made_changed(names=("set0",), question="Where is the key?"):
     return [ChangedQuestions(name, "mine+bm25", "bm25", helped, hurt) for name in names]
 
 
+@pytest.fixture
+def in_words(monkeypatch):
+    """Pages have no plots, which take nearly all of the time to write one."""
+    monkeypatch.setattr("tamis.report.plots.language_changes", lambda *given: "<svg></svg>")
+
+
 def page_of(results, folder, changed=()):
     write_report(ReportData("Evaluation on some sets", results, changed), folder / "report.html")
     return Page((folder / "report.html").read_text(encoding="utf-8"))
@@ -138,7 +144,9 @@ WITH_SCORES = ", and send the first stage’s scores with the documents."
         ((0.0,), (0.0,), "Do not deploy mine behind bm25 yet: what it changes may be chance."),
     ],
 )
-def test_the_verdict_is_on_what_a_client_gets_though_the_model_alone_ranks_best(tmp_path, gains, served, said):
+def test_the_verdict_is_on_what_a_client_gets_though_the_model_alone_ranks_best(
+    in_words, tmp_path, gains, served, said
+):
     results = made_results(gains, served=served)
     page = page_of(results, tmp_path)
     text = " ".join(page.text.split())
@@ -183,7 +191,7 @@ def test_of_several_models_the_answer_names_the_best(tmp_path):
         (None, "Its checkpoint does not say whether mine learnt from these documents."),
     ],
 )
-def test_what_the_checkpoint_says_of_the_documents_stands_below_the_verdict(tmp_path, seen, said):
+def test_what_the_checkpoint_says_of_the_documents_stands_below_the_verdict(in_words, tmp_path, seen, said):
     assert said in page_of(made_results(seen=seen), tmp_path).text
     assert said not in page_of(made_results(seen=False), tmp_path).text
 

@@ -108,7 +108,6 @@ def test_the_chat_template_of_an_export_is_the_published_text(for_vllm):
         ("xlm-roberta", "openvino"),
         ("querit", "onnx"),
         pytest.param("bert", "onnx", marks=pytest.mark.slow),  # as with an activation of old checkpoints, below
-        pytest.param("causal", "onnx", marks=pytest.mark.slow),
         pytest.param("bert", "openvino", marks=pytest.mark.slow),
         pytest.param("xlm-roberta", "onnx", marks=pytest.mark.slow),
         pytest.param("querit", "openvino", marks=pytest.mark.slow),

@@ -83,10 +83,14 @@ def test_a_causal_classifier_without_a_padding_token_is_exported(causal, tmp_pat
     np.testing.assert_allclose(Reranker(tmp_path / "out").predict(PAIRS, activation_fn=LOGIT), expected, atol=1e-4)
 
 
-def test_a_graph_comes_with_a_tokenizer_that_pads(causal, tmp_path, monkeypatch):
-    engine = replace(ONNX, write=lambda graph, file: file.touch(), packages=())  # what is written takes seconds
-    faked = partial(write_graph, engine), lambda folder, scorer, rows: scorer.logits(rows)
-    monkeypatch.setitem(exporting.ENGINES, "onnx", faked)
+@pytest.mark.parametrize("traced", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_a_graph_comes_with_a_tokenizer_that_pads(causal, tmp_path, monkeypatch, traced):
+    if traced:
+        pytest.importorskip("onnxscript")
+    else:
+        engine = replace(ONNX, write=lambda graph, file: file.touch(), packages=())
+        faked = partial(write_graph, engine), lambda folder, scorer, rows: scorer.logits(rows)
+        monkeypatch.setitem(exporting.ENGINES, "onnx", faked)
     export(causal, tmp_path / "out", "onnx", PAIRS[:4])
     words = AutoTokenizer.from_pretrained(tmp_path / "out")
     assert words.padding_side == "right"

@@ -294,8 +294,10 @@ def made_data():
     )
 
 
-def in_words():
-    """The same without most of the plots, which take nearly all of the time to write a page."""
+@pytest.fixture
+def in_words(monkeypatch):
+    """The same without plots, which take nearly all of the time to write a page."""
+    monkeypatch.setattr("tamis.report.plots.language_changes", lambda *given: "<svg></svg>")
     data = made_data()
     path = {name: part for name, part in data.merge_path.items() if name not in ("t_curves", "weight_curves")}
     return replace(data, curves={}, lists=[], merge_path=path)
@@ -363,7 +365,7 @@ def test_the_verdict_counts_what_is_more_than_chance(gain, p, parts, said):
     assert verdict(gain, p, parts).text == said
 
 
-def test_the_verdict_stands_first_with_what_speaks_against_it(page, tmp_path):
+def test_the_verdict_stands_first_with_what_speaks_against_it(page, in_words, tmp_path):
     text = page.text.replace("\N{NO-BREAK SPACE}", " ")
     said = "Deploy it behind Hybrid for de only, and send the first stage’s scores with the documents."
     assert text.index(said) < text.index("the merged student raises") < text.index("Adaptation itself helped")
@@ -371,7 +373,7 @@ def test_the_verdict_stands_first_with_what_speaks_against_it(page, tmp_path):
     results = made_results()
     set_mean(results, "dense", 0.6)
     set_mean(results, "untrained+hybrid", 0.55)
-    against = Page(written(replace(in_words(), results=results), tmp_path)).text
+    against = Page(written(replace(in_words, results=results), tmp_path)).text
     assert "Without this model, Dense has 60.0." in against
     assert "The untrained student has 55.0 in the same place, and needs no adaptation." in against
     assert "1 of 2 targets are missed." in text
@@ -397,7 +399,7 @@ WITH_SCORES = ", and send the first stage’s scores with the documents."
         ((0.01, 0.30), (0.02, 0.30), "Do not deploy it behind Hybrid yet: what it changes may be chance."),
     ],
 )
-def test_the_verdict_is_on_what_a_client_gets_and_says_how_documents_are_sent(tmp_path, served, scored, said):
+def test_the_verdict_is_on_what_a_client_gets_and_says_how_documents_are_sent(in_words, tmp_path, served, scored, said):
     results = made_results()
     compared = compared_with_first_stages(results)
     for system, (difference, p) in (("merged~hybrid", served), ("merged+hybrid", scored)):
@@ -406,7 +408,7 @@ def test_the_verdict_is_on_what_a_client_gets_and_says_how_documents_are_sent(tm
         set_mean(results, system, 0.5 + difference)
     compared["merged@hybrid"] |= {"difference": 0.2, "p_holm": 0.001}  # no client gets it
     set_mean(results, "merged@hybrid", 0.7)
-    assert Page(written(replace(in_words(), results=results), tmp_path)).text.count(said) == 1
+    assert Page(written(replace(in_words, results=results), tmp_path)).text.count(said) == 1
 
 
 @given(
@@ -433,11 +435,11 @@ def test_what_loses_as_served_is_never_deployed_but_with_the_scores(values, ps):
         (0.20, "Deploy it behind Hybrid for de only, and send the documents in its order."),
     ],
 )
-def test_what_adaptation_harmed_beyond_chance_is_not_what_to_deploy(tmp_path, p, said):
+def test_what_adaptation_harmed_beyond_chance_is_not_what_to_deploy(in_words, tmp_path, p, said):
     results = made_results()
     adaptation(results)[1] |= {"difference": -0.02, "p_holm": p}
     adaptation(results)[3] |= {"difference": -0.02, "p_holm": 0.01}  # with the scores it is harmed in any case
-    assert said in Page(written(replace(in_words(), results=results), tmp_path)).text
+    assert said in Page(written(replace(in_words, results=results), tmp_path)).text
 
 
 def test_effect_sizes_stand_with_their_intervals(page):
@@ -464,13 +466,15 @@ def test_effect_sizes_stand_with_their_intervals(page):
         (((0.02, 0.01), (-0.03, 0.0001), (0, 1), (0, 1)), "Adaptation itself helped and did harm: "),
     ],
 )
-def test_the_answer_tells_what_adaptation_added_from_what_the_student_could_do_before(tmp_path, changes, said):
+def test_the_answer_tells_what_adaptation_added_from_what_the_student_could_do_before(
+    in_words, tmp_path, changes, said
+):
     results = made_results()
     for one, (difference, p) in zip(adaptation(results), changes, strict=True):
         figures = results["sets"]["demo"]["figures"]
         set_mean(results, one["baseline"], figures[one["system"]]["nDCG@10"] - difference)
         one |= {"difference": difference, "p_holm": p}
-    page = Page(written(replace(in_words(), results=results), tmp_path))
+    page = Page(written(replace(in_words, results=results), tmp_path))
     assert said in page.text.replace("\N{NO-BREAK SPACE}", " ")
     rows = page.table("What adaptation itself added")
     assert [row[:2] for row in rows[1:]] == [list(pair) for pair in ADAPTATION]
@@ -524,17 +528,17 @@ def test_missed_targets_are_said_as_plainly_as_met_ones(page):
     assert "✗ missed gain over hybrid: −1.62 (bound ≥ −0.5)" in text
 
 
-def test_the_page_says_that_the_documents_were_adapted_to(page, tmp_path):
+def test_the_page_says_that_the_documents_were_adapted_to(page, in_words, tmp_path):
     assert "Transductive." in page.text
     results = made_results()
     results["sets"]["demo"]["adapted_to_corpus"] = dict.fromkeys(STUDENTS, False)
-    assert "Transductive" not in Page(written(replace(in_words(), results=results), tmp_path)).text
+    assert "Transductive" not in Page(written(replace(in_words, results=results), tmp_path)).text
 
 
-def test_the_first_table_is_what_a_client_gets_and_the_page_says_so(page, tmp_path):
-    untrusting = Page(written(replace(in_words(), merge_path={}), tmp_path))
+def test_the_first_table_is_what_a_client_gets_and_the_page_says_so(page, in_words, tmp_path):
+    untrusting = Page(written(replace(in_words, merge_path={}), tmp_path))
     path = {"first_stage_weights": {"order": 1.0}, "weights_by_language": {"order": {"ja": 0.5, "de": 2.0}}}
-    in_some = Page(written(replace(in_words(), merge_path=path), tmp_path))
+    in_some = Page(written(replace(in_words, merge_path=path), tmp_path))
     assert "(weight of the order in this model: 1, de 2, ja 0.5)" in in_some.text
     captions = [caption for caption in page.tables if caption.endswith(": nDCG@10 by language, in points")]
     assert [caption.split(",")[0] for caption in captions] == ["As served", "Student alone", "Student + first stage"]
@@ -564,7 +568,7 @@ def test_the_results_table_holds_every_language_and_every_figure(page, caption, 
     assert rows["Tie rate"][2] == "12.5 %"
 
 
-def test_domains_of_several_languages_stand_below_the_languages(tmp_path):
+def test_domains_of_several_languages_stand_below_the_languages(in_words, tmp_path):
     results = made_results()
     found = results["sets"]["demo"]
     results["run"]["domains"] = {"cjk": ["ja"], "others": ["de", "ar"]}
@@ -577,7 +581,7 @@ def test_domains_of_several_languages_stand_below_the_languages(tmp_path):
         for domain, spoken in results["run"]["domains"].items()
     }
     others = found["groups"]["domain"]["others"]["figures"]
-    rows = Page(written(replace(in_words(), results=results), tmp_path)).table("Student alone")
+    rows = Page(written(replace(in_words, results=results), tmp_path)).table("Student alone")
     names = [row[0] for row in rows]
     assert names.index("Mean") - names.index("cjk (ja)") == 2
     row = rows[names.index("others (de, ar)")]
@@ -612,9 +616,8 @@ def test_the_way_over_t_is_plotted_for_each_domain(source):
     ("order", "said"),
     [(["latin", "cjk"], "is taken: latin → cjk."), (["general"], "is taken: general, since no merge was better.")],
 )
-def test_the_model_that_was_taken_is_named(tmp_path, order, said):
-    data = in_words()
-    text = Page(written(replace(data, merge_path={**data.merge_path, "order": order}), tmp_path)).text
+def test_the_model_that_was_taken_is_named(in_words, tmp_path, order, said):
+    text = Page(written(replace(in_words, merge_path={**in_words.merge_path, "order": order}), tmp_path)).text
     assert said in re.sub(r"\s+", " ", text)
 
 
@@ -631,10 +634,9 @@ def test_each_writer_is_followed_from_its_queries_to_the_lists(page):
     ]
 
 
-def test_three_written_queries_per_language_and_no_given_ones(tmp_path):
-    data = in_words()
+def test_three_written_queries_per_language_and_no_given_ones(in_words, tmp_path):
     given = Query("g", "a given query", "de", "general", "d0", "given")
-    text = Page(written(replace(data, queries={**data.queries, "g": given}), tmp_path)).text
+    text = Page(written(replace(in_words, queries={**in_words.queries, "g": given}), tmp_path)).text
     assert len(re.findall(r"query \d+", text)) == 9
     assert "a given query" not in text
 
@@ -720,8 +722,8 @@ def test_a_run_without_an_evaluation_still_has_a_report(tmp_path):
 
 
 @pytest.mark.parametrize("evaluated", [True, False])
-def test_what_a_stage_warned_of_stands_with_what_speaks_against_the_model(tmp_path, evaluated):
-    data = made_data() if evaluated else replace(made_data(), results={}, changed=[])
+def test_what_a_stage_warned_of_stands_with_what_speaks_against_the_model(in_words, tmp_path, evaluated):
+    data = in_words if evaluated else replace(in_words, results={}, changed=[])
     first, *others = data.manifests
     warned = {**first, "warnings": ["domain <a>: few", "domain b: few"]}
     text = Page(written(replace(data, manifests=[warned, *others]), tmp_path)).text
