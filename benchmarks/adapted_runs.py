@@ -140,13 +140,17 @@ def set_command(data: Path, name: str, questions: int, threads: int) -> list[str
 
 def set_settings(folder: Path, questions: int) -> list[str]:
     """Languages of a set in BEIR layout, and its judged questions."""
-    languages = f"[{SETS[folder.name]}]" if folder.name in SETS else LANGUAGES
     return [
-        f"corpus.languages={languages}",
+        spoken_in(folder.name),
         f"evaluate.queries={folder / 'queries.jsonl'}",
         f"evaluate.qrels={folder / 'qrels' / 'test.tsv'}",
         f"evaluate.questions={questions}",
     ]
+
+
+def spoken_in(name: str) -> str:
+    """The setting that says which languages a set has; of a folder that is none of `SETS`, those of the FAQ."""
+    return f"corpus.languages=[{SETS[name]}]" if name in SETS else f"corpus.languages={LANGUAGES}"
 
 
 def adapt_command(corpus: Path, queries: Sequence[Path], changes: Sequence[str], model: str = BASE) -> list[str]:

@@ -16,8 +16,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from adapted_runs import FAQ, adapt_command
-from adapted_runs import SETS as LANGUAGE
+from adapted_runs import FAQ, adapt_command, spoken_in
+from adapted_runs import SETS as FURTHER
 from command_line import data_parser
 from machine import DOCS, commit
 from results import checked, publish, targets_table
@@ -25,11 +25,10 @@ from served import Figures, figures_of, measure, pooled, sets_table
 from tamis.artifacts import read_json
 from tamis.records import WAYS
 from tamis.weights.shipped import BASE, SMALL
-from writers import LANGUAGES
 
 OUT = Path("demo") / "bench-adapted_small"
 ADAPTED = "adapted"
-SETS = (FAQ, *LANGUAGE)
+SETS = (FAQ, *FURTHER)
 SHOWN = {f"{way}hybrid": told for way, told in WAYS.items()}
 """Ways to use a model on the hybrid's candidates."""
 
@@ -51,8 +50,7 @@ class Adaptation(NamedTuple):
 def adapt(data: Path, name: str, seed: int, threads: int) -> Adaptation:
     """Adapt tamis-small to a set; what an earlier call has finished is not done again."""
     out = OUT / name
-    languages = LANGUAGES if name == FAQ else f"[{LANGUAGE[name]}]"
-    changes = [f"corpus.languages={languages}", f"machine.threads={threads}", f"seed={seed}"]
+    changes = [spoken_in(name), f"machine.threads={threads}", f"seed={seed}"]
     command = adapt_command(data / name, [data / "written" / f"{name}.tsv"], changes, SMALL)
     command += ["--out", str(out / "run"), "--model", str(out / "model"), "--yes"]
     start = time.monotonic()

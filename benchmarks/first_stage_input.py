@@ -149,7 +149,7 @@ def main() -> None:
         spoken = {doc_id: document.language for doc_id, document in parts.context.target.items()}
         every, _ = read_questions(recipe.evaluate.queries, recipe.evaluate.qrels, spoken)
         questions = [one for one in every if one.query_id in default.language]
-        pools = parts.systems.find_pools(questions)
+        pools = parts.systems.find_pools(questions, parts.systems.own(questions))
         known = {pool.question.query_id: percents(pool.found["hybrid"]) for pool in pools}
 
         def score(pairs: list[tuple[str, str]]) -> dict[tuple[str, str], float]:

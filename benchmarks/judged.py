@@ -58,7 +58,7 @@ def judged(recipe: Recipe, root: Path, folders: Mapping[str, Path]) -> Iterator[
         target, students = parts.context.target, parts.students
         languages = {doc_id: document.language for doc_id, document in target.items()}
         questions, _ = read_questions(recipe.evaluate.queries, recipe.evaluate.qrels, languages)
-        pools = parts.systems.find_pools(questions)
+        pools = parts.systems.find_pools(questions, parts.systems.own(questions))
         students.prepare({q.query_id: q.text for q in questions}, texts_of(target))
         student, pairs = students.untrained(), pairs_to_score(pools, depth)
 
