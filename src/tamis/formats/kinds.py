@@ -18,23 +18,15 @@ PLAIN: Final = ""
 """Stands for the ending of a file that has none, and is a text or nothing."""
 
 
-def _page(raw: bytes) -> FileText:
-    from tamis.formats.encodings import decode_page
-    from tamis.formats.web_page import read_page
-
-    page = read_page(decode_page(raw))
-    return FileText(page.text, page.heading or page.title, page.language)
-
-
 _READERS: Final[dict[str, Reader]] = {
     **dict.fromkeys((PLAIN, ".txt", ".text", ".log", ".org"), read_plain),
     **dict.fromkeys((".md", ".markdown", ".mdown", ".mkd", ".mdx", ".qmd", ".rmd"), read_markdown),
-    **dict.fromkeys((".html", ".htm", ".xhtml"), _page),
     **dict.fromkeys((".adoc", ".asciidoc"), read_asciidoc),
     ".ipynb": read_notebook,
 }
 
 _IN_MODULES: Final = {
+    **dict.fromkeys((".html", ".htm", ".xhtml"), ("web_page", "read_html", "")),
     ".epub": ("packed", "read_epub", ""),
     ".eml": ("mail", "read_mail", ""),
     ".rst": ("restructured", "read_restructured", "docutils"),

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from html.parser import HTMLParser
 from typing import Final
 
+from tamis.formats.encodings import decode_page
 from tamis.formats.fields import language_tag
+from tamis.formats.file_text import FileText
 from tamis.formats.open_elements import OpenElements
 from tamis.languages import UNKNOWN_LANGUAGE
 
@@ -41,6 +43,12 @@ class WebPage:
     text: str
     language: str
     heading: str = ""
+
+
+def read_html(raw: bytes) -> FileText:
+    """A file of one page; its first heading is its title, else what it calls itself."""
+    page = read_page(decode_page(raw))
+    return FileText(page.text, page.heading or page.title, page.language)
 
 
 def read_page(page: str) -> WebPage:
