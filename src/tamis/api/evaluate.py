@@ -34,7 +34,7 @@ def evaluate(
     depth: int = 100,
     languages: str = "any",
     encoder: str | Path | None = None,
-    prefixes: tuple[str, str] = ("query: ", "passage: "),
+    prefixes: tuple[str, str] | None = None,
     out: str | Path = "runs/evaluation",
     long: str = "first",
     passages: bool = False,
@@ -53,7 +53,8 @@ def evaluate(
         depth: Number of candidates of each first stage that are reranked, at least 1.
         languages: Which documents a question searches: any, same or cross.
         encoder: Bi-encoder of dense and hybrid.
-        prefixes: Texts that the bi-encoder wants before a query and before a document.
+        prefixes: Texts that the bi-encoder wants before a query and before a document. None: the prompts that its
+            folder names, else those of e5.
         out: Folder for results, runs and scores; what it holds is not scored again.
         long: What becomes of documents that are longer than a model reads: first or windows, see `Reranker.rank`.
         passages: Whether sets in passages (DOC#1 ...) are judged by passages, too, beside the documents they are of.
@@ -91,7 +92,7 @@ def evaluate(
         measures=tuple(str(one) for one in _several("measures", measures)) or MEASURES,
         depth=depth,
         languages=cast(Languages, languages),
-        encoder=BiEncoder(str(encoder), *prefixes) if encoder else None,
+        encoder=BiEncoder.asked(str(encoder), prefixes) if encoder else None,
         long=cast(Long, long),
         precision=how.precision,
         passages=passages,

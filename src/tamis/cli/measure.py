@@ -49,7 +49,11 @@ Searched = Annotated[
     typer.Option(help="Languages of the documents that a question searches: any, same (its own) or cross (all others)"),
 ]
 Prefixes = Annotated[
-    tuple[str, str], typer.Option(help="Texts that the bi-encoder wants before a query and before a document")
+    tuple[str, str] | None,
+    typer.Option(
+        help="Texts that the bi-encoder wants before a query and before a document; else what its folder says, "
+        "or those of e5"
+    ),
 ]
 EvaluationFolder = Annotated[
     Path, typer.Option("--out", help="Folder for results, runs and scores; what it holds is not scored again")
@@ -66,7 +70,7 @@ def evaluate(
     full: Annotated[bool, typer.Option("--full", help="Also score every document of a small corpus")] = False,
     languages: Searched = "any",
     encoder: Annotated[str | None, typer.Option(help="Bi-encoder of the first stages dense and hybrid")] = None,
-    prefixes: Prefixes = ("query: ", "passage: "),
+    prefixes: Prefixes = None,
     precision: PrecisionOption = "float32",
     long: LongOption = "first",
     passages: Annotated[
@@ -103,7 +107,7 @@ def evaluate(
         depth=depth,
         full=full,
         languages=cast("Languages", languages),
-        encoder=BiEncoder(encoder, *prefixes) if encoder else None,
+        encoder=BiEncoder.asked(encoder, prefixes) if encoder else None,
         precision=precision,
         long=cast("Long", long),
         passages=passages,

@@ -15,6 +15,7 @@ from tamis.evaluation.sets import JudgedSet, alike
 from tamis.formats.query_logs import log_side
 from tamis.formats.trec import contradictions, read_run
 from tamis.formulas.arrays import VectorArray
+from tamis.models.bi_encoder_files import bi_encoder_facts
 from tamis.progress import track
 from tamis.records import Candidates
 from tamis.retrievers.index import FIRST_STAGES, Languages, Searching, build_indexes
@@ -30,6 +31,9 @@ FULL = "full"
 
 MOST_TOKENS = 512
 """Most tokens of a text that is embedded."""
+
+E5 = ("query: ", "passage: ")
+"""Prefixes of a bi-encoder of which nobody says any."""
 
 MOST_FULL = 20_000
 """Documents of a corpus that is ranked whole."""
@@ -48,11 +52,24 @@ class BiEncoder:
         path: Folder or hub name.
         query_prefix: Put before a query.
         document_prefix: Put before a document.
+        max_tokens: Most tokens of a text.
     """
 
     path: str
     query_prefix: str = "query: "
     document_prefix: str = "passage: "
+    max_tokens: int = MOST_TOKENS
+
+    @classmethod
+    def asked(cls, path: str, prefixes: tuple[str, str] | None) -> "BiEncoder":
+        """A bi-encoder with the prefixes asked for, or with its folder's prompts, or with those of e5; in this order.
+
+        Raises:
+            ModelError: see `bi_encoder_facts`.
+        """
+        said = bi_encoder_facts(path)
+        own = None if said.query_prefix is None else (said.query_prefix, said.document_prefix or "")
+        return cls(path, *(prefixes or own or E5), said.max_length or MOST_TOKENS)
 
 
 @dataclass(frozen=True)
@@ -234,11 +251,11 @@ def embeddings(
     from tamis.models.precision import fastest_device
     from tamis.retrievers.embedding import embed_missing
 
-    loaded = cache(lambda: Embedder(encoder.path, device=fastest_device()))
+    loaded, most = cache(lambda: Embedder(encoder.path, device=fastest_device())), encoder.max_tokens
 
     def embed(texts: Mapping[str, str], prefix: str, label: str) -> Mapping[str, VectorArray]:
         identity = item_key(_encoder_key(encoder), prefix)
-        return embed_missing(texts, identity, lambda some: loaded().embed(some, prefix, MOST_TOKENS), items, label)
+        return embed_missing(texts, identity, lambda some: loaded().embed(some, prefix, most), items, label)
 
     return (
         embed(documents, encoder.document_prefix, "embedding documents"),
@@ -249,4 +266,5 @@ def embeddings(
 def _encoder_key(encoder: BiEncoder) -> str:
     from tamis.models.checkpoint import model_identity
 
-    return item_key(model_identity(Path(encoder.path)), encoder.query_prefix, encoder.document_prefix)
+    own = () if encoder.max_tokens == MOST_TOKENS else (encoder.max_tokens,)
+    return item_key(model_identity(Path(encoder.path)), encoder.query_prefix, encoder.document_prefix, *own)

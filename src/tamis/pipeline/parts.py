@@ -16,8 +16,9 @@ from tamis.pipeline.provenance import origin_of, provenance_of, recipe_text, sho
 from tamis.pipeline.recipe import Recipe
 from tamis.records import Facts
 from tamis.stages.candidates.embeddings import Embeddings
-from tamis.stages.candidates.encoders import Encoders
+from tamis.stages.candidates.encoders import Encoders, as_its_folder_says
 from tamis.stages.candidates.first_stages import FirstStages
+from tamis.stages.candidates.settings import CandidatesSettings
 from tamis.stages.candidates.stage import CandidatesStage
 from tamis.stages.corpus.read_parts import ReadParts
 from tamis.stages.corpus.stage import CorpusStage
@@ -29,6 +30,7 @@ from tamis.stages.merge.weigh import HeadScorer
 from tamis.stages.queries.stage import QueriesStage
 from tamis.stages.queries.writers.writers import QueryWriters
 from tamis.stages.report.stage import ReportStage
+from tamis.stages.scores.settings import EncoderTeacher, ScoresSettings
 from tamis.stages.scores.stage import ScoresStage
 from tamis.stages.scores.teachers.teacher import TeacherPool
 from tamis.stages.student.factory import StudentFactory
@@ -68,9 +70,22 @@ class Parts:
     context: RunContext
 
     @cached_property
+    def candidates(self) -> CandidatesSettings:
+        """Settings of the first stages, with what the bi-encoder's folder says of itself."""
+        wanted = self.recipe.candidates
+        return wanted.model_copy(update={"dense": as_its_folder_says(wanted.dense)})
+
+    @cached_property
+    def scores(self) -> ScoresSettings:
+        """Settings of the teachers, with what the folders of bi-encoders say of themselves."""
+        wanted = self.recipe.scores
+        teachers = (as_its_folder_says(one) if isinstance(one, EncoderTeacher) else one for one in wanted.teachers)
+        return wanted.model_copy(update={"teachers": tuple(teachers)})
+
+    @cached_property
     def encoders(self) -> Encoders:
         """The bi-encoders."""
-        return Encoders(self.recipe.candidates.dense, self.context.machine)
+        return Encoders(self.candidates.dense, self.context.machine)
 
     @cached_property
     def embeddings(self) -> Embeddings:
@@ -80,12 +95,12 @@ class Parts:
     @cached_property
     def first_stages(self) -> FirstStages:
         """What searches."""
-        return FirstStages(self.recipe.candidates, self.embeddings, self.context)
+        return FirstStages(self.candidates, self.embeddings, self.context)
 
     @cached_property
     def teachers(self) -> TeacherPool:
         """What scores candidates."""
-        return TeacherPool(self.recipe.scores, self.first_stages, self.recipe.machine.requests, self.context)
+        return TeacherPool(self.scores, self.first_stages, self.recipe.machine.requests, self.context)
 
     @cached_property
     def students(self) -> StudentFactory:

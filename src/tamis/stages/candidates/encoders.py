@@ -1,13 +1,15 @@
 """The bi-encoders of a run, each loaded when it is first needed; what an executor sends to other processes."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 
 from tamis.machine import Machine
+from tamis.models.bi_encoder_files import bi_encoder_facts
 from tamis.models.checkpoint import is_encoder
 from tamis.models.embedder import Embedder, pooling_of
 from tamis.models.encoder import Encoder
@@ -16,6 +18,8 @@ from tamis.stages.candidates.settings import EncoderSettings
 
 DENSE: Final = "dense"
 """Name of the first stage's bi-encoder."""
+
+AnyEncoder = TypeVar("AnyEncoder", bound=EncoderSettings)
 
 
 class Encoders:
@@ -85,3 +89,16 @@ class Encoders:
 def prefix_of(settings: EncoderSettings, kind: str) -> str:
     """What a bi-encoder puts before a `query` or a `document`."""
     return settings.query_prefix if kind == "query" else settings.document_prefix
+
+
+def as_its_folder_says(settings: AnyEncoder) -> AnyEncoder:
+    """Settings of a bi-encoder, with its folder's own prompts and length where the recipe says nothing of them.
+
+    They are the same settings where the folder says nothing either, so that keys of stages stay.
+
+    Raises:
+        ModelError: see `bi_encoder_facts`.
+    """
+    said = {name: value for name, value in asdict(bi_encoder_facts(settings.path)).items() if value is not None}
+    found = {name: value for name, value in said.items() if name not in settings.model_fields_set}
+    return settings.model_copy(update=found) if found else settings

@@ -18,15 +18,18 @@ class EncoderSettings(Section):
     query_prefix: str = Field(
         default="",
         description="Text put before every query. Set it to what the encoder was trained with, for instance 'query: ' "
-        "for e5.",
+        "for e5. Left out: the prompt that its folder names, else nothing.",
     )
     document_prefix: str = Field(
         default="",
         description="Text put before every document. Set it to what the encoder was trained with, for instance "
-        "'passage: ' for e5.",
+        "'passage: ' for e5. Left out: the prompt that its folder names, else nothing.",
     )
     max_length: int = Field(
-        default=512, ge=8, description="Most tokens of a text, special ones included. Longer texts are cut."
+        default=512,
+        ge=8,
+        description="Most tokens of a text, special ones included. Longer texts are cut. Left out: as many as its "
+        "folder names (max_seq_length), else 512.",
     )
     pooling: Literal["mean", "cls", "last"] | None = Field(
         default=None,
