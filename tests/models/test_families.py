@@ -14,6 +14,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 
 from tamis import Reranker
 from tamis.errors import InputError, ModelError
+from tamis.models.checkpoint import FORMAT
 from tamis.models.embedder import Embedder
 from tamis.models.encoder import Encoder
 from tests.conftest import TOPICS
@@ -510,3 +511,45 @@ def test_code_of_a_checkpoint_is_never_run_unasked(folders, tmp_path):
     folder = shutil.copytree(folders["querit"], tmp_path / "copy")
     (folder / "modeling_querit.py").write_text("raise SystemExit('ran')")
     np.testing.assert_array_equal(Reranker(folder).predict(PAIRS), Reranker(folders["querit"]).predict(PAIRS))
+
+
+# A language model that may be a reranker
+
+SAID = json.dumps({"format": FORMAT, "family": "yes-no"})
+
+
+def said_of(folder, caplog):
+    """Lines about what a folder is taken for."""
+    caplog.clear()
+    Reranker(folder)
+    return [one.getMessage() for one in caplog.records if "no file says that it is a reranker" in one.getMessage()]
+
+
+def test_a_language_model_that_says_nothing_of_itself_is_taken_for_a_reranker_with_one_loud_line(tmp_path, caplog):
+    folder = build_yes_no(tmp_path / "plain")
+    (line,) = said_of(folder, caplog)
+    assert line.startswith(f"{folder}: a language model")
+    assert SAID in line
+    assert said_of(folder, caplog) == []  # once in a process
+
+
+CARDS = {
+    "tag": "---\nlibrary_name: transformers\ntags:\n- reranker\n---\n# A model\n",
+    "pipeline": "---\npipeline_tag: text-ranking\n---\n",
+}
+
+
+@pytest.mark.parametrize("kind", [*CARDS, "tamis.json"])
+def test_a_language_model_that_says_it_is_a_reranker_is_taken_for_one_without_a_word(kind, tmp_path, caplog):
+    """Qwen3-Reranker's architecture is every Qwen3's; what tells them apart is the card, or a tamis.json."""
+    folder = build_yes_no(tmp_path / "model")
+    name, text = ("README.md", CARDS[kind]) if kind in CARDS else (kind, SAID)
+    (folder / name).write_text(text)
+    assert said_of(folder, caplog) == []
+
+
+@pytest.mark.parametrize("card", ["---\npipeline_tag: text-generation\n---\n", "---\n: [\n---\n", "# No head\n"])
+def test_a_card_of_another_kind_is_no_sign(card, tmp_path, caplog):
+    folder = build_yes_no(tmp_path / "model")
+    (folder / "README.md").write_text(card)
+    assert len(said_of(folder, caplog)) == 1

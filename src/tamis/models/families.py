@@ -10,8 +10,10 @@ No code of a checkpoint is run.
 """
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +29,15 @@ from tamis.models.first_token import BODIES as FIRST_TOKEN_BODIES
 from tamis.models.first_token import read_first_token_only
 from tamis.models.folders import check_folder, check_tokenizer, refuse_adapter
 from tamis.models.padding import padding_id
-from tamis.models.peer_files import PeerFacts, peer_facts, use_lowercase
+from tamis.models.peer_files import PeerFacts, card_says_reranker, peer_facts, use_lowercase
 from tamis.models.positions import give_padding, longest_row, position_limit
 from tamis.models.precision import Precision
 from tamis.models.rows import JoinedRows, TemplateRows, tells_segments
 from tamis.models.sequence import ClassifierModel, LastTokenModel, SequenceScorer, halve_body
 from tamis.models.serializer import QUERIT, QWEN3_RERANKER, Apart, Joined, PairTemplate, Serializer
 from tamis.models.shared_tokenizers import load_tokenizer
+
+logger = logging.getLogger(__name__)
 
 FAMILIES = ("encoder", "causal", "querit", "yes-no", "warm")
 
@@ -97,13 +101,15 @@ def load_scorer(
 
         config = AutoConfig.from_pretrained(path, trust_remote_code=trust_remote_code)
         peer = peer_facts(path)
-        family = family or find_family(path, config)
+        told, family = family is not None or serializer is not None, family or find_family(path, config)
         check_tokenizer(path, own_code=trust_remote_code)
         if family not in LOADERS:
             raise ModelError(f"{path}: family {family!r} is not one of {', '.join(FAMILIES)}")
         tokenizer = load_tokenizer(path, trust_remote_code)
         if serializer is not None:
             peer = replace(peer, chat=False)  # it says how a pair is written
+        if family == "yes-no" and not told:
+            _say_assumed(path, tokenizer, peer)
         tokenizer.model_max_length = peer.longest or tokenizer.model_max_length
         if peer.lowercase:
             use_lowercase(tokenizer)
@@ -274,6 +280,22 @@ def _yes_and_no(path: str | Path, tokenizer: Any) -> tuple[int, int]:
                 f"{', '.join(FAMILIES)}"
             )
     return vocabulary["yes"], vocabulary["no"]
+
+
+def _say_assumed(path: str | Path, tokenizer: Any, peer: PeerFacts) -> None:
+    """Say once of a language model that it is read as a reranker where none of its files says that it is one."""
+    if peer.tokens is None and peer.chat is None and not names_roles(tokenizer) and not card_says_reranker(path):
+        _say_once(str(path))
+
+
+@cache
+def _say_once(path: str) -> None:
+    logger.warning(
+        "%s: a language model of which no file says that it is a reranker; it is scored as a Qwen3-Reranker, by yes "
+        "against no behind that model's prompt, which means nothing for a model that was not trained so. If it was, "
+        'say so in its tamis.json: {"format": 2, "family": "yes-no"}; a plain language model can teach as kind judge',
+        path,
+    )
 
 
 def _rows_of(table: Tensor, yes: int, no: int | None) -> Tensor:

@@ -19,6 +19,9 @@ _TRANSFORMER: Final = "sentence_transformers.base.modules.transformer.Transforme
 _NOT_RENDERED: Final = ("restore_suffix", "padding", "truncation", "max_length", "return_tensors")
 """What is kept beside the arguments of a chat template and does not reach it."""
 
+CARD_TAGS: Final = frozenset({"text-ranking", "reranker", "reranking"})
+"""What model cards of rerankers say under `pipeline_tag` or `tags`."""
+
 _TASKS: Final = ("sequence-classification", "text-generation")
 
 
@@ -76,6 +79,23 @@ def peer_facts(path: str | Path) -> PeerFacts:
         tokens=None if score is None else (int(score["true_token_id"]), score.get("false_token_id")),
         chat_arguments=arguments,
     )
+
+
+def card_says_reranker(path: str | Path) -> bool:
+    """Whether the model card of a folder or a hub name files it under rerankers: by its pipeline or a tag."""
+    from huggingface_hub import metadata_load
+    from transformers.utils import cached_file
+
+    found = cached_file(str(path), "README.md", _raise_exceptions_for_missing_entries=False)
+    if found is None:
+        return False
+    try:
+        said = metadata_load(found) or {}
+    except Exception:  # a card is written by hand: its head may be no YAML, or no mapping
+        return False
+    tags = said.get("tags")
+    named = {str(said.get("pipeline_tag")), *map(str, tags if isinstance(tags, list) else ())}
+    return not named.isdisjoint(CARD_TAGS)
 
 
 def _content(path: str | Path, name: str) -> Any:
