@@ -7,10 +7,12 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from transformers import AutoTokenizer
 
 from tamis.errors import InputError, ModelError, RunError
 from tamis.evaluation.scores import model_of
@@ -21,13 +23,15 @@ from tamis.models.engines.choosing import PROBE, InTorch, engine_scorer
 from tamis.models.engines.compiled import BUCKET, CompiledScorer, CompiledWarm
 from tamis.models.engines.engine import ENGINES, ONNX, OPENVINO
 from tamis.models.engines.graphs import sequence_graph, warm_parts
+from tamis.models.engines.int8 import table_of
+from tamis.models.padding import usable_padding
 from tamis.models.reranker import Reranker
 from tamis.stages.scores.settings import RerankerTeacher
 from tamis.stages.scores.teachers.rerankers import Rerankers
 from tamis.user_cache import user_cache
 from tests.commands import tamis
 from tests.conftest import TOPICS
-from tests.families import build_yes_no
+from tests.families import build_causal, build_yes_no
 from tests.models.test_positions import build
 from tests.rerankers import PLAIN
 
@@ -179,8 +183,10 @@ def test_a_cache_that_cannot_be_written(warm_folder, caplog, fake):
     falls_back(warm_folder, caplog, "cannot be written")
 
 
-def test_a_family_that_torch_alone_scores(tmp_path, caplog, fake):
-    falls_back(build_yes_no(tmp_path / "model"), caplog, "a checkpoint of the family yes-no is scored by torch only")
+@pytest.mark.parametrize(("family", "made"), [("yes-no", build_yes_no), ("causal", build_causal)])
+def test_a_family_that_torch_alone_scores(tmp_path, caplog, fake, family, made):
+    """Causal bodies, whose score stands at the last token: no engine ever has to guess their padding token."""
+    falls_back(made(tmp_path / "model"), caplog, f"a checkpoint of the family {family} is scored by torch only")
 
 
 def test_a_graph_that_cannot_be_opened_names_its_folder(warm_folder, caplog, fake, monkeypatch):
@@ -365,3 +371,28 @@ def test_an_evaluation_scores_by_an_engine_under_keys_of_its_own(request, kind, 
     assert fast.reranker.engine == "openvino"
     assert fast.identity != plain.identity
     assert fast.reranker.parameters == plain.reranker.parameters  # though its weights are elsewhere
+
+
+def test_a_padding_token_without_a_row_in_the_table_pads_nothing_in_an_engine_either(warm_folder, tmp_path):
+    """As `tokenizer.add_special_tokens({"pad_token": ...})` leaves a checkpoint: no engine reads beyond the table."""
+    folder = shutil.copytree(warm_folder, tmp_path / "model")
+    words = AutoTokenizer.from_pretrained(folder)
+    words.add_special_tokens({"pad_token": "[NEW]"})
+    words.save_pretrained(folder)
+    student = Reranker(folder).scorer.student
+    assert words.pad_token_id >= len(student.body.get_input_embeddings().weight)
+    given = []
+
+    def states(arrays):
+        given.append(arrays["input_ids"])
+        return np.zeros((*arrays["input_ids"].shape, 4), np.float32)
+
+    compiled = CompiledWarm(states, None, student)
+    compiled.read(student.encoder.tokenise(["install a package", "clock"], "", 32))
+    assert given[0].max() < len(student.body.get_input_embeddings().weight)
+
+
+@pytest.mark.parametrize(("own", "tokens", "padding"), [(None, 10, 0), (3, 10, 3), (10, 10, 0), (0, 10, 0)])
+def test_rows_in_int8_are_padded_with_a_token_that_the_table_has(own, tokens, padding, tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"vocab_size": tokens}))
+    assert usable_padding(SimpleNamespace(pad_token_id=own), table_of(tmp_path)) == padding

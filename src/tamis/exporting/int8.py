@@ -35,7 +35,7 @@ from tamis.models.engines.engine import (
     save_openvino,
 )
 from tamis.models.engines.graphs import Graph
-from tamis.models.engines.int8 import FORMAT, GRAPHS, int8_scorer, open_graphs
+from tamis.models.engines.int8 import FORMAT, GRAPHS, int8_scorer, open_graphs, table_of
 from tamis.models.folders import INT8_FILE, check_folder
 from tamis.models.reranker import Reranker
 from tamis.models.rows import Pair
@@ -289,7 +289,7 @@ class _Work:
 
         runs = open_graphs(self._folder, self._reranker.family, "float32")
         tokenizer = AutoTokenizer.from_pretrained(self._folder)
-        return int8_scorer(runs, self._ready, tokenizer, self._torch.token_budget)
+        return int8_scorer(runs, self._ready, tokenizer, table_of(self._folder), self._torch.token_budget)
 
 
 def _logits(scorer: Scorer, lists: Sequence[Candidates]) -> np.ndarray:

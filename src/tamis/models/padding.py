@@ -38,8 +38,13 @@ def padding_id(tokenizer: Any, body: Any) -> int:
     It is the tokenizer's own, or the first one where it has none, or one that was added without a row in the body's
     table.
     """
-    own, table = tokenizer.pad_token_id, body.get_input_embeddings().weight  # [tokens, hidden]
-    return own if own is not None and 0 <= own < len(table) else 0
+    return usable_padding(tokenizer, len(body.get_input_embeddings().weight))
+
+
+def usable_padding(tokenizer: Any, tokens: int) -> int:
+    """As `padding_id`, of a body whose table has rows for so many tokens."""
+    own = tokenizer.pad_token_id
+    return own if own is not None and 0 <= own < tokens else 0
 
 
 def give_row(model: Any, token: int) -> None:

@@ -44,12 +44,14 @@ class WarmText:
     Attributes:
         serializer: How texts become tokens.
         tokenizer: The checkpoint's own.
+        padding: The token to pad with, which the body's table has.
         positions: Most tokens of one text that the body has positions for.
         token_budget: Most tokens per forward pass, padding included.
     """
 
     serializer: Apart
     tokenizer: Any
+    padding: int
     positions: int
     token_budget: int
 
@@ -57,7 +59,7 @@ class WarmText:
     def of(cls, student: WarmCrossEncoder) -> "WarmText":
         """Tokenizer and limits of a student."""
         encoder = student.encoder
-        return cls(student.serializer, encoder.tokenizer, encoder.positions, encoder.token_budget)
+        return cls(student.serializer, encoder.tokenizer, encoder.padding, encoder.positions, encoder.token_budget)
 
 
 class CompiledScorer:
@@ -113,7 +115,7 @@ class CompiledWarm:
         self.serializer: Apart = text.serializer
         self._states, self._joint, self._bucket = states, joint, bucket
         self._tokenizer, self._positions = text.tokenizer, text.positions
-        self._padding: int = text.tokenizer.pad_token_id or 0
+        self._padding = text.padding
         self._token_budget = text.token_budget
 
     def encodings(self, texts: Sequence[str], prefix: str, max_tokens: int) -> list[Any]:

@@ -11,6 +11,7 @@ tokenizer, configuration and `tamis.json`, no weights for torch, and `int8.json`
 
 import json
 import logging
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,6 +28,7 @@ from tamis.models.engines.compiled import CompiledScorer, CompiledWarm, RowText,
 from tamis.models.engines.engine import OPENVINO, RunGraph, compile_openvino, quiet_openvino
 from tamis.models.families import make_rows
 from tamis.models.folders import INT8_FILE
+from tamis.models.padding import usable_padding
 from tamis.models.precision import Precision
 from tamis.models.rows import tells_segments
 from tamis.models.serializer import Apart, Serializer
@@ -86,8 +88,8 @@ def load_int8(
     _say_without_int8(path)
     with loading(path, "graphs in int8"):
         tokenizer = load_tokenizer(path)
-        runs = open_graphs(path, facts.family, precision)
-    scorer = int8_scorer(runs, serializer, tokenizer, token_budget)
+        runs, tokens = open_graphs(path, facts.family, precision), table_of(path)
+    scorer = int8_scorer(runs, serializer, tokenizer, tokens, token_budget)
     if max_tokens is None:
         _compare(path, scorer, np.array(record["probe"], np.float32))
     active, total = record["parameters"]
@@ -132,16 +134,32 @@ def open_graphs(path: Path, family: str, precision: Precision) -> list[RunGraph]
     return [compile_openvino(core.read_model(file), torch.get_num_threads(), precision) for file in files]
 
 
-def int8_scorer(runs: Sequence[RunGraph], serializer: Serializer, tokenizer: Any, token_budget: int) -> Scorer:
-    """What scores by the graphs of `open_graphs`."""
+def int8_scorer(
+    runs: Sequence[RunGraph], serializer: Serializer, tokenizer: Any, tokens: int, token_budget: int
+) -> Scorer:
+    """What scores by the graphs of `open_graphs`.
+
+    Args:
+        runs: The graphs.
+        serializer: How texts become tokens.
+        tokenizer: The model's own.
+        tokens: How many tokens the body's table has, see `table_of`.
+        token_budget: Most tokens per forward pass, padding included.
+    """
+    padding = usable_padding(tokenizer, tokens)
     if isinstance(serializer, Apart):
         states, joint = runs
-        text = WarmText(serializer, tokenizer, serializer.max_tokens, token_budget)
+        text = WarmText(serializer, tokenizer, padding, serializer.max_tokens, token_budget)
         return WarmScorer(CompiledWarm(states, joint, text), token_budget)
     (run,) = runs
     uses_types = tells_segments(tokenizer)
-    padding = 0 if tokenizer.pad_token_id is None else tokenizer.pad_token_id
     return CompiledScorer(run, RowText(make_rows(tokenizer, serializer), padding, uses_types, token_budget))
+
+
+def table_of(path: Path) -> int:
+    """How many tokens the table of a folder's body has, by its configuration; any number where that does not say."""
+    content = json.loads((path / "config.json").read_text(encoding="utf-8"))
+    return int(content.get("vocab_size") or sys.maxsize)
 
 
 def _limited(path: Path, serializer: Serializer, max_tokens: int | None) -> Serializer:
