@@ -306,3 +306,32 @@ def test_a_request_id_is_given_back(server: Running):
     assert answer.headers["x-request-id"] == answer.json()["id"] == "abc-1"
     odd = httpx2.post(f"{server.url}/v2/rerank", json=body(), headers={"x-request-id": 'a"b'})
     assert odd.headers["x-request-id"] != 'a"b'
+
+
+def test_texts_are_read_as_llama_cpps_server_reads_them(server: Running, expected, best_first):
+    """Its README: `/v1/rerank` takes TEI's form, too, and cuts the answer to `top_n`."""
+    for path in ("/rerank", "/v1/rerank"):
+        answer = server.post(path, {"query": QUERY, "texts": DOCUMENTS, "top_n": 2, "return_text": True}).json()
+        assert [hit["index"] for hit in answer] == best_first[:2]
+        assert [hit["text"] for hit in answer] == [DOCUMENTS[place] for place in best_first[:2]]
+        assert [hit["score"] for hit in answer] == pytest.approx(expected[best_first[:2]], abs=1e-5)
+
+
+def test_clients_of_tei_find_what_they_split_by(server: Running, offline: Reranker):
+    """Fields of its `/info` that clients read: what the server is, and how much one request may hold."""
+    answer = server.get("/info").json()
+    assert answer["model_id"] == "tiny"
+    assert "reranker" in answer["model_type"]
+    assert answer["max_input_length"] == offline.serializer.pair_tokens
+    assert answer["auto_truncate"] is True
+    most = answer["max_client_batch_size"]
+    assert server.post("/rerank", {"query": QUERY, "texts": ["a"] * (most + 1)}).status_code == 422
+    assert server.post("/rerank", {"query": QUERY, "texts": ["a"] * most}).status_code == 200
+
+
+@pytest.mark.parametrize("top_k", [0, -3])
+def test_what_voyages_client_sends_is_refused_so_that_it_can_read_it(server: Running, top_k: int):
+    """Its package raises by `detail` alone; without `truncation`, a top_k of 0 is vLLM's for all."""
+    answer = server.post("/v1/rerank", body(top_k=top_k, truncation=True))
+    assert answer.status_code == 422
+    assert answer.json()["detail"].startswith("top_k: ")

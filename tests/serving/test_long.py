@@ -10,6 +10,7 @@ from transformers import AutoTokenizer
 
 from tamis import Reranker
 from tamis.models.windows import Windows
+from tamis.serving.limits import Limits
 from tests.conftest import TOPICS
 from tests.serving.running import Running, served
 
@@ -212,3 +213,42 @@ def test_fields_about_what_is_read_are_never_ignored(cutting: Running, path, fie
         assert "max_tokens_per_doc" in told
     tei = cutting.post("/rerank", {"query": QUERY, "texts": DOCUMENTS, "truncation_direction": "Left"})
     assert (tei.status_code, tei.json()["error"]) == (422, "truncation_direction: texts are cut on the right only")
+
+
+# More characters than the server takes
+
+
+@pytest.fixture(scope="module")
+def narrow(stock_folder: Path) -> Iterator[Running]:
+    with served({"stock": Reranker(stock_folder)}, Limits(characters=60)) as running:
+        yield running
+
+
+def test_a_document_of_too_many_characters_is_cut_to_them_and_told_as_its_service_does(narrow: Running, rerankers):
+    """Cohere and Jina cut long documents, TEI and Voyage do unless they are told not to."""
+    documents = [ANSWERS[0][:50], "x" * 20 + " " + ANSWERS[1] * 3]
+    expected = Reranker(rerankers["stock"].path).predict([(QUERY, one[:60]) for one in documents])
+    asked = {"model": "stock", "query": QUERY, "documents": documents}
+    for path in ("/v2/rerank", "/v1/rerank"):
+        answer = narrow.post(path, {**asked, "return_documents": True})
+        assert scores(answer.json()["results"]) == pytest.approx(expected, abs=1e-5)
+        assert answer.json()["meta"]["truncated"] == [1]
+        assert answer.json()["meta"]["warnings"] == ["1 of 2 documents were too long and cut: 1"]
+        echoed = {hit["index"]: hit["document"]["text"] for hit in answer.json()["results"]}
+        assert echoed == dict(enumerate(documents))  # what came, not what was read
+    tei = narrow.post("/rerank", {"query": QUERY, "texts": documents, "truncate": True})
+    assert scores(tei.json(), "score") == pytest.approx(expected, abs=1e-5)
+    assert tei.headers["x-truncated-docs"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"texts": ["a", "x" * 61], "truncate": False}, "error"),
+        ({"documents": ["a", "x" * 61], "truncation": False}, "detail"),
+    ],
+)
+def test_who_forbids_cutting_is_refused_by_the_number_of_characters(narrow: Running, body, field):
+    answer = narrow.post("/v1/rerank", {"query": QUERY, **body})
+    assert answer.status_code == 422
+    assert answer.json()[field] == "document 1 has 61 characters, at most 60 are taken, and truncation was not allowed"

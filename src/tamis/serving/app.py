@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -18,9 +19,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Message
 
+from tamis.serving.about import tei_info
 from tamis.serving.admin import Reread, admin_routes
 from tamis.serving.dialects.choosing import PATHS, choose
 from tamis.serving.dialects.dialect import Dialect
+from tamis.serving.dialects.tei import TEI
 from tamis.serving.engine import Engine, ScoredRequest
 from tamis.serving.fleet import Fleet, Served
 from tamis.serving.guard import Guard, not_here, path_of, refusal, told_refusal
@@ -107,7 +110,6 @@ class Service:
             facts["dialect"] = dialect.name
             asked = dialect.asked(body)
             del raw, body  # they may hold much that nobody asked for
-            self.limits.check(asked)
             return await self._answer(request, dialect, asked)
         except RefusedError as refused:
             facts["refused"] = refused.kind
@@ -149,10 +151,13 @@ class Service:
         return b"".join(parts)
 
     async def _answer(self, request: Request, dialect: Dialect, asked: RerankRequest) -> Response:
-        facts = request.state.facts
+        facts, whole = request.state.facts, asked
+        asked, cut = self.limits.taken(asked)
         facts["pairs"] = len(asked.documents)
         left = self.limits.seconds - (time.monotonic() - facts["begun"])
         served, asked, scores = await _while_wanted(request, self._scored(request, asked), left, self.limits.seconds)
+        if cut:
+            asked, scores = _with_whole(asked, whole, cut), replace(scores, cut=sorted({*scores.cut, *cut}))
         facts |= {"tokens": scores.tokens, "cut": len(scores.cut)}
         if scores.doubt:
             facts["warning"] = scores.doubt
@@ -205,6 +210,14 @@ class Service:
         data = [*map(_described, self.fleet.models.values()), *map(_shared, self.fleet.splits.values())]
         return JSONResponse({"object": "list", "data": data})
 
+    async def info(self, request: Request) -> Response:
+        """What clients of Text Embeddings Inference ask first, of the model that answers who names none."""
+        if not self.fleet.loaded.is_set():
+            refused = RefusedError("draining", "models are being loaded")
+            return JSONResponse(TEI.refuse(refused, 503, request.state.facts["request_id"]), 503)
+        served = self.fleet.choose(None, "", {})
+        return JSONResponse(tei_info(served, self.limits.documents))
+
     async def live(self, request: Request) -> Response:
         """Whether the process should go on: every model's thread runs, or may yet recover."""
         reason = dead(self.engines)
@@ -256,6 +269,7 @@ def create_app(service: Service, origins: Sequence[str] = (), local: bool = Fals
         routes=[
             *[Route(path, service.rerank, methods=["POST"]) for path in PATHS],
             Route("/v1/models", service.models),
+            Route("/info", service.info),
             *_probes(service),
             Route("/metrics", service.told),
             *admin_routes(service.fleet, lambda: service.reread()),
@@ -282,6 +296,14 @@ def _probes(service: Service) -> list[Route]:
 
 async def _nothing_to_read() -> list[str]:
     return ["this server reads no settings again"]
+
+
+def _with_whole(asked: RerankRequest, whole: RerankRequest, cut: Sequence[int]) -> RerankRequest:
+    """A request with the documents as they came that were cut for it: answers and the log hold those."""
+    documents = list(asked.documents)
+    for number in cut:
+        documents[number] = whole.documents[number]
+    return replace(asked, documents=documents)
 
 
 def _logged(served: Served, asked: RerankRequest, answered: Answered) -> Logged:

@@ -54,6 +54,7 @@ def describe(keys: bool) -> dict[str, Any]:
     for path, what in {
         "/": "The playground; needs no key",
         "/v1/models": "Names that `model` may have",
+        "/info": "Of the first model, as Text Embeddings Inference tells it",
         "/livez": "Whether the server works; needs no key",
         "/readyz": "Whether its models score; needs no key",
         "/health": "As /livez",

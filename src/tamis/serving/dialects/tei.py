@@ -5,7 +5,16 @@ from typing import Annotated, Any, Literal, NotRequired
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from tamis.serving.dialects.dialect import Beside, Dialect, DialectId, check_texts, documents_of, first_stage_in, ids_of
+from tamis.serving.dialects.dialect import (
+    Beside,
+    Count,
+    Dialect,
+    DialectId,
+    check_texts,
+    documents_of,
+    first_stage_in,
+    ids_of,
+)
 from tamis.serving.request import Answered, Kind, RefusedError, RerankRequest, text_of
 
 ERROR_TYPES: dict[Kind, str] = {
@@ -21,7 +30,8 @@ ERROR_TYPES: dict[Kind, str] = {
 class TeiRerank(Beside):
     """Long texts are cut unless `truncate` is false.
 
-    `model`, `instruction`, `min_score`, ids and the first stage are ours.
+    `top_n` is llama.cpp's, whose server takes this form, too. `model`, `instruction`, `min_score`, ids and the first
+    stage are ours.
     """
 
     query: str
@@ -30,6 +40,7 @@ class TeiRerank(Beside):
     truncation_direction: Literal["left", "Left", "right", "Right"] = "right"
     raw_scores: bool = False
     return_text: bool = False
+    top_n: Count | None = None
     model: str | None = None
     instruction: str | None = None
 
@@ -55,6 +66,7 @@ def read(body: TeiRerank) -> RerankRequest:
         model=body.model,
         queries=[body.query],
         documents=documents_of(body.texts),
+        top=body.top_n,
         echo=body.return_text,
         raw=body.raw_scores,
         instruction=body.instruction,
@@ -68,7 +80,7 @@ def read(body: TeiRerank) -> RerankRequest:
 def answer(asked: RerankRequest, answered: Answered) -> list[Rank]:
     """The answer, best first."""
     found: list[Rank] = []
-    for index in answered.order:
+    for index in answered.order[: asked.top]:
         one: Rank = {"index": index, "score": answered.values[index]}
         if asked.echo:
             one["text"] = text_of(asked.documents[index])
