@@ -10,6 +10,7 @@ from torch import Tensor
 
 from tamis.artifacts import item_key, kept_in
 from tamis.models.student import Student, score_prepared
+from tamis.process_memory import release_memory
 from tamis.progress import track
 from tamis.stages.student.factory import StudentFactory
 
@@ -55,6 +56,7 @@ def score_pairs(
                 for batch, scores in score_prepared(student, queries, documents, context.machine.token_budget):
                     values[batch] = scores
                     advance(len(batch))
+                release_memory()
                 yield [(block, values)]
 
     kept = kept_in(context.items, key, lambda values: values.tobytes(), lambda found: np.frombuffer(found, np.float32))
