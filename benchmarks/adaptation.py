@@ -133,10 +133,7 @@ def markdown(sets: Mapping[str, Any], reached: Sequence[Mapping[str, Any]], writ
     return "\n".join([*lines, *targets_table(reached), "", writers]).rstrip() + "\n"
 
 
-def write(
-    found: Mapping[str, Sequence[Measured]],
-    writers: Mapping[str, Any],
-) -> None:
+def write(found: Mapping[str, Sequence[Measured]], writers: Mapping[str, Any]) -> None:
     """Write what was measured so far; what this call did not measure stays as the results have it.
 
     Args:

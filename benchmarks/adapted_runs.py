@@ -91,7 +91,7 @@ def run(command: Sequence[str], out: Path, seed: int, variant: str = "") -> Meas
     label = "".join(f"-{word}" for word in re.findall(r"[a-z0-9]+", variant.lower()))
     kept = out / f"measured-{seed}{label}-{item_key(keys['evaluate'], source)[:12]}.json"
     if not kept.exists():
-        folders = {stage: out / "run" / stage / key for stage, key in keys.items()}
+        folders = stage_folders(out / "run", keys)
         reused = [stage for stage, folder in folders.items() if (folder / "manifest.json").exists()]
         about = {"seed": seed, "commit": commit(), "source": source, "machine": machine(), "stages": keys}
         about |= {"cold": not (out / "run").exists(), "reused": reused}
@@ -102,6 +102,11 @@ def run(command: Sequence[str], out: Path, seed: int, variant: str = "") -> Meas
         kept.write_text(json.dumps(found), "utf-8")
     content = json.loads(kept.read_text("utf-8"))
     return Measured(content.pop("values"), content.pop("language"), content)
+
+
+def stage_folders(root: Path, keys: Mapping[str, str]) -> dict[str, Path]:
+    """Folder of each stage of a run below its run folder, by the stages' keys."""
+    return {stage: root / stage / key for stage, key in keys.items()}
 
 
 def _read(folders: Mapping[str, Path]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from adapted_runs import PLACES, Measured
+from adapted_runs import PLACES, Measured, stage_folders
 from judged import compare_means, in_points, judged, languages_of, macro_mean, mean_over_seeds
 from tamis.pipeline.recipe import Recipe
 
@@ -27,10 +27,10 @@ def measure_average(runs: Sequence[Measured], recipe: Recipe, root: Path) -> dic
         recipe: Of any of them.
         root: The run folder that they share.
     """
-    trained = [load_file(root / "train" / one.facts["stages"]["train"] / "corpus.safetensors") for one in runs]
+    folders = [stage_folders(root, one.facts["stages"]) for one in runs]
+    trained = [load_file(of["train"] / "corpus.safetensors") for of in folders]
     together = {name: torch.stack([one[name] for one in trained]).mean(0) for name in trained[0]}
-    folders = {stage: root / stage / key for stage, key in runs[-1].facts["stages"].items()}
-    with judged(recipe, root, folders) as run:
+    with judged(recipe, root, folders[-1]) as run:
         values = run.of("averaged", together, WEIGHTS)
         each = [run.of("one", tensors, WEIGHTS) for tensors in trained]
         language = languages_of(run.questions)

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from adapted_runs import FAQ, PLACES, Measured, recipe_of, run
+from adapted_runs import FAQ, PLACES, Measured, recipe_of, run, stage_folders
 from command_line import data_parser
 from judged import compare_means, in_points, languages_of, macro_mean, measure
 from machine import DOCS, commit
@@ -144,7 +144,7 @@ def main() -> None:
     recipe, root = recipe_of(command, chosen.seed), OUT / FAQ / "run"
     assert recipe.evaluate is not None, "the recipe evaluates"
     with open_parts(recipe, ItemStore(root / "items.sqlite")) as parts:
-        parts.context.folders.update({stage: root / stage / key for stage, key in default.facts["stages"].items()})
+        parts.context.folders.update(stage_folders(root, default.facts["stages"]))
         learnt = learn(parts, chosen.seed)
         spoken = {doc_id: document.language for doc_id, document in parts.context.target.items()}
         every, _ = read_questions(recipe.evaluate.queries, recipe.evaluate.qrels, spoken)

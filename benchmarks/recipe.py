@@ -16,7 +16,18 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from adapted_runs import FAQ, SETS, SHOWN, Measured, adapt_command, over_sets, recipe_of, run, set_settings
+from adapted_runs import (
+    FAQ,
+    SETS,
+    SHOWN,
+    Measured,
+    adapt_command,
+    over_sets,
+    recipe_of,
+    run,
+    set_settings,
+    stage_folders,
+)
 from averaged import averaged_table, measure_average
 from command_line import data_parser
 from machine import DOCS, commit
@@ -122,7 +133,7 @@ def main() -> None:
         one = run(command, OUT / name, seed, variant)
         found.setdefault(variant, {}).setdefault(name, []).append(one)
         if name == FAQ:
-            folders = {stage: OUT / FAQ / "run" / stage / key for stage, key in one.facts["stages"].items()}
+            folders = stage_folders(OUT / FAQ / "run", one.facts["stages"])
             students[f"{variant}, {seed}"] = one, measure_student(recipe_of(command, seed), folders, HELD_OUT)
         if DEFAULT in found:
             write(found, students, {}, seeds)

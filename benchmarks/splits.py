@@ -73,12 +73,12 @@ def measure_student(recipe: Recipe, folders: Mapping[str, Path], splits: Path) -
         return dict(json.loads(kept.read_text("utf-8")))
     assert recipe.evaluate is not None, "the recipe evaluates"
     way, _ = PLACES["alone on hybrid"]
+    tensors = load_file(folders["train"] / "corpus.safetensors")
     found = {}
     for name in SPLITS:
         own = splits / name.replace(" ", "-")
         asked = recipe.evaluate.model_copy(update={"queries": own / "queries.jsonl", "qrels": own / "qrels.tsv"})
         with judged(recipe.model_copy(update={"evaluate": asked}), folders["train"].parent.parent, folders) as run:
-            tensors = load_file(folders["train"] / "corpus.safetensors")
             values = run.of("specialist", tensors, {"bm25": 1.0, "hybrid": 1.0})[f"specialist{way}"]
         found[name] = mean(values.values())
     kept.write_text(json.dumps(found), "utf-8")

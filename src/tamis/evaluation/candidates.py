@@ -56,8 +56,8 @@ class BiEncoder:
     """
 
     path: str
-    query_prefix: str = "query: "
-    document_prefix: str = "passage: "
+    query_prefix: str = E5[0]
+    document_prefix: str = E5[1]
     max_tokens: int = MOST_TOKENS
 
     @classmethod

@@ -88,10 +88,10 @@ def own_of(asked: Asked, documents: Mapping[str, Document]) -> frozenset[str]:
         asked: The questions.
         documents: Those that are searched, by id.
     """
-    same = [(one.text, Passage.of(documents[one.query_id])) for one in asked.questions if one.query_id in documents]
-    if any(normalise(text) not in (normalise(of.body), normalise(of.text)) for text, of in same):
+    same = [(one, Passage.of(documents[one.query_id])) for one in asked.questions if one.query_id in documents]
+    if any(normalise(one.text) not in (normalise(of.body), normalise(of.text)) for one, of in same):
         return frozenset()
-    return frozenset(one.query_id for one in asked.questions if one.query_id in documents)
+    return frozenset(one.query_id for one, _ in same)
 
 
 def notes_of_run(name: str, run: GivenRun, wanted: Wanted, asked: Asked, source: Path) -> list[str]:
